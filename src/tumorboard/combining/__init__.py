@@ -1,0 +1,1 @@
+"""Ensembles and chains: models made of models."""

@@ -1,0 +1,1 @@
+"""Readers, class matching, splits, hashes and the cache of decoded images."""

@@ -1,0 +1,83 @@
+"""Every error that Tumorboard raises on purpose, and the exit code that each one ends the command with.
+
+    TumorboardError          1   (also: an unforeseen failure)
+    ├── UsageError           2   a flag or argument that does not fit
+    ├── DataError            3   images, folders, labels, manifests
+    ├── RecipeError          4   settings
+    ├── ModelError           5   a model or weights file
+    ├── RunFolderError       6   a run folder made with other data or settings, or in use
+    ├── TrainingError        7   a fit that cannot go on (NaN, too few images)
+    ├── StorageError         8   no space, no permission
+    └── Interrupted        130   Ctrl-C (143 for SIGTERM); repeat the command to resume
+
+A message is one line: what was expected, what was found and where, what to do.
+"""
+
+from collections.abc import Sequence
+
+
+class TumorboardError(Exception):
+    """Base of all errors shown to users without a traceback.
+
+    Args:
+        message: One line: expected, found, remedy.
+        details: Further lines, for example one for each bad file.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.details = tuple(details)
+
+
+class UsageError(TumorboardError):
+    """A flag or argument that does not fit."""
+
+    exit_code = 2
+
+
+class DataError(TumorboardError):
+    """Images, folders, labels or manifests that cannot be used as they are."""
+
+    exit_code = 3
+
+
+class RecipeError(TumorboardError):
+    """Settings that are unknown or out of range."""
+
+    exit_code = 4
+
+
+class ModelError(TumorboardError):
+    """A model or weights file that is missing, damaged or of another network."""
+
+    exit_code = 5
+
+
+class RunFolderError(TumorboardError):
+    """A run folder that is in use or was made with other data or settings."""
+
+    exit_code = 6
+
+
+class TrainingError(TumorboardError):
+    """A fit that cannot go on."""
+
+    exit_code = 7
+
+
+class StorageError(TumorboardError):
+    """The disk is full or not writable."""
+
+    exit_code = 8
+
+
+class Interrupted(TumorboardError):
+    """The user or the system asked to stop; what was finished is kept."""
+
+    exit_code = 130
+
+    def __init__(self, message: str, signal_number: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

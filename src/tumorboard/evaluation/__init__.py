@@ -1,0 +1,1 @@
+"""Numbers from predictions alone; nothing here knows a network."""

@@ -1,0 +1,1 @@
+"""The keras models, the contract that they keep, and their backbones."""

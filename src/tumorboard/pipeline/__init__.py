@@ -1,0 +1,1 @@
+"""The stories of the command line, each short enough to read at a glance."""

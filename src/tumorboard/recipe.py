@@ -1,0 +1,192 @@
+"""The settings of a run: frozen, validated, read from and written to TOML.
+
+A recipe holds everything that may change a result. What is planned here is what runs, and what a
+saved run is repeated with. An unknown key is an error that lists the known ones.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tumorboard.errors import RecipeError
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Image(_Section):
+    """How a decoded image becomes the network's input of (size, size, 3), uint8, 0-255."""
+
+    size: Annotated[int, Field(ge=32, le=1024)] = 224
+    resize: Literal["stretch", "pad"] = "stretch"
+    interpolation: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+
+
+class Splitting(_Section):
+    """What is split off train when the data has no valid or test part, as fractions of all images."""
+
+    valid: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
+
+
+class Augmentation(_Section):
+    """Random changes of training images; factors as in the Keras layers of the same names."""
+
+    flip: Literal["none", "horizontal", "horizontal_and_vertical"] = "horizontal"
+    rotation: Fraction = 0.2
+    zoom: Fraction = 0.2
+    translation: Fraction = 0.0
+    contrast: Fraction = 0.0
+    fill: Literal["reflect", "constant", "nearest"] = "reflect"
+
+
+class Training(_Section):
+    """How a network is fitted.
+
+    `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
+    training image and fits the rest on them. `average` is the decay of an exponential moving average
+    of the weights (0: none).
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    patience: Annotated[int, Field(ge=1)] = 20
+    batch: Annotated[int, Field(ge=1)] = 32
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Fraction = 0.0
+    average: Fraction = 0.0
+    class_weights: bool = False
+    views: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class Pretrained(_Section):
+    """A network on a pretrained backbone.
+
+    `cut` names the last frozen stage of the backbone; "top" freezes all of it. `preprocessing` "own" is
+    what the backbone was trained with; "unit" divides by 255, as the original study did.
+    """
+
+    kind: Literal["pretrained"] = "pretrained"
+    backbone: str = "efficientnet-lite0"
+    weights: str = "imagenet"
+    preprocessing: Literal["own", "unit"] = "own"
+    cut: str = "top"
+    pooling: Literal["max", "average"] = "max"
+    units: Annotated[int, Field(ge=1)] = 256
+    dropout: Fraction = 0.25
+    augmentation: Augmentation = Augmentation()
+    training: Training = Training()
+
+
+class Custom(_Section):
+    """A network trained from scratch: the study's own (`notebook`), or a small residual one."""
+
+    kind: Literal["custom"] = "custom"
+    design: Literal["notebook", "residual"] = "residual"
+    dropout: Fraction = 0.25
+    augmentation: Augmentation = Augmentation()
+    training: Training = Training()
+
+
+class Ensemble(_Section):
+    """How members' class probabilities become one answer.
+
+    Forms A to D are the study's: A averages and then trains a Dense layer, B averages, C is A as a
+    two-input model, D trains a Dense layer on the concatenation. `weighted` chooses the weights of the
+    average on validation; `vote` is the majority vote.
+    """
+
+    members: Annotated[tuple[str, ...], Field(min_length=2)] = ("pretrained", "custom")
+    form: Literal["A", "B", "C", "D", "weighted", "vote"] = "weighted"
+    training: Training = Training()
+
+
+class Chained(_Section):
+    """A second network on the first one's embedding, trained end to end.
+
+    `start` "fresh" begins with new heads, as the study did; "trained" begins from the trained first link.
+    """
+
+    first: str = "pretrained"
+    start: Literal["fresh", "trained"] = "trained"
+    units: Annotated[int, Field(ge=1)] = 256
+    dropout: Fraction = 0.25
+    training: Training = Training()
+
+
+Network = Annotated[Pretrained | Custom, Field(discriminator="kind")]
+
+
+class Recipe(_Section):
+    """Everything that may change the result of a run."""
+
+    name: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    threads: Annotated[int, Field(ge=0)] = 0
+    image: Image = Image()
+    splitting: Splitting = Splitting()
+    models: Annotated[dict[Name, Network], Field(min_length=1)]
+    ensemble: Ensemble = Ensemble()
+    chained: Chained = Chained()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Recipe":
+        reserved = {"ensemble", "chained"} & set(self.models)
+        if reserved:
+            raise ValueError(f"models may not be named {sorted(reserved)}")
+        for name in (*self.ensemble.members, self.chained.first):
+            if name not in self.models:
+                raise ValueError(f"{name!r} is not one of the models {sorted(self.models)}")
+        if self.models[self.chained.first].kind != "pretrained":
+            raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
+        return self
+
+
+def load(name_or_file: str) -> Recipe:
+    """Read a recipe that comes with the package, by name, or one of the user's, by path.
+
+    Raises:
+        RecipeError: No such recipe, not TOML, an unknown key, or a value out of range.
+    """
+    known = sorted(file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml"))
+    if name_or_file in known:
+        return parse((_shipped() / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file)
+    path = Path(name_or_file)
+    if not path.is_file():
+        raise RecipeError(f"expected a recipe ({', '.join(known)}) or a TOML file, found neither at {name_or_file!r}")
+    return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse(text: str, source: str) -> Recipe:
+    """Read a recipe from TOML text; `source` is named in errors.
+
+    Raises:
+        RecipeError: Not TOML, an unknown key, or a value out of range.
+    """
+    try:
+        return Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        lines = [_explain(one, Recipe) for one in error.errors()]
+        raise RecipeError(f"{source}: {lines[0]}", lines[1:]) from error
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as TOML, every setting written out, so that a later default changes nothing."""
+    return tomli_w.dumps(recipe.model_dump(mode="json"))
+
+
+def _shipped() -> Any:
+    return resources.files("tumorboard") / "recipes"

@@ -1,0 +1,1 @@
+"""Fitting a model so that it can be interrupted anywhere and resumed exactly."""
