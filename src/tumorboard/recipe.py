@@ -159,12 +159,16 @@ def load(name_or_file: str) -> Recipe:
     Raises:
         RecipeError: No such recipe, not TOML, an unknown key, or a value out of range.
     """
-    known = sorted(file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml"))
+    known = sorted(
+        file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml")
+    )
     if name_or_file in known:
         return parse((_shipped() / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file)
     path = Path(name_or_file)
     if not path.is_file():
-        raise RecipeError(f"expected a recipe ({', '.join(known)}) or a TOML file, found neither at {name_or_file!r}")
+        raise RecipeError(
+            f"expected a recipe ({', '.join(known)}) or a TOML file, found neither at {name_or_file!r}"
+        )
     return parse(path.read_text(encoding="utf-8"), str(path))
 
 
@@ -190,3 +194,28 @@ def dump(recipe: Recipe) -> str:
 
 def _shipped() -> Any:
     return resources.files("tumorboard") / "recipes"
+
+
+def _explain(error: Any, root: type[BaseModel]) -> str:
+    """One pydantic error as one line; an unknown key lists the known ones."""
+    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; known here: {', '.join(_known_keys(error['loc'][:-1], root))}"
+    found = error["input"] if not isinstance(error["input"], dict) else "a table"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')} (found {found!r})"
+
+
+def _known_keys(location: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
+    kinds: dict[str | int, type[BaseModel]] = {"pretrained": Pretrained, "custom": Custom}
+    section = root
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if (
+            field is not None
+            and isinstance(field.annotation, type)
+            and issubclass(field.annotation, BaseModel)
+        ):
+            section = field.annotation
+        elif part in kinds:
+            section = kinds[part]
+    return list(section.model_fields)
