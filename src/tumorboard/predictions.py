@@ -1,0 +1,205 @@
+"""One record of what a model said about a set of samples; the only thing that evaluation reads.
+
+Rows belong to sample ids. Whatever brings several records together goes through `aligned`, which joins
+on ids: joining on row order is how the original study scored its ensemble at chance level.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tumorboard.errors import DataError
+
+ClassIndices = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.float64]
+
+# Softmax outputs stay well inside it, in half precision too; logits and rounded percentages do not.
+SUM_TOLERANCE = 1e-3
+
+_PROBABILITY = "probability:"
+# A spreadsheet runs a cell that starts with one of these as a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Class probabilities of N samples, checked on construction; the arrays are read-only copies.
+
+    Attributes:
+        ids: N unique, non-empty sample ids.
+        labels: (N,) int64, the true class of each sample, 0 to C-1.
+        class_names: C unique, non-empty names, in the order of the probabilities' columns; C >= 2.
+        probabilities: (N, C) float64, not negative, each row summing to 1 within `SUM_TOLERANCE`.
+
+    Raises:
+        DataError: Anything above does not hold.
+    """
+
+    ids: tuple[str, ...]
+    labels: ClassIndices
+    class_names: tuple[str, ...]
+    probabilities: Probabilities
+
+    def __post_init__(self) -> None:
+        _check_unique(self.ids, "sample ids")
+        _check_unique(self.class_names, "class names")
+        labels = np.array(self.labels)
+        _check_labels(labels, len(self.ids), len(self.class_names))
+        probabilities = np.array(self.probabilities, dtype=np.float64)
+        _check_probabilities(probabilities, self.ids, len(self.class_names))
+        for name, array in (("labels", labels.astype(np.int64)), ("probabilities", probabilities)):
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def predicted(self) -> ClassIndices:
+        """(N,) the class of highest probability; of equal ones the first."""
+        best: ClassIndices = np.argmax(self.probabilities, axis=1).astype(np.int64)
+        return best
+
+    def to_csv(self) -> str:
+        """CSV text: id, label, predicted (as class names), and a column `probability:<class>` a class.
+
+        Probabilities come back bit for bit. A text cell that a spreadsheet would run as a formula (it
+        starts with = + - @, tab or carriage return) gets an apostrophe in front, and so does one that
+        starts with an apostrophe, so that `from_csv` can tell them apart.
+        """
+        text = io.StringIO(newline="")
+        # Text is quoted, so that a line break in an id stays in its cell; floats are written by repr.
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(_header(self.class_names))
+        names = [_neutralised(name) for name in self.class_names]
+        columns = zip(self.ids, self.labels, self.predicted, self.probabilities.tolist(), strict=True)
+        for sample, label, predicted, row in columns:
+            writer.writerow([_neutralised(sample), names[label], names[predicted], *row])
+        return text.getvalue()
+
+    @classmethod
+    def from_csv(cls, text: str, source: str) -> "Predictions":
+        """Read what `to_csv` wrote, or a table of the same columns made elsewhere.
+
+        Args:
+            text: The CSV text, decoded without translation of line ends.
+            source: The file's name, for errors.
+
+        Raises:
+            DataError: Not such a table, or what it says does not hold together.
+        """
+        try:
+            return _parse(text)
+        except (csv.Error, ValueError, DataError) as error:
+            message = f"{source} is not a table of predictions: {error}"[:300]
+            raise DataError(message, getattr(error, "details", ())) from error
+
+
+def aligned(*predictions: Predictions, names: Sequence[str] = ()) -> tuple[Predictions, ...]:
+    """All records with their rows in the order of the first one's ids.
+
+    Args:
+        *predictions: Records of the same samples, each in any order.
+        names: What to call them in errors (models or files); by default their numbers.
+
+    Raises:
+        DataError: Ids, labels, class names or their order differ.
+    """
+    names = names or [f"predictions {number + 1}" for number in range(len(predictions))]
+    for other, name in zip(predictions[1:], names[1:], strict=True):
+        _check_same(predictions[0], other, f"{names[0]} and {name}")
+    return tuple(_in_order(one, predictions[0].ids) for one in predictions)
+
+
+def _in_order(one: Predictions, ids: tuple[str, ...]) -> Predictions:
+    position = {sample: row for row, sample in enumerate(one.ids)}
+    rows = np.array([position[sample] for sample in ids], dtype=np.int64)
+    return Predictions(ids, one.labels[rows], one.class_names, one.probabilities[rows])
+
+
+def _check_same(first: Predictions, other: Predictions, who: str) -> None:
+    if first.class_names != other.class_names:
+        found = f"{_few(first.class_names)} and {_few(other.class_names)}"
+        raise DataError(f"expected the same classes in the same order in {who}, found {found}"[:300])
+    lone = sorted(set(first.ids) ^ set(other.ids))
+    if lone:
+        raise DataError(f"expected the same samples in {who}, found only in one: {_few(lone)}"[:300], lone)
+    labels = dict(zip(other.ids, other.labels, strict=True))
+    odd = [s for s, label in zip(first.ids, first.labels, strict=True) if labels[s] != label]
+    if odd:
+        raise DataError(f"expected the same labels in {who}, found others for {_few(odd)}"[:300], odd)
+
+
+def _check_unique(names: Sequence[str], what: str) -> None:
+    if not all(isinstance(name, str) and name for name in names):
+        raise DataError(f"expected {what} to be non-empty text, found {_few(n for n in names if not n)}")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"expected {what} that occur once, found more than once: {_few(twice)}", twice)
+
+
+def _check_labels(labels: npt.NDArray[np.generic], N: int, C: int) -> None:
+    outside = sorted(set(labels.ravel().tolist()) - set(range(C)))
+    if labels.shape != (N,) or outside:
+        found = f"{len(labels)} of shape {labels.shape}, outside it {_few(map(str, outside))}"
+        raise DataError(f"expected {N} labels from 0 to {C - 1}, found {found}")
+
+
+def _check_probabilities(values: Probabilities, ids: Sequence[str], C: int) -> None:
+    if values.shape != (len(ids), C) or C < 2:
+        expected = f"({len(ids)} samples, {C} classes), with 2 classes or more"
+        raise DataError(f"expected probabilities of shape {expected}, found {values.shape}")
+    # A comparison with NaN is false, so this also refuses what is not finite.
+    with np.errstate(all="ignore"):
+        good = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE)
+    bad = [sample for sample, fine in zip(ids, good, strict=True) if not fine]
+    if bad:
+        what = "finite probabilities that sum to 1 (not logits or percentages)"
+        raise DataError(f"expected {what}, found others for {_few(bad)}", bad)
+
+
+def _few(names: Iterable[str]) -> str:
+    """Up to three of the names, each cut so that a message stays one short line."""
+    shown = list(names)
+    rest = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+    return ", ".join(repr(name)[:40] for name in shown[:3]) + rest
+
+
+def _header(class_names: Sequence[str]) -> list[str]:
+    return ["id", "label", "predicted", *(_PROBABILITY + name for name in class_names)]
+
+
+def _parse(text: str) -> Predictions:
+    header, *rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)) or [
+        []
+    ]
+    names = tuple(column.removeprefix(_PROBABILITY) for column in header[3:])
+    if header != _header(names) or {len(row) for row in rows} - {len(header)}:
+        raise DataError(f"expected in every row id, label, predicted, {_PROBABILITY}<class>…")
+    labels, predicted = (_class_indices([row[column] for row in rows], names) for column in (1, 2))
+    values = [[float(cell) for cell in row[3:]] for row in rows]
+    wrong = [row[0] for row, p, said in zip(rows, values, predicted, strict=True) if p[said] < max(p)]
+    if wrong:
+        raise DataError(f"expected the most probable class as predicted, not so for {_few(wrong)}", wrong)
+    probabilities = np.array(values, dtype=np.float64).reshape(len(rows), len(names))
+    return Predictions(tuple(_restored(row[0]) for row in rows), labels, names, probabilities)
+
+
+def _class_indices(cells: Sequence[str], class_names: Sequence[str]) -> ClassIndices:
+    unknown = sorted({_restored(cell) for cell in cells} - set(class_names))
+    if unknown:
+        raise DataError(f"expected classes {_few(class_names)}, found {_few(unknown)}")
+    return np.array([class_names.index(_restored(cell)) for cell in cells], dtype=np.int64)
+
+
+def _neutralised(cell: str) -> str:
+    return f"'{cell}" if cell.startswith((*_FORMULA_STARTS, "'")) else cell
+
+
+def _restored(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_FORMULA_STARTS, "'")) else cell
