@@ -62,8 +62,7 @@ class Predictions:
     @property
     def predicted(self) -> ClassIndices:
         """(N,) the class of highest probability; of equal ones the first."""
-        best: ClassIndices = np.argmax(self.probabilities, axis=1).astype(np.int64)
-        return best
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     def to_csv(self) -> str:
         """CSV text: id, label, predicted (as class names), and a column `probability:<class>` a class.
@@ -91,13 +90,13 @@ class Predictions:
             source: The file's name, for errors.
 
         Raises:
-            DataError: Not such a table, or what it says does not hold together.
+            DataError: Not such a table, or its content does not hold together.
         """
         try:
-            return _parse(text)
+            return _parse(text.removeprefix("\ufeff"))
         except (csv.Error, ValueError, DataError) as error:
-            message = f"{source} is not a table of predictions: {error}"[:300]
-            raise DataError(message, getattr(error, "details", ())) from error
+            details = getattr(error, "details", ())
+            raise DataError(f"{source} is not a table of predictions: {error}"[:300], details) from error
 
 
 def aligned(*predictions: Predictions, names: Sequence[str] = ()) -> tuple[Predictions, ...]:
@@ -164,8 +163,7 @@ def _check_probabilities(values: Probabilities, ids: Sequence[str], C: int) -> N
 
 
 def _few(names: Iterable[str]) -> str:
-    """Up to three of the names, each cut so that a message stays one short line."""
-    shown = list(names)
+    shown = list(names)  # each cut, so that a message stays one short line
     rest = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
     return ", ".join(repr(name)[:40] for name in shown[:3]) + rest
 
@@ -175,9 +173,7 @@ def _header(class_names: Sequence[str]) -> list[str]:
 
 
 def _parse(text: str) -> Predictions:
-    header, *rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)) or [
-        []
-    ]
+    header, *rows = [*csv.reader(io.StringIO(text, newline=""), strict=True)] or [[]]
     names = tuple(column.removeprefix(_PROBABILITY) for column in header[3:])
     if header != _header(names) or {len(row) for row in rows} - {len(header)}:
         raise DataError(f"expected in every row id, label, predicted, {_PROBABILITY}<class>…")

@@ -1,0 +1,195 @@
+"""What the study says about a model: three descriptive scores, a verdict on its fit, and a recommendation."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from tumorboard.errors import DataError
+from tumorboard.evaluation import metrics
+from tumorboard.predictions import Predictions, aligned
+
+# A model that leaves more than half of a blind guess's training errors has not learnt its training data.
+UNDERFIT_SHARE = 0.5
+# A smaller loss of accuracy from train to validation is of no practical weight, however many images show it.
+OVERFIT_GAP = 0.05
+# In nats: the typical probability of the true class falls by a quarter (exp(-0.3) = 0.74) from train on.
+OVERCONFIDENT_GAP = 0.3
+# One image more or less is what a rerun with another seed changes; it cannot tell two models apart.
+TIED_IMAGES = 1
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class StudyScores:
+    """The study's own description of a model. It contains test figures: choose nothing by it.
+
+    Attributes:
+        balance: 1 - the largest gap between any two of the three accuracies.
+        average: Their mean.
+        composite: 0.5 balance + 0.5 average.
+    """
+
+    balance: float
+    average: float
+    composite: float
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The model to use, chosen without test figures.
+
+    Attributes:
+        model: Its name.
+        runner_up: The next by the same rule; None if there is no other model.
+        p_value: Exact McNemar test of the two on the validation images; None without a runner-up.
+        within_noise: Whether validation cannot tell the two apart (p >= `SIGNIFICANCE`).
+        reason: All of it in words.
+    """
+
+    model: str
+    runner_up: str | None
+    p_value: float | None
+    within_noise: bool
+    reason: str
+
+
+def study_scores(train_accuracy: float, valid_accuracy: float, test_accuracy: float) -> StudyScores:
+    """The study's scores from three accuracies, each 0 to 1; they contain test figures, so describe only."""
+    accuracies = (train_accuracy, valid_accuracy, test_accuracy)
+    balance = 1 - (max(accuracies) - min(accuracies))
+    average = math.fsum(accuracies) / 3
+    return StudyScores(balance, average, 0.5 * balance + 0.5 * average)
+
+
+def verdict(
+    train_loss: float,
+    train_accuracy: float,
+    valid_loss: float,
+    valid_accuracy: float,
+    n_train: int,
+    n_valid: int,
+    baseline_accuracy: float,
+) -> str:
+    """Over- or underfitting in plain words, from train and validation alone.
+
+    Args:
+        train_loss: Mean log loss in nats; `valid_loss` likewise.
+        train_accuracy: 0 to 1; `valid_accuracy` likewise.
+        valid_loss: See `train_loss`.
+        valid_accuracy: See `train_accuracy`.
+        n_train: Training images.
+        n_valid: Validation images; their noise decides what can be said.
+        baseline_accuracy: Share of the majority class in train, 0 to 1.
+    """
+    if not n_train or not n_valid:
+        return "Cannot be judged: no images in train or validation."
+    parts = [
+        _fit(train_accuracy, n_train, baseline_accuracy),
+        _gap(train_accuracy, n_train, valid_accuracy, n_valid),
+    ]
+    if valid_loss - train_loss >= OVERCONFIDENT_GAP:
+        parts.append(
+            f"Its loss rises from {train_loss:.2f} to {valid_loss:.2f}: it is too sure of new images."
+        )
+    return " ".join(part for part in parts if part)
+
+
+def _fit(accuracy: float, n: int, baseline: float) -> str:
+    low, _ = metrics.proportion_interval(round(accuracy * n), n)
+    found = f"{accuracy:.1%} of train right, {baseline:.1%} by always guessing the commonest class"
+    if low <= baseline < 1:
+        return f"Underfitting: no better than a guess on its own training images ({found})."
+    if accuracy < baseline + UNDERFIT_SHARE * (1 - baseline):
+        return f"Underfitting: leaves most of a guess's errors on its own training images ({found})."
+    return ""
+
+
+def _gap(train: float, n_train: int, valid: float, n_valid: int) -> str:
+    gap, (low, high) = train - valid, gap_interval(train, n_train, valid, n_valid)
+    found = f"from train to validation ({_points(low)} to {_points(high)} at 95 %, {n_valid} images)"
+    change = f"accuracy {'falls' if gap >= 0 else 'rises'} by {abs(100 * gap):.1f} points"
+    if low <= 0 <= high:
+        return f"No overfitting shown: {change} {found}, which is within noise."
+    if gap < 0:
+        return f"No overfitting: {change} {found}; validation may be the easier part."
+    if gap < OVERFIT_GAP:
+        return f"Hardly any overfitting: {change} {found}, more than noise but little."
+    return f"Overfitting: {change} {found}, more than noise."
+
+
+def gap_interval(train: float, n_train: int, valid: float, n_valid: int) -> tuple[float, float]:
+    """95 % interval of the difference of two independent proportions, train - valid.
+
+    Newcombe's hybrid score interval (method 10 of R. G. Newcombe, Stat. Med. 17 (1998) 873-890):
+    56/70 - 48/80 gives (0.0524, 0.3339).
+    """
+    low_t, high_t = metrics.proportion_interval(round(train * n_train), n_train)
+    low_v, high_v = metrics.proportion_interval(round(valid * n_valid), n_valid)
+    gap = train - valid
+    return gap - math.hypot(train - low_t, high_v - valid), gap + math.hypot(high_t - train, valid - low_v)
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def recommend(valid: Mapping[str, Predictions]) -> Recommendation:
+    """The model of highest validation accuracy; of those within `TIED_IMAGES` of it, that of lowest log loss.
+
+    It takes each model's validation predictions and nothing else. Equal in both: the first in `valid`.
+
+    Raises:
+        DataError: No model, no validation images, or the models were not given the same ones.
+    """
+    if not valid or not all(len(one) for one in valid.values()):
+        raise DataError("expected validation predictions of at least one model to recommend from, found none")
+    models = dict(zip(valid, aligned(*valid.values(), names=list(valid)), strict=True))
+    best = _best(models)
+    others = {name: one for name, one in models.items() if name != best}
+    if not others:
+        return Recommendation(best, None, None, False, f"{best} is the only model.")
+    second = _best(others)
+    p = mcnemar(models[best], models[second])
+    reason = _reason(best, second, models, p)
+    return Recommendation(best, second, p, p >= SIGNIFICANCE, reason)
+
+
+def mcnemar(first: Predictions, second: Predictions) -> float:
+    """Two-sided p of McNemar's exact test that two models err equally often on the same samples.
+
+    Q. McNemar, Psychometrika 12 (1947) 153-157, with the binomial distribution. No sample that only one
+    of them has right gives 1.
+
+    Raises:
+        DataError: Not the same samples.
+    """
+    first, second = aligned(first, second)
+    right, also = first.predicted == first.labels, second.predicted == second.labels
+    lone, differing = int(np.sum(right & ~also)), int(np.sum(right != also))
+    return float(binomtest(lone, differing).pvalue) if differing else 1.0
+
+
+def _right(one: Predictions) -> int:
+    return int(np.sum(one.predicted == one.labels))
+
+
+def _best(models: Mapping[str, Predictions]) -> str:
+    most = max(_right(one) for one in models.values())
+    tied = [name for name, one in models.items() if _right(one) >= most - TIED_IMAGES]
+    return min(tied, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
+
+
+def _reason(best: str, second: str, models: Mapping[str, Predictions], p: float) -> str:
+    n, right, also = len(models[best]), _right(models[best]), _right(models[second])
+    loss, others = (metrics.log_loss(models[m].labels, models[m].probabilities) for m in (best, second))
+    why = f"{best} has the highest accuracy on validation"
+    if abs(right - also) <= TIED_IMAGES:
+        why = f"{best} is level with {second} in validation accuracy and not above it in log loss"
+    noise = "within noise: another sample may turn it round" if p >= SIGNIFICANCE else "more than noise"
+    return (
+        f"{why} ({right} of {n} right, log loss {loss:.3f}; {second}: {also} of {n}, {others:.3f}). "
+        f"The difference in accuracy is {noise} (exact McNemar test, p = {p:.2g})."
+    )

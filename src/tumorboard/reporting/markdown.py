@@ -1,0 +1,41 @@
+"""Small pieces of Markdown; names come from folders and files, so they are escaped."""
+
+import re
+from collections.abc import Sequence
+
+from tumorboard.evaluation.score import Proportion
+
+UNDEFINED = "n/a"
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line: no cell is ended, no tag, link or emphasis begun."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; the first column is text, the others are numbers. Cells are Markdown already."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def code_block(text: str) -> str:
+    """Lines shown as they are."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def decimals(value: float | None) -> str:
+    """Three decimals."""
+    return UNDEFINED if value is None else f"{value:.3f}"
+
+
+def with_interval(proportion: Proportion) -> str:
+    """Three decimals, and the 95 % interval in brackets."""
+    if proportion.value is None:
+        return UNDEFINED
+    return f"{proportion.value:.3f} ({proportion.low:.3f} to {proportion.high:.3f})"
+
+
+def of_n(proportion: Proportion) -> str:
+    """As `with_interval`, with the number of samples, which differs from row to row."""
+    return f"{with_interval(proportion)}, n = {proportion.n}"

@@ -1,0 +1,127 @@
+"""What a report is made of: every model's predictions, the baselines', and how the run was done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tumorboard.errors import DataError
+from tumorboard.evaluation.score import Scores, evaluate
+from tumorboard.evaluation.study import Recommendation, StudyScores, recommend, study_scores, verdict
+from tumorboard.predictions import Predictions, aligned
+
+SPLITS = ("train", "valid", "test")
+NOTICE = "Research software, not a medical device, not for diagnosis."
+
+BySplit = Mapping[str, Predictions]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How a run was done.
+
+    Attributes:
+        recipe: The recipe's name.
+        seed: The run's one seed.
+        command: What to type to repeat it.
+        backend: Keras' backend.
+        versions: Version by package.
+        seconds: Time taken by phase, in order.
+        grouped: Whether groups (patients) were known and kept apart by the splits.
+        notes: Further lines for the top of the page, for example that the images are synthetic.
+    """
+
+    recipe: str
+    seed: int
+    command: str
+    backend: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    grouped: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """Predictions by model (or baseline) and split; all of one split are of the same samples.
+
+    Attributes:
+        models: By model name, then by each of `SPLITS`.
+        baselines: The same, as `evaluation.baselines.baselines` gives them.
+        facts: How the run was done.
+
+    Raises:
+        DataError: No model, a split missing or without samples, or models that were given other samples.
+    """
+
+    models: Mapping[str, BySplit]
+    baselines: Mapping[str, BySplit]
+    facts: Facts
+
+    def __post_init__(self) -> None:
+        everyone = {**self.models, **self.baselines}
+        if not self.models:
+            raise DataError("expected predictions of at least one model to report on, found none")
+        for name, by_split in everyone.items():
+            lacking = [split for split in SPLITS if split not in by_split or not len(by_split[split])]
+            if lacking:
+                raise DataError(f"expected predictions of {name} on {', '.join(SPLITS)}; lacking: {lacking}")
+        for split in SPLITS:
+            names = [f"{name}-{split}" for name in everyone]
+            aligned(*(by_split[split] for by_split in everyone.values()), names=names)
+
+    @property
+    def labels(self) -> BySplit:
+        """By split, predictions to take ids, labels and class names from: the first model's."""
+        return next(iter(self.models.values()))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the probabilities' columns."""
+        return self.labels["train"].class_names
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All numbers of a report.
+
+    Attributes:
+        models: Scores by model and split.
+        baselines: Scores by baseline and split.
+        verdicts: By model, on over- and underfitting, from train and validation alone.
+        study_scores: By model, the study's description, which contains test figures.
+        recommendation: From validation alone.
+    """
+
+    models: dict[str, dict[str, Scores]]
+    baselines: dict[str, dict[str, Scores]]
+    verdicts: dict[str, str]
+    study_scores: dict[str, StudyScores]
+    recommendation: Recommendation
+
+
+def summarise(study: Study) -> Summary:
+    """Compute every number that is reported."""
+    models = {name: _scores(by_split) for name, by_split in study.models.items()}
+    train = next(iter(models.values()))["train"]
+    commonest = max(part.n for part in train.recall.values()) / train.n
+    return Summary(
+        models=models,
+        baselines={name: _scores(by_split) for name, by_split in study.baselines.items()},
+        verdicts={name: _verdict(s["train"], s["valid"], commonest) for name, s in models.items()},
+        study_scores={
+            name: study_scores(*(_accuracy(s[split]) for split in SPLITS)) for name, s in models.items()
+        },
+        recommendation=recommend({name: by_split["valid"] for name, by_split in study.models.items()}),
+    )
+
+
+def _scores(by_split: BySplit) -> dict[str, Scores]:
+    return {split: evaluate(by_split[split]) for split in SPLITS}
+
+
+def _verdict(train: Scores, valid: Scores, baseline: float) -> str:
+    losses = train.loss or 0.0, valid.loss or 0.0
+    return verdict(losses[0], _accuracy(train), losses[1], _accuracy(valid), train.n, valid.n, baseline)
+
+
+def _accuracy(scores: Scores) -> float:
+    return scores.accuracy.value or 0.0
