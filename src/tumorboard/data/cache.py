@@ -1,0 +1,164 @@
+"""Decode every image once and keep the network's inputs on disk, keyed by content.
+
+Two files: the pixels as they are, row after row, and beside them a JSON with what was learned on the
+way. The rows are appended through a file and never through a writable memory map: a full disk is then an
+error that can be reported, and not a signal that kills the process.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TypedDict
+
+import numpy as np
+
+from tumorboard import recipe, storage
+from tumorboard.data.manifest import Manifest, Sample, require_usable
+from tumorboard.data.modes import Pixels
+from tumorboard.data.reading import read_with_notes, to_input
+from tumorboard.errors import DataError
+
+READER_VERSION = 1
+"""Raise it whenever `reading` or `modes` gives other pixels for any file."""
+
+_AT_ONCE = 64
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The images of a study as network inputs.
+
+    Args:
+        manifest: The samples that were read.
+        images: uint8 (N, size, size, 3), read-only, mapped from the disk, in the manifest's order.
+        pixel_sha256: SHA-256 (hex) of each picture's shape and pixels at full size; twins share it.
+        notes: What the user should know, one line each.
+        problems: The files that were left out, one line each.
+    """
+
+    manifest: Manifest
+    images: Pixels
+    pixel_sha256: tuple[str, ...]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class _Facts(TypedDict):
+    pixel_sha256: list[str]
+    notes: list[str]
+    bad: dict[str, str]
+
+
+def decode(
+    manifest: Manifest,
+    folder: Path,
+    rule: recipe.Image,
+    *,
+    progress: Progress | None = None,
+    skip_bad: bool = False,
+    problems: Sequence[str] = (),
+) -> Decoded:
+    """Decode all images, or map what an earlier call has decoded.
+
+    Memory stays bounded: two images at full size, and 64 at the network's.
+
+    Args:
+        manifest: What to decode.
+        folder: Where the cache lies.
+        rule: How an image becomes the network's input.
+        progress: Called with (done, all) after each image.
+        skip_bad: Leave out what cannot be read instead of stopping.
+        problems: What was found unusable before (`Loaded.problems`), reported together with the rest.
+
+    Raises:
+        DataError: Files that cannot be used, all of them in `details`; or too few images are left.
+        StorageError: The cache cannot be written.
+    """
+    path = folder / f"images-{_key(manifest, rule)}.u8"
+    facts = _stored(path, rule, len(manifest.samples))
+    if facts is None or (facts["bad"] and not skip_bad):
+        facts = _write(path, manifest, rule, progress)
+    faults = (*problems, *facts["bad"].values())
+    if faults and not skip_bad:
+        raise _refusal(faults, len(manifest.samples) + len(problems))
+    good = tuple(sample for i, sample in enumerate(manifest.samples) if str(i) not in facts["bad"])
+    left = replace(manifest, samples=good)
+    if faults:
+        require_usable(left, "what is left of the data")
+    images = np.memmap(path, np.uint8, "r", shape=(len(good), rule.size, rule.size, 3))
+    return Decoded(left, images, tuple(facts["pixel_sha256"]), tuple(facts["notes"]), faults)
+
+
+def pixel_digest(image: Pixels) -> str:
+    """SHA-256 of a picture's shape and pixels, hex."""
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+
+
+def _key(manifest: Manifest, rule: recipe.Image) -> str:
+    content = [READER_VERSION, rule.model_dump(mode="json"), [sample.sha256 for sample in manifest.samples]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _stored(path: Path, rule: recipe.Image, images: int) -> _Facts | None:
+    """What was learned when these images were decoded; None if they were not, or the files do not fit."""
+    try:
+        facts: _Facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        rows = len(facts["pixel_sha256"])
+        whole = path.stat().st_size == rows * rule.size**2 * 3 and rows + len(facts["bad"]) == images
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return facts if whole else None
+
+
+def _write(path: Path, manifest: Manifest, rule: recipe.Image, progress: Progress | None) -> _Facts:
+    facts: _Facts = {"pixel_sha256": [], "notes": [], "bad": {}}
+    with storage.writing(path) as file:
+        for index, result in enumerate(_decoded(manifest.samples, rule)):
+            _keep(result, index, file, facts)
+            if progress:
+                progress(index + 1, len(manifest.samples))
+        # Before the rows get their name: rows with a name always have their facts.
+        storage.write_json(path.with_suffix(".json"), facts)
+    return facts
+
+
+def _keep(result: "_Row | DataError", index: int, file: IO[bytes], facts: _Facts) -> None:
+    if isinstance(result, DataError):
+        facts["bad"][str(index)] = str(result)
+        return
+    file.write(result.pixels.tobytes())
+    facts["pixel_sha256"].append(result.sha256)
+    facts["notes"] += result.notes
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    pixels: Pixels
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def _decoded(samples: Sequence[Sample], rule: recipe.Image) -> Iterator[_Row | DataError]:
+    """Rows in order, a bounded number of them ahead of whoever takes them."""
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(samples), _AT_ONCE):
+            yield from pool.map(lambda sample: _row(sample, rule), samples[start : start + _AT_ONCE])
+
+
+def _row(sample: Sample, rule: recipe.Image) -> _Row | DataError:
+    try:
+        image, notes = read_with_notes(sample.path)
+    except DataError as error:
+        return error
+    return _Row(to_input(image, rule), pixel_digest(image), notes)
+
+
+def _refusal(faults: Sequence[str], files: int) -> DataError:
+    first = f" ({faults[0]})" if len(faults) == 1 else ""
+    return DataError(
+        f"{len(faults)} of {files} images cannot be read{first[:180]}; remove them or pass --skip-bad", faults
+    )

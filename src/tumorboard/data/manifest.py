@@ -1,0 +1,197 @@
+"""The samples of a study: where each image lies, what it shows, which part it belongs to."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tumorboard import storage
+from tumorboard.data import classes, folders, tables
+from tumorboard.data.entries import Entry, Found
+from tumorboard.data.reading import display, unusable
+from tumorboard.errors import DataError
+
+COLUMNS = ("id", "path", "split", "label", "group", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of the study.
+
+    Args:
+        id: Path relative to the data's root, POSIX, unique; predictions are joined on it.
+        path: Where the file is, absolute.
+        split: "train", "valid", "test", or "" while unknown.
+        label: The class.
+        group: What must not be torn apart by a split, for example a patient; "" for none.
+        sha256: Of the file's bytes, hex.
+    """
+
+    id: str
+    path: Path
+    split: str
+    label: str
+    group: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Samples sorted by id, and the class names sorted; a part keeps the class names of the whole."""
+
+    samples: tuple[Sample, ...]
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> "Manifest":
+        """A manifest of these samples, with the classes that occur in them."""
+        ordered = tuple(sorted(samples, key=lambda sample: sample.id))
+        return cls(ordered, tuple(sorted({sample.label for sample in ordered})))
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Positions in `class_names`, int64 (N,)."""
+        position = {name: index for index, name in enumerate(self.class_names)}
+        return np.array([position[sample.label] for sample in self.samples], np.int64)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The samples' ids, in order."""
+        return tuple(sample.id for sample in self.samples)
+
+    def part(self, split: str) -> "Manifest":
+        """The samples of one split, in the same order."""
+        return replace(self, samples=tuple(s for s in self.samples if s.split == split))
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of images by split and class; every split that occurs names every class."""
+        found = Counter((sample.split, sample.label) for sample in self.samples)
+        splits = [split for split in ("train", "valid", "test", "") if any(s == split for s, _ in found)]
+        return {split: {name: found[split, name] for name in self.class_names} for split in splits}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What `load` found.
+
+    Args:
+        manifest: The candidates: every regular file; whether it is an image shows when it is decoded.
+        matching: How class folders were matched across splits.
+        problems: What cannot be used, one line each; `cache.decode` reports them with its own.
+    """
+
+    manifest: Manifest
+    matching: classes.Matching
+    problems: tuple[str, ...]
+
+
+def load(
+    source: Path,
+    class_map: Mapping[str, Sequence[str]] = {},
+    merge: Mapping[str, Sequence[str]] = {},
+) -> Loaded:
+    """Find the images of a study in class folders, or in a manifest CSV, and hash them.
+
+    Args:
+        source: A folder of splits of class folders, of class folders, or a CSV (see `folders`, `tables`).
+        class_map: Class name to the folders that are this class.
+        merge: New class name to the classes that it takes in.
+
+    Raises:
+        DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
+    """
+    found = tables.read(source) if source.is_file() else folders.scan(source)
+    matching = classes.match(_by_split(found), class_map, merge)
+    samples, problems = _hashed(found.entries, matching)
+    # A class whose every file is unusable stays a class, so that it is missed below.
+    manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
+    require_usable(manifest, str(source))
+    return Loaded(manifest, matching, (*found.problems, *problems))
+
+
+def require_usable(manifest: Manifest, source: str) -> None:
+    """Check that there are images of two classes at least, two of each to learn from.
+
+    Raises:
+        DataError: Says what is missing in `source`.
+    """
+    where, names = display(source), manifest.class_names
+    if not manifest.samples:
+        raise DataError(
+            f"expected images in class folders of {where}, found none; put each class into its own"
+        )
+    if len(names) < 2:
+        raise DataError(
+            f"expected at least two classes in {where}, found one, {display(names[0])!r}; add another"
+        )
+    for split, counts in manifest.counts.items():
+        least = 2 if split in ("train", "") else 1
+        few = [name for name in names if counts[name] < least]
+        if few:
+            raise DataError(
+                f"expected at least {least} images of every class in {where} {split}, found {counts[few[0]]} of "
+                f"{display(few[0])!r}; add images, leave the class out or --merge it"
+            )
+
+
+def write_csv(manifest: Manifest) -> str:
+    """The manifest as CSV text with the columns id, path, split, label, group, sha256."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((s.id, str(s.path), s.split, s.label, s.group, s.sha256) for s in manifest.samples)
+    return text.getvalue()
+
+
+def read_csv(text: str, source: str) -> Manifest:
+    """Read what `write_csv` wrote; `source` is named in errors.
+
+    Raises:
+        DataError: Other columns, or a row that does not fit them.
+    """
+    rows = tables.rows(text, source)
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise DataError(
+            f"expected the columns {','.join(COLUMNS)} in {display(source)}, found others; restore the file"
+        )
+    return Manifest.of(Sample(row[0], Path(row[1]), *row[2:]) for row in rows[1:])
+
+
+def _by_split(found: Found) -> dict[str, list[str]]:
+    """Class folders by split; train will be made of samples of no split yet, so these count as train."""
+    splits = [split for split in ("train", "", "valid", "test") if split in found.folders]
+    if "train" in splits and "" in splits:
+        both = {*found.folders["train"], *found.folders[""]}
+        return {
+            "train": sorted(both),
+            **{s: list(found.folders[s]) for s in splits if s not in ("train", "")},
+        }
+    return {split: list(found.folders[split]) for split in splits}
+
+
+def _hashed(entries: Sequence[Entry], matching: classes.Matching) -> tuple[list[Sample], list[str]]:
+    with ThreadPoolExecutor(2) as pool:
+        digests = list(pool.map(_sha256, (entry.path for entry in entries)))
+    samples, problems = [], []
+    for entry, (digest, problem) in zip(entries, digests, strict=True):
+        if problem:
+            problems.append(problem)
+        else:
+            label = matching.class_of[entry.folder]
+            samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
+    return samples, problems
+
+
+def _sha256(path: Path) -> tuple[str, str]:
+    try:
+        return storage.sha256(path), ""
+    except OSError as error:
+        return "", str(unusable(path, f"a file that cannot be read ({error.strerror})"))

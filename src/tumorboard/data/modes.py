@@ -1,0 +1,91 @@
+"""From any of Pillow's pixel modes to 8-bit RGB, so that one picture gives one array however it is stored.
+
+1, L, P, RGB, CMYK, YCbCr    Pillow's own conversion; embedded colour profiles are not applied
+any of them with alpha       composited on black, the background of a CT: round(value * alpha / 255)
+16-bit grey                  value >> 8, in every byte order; 16-bit colour likewise (Pillow does it)
+32-bit integers              as 16-bit grey when all values fit 16 bits, otherwise refused
+floats, LAB, anything else   refused: they have no agreed range or form in 8 bits
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, TiffImagePlugin
+
+Pixels = npt.NDArray[np.uint8]
+
+_SIXTEEN = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_EIGHT = frozenset({"1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
+_DARK = 4096
+_PHOTOMETRIC = 262
+
+
+class UnsupportedPixelsError(ValueError):
+    """Pixels that have no agreed form in 8 bits; the message continues "found ..."."""
+
+
+def to_rgb(image: Image.Image) -> Pixels:
+    """A decoded picture of any mode as uint8 (H, W, 3), 0-255.
+
+    Raises:
+        UnsupportedPixelsError: Floats, LAB, or integers beyond 16 bits.
+    """
+    if image.mode in _SIXTEEN or image.mode == "I":
+        return np.repeat(_high_bytes(image)[..., np.newaxis], 3, axis=2)
+    if image.mode not in _EIGHT:
+        raise UnsupportedPixelsError(f"pixels of mode {image.mode}, which have no agreed form in 8 bits")
+    return np.array(_on_black(image) if image.has_transparency_data else image.convert("RGB"))
+
+
+def refuse_ambiguous(image: Image.Image) -> None:
+    """Refuse, before decoding, what Pillow would get wrong in silence.
+
+    Raises:
+        UnsupportedPixelsError: 16-bit colour with one transparent colour: Pillow compares that 16-bit
+            colour with 8-bit pixels.
+    """
+    rawmodes = {str(tile[3][0] if isinstance(tile[3], tuple) else tile[3]) for tile in image.tile}  # type: ignore[attr-defined]
+    if "transparency" in image.info and rawmodes & {"RGB;16B", "RGB;16L"}:
+        raise UnsupportedPixelsError(
+            "16-bit colour with one transparent colour; save it with an alpha channel"
+        )
+
+
+def notes(image: Image.Image) -> tuple[str, ...]:
+    """What a user should know about a picture that is read all the same."""
+    found = []
+    if getattr(image, "is_animated", False):
+        found.append("has more than one frame or page; only the first is read")
+    if image.mode in _SIXTEEN or image.mode == "I":
+        brightest = int(_sixteen_bits(image).max())
+        if 0 < brightest < _DARK:
+            found.append(f"16-bit values up to {brightest} only; read as value >> 8 it is nearly black")
+    return tuple(found)
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    black = Image.new("RGB", image.size)
+    black.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
+    return black
+
+
+def _high_bytes(image: Image.Image) -> Pixels:
+    values = _sixteen_bits(image)
+    grey = (values >> 8).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[values == transparent] = 0
+    return grey
+
+
+def _sixteen_bits(image: Image.Image) -> npt.NDArray[np.integer]:
+    values = np.asarray(image)
+    if image.mode == "I" and (values.min() < 0 or values.max() > 0xFFFF):
+        raise UnsupportedPixelsError(
+            f"32-bit values from {values.min()} to {values.max()}, which do not fit 16 bits; "
+            "save it with 8 or 16 bits"
+        )
+    # Pillow inverts white-is-zero TIFFs of 8 bits, but not those of 16.
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        return 0xFFFF - values
+    return values

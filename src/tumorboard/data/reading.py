@@ -1,0 +1,180 @@
+"""The one reader of images: training, evaluation, prediction and the audit see the same pixels.
+
+A file is hostile until it is decoded: only regular files are opened, only five formats are tried (by
+content, not by name), the header is read and the pixels counted before anything is decoded, and
+whatever Pillow raises leaves here as one `DataError` that names the file.
+"""
+
+import stat
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tumorboard import recipe
+from tumorboard.data import modes
+from tumorboard.data.modes import Pixels
+from tumorboard.data.quiet import pillow_quiet
+from tumorboard.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 1 << 30
+"""A larger file is refused unread: 100 million pixels of 16-bit RGBA fit into it."""
+
+_ORIENTATION = 0x0112
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+# Everything Pillow's decoders raise on damaged files, most of it by accident of where the damage lies.
+_FAILURES = (
+    OSError,  # also UnidentifiedImageError: truncated or unknown
+    SyntaxError,  # broken PNG chunks, TIFF headers
+    EOFError,
+    ValueError,  # also UnicodeDecodeError; text chunks that inflate too far
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,  # OverflowError, ZeroDivisionError
+    MemoryError,
+    BufferError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Read an image of any supported format and mode.
+
+    Alpha is composited on black, 16-bit grey becomes `value >> 8`, EXIF orientation is applied, of several
+    frames the first is read (module `modes` holds the rules). Embedded colour profiles are not applied.
+
+    Args:
+        path: A regular file: PNG, JPEG, BMP, TIFF or WebP by content; the extension does not matter.
+        max_pixels: More than this are refused before decoding.
+
+    Returns:
+        uint8 (H, W, 3), RGB, 0-255.
+
+    Raises:
+        DataError: Not a regular file, not such an image, damaged, or too large.
+    """
+    return read_with_notes(path, max_pixels=max_pixels)[0]
+
+
+def read_with_notes(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, tuple[str, ...]]:
+    """As `read_image`, with what the user should know: further frames, 16-bit images that are nearly black.
+
+    Raises:
+        DataError: As `read_image`.
+    """
+    require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
+    try:
+        # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
+        with pillow_quiet(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            _require_pixels(image, max_pixels)
+            modes.refuse_ambiguous(image)
+            image.load()
+            return _upright(image), tuple(f"{display(path)}: {note}" for note in modes.notes(image))
+    except _FAILURES as error:
+        raise unusable(path, _reason(error)) from error
+
+
+def to_input(image: Pixels, rule: recipe.Image) -> Pixels:
+    """Resize to the network's input, antialiased: stretched, or padded with black around the centre.
+
+    Args:
+        image: uint8 (H, W, 3), 0-255.
+        rule: Size, way of resizing and filter.
+
+    Returns:
+        uint8 (size, size, 3), 0-255.
+    """
+    height, width = image.shape[:2]
+    if rule.resize == "stretch":
+        return _resized(image, rule.size, rule.size, rule.interpolation)
+    scale = rule.size / max(height, width)
+    inner = _resized(image, max(1, round(height * scale)), max(1, round(width * scale)), rule.interpolation)
+    padded = np.zeros((rule.size, rule.size, 3), np.uint8)
+    top, left = (rule.size - inner.shape[0]) // 2, (rule.size - inner.shape[1]) // 2
+    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return padded
+
+
+def display(path: Path | str) -> str:
+    """A path as it may stand in a one-line message: printable, and only its end if it is long."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    return text if len(text) <= 100 else f"...{text[-97:]}"
+
+
+def unusable(path: Path | str, found: str) -> DataError:
+    """The error for one file that cannot be used."""
+    return DataError(
+        f"{display(path)}: expected a PNG, JPEG, BMP, TIFF or WebP image, found {found[:120]}; "
+        "repair or remove the file"
+    )
+
+
+def require_regular(path: Path) -> None:
+    """Check, without opening it, that this is a regular file of a size that is read.
+
+    Raises:
+        DataError: It is missing, a folder, a pipe, a device, empty, or larger than `MAX_BYTES`.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise unusable(path, _reason(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise unusable(path, _KINDS.get(stat.S_IFMT(status.st_mode), "a device"))
+    if status.st_size == 0:
+        raise unusable(path, "an empty file")
+    if status.st_size > MAX_BYTES:
+        raise unusable(path, f"{status.st_size} bytes, more than the {MAX_BYTES} that are read")
+
+
+def _require_pixels(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise modes.UnsupportedPixelsError(
+            f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed"
+        )
+
+
+def _upright(image: Image.Image) -> Pixels:
+    """The pixels as the EXIF orientation wants them seen; Pillow has already turned TIFFs on loading."""
+    pixels = modes.to_rgb(image)
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _resized(image: Pixels, height: int, width: int, interpolation: str) -> Pixels:
+    return np.array(Image.fromarray(image).resize((width, height), _FILTERS[interpolation]))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, modes.UnsupportedPixelsError):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return "none of these, or a damaged header"
+    if isinstance(error, MemoryError):
+        return "an image that does not fit into memory"
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than Pillow decodes"
+    if isinstance(error, OSError) and error.strerror:
+        return f"a file that cannot be read ({error.strerror})"
+    return f"a damaged image ({display(str(error)) or type(error).__name__})"
