@@ -163,9 +163,8 @@ def _check_probabilities(values: Probabilities, ids: Sequence[str], C: int) -> N
 
 
 def _few(names: Iterable[str]) -> str:
-    shown = list(names)  # each cut, so that a message stays one short line
-    rest = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-    return ", ".join(repr(name)[:40] for name in shown[:3]) + rest
+    shown = [repr(name)[:40] for name in names]  # each cut, so that a message stays one short line
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
 def _header(class_names: Sequence[str]) -> list[str]:

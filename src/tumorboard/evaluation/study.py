@@ -109,15 +109,17 @@ def _fit(accuracy: float, n: int, baseline: float) -> str:
 
 def _gap(train: float, n_train: int, valid: float, n_valid: int) -> str:
     gap, (low, high) = train - valid, gap_interval(train, n_train, valid, n_valid)
-    found = f"from train to validation ({_points(low)} to {_points(high)} at 95 %, {n_valid} images)"
-    change = f"accuracy {'falls' if gap >= 0 else 'rises'} by {abs(100 * gap):.1f} points"
+    found = (
+        f"train minus validation accuracy is {_points(gap)} points "
+        f"({_points(low)} to {_points(high)} at 95 %, {n_valid} validation images)"
+    )
     if low <= 0 <= high:
-        return f"No overfitting shown: {change} {found}, which is within noise."
+        return f"No overfitting shown: {found}, which is within noise."
     if gap < 0:
-        return f"No overfitting: {change} {found}; validation may be the easier part."
+        return f"No overfitting: {found}; validation may be the easier part."
     if gap < OVERFIT_GAP:
-        return f"Hardly any overfitting: {change} {found}, more than noise but little."
-    return f"Overfitting: {change} {found}, more than noise."
+        return f"Hardly any overfitting: {found}, more than noise but little."
+    return f"Overfitting: {found}, more than noise."
 
 
 def gap_interval(train: float, n_train: int, valid: float, n_valid: int) -> tuple[float, float]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tumorboard.evaluation.metrics import confusion_matrix
-from tumorboard.predictions import Predictions
+from tumorboard.predictions import Predictions, aligned
 
 # Two of Okabe and Ito's colours, told apart with any colour vision; the lines differ in style as well.
-_TRAIN = {"color": "#0072B2", "linestyle": "-", "label": "train"}
-_VALID = {"color": "#D55E00", "linestyle": "--", "label": "validation"}
+_TRAIN, _VALID = "#0072B2", "#D55E00"
 _DPI = 120
 
 History = Sequence[Mapping[str, float]]
@@ -46,14 +46,16 @@ def _draw_curve(panel: Axes, rows: History, metric: str, best: int | None) -> No
         return
     epochs = [row["epoch"] for row in rows]
     marker = "o" if len(rows) == 1 else ""  # one point makes no line
-    panel.plot(epochs, [row[metric] for row in rows], marker=marker, **_TRAIN)
-    panel.plot(epochs, [row[f"val_{metric}"] for row in rows], marker=marker, **_VALID)
+    train, valid = ([row[key] for row in rows] for key in (metric, f"val_{metric}"))
+    panel.plot(epochs, train, marker=marker, linestyle="-", color=_TRAIN, label="train")
+    panel.plot(epochs, valid, marker=marker, linestyle="--", color=_VALID, label="validation")
+    panel.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     if best is not None:
         panel.axvline(best, color="0.5", linestyle=":", label=f"kept: epoch {best}")
     if metric == "accuracy":
         panel.set_ylim(0, 1.02)
         panel.set_xlabel("epoch")
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     panel.legend(fontsize="small")
 
 
@@ -61,17 +63,21 @@ def confusion_matrices(models: Mapping[str, Predictions], title: str) -> bytes:
     """A confusion matrix for each model: counts, shaded by the share of the true class.
 
     Args:
-        models: By model name, its predictions on one split.
+        models: By model name, its predictions on one split, the same samples for all.
         title: Which split it is.
 
     Returns:
         A PNG image.
+
+    Raises:
+        DataError: The models were given other samples or classes.
     """
-    classes = max((len(one.class_names) for one in models.values()), default=1)
-    size = 1.9 + 0.55 * classes
-    figure = Figure(figsize=(max(1, len(models)) * size, size + 0.6), layout="constrained")
-    panels = figure.subplots(1, max(1, len(models)), squeeze=False)[0]
-    for panel, (name, one) in zip(panels, models.items(), strict=False):
+    same = aligned(*models.values(), names=list(models))
+    size = 1.6 + 0.5 * max((len(one.class_names) for one in same), default=1)
+    figure = Figure(figsize=(1.5 + max(1, len(same)) * size, size + 1.8), layout="compressed")
+    panels = figure.subplots(1, max(1, len(same)), squeeze=False, sharey=True)[0]
+    panels[0].set_ylabel("true")
+    for panel, name, one in zip(panels, models, same, strict=False):
         panel.set_title(name, parse_math=False)
         _draw_matrix(panel, one)
     figure.suptitle(title, parse_math=False)
@@ -89,7 +95,7 @@ def _draw_matrix(panel: Axes, one: Predictions) -> None:
             panel.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink)
     panel.set_xticks(range(C), one.class_names, rotation=45, ha="right", fontsize="small", parse_math=False)
     panel.set_yticks(range(C), one.class_names, fontsize="small", parse_math=False)
-    panel.set(xlabel="predicted", ylabel="true")
+    panel.set_xlabel("predicted")
 
 
 def _png(figure: Figure) -> bytes:

@@ -9,8 +9,12 @@ UNDEFINED = "n/a"
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line: no cell is ended, no tag, link or emphasis begun."""
-    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+    """Text that Markdown shows as it is, on one line: no cell is ended, no tag, link or emphasis begun.
+
+    Characters that show nothing, among them those that turn the direction of writing, become spaces.
+    """
+    visible = "".join(c if c.isprintable() else " " for c in text)
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(visible.split())).replace("&", "&amp;")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

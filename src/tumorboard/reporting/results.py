@@ -72,8 +72,8 @@ def _cautions(facts: Facts) -> Iterable[str]:
             "may be in several parts; figures may be too good, and intervals too narrow."
         )
     yield (
-        f"**One run, seed {facts.seed}:** its figures carry the noise of the seed, which the intervals do not "
-        "contain; another seed may change the order of the models."
+        f"**One run, seed {facts.seed}:** its figures carry the noise of the seed, which the intervals do "
+        "not contain; another seed may change the order of the models."
     )
 
 
@@ -93,9 +93,9 @@ def _scores(summary: Summary) -> Iterable[str]:
     yield table(["model", *columns], rows)
     sizes = ", ".join(f"{_TITLES[s]} n = {one.n}" for s, one in next(iter(summary.models.values())).items())
     yield (
-        f"{sizes}. In brackets: 95 % Wilson interval. Loss: mean log loss in nats. The last rows see no image: "
-        "the commonest class of train for every sample, and the class frequencies of train as probabilities. "
-        "(The loss of the first is as large as it is because it is always certain.)"
+        f"{sizes}. In brackets: 95 % Wilson interval. Loss: mean log loss in nats. The last two rows see no "
+        "image: the commonest class of train for every sample (always certain, hence the large loss), and "
+        "the class frequencies of train as probabilities."
     )
 
 
@@ -108,9 +108,9 @@ def _loss_and_accuracy(scores: dict[str, Scores]) -> Iterable[str]:
 def _description(summary: Summary) -> Iterable[str]:
     yield "## Balance, average and composite"
     yield (
-        "The study's own description of its models. **It contains test figures: nothing was chosen by it, and "
-        "nothing should be.** Balance is 1 - the largest gap between any two of the three accuracies, average "
-        "their mean, composite 0.5 balance + 0.5 average."
+        "The study's own description of its models. **It contains test figures: nothing was chosen by it, "
+        "and nothing should be.** Balance is 1 - the largest gap between any two of the three accuracies, "
+        "average their mean, composite 0.5 balance + 0.5 average."
     )
     rows = [
         [escaped(name), decimals(one.balance), decimals(one.average), decimals(one.composite)]
@@ -143,13 +143,9 @@ def _method(study: Study) -> Iterable[str]:
     rows = [[_TITLES[split], *map(str, row), str(sum(row))] for split, row in counts.items()]
     yield table(["images", *(escaped(c) for c in study.class_names), "all"], rows)
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-    settings = {
-        "Recipe": facts.recipe,
-        "Seed": str(facts.seed),
-        "Backend": facts.backend,
-        "Versions": versions,
-    }
-    yield "\n".join(f"- {name}: {escaped(value)}" for name, value in settings.items())
+    settings = [f"Recipe: {facts.recipe}", f"Seed: {facts.seed}", f"Backend: {facts.backend}"]
+    settings += [f"Versions: {versions}"] if versions else []
+    yield "\n".join(f"- {escaped(setting)}" for setting in settings)
     if facts.seconds:
         yield table(["phase", "seconds"], [[escaped(name), f"{s:.1f}"] for name, s in facts.seconds.items()])
     yield "To repeat it:"

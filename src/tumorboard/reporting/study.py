@@ -9,7 +9,6 @@ from tumorboard.evaluation.study import Recommendation, StudyScores, recommend, 
 from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")
-NOTICE = "Research software, not a medical device, not for diagnosis."
 
 BySplit = Mapping[str, Predictions]
 
@@ -107,9 +106,7 @@ def summarise(study: Study) -> Summary:
         models=models,
         baselines={name: _scores(by_split) for name, by_split in study.baselines.items()},
         verdicts={name: _verdict(s["train"], s["valid"], commonest) for name, s in models.items()},
-        study_scores={
-            name: study_scores(*(_accuracy(s[split]) for split in SPLITS)) for name, s in models.items()
-        },
+        study_scores={name: study_scores(*map(_accuracy, s.values())) for name, s in models.items()},
         recommendation=recommend({name: by_split["valid"] for name, by_split in study.models.items()}),
     )
 
