@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .predictions_strategies import made, predictions, predictions_and_order, shuffled
 from tumorboard.errors import DataError
 from tumorboard.predictions import Predictions, aligned
+
+from .predictions_strategies import made, predictions, predictions_and_order, shuffled
 
 GOOD = {
     "ids": ("x", "y"),
@@ -167,7 +168,7 @@ def test_aligned_refuses_other_classes_and_another_order_of_them():
 
 
 def test_aligned_refuses_other_labels():
-    with pytest.raises(DataError, match="same labels .* 's1'"):
+    with pytest.raises(DataError, match=r"same labels .* 's1'"):
         aligned(made([True] * 3, [0, 1, 2]), made([True] * 3, [0, 2, 2]))
 
 

@@ -67,4 +67,6 @@ def proportion_interval(successes: int, n: int) -> tuple[float, float]:
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low = (centre - half) / scale if successes else 0.0  # at the edges exactly, without rounding
+    high = (centre + half) / scale if successes < n else 1.0
+    return low, high

@@ -20,6 +20,8 @@ OVERCONFIDENT_GAP = 0.3
 # One image more or less is what a rerun with another seed changes; it cannot tell two models apart.
 TIED_IMAGES = 1
 SIGNIFICANCE = 0.05
+# Below about 30 images the interval of a gap is too narrow to keep its 95 %.
+FEW_IMAGES = 30
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,8 @@ def verdict(
         _gap(train_accuracy, n_train, valid_accuracy, n_valid),
     ]
     if valid_loss - train_loss >= OVERCONFIDENT_GAP:
-        parts.append(
-            f"Its loss rises from {train_loss:.2f} to {valid_loss:.2f}: it is too sure of new images."
-        )
+        rise = f"from {train_loss:.2f} to {valid_loss:.2f}"
+        parts.append(f"The loss rises {rise}: it is too sure of itself on new images.")
     return " ".join(part for part in parts if part)
 
 
@@ -113,6 +114,8 @@ def _gap(train: float, n_train: int, valid: float, n_valid: int) -> str:
         f"train minus validation accuracy is {_points(gap)} points "
         f"({_points(low)} to {_points(high)} at 95 %, {n_valid} validation images)"
     )
+    if n_valid < FEW_IMAGES:
+        return f"Overfitting cannot be judged on so few images: {found}."
     if low <= 0 <= high:
         return f"No overfitting shown: {found}, which is within noise."
     if gap < 0:

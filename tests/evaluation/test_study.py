@@ -1,0 +1,157 @@
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2
+
+from tumorboard.errors import DataError
+from tumorboard.evaluation.study import gap_interval, mcnemar, recommend, study_scores, verdict
+from tumorboard.predictions import Predictions
+
+from ..predictions_strategies import made, shuffled
+
+SHARE = st.floats(0, 1)
+
+
+@given(SHARE, SHARE, SHARE)
+def test_study_scores_follow_their_formulas_and_stay_within_0_and_1(train, valid, test):
+    scores = study_scores(train, valid, test)
+    gaps = abs(train - valid), abs(train - test), abs(valid - test)
+    assert scores.balance == pytest.approx(1 - max(gaps))
+    assert scores.average == pytest.approx((train + valid + test) / 3)
+    assert scores.composite == pytest.approx((scores.balance + scores.average) / 2)
+    assert all(0 <= one <= 1 for one in (scores.balance, scores.average, scores.composite))
+
+
+def test_study_scores_of_the_study_s_first_model():
+    scores = study_scores(0.822, 0.653, 0.514)
+    assert (scores.balance, scores.average, scores.composite) == pytest.approx((0.692, 0.663, 0.6775))
+
+
+BASELINE = 195 / 613
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "n_train", "n_valid", "starts", "says"),
+    [
+        # The study's four models on its 613 and 72 images.
+        ((0.438, 0.822), (1.028, 0.653), 613, 72, "Overfitting", "more than noise. The loss rises"),
+        ((0.573, 0.744), (0.727, 0.764), 613, 72, "No overfitting shown", "within noise."),
+        ((1.385, 0.258), (1.443, 0.222), 613, 72, "Underfitting: no better than a guess", "within noise."),
+        ((0.539, 0.775), (0.955, 0.639), 613, 72, "Overfitting", "The loss rises from 0.54 to 0.95"),
+        # Between a guess and half of its errors.
+        ((1.100, 0.500), (1.100, 0.500), 613, 72, "Underfitting: leaves most", "within noise."),
+        # A large gap: nothing in 5 images, noise in 30, more than that in 500.
+        ((0.3, 0.9), (0.5, 0.6), 613, 5, "Overfitting cannot be judged", "+30.0 points"),
+        ((0.3, 0.7), (0.5, 0.5), 30, 30, "No overfitting shown", "30 validation images), which is within"),
+        ((0.3, 0.9), (0.5, 0.6), 613, 500, "Overfitting", "more than noise"),
+        # A gap that many images show, but too small to matter.
+        ((0.1, 0.98), (0.15, 0.95), 50_000, 50_000, "Hardly any overfitting", "but little"),
+        ((0.5, 0.80), (0.3, 0.95), 5_000, 5_000, "No overfitting", "easier part"),
+        # Right as often, but far too sure of what it gets wrong.
+        ((0.1, 0.95), (0.6, 0.94), 613, 72, "No overfitting shown", "too sure of itself"),
+        ((0.1, 0.95), (float("nan"), 0.0), 613, 0, "Cannot be judged", "no images"),
+    ],
+)
+def test_the_verdict_weighs_the_gap_against_noise(train, valid, n_train, n_valid, starts, says):
+    text = verdict(*train, *valid, n_train, n_valid, BASELINE)
+    assert text.startswith(starts)
+    assert says in text
+
+
+def test_the_interval_of_a_gap_is_newcombe_s_published_example():
+    assert gap_interval(56 / 70, 70, 48 / 80, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def right(count, n=20, **more):
+    return made([i < count for i in range(n)], [i % 3 for i in range(n)], **more)
+
+
+@pytest.mark.parametrize(
+    ("valid", "model", "runner_up"),
+    [
+        ({"low": right(10), "high": right(15)}, "high", "low"),
+        # One image apart: told apart by loss only.
+        ({"more": right(15, confidence=0.5), "surer": right(14, confidence=0.8)}, "surer", "more"),
+        # Two images apart: the loss does not count.
+        ({"more": right(15, confidence=0.5), "surer": right(13, confidence=0.8)}, "more", "surer"),
+        # Equal in both: the first.
+        ({"b": right(12), "a": right(12)}, "b", "a"),
+        # Three: one within reach of the best, one not.
+        ({"x": right(15, confidence=0.4), "y": right(14, confidence=0.8), "z": right(13)}, "y", "x"),
+        # A single validation image.
+        ({"wrong": right(0, n=1), "right": right(1, n=1)}, "right", "wrong"),
+    ],
+)
+def test_recommended_is_the_most_accurate_and_of_level_ones_the_lowest_loss(valid, model, runner_up):
+    found = recommend(valid)
+    assert (found.model, found.runner_up) == (model, runner_up)
+    assert model in found.reason
+    assert runner_up in found.reason
+
+
+def test_the_reason_says_whether_accuracy_or_loss_decided():
+    assert "highest accuracy" in recommend({"a": right(10), "b": right(15)}).reason
+    assert "level with" in recommend({"a": right(14), "b": right(15)}).reason
+
+
+def test_a_margin_within_noise_is_called_so():
+    close, far = recommend({"a": right(15), "b": right(12)}), recommend({"a": right(19), "b": right(5)})
+    assert close.within_noise
+    assert "within noise" in close.reason
+    assert not far.within_noise
+    assert "more than noise" in far.reason
+
+
+def test_a_class_that_validation_lacks_changes_nothing():
+    labels = [0, 1] * 10
+    found = recommend({"a": made([True] * 12 + [False] * 8, labels), "b": made([True] * 20, labels)})
+    assert (found.model, found.within_noise) == ("b", False)
+
+
+def test_a_single_model_is_recommended_without_a_comparison():
+    found = recommend({"only": right(3)})
+    assert (found.model, found.runner_up, found.p_value) == ("only", None, None)
+
+
+def test_recommending_takes_validation_predictions_and_nothing_else():
+    assert list(inspect.signature(recommend).parameters) == ["valid"]
+
+
+@given(st.permutations(range(20)))
+def test_models_are_compared_on_the_same_images_whatever_their_order(order):
+    models = {"a": right(14), "b": right(17)}
+    assert recommend(models) == recommend(models | {"b": shuffled(models["b"], order)})
+
+
+@pytest.mark.parametrize(
+    "valid",
+    [{}, {"none": Predictions((), np.array([]), ("a", "b"), np.empty((0, 2)))}],
+)
+def test_nothing_to_recommend_from_is_refused(valid):
+    with pytest.raises(DataError, match="validation predictions of at least one model"):
+        recommend(valid)
+
+
+def test_models_given_other_images_are_not_compared():
+    with pytest.raises(DataError, match=r"same samples in a and b"):
+        recommend({"a": right(3), "b": right(3, ids=tuple(f"t{i}" for i in range(20)))})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p"), [(10, 10, 1.0), (15, 10, 2 * 0.5**5), (20, 10, 2 * 0.5**10)]
+)
+def test_mcnemar_is_the_binomial_test_of_the_images_that_one_model_alone_has_right(first, second, p):
+    assert mcnemar(right(first), right(second)) == pytest.approx(p)
+    assert mcnemar(right(second), right(first)) == pytest.approx(p)
+
+
+def test_mcnemar_nears_its_large_sample_form():
+    n, random = 4000, np.random.default_rng(1)
+    first, second = random.random(n) < 0.80, random.random(n) < 0.78
+    b, c = np.sum(first & ~second), np.sum(second & ~first)
+    labels = random.integers(0, 3, n)
+    expected = chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1)  # with continuity correction
+    assert mcnemar(made(first, labels), made(second, labels)) == pytest.approx(expected, rel=0.02)
