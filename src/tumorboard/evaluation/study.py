@@ -20,7 +20,7 @@ OVERCONFIDENT_GAP = 0.3
 # One image more or less is what a rerun with another seed changes; it cannot tell two models apart.
 TIED_IMAGES = 1
 SIGNIFICANCE = 0.05
-# Below about 30 images the interval of a gap is too narrow to keep its 95 %.
+# Below it a gap's interval cries wolf up to 14 % of the time (computed), from it on 4 %; it should be 2.5 %.
 FEW_IMAGES = 30
 
 

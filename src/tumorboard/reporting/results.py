@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 import numpy as np
 
+from tumorboard import NOTICE
 from tumorboard.evaluation.score import Scores
 from tumorboard.reporting.markdown import code_block, decimals, escaped, of_n, table, with_interval
-from tumorboard.reporting.study import NOTICE, SPLITS, Facts, Study, Summary, summarise
+from tumorboard.reporting.study import SPLITS, Facts, Study, Summary, summarise
 
 FORMAT_VERSION = 1
 _TITLES = {"train": "train", "valid": "validation", "test": "test"}

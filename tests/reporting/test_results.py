@@ -1,0 +1,143 @@
+import json
+import re
+
+import pytest
+
+from tumorboard.evaluation.score import evaluate
+from tumorboard.reporting.results import metrics_json, results_md
+
+from .studies import COUNTS, study
+
+NOTICE = "Research software, not a medical device, not for diagnosis."
+
+
+def rows(text):
+    """All rows of all tables of a Markdown page, by first cell."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return [(row[0], row[1:]) for row in cells]
+
+
+def test_the_json_says_its_version_and_that_it_is_no_diagnosis():
+    content = json.loads(metrics_json(study()))
+    assert content["format_version"] == 1
+    assert content["notice"] == NOTICE
+    assert content["class_names"] == ["adenocarcinoma", "normal", "squamous"]
+
+
+def test_the_json_s_numbers_are_those_of_the_predictions_to_the_last_bit():
+    one = study()
+    content = json.loads(metrics_json(one))
+    for kind in ("models", "baselines"):
+        for name, by_split in getattr(one, kind).items():
+            for split, predictions in by_split.items():
+                assert content[kind][name]["splits"][split] == evaluate(predictions).to_dict()
+
+
+def test_every_proportion_in_the_json_has_its_n_and_its_interval():
+    content = json.loads(metrics_json(study()))
+    for entry in (*content["models"].values(), *content["baselines"].values()):
+        for scores in entry["splits"].values():
+            assert scores["n"] > 0
+            for share in (scores["accuracy"], *scores["recall"].values()):
+                assert set(share) == {"value", "n", "low", "high"}
+                assert share["value"] is None or share["low"] <= share["value"] <= share["high"]
+
+
+def test_a_class_that_validation_lacks_is_null_and_not_nan():
+    text = metrics_json(study())
+    assert "NaN" not in text
+    assert json.loads(text)["models"]["custom"]["splits"]["valid"]["recall"]["squamous"]["value"] is None
+
+
+def test_equal_predictions_give_equal_json_however_long_the_run_took():
+    assert metrics_json(study()) == metrics_json(study(seconds={"training": 1.0}, versions={}))
+
+
+def test_the_study_s_scores_are_marked_as_containing_test_figures():
+    content = json.loads(metrics_json(study()))
+    assert content["models"]["custom"]["study_scores"]["contains_test_figures"] is True
+    page = results_md(study())
+    section = page.split("## Balance, average and composite")[1].split("##")[0]
+    assert "It contains test figures" in section
+
+
+def test_the_first_line_of_the_page_says_that_it_is_no_diagnosis():
+    assert NOTICE in results_md(study()).splitlines()[0]
+
+
+def test_the_page_has_the_study_s_table_with_every_model_and_baseline():
+    one = study()
+    found = dict(rows(results_md(one).split("## Balance")[0]))
+    assert set(found) == {"model", "---", "pretrained", "custom", "majority class", "class frequencies"}
+    scores = evaluate(one.models["custom"]["test"])
+    assert found["custom"][4] == f"{scores.loss:.3f}"
+    interval = f"({scores.accuracy.low:.3f} to {scores.accuracy.high:.3f})"
+    assert found["custom"][5] == f"{scores.accuracy.value:.3f} {interval}"
+    assert found["model"] == [
+        f"{s} {m}" for s in ("train", "validation", "test") for m in ("loss", "accuracy")
+    ]
+
+
+def test_the_page_recommends_the_model_that_the_json_does_and_says_why():
+    content, page = json.loads(metrics_json(study())), results_md(study())
+    assert f"## Recommended: {content['recommendation']['model']}\n" in page
+    assert content["recommendation"]["reason"] in page
+
+
+def test_the_page_has_a_verdict_for_each_model():
+    content, page = json.loads(metrics_json(study())), results_md(study())
+    for name, model in content["models"].items():
+        assert f"- **{name}**: {model['verdict']}" in page
+
+
+def test_the_page_counts_the_images_of_each_class():
+    found = dict(rows(results_md(study()).split("## How it was made")[1]))
+    for split, title in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        assert found[title] == [*map(str, COUNTS[split]), str(sum(COUNTS[split]))]
+
+
+def test_the_page_shows_recall_on_validation_and_test():
+    found = rows(results_md(study()).split("## Recall")[1].split("## How")[0])
+    assert [first for first, _ in found] == [
+        "validation",
+        "---",
+        "pretrained",
+        "custom",
+        "test",
+        "---",
+        "pretrained",
+        "custom",
+    ]
+    assert found[2][1][2] == "n/a, n = 0"
+
+
+def test_the_page_says_how_to_repeat_the_run():
+    page = results_md(study())
+    assert "    tumorboard train DATA --out RUN --seed 3\n" in page
+    for fact in ("Recipe: default", "Seed: 3", "Backend: tensorflow", "keras 3.15.1"):
+        assert fact in page
+    assert "| training pretrained | 61.2 |" in page
+
+
+def test_one_seed_is_said_to_be_noisy():
+    assert "**One run, seed 3:**" in results_md(study())
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_without_patients_independence_is_said_at_the_top_not_to_be_checked(grouped):
+    top = results_md(study(grouped=grouped)).split("##")[0]
+    assert ("Patient independence not checked" in top) is not grouped
+
+
+def test_notes_stand_at_the_top():
+    assert "Synthetic images." in results_md(study(notes=("Synthetic images.",))).split("##")[0]
+
+
+def test_hostile_names_break_no_table_and_bring_no_markup():
+    class_names = ("a|b", "<script>alert(1)</script>", "x\n\n# y")
+    page = results_md(study(class_names))
+    assert not re.search(r"(?<!\\)<", page)
+    assert not re.search(r"^# y", page, re.MULTILINE)
+    for block in re.findall(r"(?:^\| .*\n)+", page, re.MULTILINE):
+        assert len({len(cells) for _, cells in rows(block)}) == 1
