@@ -120,6 +120,12 @@ def test_the_page_says_how_to_repeat_the_run():
     assert "| training pretrained | 61.2 |" in page
 
 
+def test_what_is_not_known_of_the_run_is_left_out():
+    page = results_md(study(versions={}, seconds={}))
+    assert "Versions" not in page
+    assert "| phase |" not in page
+
+
 def test_one_seed_is_said_to_be_noisy():
     assert "**One run, seed 3:**" in results_md(study())
 
