@@ -148,6 +148,11 @@ def test_mcnemar_is_the_binomial_test_of_the_images_that_one_model_alone_has_rig
     assert mcnemar(right(second), right(first)) == pytest.approx(p)
 
 
+@given(st.permutations(range(20)))
+def test_mcnemar_pairs_images_by_id(order):
+    assert mcnemar(right(12), shuffled(right(17), order)) == mcnemar(right(12), right(17))
+
+
 def test_mcnemar_nears_its_large_sample_form():
     n, random = 4000, np.random.default_rng(1)
     first, second = random.random(n) < 0.80, random.random(n) < 0.78
