@@ -88,7 +88,7 @@ def decode(
     good = tuple(sample for i, sample in enumerate(manifest.samples) if str(i) not in facts["bad"])
     left = replace(manifest, samples=good)
     if faults:
-        require_usable(left, "what is left of the data")
+        require_usable(left, "what is left of the data", faults)
     images = np.memmap(path, np.uint8, "r", shape=(len(good), rule.size, rule.size, 3))
     return Decoded(left, images, tuple(facts["pixel_sha256"]), tuple(facts["notes"]), faults)
 

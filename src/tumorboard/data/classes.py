@@ -11,6 +11,7 @@ A name with two candidates or with none is an error, never a guess; `--class-map
 decides. A class is called as its shortest folder.
 """
 
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,7 @@ def _shared(clusters: Collection[set[str]]) -> list[str]:
     return [f"{name!r} is matched with two classes" for name in sorted(set(owners)) if owners.count(name) > 1]
 
 
+@functools.cache
 def _words(name: str) -> list[str]:
     return [word for word in _SEPARATORS.split(name.casefold()) if word]
 

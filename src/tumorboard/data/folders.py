@@ -140,7 +140,7 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     except OSError as error:
         return [], [], [f"{display(folder)}: cannot be listed ({error.strerror}); check its permissions"]
     inside = [path for path in paths if _is_folder(path)]
-    return inside, [path for path in paths if path not in inside], []
+    return inside, sorted(set(paths) - set(inside)), []
 
 
 def _is_folder(path: Path) -> bool:

@@ -58,8 +58,7 @@ class Manifest:
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """Positions in `class_names`, int64 (N,)."""
-        position = {name: index for index, name in enumerate(self.class_names)}
-        return np.array([position[sample.label] for sample in self.samples], np.int64)
+        return np.array([self.class_names.index(sample.label) for sample in self.samples], np.int64)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -83,7 +82,7 @@ class Loaded:
     """What `load` found.
 
     Args:
-        manifest: The candidates: every regular file; whether it is an image shows when it is decoded.
+        manifest: Every regular file; whether it is an image shows when it is decoded.
         matching: How class folders were matched across splits.
         problems: What cannot be used, one line each; `cache.decode` reports them with its own.
     """
@@ -113,33 +112,38 @@ def load(
     samples, problems = _hashed(found.entries, matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
-    require_usable(manifest, str(source))
-    return Loaded(manifest, matching, (*found.problems, *problems))
+    problems = [*found.problems, *problems]
+    require_usable(manifest, str(source), problems)
+    return Loaded(manifest, matching, tuple(problems))
 
 
-def require_usable(manifest: Manifest, source: str) -> None:
+def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()) -> None:
     """Check that there are images of two classes at least, two of each to learn from.
 
     Raises:
-        DataError: Says what is missing in `source`.
+        DataError: Says what is missing in `source`, with `problems` as details.
     """
     where, names = display(source), manifest.class_names
     if not manifest.samples:
-        raise DataError(
-            f"expected images in class folders of {where}, found none; put each class into its own"
-        )
+        raise DataError(f"expected images in class folders of {where}, found none; add some", problems)
     if len(names) < 2:
-        raise DataError(
-            f"expected at least two classes in {where}, found one, {display(names[0])!r}; add another"
-        )
-    for split, counts in manifest.counts.items():
-        least = 2 if split in ("train", "") else 1
+        raise DataError(f"expected two classes in {where}, found {names[0][:60]!r}; add another", problems)
+    for part, (least, counts) in _demands(manifest).items():
         few = [name for name in names if counts[name] < least]
         if few:
+            found = f"found {counts[few[0]]} of {few[0][:60]!r}; add some, leave it out or --merge it"
             raise DataError(
-                f"expected at least {least} images of every class in {where} {split}, found {counts[few[0]]} of "
-                f"{display(few[0])!r}; add images, leave the class out or --merge it"
+                f"expected {least} images or more of every class {part} in {where}, {found}", problems
             )
+
+
+def _demands(manifest: Manifest) -> dict[str, tuple[int, Counter[str]]]:
+    """How many images of a class each part needs, and has; what is of no part yet counts as train."""
+    found: dict[str, tuple[int, Counter[str]]] = {}
+    for split, counts in manifest.counts.items():
+        part, least = ("to train on", 2) if split in ("train", "") else (f"in {split}", 1)
+        found[part] = (least, found.get(part, (least, Counter()))[1] + Counter(counts))
+    return found
 
 
 def write_csv(manifest: Manifest) -> str:
@@ -165,16 +169,14 @@ def read_csv(text: str, source: str) -> Manifest:
     return Manifest.of(Sample(row[0], Path(row[1]), *row[2:]) for row in rows[1:])
 
 
-def _by_split(found: Found) -> dict[str, list[str]]:
+def _by_split(found: Found) -> dict[str, set[str]]:
     """Class folders by split; train will be made of samples of no split yet, so these count as train."""
-    splits = [split for split in ("train", "", "valid", "test") if split in found.folders]
-    if "train" in splits and "" in splits:
-        both = {*found.folders["train"], *found.folders[""]}
-        return {
-            "train": sorted(both),
-            **{s: list(found.folders[s]) for s in splits if s not in ("train", "")},
-        }
-    return {split: list(found.folders[split]) for split in splits}
+    own = "train" if "train" in found.folders else ""
+    names: dict[str, set[str]] = {}
+    for split in ("train", "", "valid", "test"):
+        if split in found.folders:
+            names.setdefault(split or own, set()).update(found.folders[split])
+    return names
 
 
 def _hashed(entries: Sequence[Entry], matching: classes.Matching) -> tuple[list[Sample], list[str]]:

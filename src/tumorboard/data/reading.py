@@ -24,6 +24,9 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 30
 """A larger file is refused unread: 100 million pixels of 16-bit RGBA fit into it."""
 
+# No real picture beyond 5 million pixels is this empty; what claims to be costs seconds and half a gigabyte.
+_UNSUSPICIOUS = 5_000_000
+_PIXELS_PER_BYTE = 500
 _ORIENTATION = 0x0112
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 _FILTERS = {
@@ -77,11 +80,11 @@ def read_with_notes(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Pixels
     Raises:
         DataError: As `read_image`.
     """
-    require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
+    file_bytes = require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
     try:
         # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
         with pillow_quiet(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            _require_pixels(image, max_pixels)
+            _require_pixels(image, file_bytes, max_pixels)
             modes.refuse_ambiguous(image)
             image.load()
             return _upright(image), tuple(f"{display(path)}: {note}" for note in modes.notes(image))
@@ -124,8 +127,8 @@ def unusable(path: Path | str, found: str) -> DataError:
     )
 
 
-def require_regular(path: Path) -> None:
-    """Check, without opening it, that this is a regular file of a size that is read.
+def require_regular(path: Path) -> int:
+    """Check, without opening it, that this is a regular file of a size that is read; its bytes.
 
     Raises:
         DataError: It is missing, a folder, a pipe, a device, empty, or larger than `MAX_BYTES`.
@@ -140,12 +143,17 @@ def require_regular(path: Path) -> None:
         raise unusable(path, "an empty file")
     if status.st_size > MAX_BYTES:
         raise unusable(path, f"{status.st_size} bytes, more than the {MAX_BYTES} that are read")
+    return status.st_size
 
 
-def _require_pixels(image: Image.Image, max_pixels: int) -> None:
+def _require_pixels(image: Image.Image, file_bytes: int, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise modes.UnsupportedPixelsError(
             f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed"
+        )
+    if image.width * image.height > max(_UNSUSPICIOUS, _PIXELS_PER_BYTE * file_bytes):
+        raise modes.UnsupportedPixelsError(
+            f"{image.width} x {image.height} pixels in {file_bytes} bytes: damaged, or a decompression bomb"
         )
 
 

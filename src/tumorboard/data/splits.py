@@ -154,9 +154,9 @@ def _take(order: Sequence[_Unit], left: Counter[str], quota: Mapping[str, int], 
     for unit in order:
         if _spare(unit, left, waiting) and _improves(unit, have, quota):
             add(unit)
-    for name in quota:
+    for name in (name for name in quota if not have[name]):
         fitting = [u for u in order if name in u.counts and u.key not in taken and _spare(u, left, waiting)]
-        if not have[name] and fitting:
+        if fitting:
             add(min(fitting, key=lambda unit: len(unit.members)))
     return list(taken.values())
 

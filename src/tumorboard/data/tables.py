@@ -6,6 +6,7 @@ Paths are relative to the CSV's folder. Further columns are ignored. An empty sp
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
@@ -102,10 +103,10 @@ def _entry(row: Mapping[str, str], line: int, root: Path, source: Path) -> Entry
 
 
 def _refuse_repeats(entries: Sequence[Entry], source: Path) -> None:
-    ids = [entry.id for entry in entries]
-    if len(set(ids)) == len(ids):
+    counts = Counter(entry.id for entry in entries)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if not twice:
         return
-    twice = sorted(name for name in set(ids) if ids.count(name) > 1)
     raise DataError(
         f"expected each path once in {display(source)}, found {len(twice)} more than once, "
         f"the first {display(twice[0])}; keep one row of each",

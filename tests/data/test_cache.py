@@ -1,0 +1,223 @@
+import errno
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tumorboard import recipe
+from tumorboard.data import cache
+from tumorboard.data.cache import decode, pixel_digest
+from tumorboard.data.manifest import load
+from tumorboard.data.reading import read_image, to_input
+from tumorboard.errors import DataError, StorageError
+
+from .pictures import GREY, bmp, grey_png, plant, png, saved, tiff
+
+RULE = recipe.Image(size=32)
+
+
+@pytest.fixture
+def data(tmp_path):
+    files = {f"{name}/{n}.png": grey_png(50 * n + step) for step, name in enumerate("ab") for n in range(3)}
+    return plant(tmp_path / "data", files)
+
+
+def forbid_reading(monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(cache, "read_with_notes", fail)
+
+
+def test_rows_are_the_images_in_the_manifests_order(data, tmp_path):
+    manifest = load(data).manifest
+    decoded = decode(manifest, tmp_path / "cache", RULE)
+    expected = np.stack([to_input(read_image(sample.path), RULE) for sample in manifest.samples])
+    np.testing.assert_array_equal(decoded.images, expected)
+    assert decoded.images.dtype == np.uint8
+    assert decoded.manifest == manifest
+    with pytest.raises(ValueError, match="read-only"):
+        decoded.images[0] = 0
+
+
+def test_more_images_than_are_held_at_once_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_AT_ONCE", 4)
+    plant(tmp_path, {f"{name}/{n}.png": grey_png(n, 32) for name in "ab" for n in range(9)})
+    decoded = decode(load(tmp_path).manifest, tmp_path / "cache", RULE)
+    assert decoded.images[:, 0, 0, 0].tolist() == [*range(9), *range(9)]
+
+
+def test_decoded_once(data, tmp_path, monkeypatch):
+    manifest = load(data).manifest
+    first = decode(manifest, tmp_path / "cache", RULE)
+    forbid_reading(monkeypatch)
+    again = decode(manifest, tmp_path / "cache", RULE)
+    np.testing.assert_array_equal(first.images, again.images)
+    assert again.pixel_sha256 == first.pixel_sha256
+
+
+def test_content_and_rule_are_the_key_and_names_are_not(data, tmp_path, monkeypatch):
+    manifest = load(data).manifest
+    decode(manifest, tmp_path / "cache", RULE)
+    data.rename(tmp_path / "moved")
+    moved = load(tmp_path / "moved").manifest
+    with monkeypatch.context() as patch:
+        forbid_reading(patch)
+        assert decode(moved, tmp_path / "cache", RULE).manifest == moved
+        for change in ({"size": 33}, {"resize": "pad"}, {"interpolation": "box"}):
+            with pytest.raises(AssertionError, match="read again"):
+                decode(moved, tmp_path / "cache", RULE.model_copy(update=change))
+    (tmp_path / "moved" / "a" / "0.png").write_bytes(grey_png(99))
+    changed = decode(load(tmp_path / "moved").manifest, tmp_path / "cache", RULE)
+    assert (changed.images[0] == 99).all()
+
+
+@pytest.mark.parametrize("damage", ["short", "no facts", "odd facts"])
+def test_a_damaged_cache_is_made_again(damage, data, tmp_path):
+    manifest = load(data).manifest
+    first = np.array(decode(manifest, tmp_path / "cache", RULE).images)
+    rows, facts = next((tmp_path / "cache").glob("*.u8")), next((tmp_path / "cache").glob("*.json"))
+    if damage == "short":
+        os.truncate(rows, 100)
+    elif damage == "no facts":
+        facts.unlink()
+    else:
+        facts.write_text(json.dumps([1]), encoding="utf-8")
+    np.testing.assert_array_equal(decode(manifest, tmp_path / "cache", RULE).images, first)
+
+
+def test_twins_share_a_pixel_hash_across_formats_and_shapes_count(tmp_path):
+    files = {
+        "a/1.png": grey_png(7, 4),
+        "a/2.bmp": saved(Image.new("RGB", (4, 4), (7, 7, 7)), "BMP"),
+        "b/1.png": png(2, 8, 8, GREY, b"\x07" * 16),
+        "b/2.png": grey_png(8, 4),
+    }
+    one, twin, reshaped, other = decode(
+        load(plant(tmp_path, files)).manifest, tmp_path / "cache", RULE
+    ).pixel_sha256
+    assert one == twin
+    assert len({one, reshaped, other}) == 3
+    assert one == pixel_digest(np.full((4, 4, 3), 7, np.uint8))
+
+
+def test_progress_counts_every_image(data, tmp_path):
+    seen = []
+    decode(load(data).manifest, tmp_path / "cache", RULE, progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(n, 6) for n in range(1, 7)]
+
+
+def test_every_bad_file_is_named_at_once(data, tmp_path):
+    plant(data, {"a/text.png": b"not an image", "b/cut.png": grey_png(1)[:40], "b/empty.png": b""})
+    loaded = load(data)
+    for _ in range(2):  # the second call finds the cache of the first
+        with pytest.raises(DataError, match=r"3 of 9 images cannot be read; .* --skip-bad") as caught:
+            decode(loaded.manifest, tmp_path / "cache", RULE, problems=loaded.problems)
+        listed = "\n".join(caught.value.details)
+        assert len(caught.value.details) == 3
+        assert all(name in listed for name in ("text.png", "cut.png", "empty.png"))
+
+
+def test_one_bad_file_is_in_the_message_itself(data, tmp_path):
+    plant(data, {f"a/{'long' * 40}.png": b"not an image"})
+    with pytest.raises(DataError, match=r"1 of 7 .*long\.png") as caught:
+        decode(load(data).manifest, tmp_path / "cache", RULE)
+    assert len(str(caught.value)) <= 300
+
+
+def test_skip_bad_goes_on_with_the_rest(data, tmp_path, monkeypatch):
+    plant(data, {"a/1-text.png": b"not an image", "b/empty.png": b""})
+    loaded = load(data)
+    first = decode(loaded.manifest, tmp_path / "cache", RULE, skip_bad=True, problems=loaded.problems)
+    assert len(first.problems) == 2
+    assert "a/1-text.png" not in first.manifest.ids
+    expected = np.stack([to_input(read_image(sample.path), RULE) for sample in first.manifest.samples])
+    np.testing.assert_array_equal(first.images, expected)
+    assert len(first.pixel_sha256) == len(first.manifest.samples) == 6
+    forbid_reading(monkeypatch)
+    again = decode(loaded.manifest, tmp_path / "cache", RULE, skip_bad=True, problems=loaded.problems)
+    assert again.manifest == first.manifest
+    np.testing.assert_array_equal(again.images, first.images)
+
+
+def test_skipping_may_leave_too_little(data, tmp_path):
+    for n in range(2):
+        (data / "a" / f"{n}.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match="found 1 of 'a'"):
+        decode(load(data).manifest, tmp_path / "cache", RULE, skip_bad=True)
+
+
+def test_notes_are_collected(data, tmp_path):
+    frames = Image.new("L", (8, 8), 5)
+    plant(data, {"a/pages.png": saved(frames, "TIFF", save_all=True, append_images=[frames])})
+    notes = decode(load(data).manifest, tmp_path / "cache", RULE).notes
+    assert len(notes) == 1
+    assert "pages.png" in notes[0]
+
+
+def test_a_full_disk_is_a_storage_error_and_leaves_nothing(data, tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="no space left"):
+        decode(load(data).manifest, tmp_path / "cache", RULE)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_labels_and_parts_do_not_matter_to_the_cache(data, tmp_path, monkeypatch):
+    manifest = load(data).manifest
+    decode(manifest, tmp_path / "cache", RULE)
+    moved = replace(manifest, samples=tuple(replace(s, split="train") for s in manifest.samples))
+    forbid_reading(monkeypatch)
+    assert decode(moved, tmp_path / "cache", RULE).manifest == moved
+
+
+def planted_problems(folder):
+    """Thirty files that must be named, of every kind that this system lets a test make."""
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    contents = {
+        "zero": b"",
+        "text": b"not an image",
+        "html": b"<!doctype html>",
+        "svg": b"<svg/>",
+        "gif": saved(noise, "GIF"),
+        "pdf": b"%PDF-1.7",
+        "zip": b"PK\x03\x04",
+        "dicom": b"\0" * 128 + b"DICM",
+        "nulls": b"\0" * 500,
+        "bomb": png(60_000, 60_000, 1, GREY, b""),
+        "bomb beyond the limit": png(10_001, 10_000, 1, GREY, b""),
+        "float": tiff("<", 1, 1, 32, 1, b"\0\0\0\x3f", sample_format=3),
+        "lab": tiff("<", 1, 1, 8, 8, b"\x80\x40\x01", samples=3),
+        "negative": tiff("<", 1, 1, 16, 1, b"\xff\xff", sample_format=2),
+        "bmp header": bmp(40, 40, b""),
+        **{f"half a {kind}": saved(noise, kind)[:700] for kind in ("PNG", "JPEG", "TIFF", "BMP", "WEBP")},
+    }
+    plant(folder / "a", {f"bad {name}.png": content for name, content in contents.items()})
+    a = folder / "a"
+    (a / "bad folder.png").mkdir()
+    (a / "bad dangling.png").symlink_to("gone")
+    (a / "bad itself.png").symlink_to("bad itself.png")
+    (a / "bad device.png").symlink_to("/dev/zero")
+    (a / "bad loop").symlink_to(a)
+    os.mkfifo(a / "bad pipe.png")
+    plant(
+        folder, {"a/bad line\nbreak.png": grey_png(1), "bad stray.png": grey_png(1), "a/bad huge.png": b"x"}
+    )
+    os.truncate(a / "bad huge.png", 2 << 30)
+    with open(os.fsencode(a) + b"/bad latin \xe9.png", "wb") as file:
+        file.write(grey_png(1))
+
+
+def test_thirty_planted_problems_are_all_named_and_no_good_file(tmp_path):
+    data = plant(tmp_path / "data", {f"{c}/{n}.png": grey_png(n % 256, 4) for c in "ab" for n in range(500)})
+    planted_problems(data)
+    loaded = load(data)
+    with pytest.raises(DataError, match=r"30 of 1030 images cannot be read") as caught:
+        decode(loaded.manifest, tmp_path / "cache", RULE, problems=loaded.problems)
+    assert all("bad " in line for line in caught.value.details)
+    assert all(len(line) <= 300 and "\n" not in line for line in caught.value.details)

@@ -1,0 +1,151 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumorboard.data.manifest import Manifest, Sample, load, read_csv, require_usable, write_csv
+from tumorboard.errors import DataError
+
+from .pictures import grey_png, plant
+
+
+def sample(name: str, split: str, label: str) -> Sample:
+    return Sample(name, Path("/data") / name, split, label, "", "00")
+
+
+SMALL = Manifest.of(
+    [
+        sample("d", "test", "y"),
+        sample("b", "train", "y"),
+        sample("a", "train", "x"),
+        sample("c", "train", "y"),
+    ]
+)
+
+
+def test_samples_are_sorted_and_labelled():
+    assert SMALL.ids == ("a", "b", "c", "d")
+    assert SMALL.class_names == ("x", "y")
+    np.testing.assert_array_equal(SMALL.labels, [0, 1, 1, 1])
+    assert SMALL.labels.dtype == np.int64
+
+
+def test_a_part_keeps_the_class_names_of_the_whole():
+    test = SMALL.part("test")
+    assert test.ids == ("d",)
+    assert test.class_names == ("x", "y")
+    np.testing.assert_array_equal(test.labels, [1])
+
+
+def test_counts_name_every_class():
+    assert SMALL.counts == {"train": {"x": 1, "y": 2}, "test": {"x": 0, "y": 1}}
+
+
+def test_csv_there_and_back():
+    odd = Manifest.of([Sample('a, "b" é.png', Path("/d/a"), "", "x", "p,1", "ff"), *SMALL.samples])
+    assert read_csv(write_csv(odd), "manifest.csv") == odd
+    assert write_csv(SMALL).splitlines()[:2] == ["id,path,split,label,group,sha256", "a,/data/a,train,x,,00"]
+
+
+@pytest.mark.parametrize("text", ["", "id,path\na,b\n", "id,path,split,label,group,sha256\na,b\n"])
+def test_a_damaged_csv_is_refused(text):
+    with pytest.raises(DataError, match=r"run/manifest\.csv"):
+        read_csv(text, "run/manifest.csv")
+
+
+def study(folder: Path) -> Path:
+    files = {
+        f"{split}/{name}{tail}/{n}.png": grey_png(n)
+        for split, tail in (("train", "_left"), ("val", ""))
+        for name in ("tumour", "normal")
+        for n in range(2)
+    }
+    return plant(folder, files)
+
+
+def test_load_matches_hashes_and_sorts(tmp_path):
+    loaded = load(study(tmp_path))
+    assert loaded.manifest.counts == {split: {"normal": 2, "tumour": 2} for split in ("train", "valid")}
+    assert loaded.manifest.ids == tuple(sorted(loaded.manifest.ids))
+    assert loaded.matching.rows[1] == ("tumour", "tumour_left", "tumour")
+    first = loaded.manifest.samples[0]
+    assert first.id == "train/normal_left/0.png"
+    assert first.sha256 == hashlib.sha256(grey_png(0)).hexdigest()
+    assert loaded.problems == ()
+
+
+def test_a_csv_gives_the_same_samples(tmp_path):
+    loaded = load(study(tmp_path)).manifest
+    lines = [f"{s.id},{s.split},{s.label}" for s in reversed(loaded.samples)]
+    table = tmp_path / "all.csv"
+    table.write_text("path,split,label\n" + "\n".join(lines), encoding="utf-8")
+    assert load(table).manifest == loaded
+
+
+def test_class_map_and_merge_reach_the_manifest(tmp_path):
+    plant(study(tmp_path), {f"{s}/benign/{n}.png": grey_png(n) for s in ("train", "val") for n in range(2)})
+    class_map, merge = {"healthy": ["normal", "normal_left"]}, {"finding": ["tumour", "benign"]}
+    assert load(tmp_path, class_map, merge).manifest.class_names == ("finding", "healthy")
+
+
+def test_samples_of_no_part_count_as_train(tmp_path):
+    plant(tmp_path, {f"{n}.png": grey_png(n) for n in range(6)})
+    rows = "0.png,a,train\n1.png,a,\n2.png,b,\n3.png,b,\n4.png,a,test\n5.png,b,test\n"
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,label,split\n{rows}", encoding="utf-8")
+    loaded = load(table)
+    assert loaded.manifest.counts["train"] == {"a": 1, "b": 0}
+    assert loaded.matching.splits == ("train", "test")
+
+
+def test_problems_come_back(tmp_path):
+    plant(study(tmp_path), {"train/normal_left/empty.png": b""})
+    loaded = load(tmp_path)
+    assert len(loaded.problems) == 1
+    assert "empty.png" in loaded.problems[0]
+
+
+def test_a_file_that_cannot_be_hashed_is_a_problem(tmp_path, monkeypatch):
+    study(tmp_path)
+    plant(tmp_path, {"train/normal_left/closed.png": b"x"})
+    opening = Path.open
+
+    def denied(path, *args, **kwargs):
+        if path.name == "closed.png":
+            raise PermissionError(13, "Permission denied")
+        return opening(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", denied)
+    assert "Permission denied" in load(tmp_path).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"a/1.png": b"x", "a/2.png": b"x"}, "two classes .* found 'a'"),
+        ({"a/1.png": b"x", "a/2.png": b"x", "b/1.png": b"x"}, "2 images or more .* found 1 of 'b'"),
+        ({"a/1.png": b"x", "a/2.png": b"x", "b/.keep": b""}, "found 0 of 'b'"),
+        ({"a/.keep": b"", "b/.keep": b""}, "expected images in class folders"),
+        (
+            {f"{s}/{c}/{n}.png": b"x" for s in ("train",) for c in "ab" for n in "12"}
+            | {"val/a/1.png": b"x"},
+            "nothing here for 'b'",
+        ),
+    ],
+)
+def test_data_that_nothing_can_be_learned_from(files, reason, tmp_path):
+    with pytest.raises(DataError, match=reason) as caught:
+        load(plant(tmp_path, files))
+    assert len(str(caught.value)) <= 300
+
+
+def test_too_few_images_come_with_the_files_that_were_lost(tmp_path):
+    plant(tmp_path, {"a/1.png": b"x", "a/2.png": b"x", "b/1.png": b"x", "b/empty.png": b""})
+    with pytest.raises(DataError, match="found 1 of 'b'") as caught:
+        load(tmp_path)
+    assert "empty.png" in caught.value.details[0]
+
+
+def test_one_image_of_a_class_is_enough_to_test_on():
+    require_usable(Manifest.of([sample("a", "test", "x"), sample("b", "test", "y")]), "data")
