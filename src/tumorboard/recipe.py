@@ -52,19 +52,17 @@ class Training(_Section):
     """How a network is fitted.
 
     `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
-    training image and fits the rest on them. `average` is the decay of an exponential moving average
-    of the weights (0: none).
+    training image and fits the rest on them. `patience` = 0 trains to the last epoch and keeps it.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
-    patience: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=0)] = 20
     batch: Annotated[int, Field(ge=1)] = 32
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     schedule: Literal["constant", "one-cycle"] = "constant"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     label_smoothing: Fraction = 0.0
-    average: Fraction = 0.0
     class_weights: bool = False
     views: Annotated[int, Field(ge=0, le=64)] = 0
 
@@ -151,6 +149,15 @@ class Recipe(_Section):
         if self.models[self.chained.first].kind != "pretrained":
             raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
         return self
+
+    def with_options(self, backbone: str | None, weights: str | None, seed: int | None) -> "Recipe":
+        """This recipe with what the command line sets for all its pretrained models."""
+        chosen = {"backbone": backbone, "weights": weights}
+        content = self.model_dump(mode="json")
+        for network in content["models"].values():
+            if network["kind"] == "pretrained":
+                network |= {key: value for key, value in chosen.items() if value is not None}
+        return parse(tomli_w.dumps({**content, "seed": self.seed if seed is None else seed}), self.name)
 
 
 def load(name_or_file: str) -> Recipe:

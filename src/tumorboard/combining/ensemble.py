@@ -1,0 +1,72 @@
+"""Several models' class probabilities into one answer: one model from image to probabilities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from tumorboard.combining.fitting_together import check_compatible, copies_of
+from tumorboard.models.contract import Contract, taps
+from tumorboard.models.pretrained import classify
+
+TRAINED = frozenset("ACD")
+"""Forms whose last layer is trained on the members' probabilities."""
+
+_SHARP = 1e6  # a softmax this sharp turns the largest probability into 1, the others into 0
+
+
+def build(
+    name: str,
+    members: Sequence[tuple[keras.Model, Contract]],
+    form: str,
+    *,
+    weights: Sequence[float] = (),
+    seed: int = 0,
+) -> keras.Model:
+    """A model that holds copies of its members, frozen, and joins their answers.
+
+    Args:
+        name: The prefix of all layer names.
+        members: At least two models that agree in input and classes.
+        form: The study's A, B, C or D; `weighted`; `vote`. A and C are the same function.
+        weights: For `weighted`: one a member, at least 0, with sum 1.
+        seed: For the first weights of a trained layer.
+
+    Raises:
+        ModelError: The members do not fit together; says why.
+    """
+    contract = check_compatible(members)
+    size = contract.image.size
+    image = keras.Input((size, size, 3), name=f"{name}_image")
+    answers = [copy.output for copy in copies_of(members, image, name, trainable=False)]
+    output = _join(answers, form, list(weights), len(contract.class_names), name, seed)
+    return keras.Model(image, output, name=name)
+
+
+def head(model: keras.Model) -> keras.Model:
+    """The part of an ensemble after its members: their probabilities -> the joint ones."""
+    return keras.Model(taps(model, "probabilities")[:-1], model.output, name=f"{model.name}_head")
+
+
+def _join(answers: list[Any], form: str, weights: list[float], classes: int, name: str, seed: int) -> Any:
+    output = f"{name}_probabilities"
+    if form == "B":
+        return layers.Average(name=output)(answers)
+    if form == "D":
+        return classify(layers.Concatenate(name=f"{name}_concatenate")(answers), classes, name, seed)
+    if form == "weighted":
+        scaled = [
+            layers.Rescaling(weight, name=f"{name}_weight{number}")(answer)
+            for number, (weight, answer) in enumerate(zip(weights, answers, strict=True))
+        ]
+        return layers.Add(name=output)(scaled)
+    if form == "vote":
+        return layers.Average(name=output)([_ballot(x, f"{name}_ballot{i}") for i, x in enumerate(answers)])
+    return classify(layers.Average(name=f"{name}_average")(answers), classes, name, seed)
+
+
+def _ballot(probabilities: Any, name: str) -> Any:
+    """A one-hot vote for the most probable class, in public layers; an exact tie splits the vote."""
+    x = layers.Rescaling(_SHARP, name=f"{name}_sharpen")(probabilities)
+    return layers.Softmax(name=f"{name}_softmax")(x)

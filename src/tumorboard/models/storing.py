@@ -1,0 +1,91 @@
+"""Saving and loading models: the only place that reads a model file."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tumorboard import storage
+from tumorboard.errors import ModelError
+from tumorboard.models.contract import Contract, check
+
+
+def save(model: keras.Model, contract: Contract, path: Path) -> None:
+    """Write `<name>.keras`, uncompiled so that anyone can load it, and then its contract as `<name>.json`.
+
+    The contract holds the model file's hash and is written last: a model without it is not finished.
+
+    Raises:
+        ModelError: The model does not keep the contract.
+        StorageError: The disk is full.
+    """
+    check(model, contract)
+    plain = keras.Model(model.input, model.output, name=model.name)
+    storage.write_with(path, plain.save)
+    storage.write_json(sidecar(path), {**contract.to_json(), "sha256": storage.sha256(path)})
+
+
+def load(path: Path) -> tuple[keras.Model, Contract]:
+    """Read a model that keeps the contract: hash first, then Keras's safe mode.
+
+    Raises:
+        ModelError: No such file, no contract beside it, another hash, or no model of ours.
+    """
+    contract = read_contract(path)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its many layers raise
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path} cannot be loaded as a Keras model: {first[:150]}") from error
+    check(model, contract)
+    return model, contract
+
+
+def read_contract(path: Path) -> Contract:
+    """The contract beside a model file, after checking that the file is the one that was saved.
+
+    Raises:
+        ModelError: The file or its contract is missing or damaged, or the hash differs.
+    """
+    if not path.is_file():
+        raise ModelError(f"expected a model at {path}, found no file there")
+    content = _read_json(sidecar(path))
+    try:
+        recorded, contract = content["sha256"], Contract.from_json(dict(content))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{sidecar(path)} is no model contract: {error!r}; see docs/run-folder.md"
+        ) from error
+    if storage.sha256(path) != recorded:
+        raise ModelError(
+            f"{path} is not the file that was saved: its SHA-256 is not the one in {sidecar(path).name}; "
+            "restore it or train again"
+        )
+    return contract
+
+
+def is_saved(path: Path) -> bool:
+    """Whether a finished, undamaged model lies there."""
+    try:
+        read_contract(path)
+    except ModelError:
+        return False
+    return True
+
+
+def sidecar(path: Path) -> Path:
+    """Where the contract of a model file lies."""
+    return path.with_suffix(".json")
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"expected the model's contract at {path}, found none that can be read; "
+            "models that `tumorboard train` or `combine` saved have it beside them"
+        ) from error
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,102 @@
+"""The board: each network is trained, then the ensemble and the chain are made of them.
+
+A model that is finished is not trained again; one that was interrupted goes on where it stopped.
+"""
+
+import keras
+
+from tumorboard import storage
+from tumorboard.combining import chain, ensemble, weights
+from tumorboard.models import storing
+from tumorboard.models.build import build
+from tumorboard.models.contract import Contract
+from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline.fitting import fit_examples, fit_images, save
+from tumorboard.pipeline.job import Job
+from tumorboard.predictions import Predictions, aligned
+from tumorboard.training.fit import Examples
+from tumorboard.training.resume import Row
+
+
+def convene(job: Job) -> None:
+    """Make every model of the recipe, and what it says of train and validation; test stays closed."""
+    for name in job.recipe.models:
+        with job.phase(name):
+            _member(job, name)
+            _predict_open_parts(job, name)
+    with job.phase("ensemble"):
+        _ensemble(job)
+        _predict_open_parts(job, "ensemble")
+    with job.phase("chained"):
+        _chained(job)
+        _predict_open_parts(job, "chained")
+
+
+def predict(job: Job, name: str, split: str) -> None:
+    """Write what the saved model says of a split, unless it is written."""
+    path = job.run.predictions(name, split)
+    if path.is_file():
+        return
+    model, contract = storing.load(job.run.model(name))
+    part = job.part(split)
+    with job.console.task(f"{name}: predicting {split}") as progress:
+        rows = probabilities(model, job.images(split), lambda done, total: progress(done, total, ""))
+    storage.write_text(path, Predictions(part.ids, part.labels, contract.class_names, rows).to_csv())
+
+
+def _predict_open_parts(job: Job, name: str) -> None:
+    for split in ("train", "valid"):
+        predict(job, name, split)
+
+
+def _member(job: Job, name: str) -> None:
+    if storing.is_saved(job.run.model(name)):
+        return
+    settings = job.recipe.models[name]
+    model = build(name, settings, job.recipe.image, len(job.manifest.class_names), job.seed(name))
+    history = fit_images(job, model, settings.training, settings)
+    save(job, model, settings.kind, settings.training, history)
+
+
+def _ensemble(job: Job) -> None:
+    if storing.is_saved(job.run.model("ensemble")):
+        return
+    settings = job.recipe.ensemble
+    members = [storing.load(job.run.model(name)) for name in settings.members]
+    chosen: tuple[float, ...] = ()
+    if settings.form == "weighted":
+        chosen = weights.choose([job.predictions(name, "valid") for name in settings.members])
+    model = ensemble.build("ensemble", members, settings.form, weights=chosen, seed=job.seed("ensemble"))
+    history: list[Row] = []
+    if settings.form in ensemble.TRAINED:
+        train, valid = (_opinions(job, split) for split in ("train", "valid"))
+        history = fit_examples(job, ensemble.head(model), settings.training, train, valid, "ensemble")
+    details = {"form": settings.form, "members": list(settings.members), "weights": list(chosen)}
+    save(job, model, "ensemble", settings.training, history, details)
+
+
+def _opinions(job: Job, split: str) -> Examples:
+    """The members' probabilities as inputs of the joint head; rows are joined on the samples' ids."""
+    joined = aligned(*(job.predictions(name, split) for name in job.recipe.ensemble.members))
+    return Examples([[one.probabilities] for one in joined], joined[0].labels)
+
+
+def _chained(job: Job) -> None:
+    if storing.is_saved(job.run.model("chained")):
+        return
+    settings = job.recipe.chained
+    first = job.recipe.models[settings.first]
+    model = chain.build("chained", [_first_link(job)], settings, job.seed("chained"))
+    history = fit_images(job, model, settings.training, first)
+    details = {"first": settings.first, "start": settings.start}
+    save(job, model, "chained", settings.training, history, details)
+
+
+def _first_link(job: Job) -> tuple[keras.Model, Contract]:
+    """The trained first model, or a fresh one of the same build with first weights of its own."""
+    settings = job.recipe.chained
+    trained, contract = storing.load(job.run.model(settings.first))
+    if settings.start == "trained":
+        return trained, contract
+    classes, seed = len(contract.class_names), job.seed("first link")
+    return build(settings.first, job.recipe.models[settings.first], job.recipe.image, classes, seed), contract

@@ -1,0 +1,111 @@
+"""Fitting one model of a run: on images, on cached views of what is frozen, or on others' answers."""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tumorboard import storage
+from tumorboard.models import storing
+from tumorboard.models.contract import Contract, split_at_frozen
+from tumorboard.pipeline.job import Job
+from tumorboard.recipe import Custom, Pretrained, Training
+from tumorboard.training import features
+from tumorboard.training.features import Views
+from tumorboard.training.fit import Examples, best_epoch, fit
+from tumorboard.training.resume import Row
+
+
+def fit_images(
+    job: Job, model: keras.Model, training: Training, trunk_settings: Pretrained | Custom
+) -> list[Row]:
+    """Train a model on the run's images; what is frozen in it is run once when the recipe wants views.
+
+    Args:
+        job: The run.
+        model: What to train, in place.
+        training: How.
+        trunk_settings: What the frozen part was built by; models that share it share its views.
+    """
+    trunk, network = split_at_frozen(model) if training.views else (None, model)
+    examples: list[Examples] = []
+    for split in ("train", "valid"):
+        inputs: Views = [[job.images(split)]]
+        if trunk is not None:
+            inputs = _views(job, model.name, trunk, training, trunk_settings, split)
+        examples.append(Examples(inputs, job.part(split).labels))
+    train, valid = examples
+    return fit_examples(job, network, training, train, valid, model.name)
+
+
+def fit_examples(
+    job: Job, network: keras.Model, training: Training, train: Examples, valid: Examples, name: str
+) -> list[Row]:
+    """Train a network on arrays, with progress shown and the state kept for a resume."""
+    with job.console.task(f"{name}: training") as progress:
+        return fit(
+            network,
+            train,
+            valid,
+            training,
+            state=job.run.state(name),
+            seed=job.seed(name),
+            on_epoch=lambda row: progress(int(row["epoch"]), training.epochs, _note(row)),
+        )
+
+
+def save(
+    job: Job,
+    model: keras.Model,
+    kind: str,
+    training: Training,
+    history: list[Row],
+    details: Mapping[str, Any] = {},
+) -> None:
+    """Write the history and then the model; the state that a resume would need is deleted."""
+    facts = {**details, "recipe": job.recipe.name, "seed": job.recipe.seed}
+    if history:
+        storage.write_text(job.run.history(model.name), _csv(history))
+        facts |= {"epochs": len(history), "best_epoch": best_epoch(history, training)}
+    contract = Contract(model.name, kind, job.manifest.class_names, job.recipe.image, facts)
+    storing.save(model, contract, job.run.model(model.name))
+    job.run.state(model.name).unlink(missing_ok=True)
+
+
+def _views(
+    job: Job,
+    name: str,
+    trunk: keras.Model,
+    training: Training,
+    settings: Pretrained | Custom,
+    split: str,
+) -> Views:
+    augmented = split == "train"
+    described = settings.model_dump(exclude={"training", "units", "dropout"})
+    key = features.key(trunk, described, job.manifest.part(split).samples, augmented)
+    with job.console.task(f"{name}: frozen part of {split}") as progress:
+        return features.compute(
+            trunk,
+            job.images(split),
+            job.run.cache / key,
+            views=training.views,
+            augmented=augmented,
+            seed=job.recipe.seed,
+            on_batch=lambda done, total: progress(done, total, ""),
+        )
+
+
+def _note(row: Row) -> str:
+    return f"loss {row['loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}"
+
+
+def _csv(history: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"], lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

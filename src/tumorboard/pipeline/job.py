@@ -1,0 +1,85 @@
+"""One run in hand: its folder, its settings, its decoded images."""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tumorboard import storage
+from tumorboard.console import Console
+from tumorboard.data.cache import Decoded
+from tumorboard.data.manifest import Manifest
+from tumorboard.data.rows import Rows
+from tumorboard.predictions import Predictions
+from tumorboard.recipe import Recipe
+from tumorboard.runfolder import RunFolder
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage of a run needs.
+
+    Args:
+        run: Where everything goes.
+        recipe: The settings.
+        manifest: All samples, every one in a split.
+        decoded: Their images, in the manifest's order.
+        console: Where progress is shown.
+    """
+
+    run: RunFolder
+    recipe: Recipe
+    manifest: Manifest
+    decoded: Decoded
+    console: Console
+
+    def images(self, split: str) -> Rows:
+        """The split's images, uint8, in the order of `part`."""
+        index = np.flatnonzero([sample.split == split for sample in self.manifest.samples])
+        return Rows(self.decoded.images, index)
+
+    def part(self, split: str) -> Manifest:
+        """The split's samples."""
+        return self.manifest.part(split)
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The names of all models, in the order in which they are made."""
+        return (*self.recipe.models, "ensemble", "chained")
+
+    def seed(self, what: str) -> int:
+        """A seed for each thing that draws, below 2**20, from the recipe's one."""
+        digest = hashlib.sha256(f"{self.recipe.seed} {what}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") % 2**20
+
+    def predictions(self, name: str, split: str) -> Predictions:
+        """What was predicted and written earlier.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
+        path = self.run.predictions(name, split)
+        return Predictions.from_csv(path.read_text(encoding="utf-8"), str(path))
+
+    @contextlib.contextmanager
+    def phase(self, title: str) -> Iterator[None]:
+        """Add the time spent in this block to the run's record, interrupted or not."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = self.seconds()
+            seconds[title] = round(seconds.get(title, 0.0) + time.monotonic() - begun, 2)
+            storage.write_json(self.run.phases, seconds)
+
+    def seconds(self) -> dict[str, float]:
+        """Time spent by phase, over all resumes."""
+        if not self.run.phases.is_file():
+            return {}
+        found: dict[str, float] = json.loads(self.run.phases.read_text(encoding="utf-8"))
+        return found

@@ -1,0 +1,60 @@
+"""From a folder of images to a job: find, match, compare with an earlier start, decode, split."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tumorboard import storage
+from tumorboard.console import Console
+from tumorboard.data import cache, manifest, splits
+from tumorboard.data.classes import Matching
+from tumorboard.pipeline import fingerprint
+from tumorboard.pipeline.job import Job
+from tumorboard.recipe import Recipe
+from tumorboard.runfolder import RunFolder
+
+Groups = Mapping[str, Sequence[str]]
+
+
+def prepare(
+    source: Path,
+    run: RunFolder,
+    recipe: Recipe,
+    console: Console,
+    *,
+    class_map: Groups,
+    merge: Groups,
+    skip_bad: bool,
+) -> Job:
+    """Everything that can be found wrong is found here, before Keras is loaded and anything is trained.
+
+    Raises:
+        DataError: The data cannot be used; all bad files are named.
+        RunFolderError: The folder was begun with other data or settings.
+    """
+    loaded = manifest.load(source, class_map, merge)
+    console.say(_table(loaded.matching))
+    now = fingerprint.take(recipe, loaded.manifest)
+    fingerprint.require_same(run, now)
+    with console.task("decoding") as progress:
+        decoded = cache.decode(
+            loaded.manifest,
+            run.cache,
+            recipe.image,
+            progress=lambda done, total: progress(done, total, ""),
+            skip_bad=skip_bad,
+            problems=loaded.problems,
+        )
+    for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
+        console.say(line)
+    whole = splits.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
+    storage.write_text(run.manifest, manifest.write_csv(whole))
+    fingerprint.record(run, recipe, now)
+    return Job(run, recipe, whole, decoded, console)
+
+
+def _table(matching: Matching) -> str:
+    """The class folders of each split, side by side."""
+    rows = [("class", *(split or "images" for split in matching.splits)), *matching.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

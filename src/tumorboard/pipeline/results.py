@@ -1,0 +1,66 @@
+"""From the predictions on disk to the run's tables and figures; opens test, last and counted."""
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tumorboard import storage
+from tumorboard.evaluation.baselines import baselines
+from tumorboard.pipeline.job import Job
+from tumorboard.reporting import figures
+from tumorboard.reporting.results import metrics_json, results_md
+from tumorboard.reporting.study import SPLITS, Facts, Study
+
+
+def write(job: Job) -> Study:
+    """Write metrics.json, results.md and the figures from the prediction files alone."""
+    models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.models}
+    study = Study(models, baselines(next(iter(models.values()))), _facts(job))
+    histories = {name: _history(job.run.history(name)) for name in job.models}
+    histories = {name: rows for name, rows in histories.items() if rows}
+    best = {name: _best_epoch(job, name) for name in histories}
+    storage.write_bytes(job.run.figure("learning-curves"), figures.learning_curves(histories, best))
+    for split in SPLITS:
+        drawn = figures.confusion_matrices({name: models[name][split] for name in models}, split)
+        storage.write_bytes(job.run.figure(f"confusion-{split}"), drawn)
+    storage.write_text(job.run.metrics, metrics_json(study))
+    storage.write_text(job.run.results, results_md(study))
+    return study
+
+
+def count_look_at_test(job: Job) -> None:
+    """Note that test is being scored; every look makes its figure a little less independent."""
+    looks = json.loads(job.run.test_looks.read_text("utf-8")) if job.run.test_looks.is_file() else []
+    looks.append(
+        {"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": len(job.part("test").samples)}
+    )
+    storage.write_json(job.run.test_looks, looks)
+
+
+def _facts(job: Job) -> Facts:
+    environment = json.loads(job.run.environment.read_text("utf-8"))
+    packages = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
+    looks = len(json.loads(job.run.test_looks.read_text("utf-8")))
+    return Facts(
+        recipe=job.recipe.name,
+        seed=job.recipe.seed,
+        command=environment["command"],
+        backend=environment["backend"],
+        versions={name: environment[name] for name in packages if name in environment},
+        seconds=job.seconds(),
+        grouped=any(sample.group for sample in job.manifest.samples),
+        notes=(f"The test part was scored {looks} time{'s' if looks != 1 else ''} in this run folder.",),
+    )
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _best_epoch(job: Job, name: str) -> int:
+    contract = json.loads(job.run.model(name).with_suffix(".json").read_text("utf-8"))
+    return int(contract["details"]["best_epoch"])

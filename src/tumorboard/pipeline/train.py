@@ -1,0 +1,70 @@
+"""The main job: from class folders to four trained, evaluated models."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tumorboard import interruption, runfolder
+from tumorboard.console import Console
+from tumorboard.pipeline import fingerprint
+from tumorboard.pipeline.job import Job
+from tumorboard.pipeline.prepare import prepare
+from tumorboard.recipe import Recipe
+from tumorboard.runfolder import RunFolder
+
+
+def train(
+    source: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    class_map: Mapping[str, Sequence[str]] = {},
+    merge: Mapping[str, Sequence[str]] = {},
+    skip_bad: bool = False,
+    console: Console | None = None,
+) -> RunFolder:
+    """Train every model of the recipe, evaluate them, and leave it all in the folder `out`.
+
+    A repeated call goes on where an interrupted one stopped, and ends where that one would have ended.
+
+    Args:
+        source: Class folders, or a manifest CSV.
+        out: The run folder.
+        recipe: The settings.
+        class_map: Class name to the folders that are this class.
+        merge: New class name to the classes that it takes in.
+        skip_bad: Leave out files that cannot be read, instead of refusing to begin.
+        console: Where progress is shown; quiet by default.
+
+    Raises:
+        TumorboardError: One of its kinds, see `tumorboard.errors`.
+    """
+    run, console = RunFolder(out), console or Console(quiet=True)
+    with runfolder.locked(run), interruption.graceful():
+        job = prepare(source, run, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
+        _convene(job)
+        _open_test(job)
+        shutil.rmtree(run.cache, ignore_errors=True)
+    return run
+
+
+def _convene(job: Job) -> None:
+    from tumorboard.pipeline import board  # Keras, seconds to import, only once the data is known to be good
+    from tumorboard.training import backend
+
+    backend.prepare(job.recipe.seed, fingerprint.threads(job.recipe))
+    board.convene(job)
+    runfolder.write_checksums(job.run)
+
+
+def _open_test(job: Job) -> None:
+    """Everything is chosen by now: score test, and write the results."""
+    from tumorboard.pipeline import board, results
+
+    if not all(job.run.predictions(name, "test").is_file() for name in job.models):
+        results.count_look_at_test(job)
+    with job.phase("test"):
+        for name in job.models:
+            board.predict(job, name, "test")
+    with job.phase("results"):
+        results.write(job)

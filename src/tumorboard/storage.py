@@ -1,0 +1,135 @@
+"""Writing files so that a kill, a full disk or a power cut leaves the old state or the new one, never half.
+
+Every file is written to a temporary name, flushed to the disk and renamed.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tumorboard.errors import StorageError
+
+TEMPORARY = ".writing"
+"""Marks a file that is not finished; what carries it after a kill may be deleted."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path` whole, or not at all.
+
+    Raises:
+        StorageError: No space, no permission, or any other fault of the disk.
+    """
+    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, atomically."""
+    with writing(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole UTF-8 file, atomically."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that any parser reads: no NaN, keys in the order given."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_with(path: Path, save: Callable[[Path], None]) -> None:
+    """Let a library write a file of its own, which then appears at `path` whole.
+
+    Args:
+        path: Where the file goes.
+        save: Called with a temporary path of the same suffix.
+    """
+    temporary = path.with_name(f"{TEMPORARY}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[np.ndarray]:
+    """An array on disk to be filled, which then appears at `path` as a whole `.npy` file."""
+    temporary = path.with_name(f"{TEMPORARY}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), shape)
+        _reserve(temporary)
+        yield array
+        array.flush()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """A fault of the disk in one line, with the space that is left."""
+    existing = next((parent for parent in (path, *path.parents) if parent.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free / 1e6
+    what = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    return StorageError(
+        f"cannot write {path}: {what} ({free:.0f} MB free); make room or choose another --out, "
+        "then repeat the command: what was finished is kept"
+    )
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space now: a full disk is an error here, but a fatal signal in a memory map."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; not possible on every system, and then not needed for atomicity."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
