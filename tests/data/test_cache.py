@@ -221,3 +221,12 @@ def test_thirty_planted_problems_are_all_named_and_no_good_file(tmp_path):
         decode(loaded.manifest, tmp_path / "cache", RULE, problems=loaded.problems)
     assert all("bad " in line for line in caught.value.details)
     assert all(len(line) <= 300 and "\n" not in line for line in caught.value.details)
+
+
+def test_another_reader_reads_again(data, tmp_path, monkeypatch):
+    manifest = load(data).manifest
+    decode(manifest, tmp_path / "cache", RULE)
+    forbid_reading(monkeypatch)
+    monkeypatch.setattr(cache, "READER_VERSION", cache.READER_VERSION + 1)
+    with pytest.raises(AssertionError, match="read again"):
+        decode(manifest, tmp_path / "cache", RULE)

@@ -39,6 +39,11 @@ def test_an_exact_name_is_not_given_to_a_longer_one():
     assert match({"train": both, "test": both}).class_of == {name: name for name in both}
 
 
+def test_a_name_of_separators_is_no_prefix():
+    with pytest.raises(DataError, match="no counterpart"):
+        match({"train": ["carcinoma", "x"], "test": ["--", "x"]})
+
+
 def test_a_prefix_ends_at_a_separator():
     with pytest.raises(DataError, match="no counterpart"):
         match({"train": ["car", "x"], "test": ["carcinoma", "x"]})
