@@ -1,0 +1,1 @@
+"""The command line: a file a command, and nothing heavy imported before a command runs."""

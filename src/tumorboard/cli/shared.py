@@ -1,0 +1,68 @@
+"""What several commands share: how they look in --help, their common flags, how results are shown."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tumorboard import NOTICE
+
+
+def command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    example: str,
+    run: Callable[[argparse.Namespace], None],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n{example}\n\n{NOTICE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the results")
+    parser.add_argument("--json", action="store_true", help="the results as JSON on standard output")
+    return parser
+
+
+def add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--recipe", default="default", help="default, notebook, notebook-fast, or a TOML file"
+    )
+    command.add_argument(
+        "--backbone", help="of the pretrained models, e.g. efficientnet-lite0 (embedded), resnet50"
+    )
+    command.add_argument("--weights", metavar="imagenet|none|FILE", help="of the backbone")
+    command.add_argument("--seed", type=int, help="same seed, same bits on a CPU")
+
+
+def add_classes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--class-map",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER,…",
+        help="these folders are class NAME",
+    )
+    command.add_argument(
+        "--merge",
+        action="append",
+        default=[],
+        metavar="NAME=CLASS,…",
+        help="ask a coarser question: these classes are one",
+    )
+    command.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read")
+
+
+def show(results: Path, metrics: Path, as_json: bool) -> None:
+    """The table on standard output; the last line says where the results are."""
+    if as_json:
+        sys.stdout.write(
+            json.dumps({"results": str(results), **json.loads(metrics.read_text("utf-8"))}) + "\n"
+        )
+        return
+    sys.stdout.write(f"{results.read_text('utf-8')}\nResults: {results}\n")
