@@ -1,8 +1,45 @@
 """Tumorboard: train, combine and honestly evaluate CNNs on labelled medical images.
 
+    import tumorboard as tb
+
+    run = tb.train("scans", "runs/first")                     # what `tumorboard train` does
+    model, contract = tb.load_model(run.model("ensemble"))    # a plain keras.Model
+    image = tb.to_input(tb.read_image("slice.png"), contract.image)
+    tb.predict(model, image[None])                            # (1, C) class probabilities
+
 Research software, not a medical device.
 """
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
 NOTICE = "Research software, not a medical device, not for diagnosis."
+
+_EXPORTS = {
+    "Predictions": ("tumorboard.predictions", "Predictions"),
+    "aligned": ("tumorboard.predictions", "aligned"),
+    "combine": ("tumorboard.pipeline.combine", "combine"),
+    "evaluate": ("tumorboard.evaluation.score", "evaluate"),
+    "load_model": ("tumorboard.models.storing", "load"),
+    "load_recipe": ("tumorboard.recipe", "load"),
+    "predict": ("tumorboard.models.predicting", "probabilities"),
+    "read_image": ("tumorboard.data.reading", "read_image"),
+    "to_input": ("tumorboard.data.reading", "to_input"),
+    "train": ("tumorboard.pipeline.train", "train"),
+}
+
+__all__ = ["NOTICE", "__version__", *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is: `tumorboard --help` must not wait for Keras."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'tumorboard' has no attribute {name!r}")
+    module, attribute = _EXPORTS[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ from tumorboard.cli.shared import add_classes, command
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its flags."""
     combine = command(
         commands,
         "combine",

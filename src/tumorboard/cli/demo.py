@@ -7,6 +7,7 @@ from tumorboard.cli.shared import command, show
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its flags."""
     demo = command(
         commands,
         "demo",

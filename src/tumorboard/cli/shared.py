@@ -16,6 +16,7 @@ def command(
     example: str,
     run: Callable[[argparse.Namespace], None],
 ) -> argparse.ArgumentParser:
+    """A command with a help page that teaches: what it does, an example, the notice."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -30,6 +31,7 @@ def command(
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
+    """The flags that choose and change a recipe."""
     command.add_argument(
         "--recipe", default="default", help="default, notebook, notebook-fast, or a TOML file"
     )
@@ -41,6 +43,7 @@ def add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def add_classes(command: argparse.ArgumentParser) -> None:
+    """The flags that say what a class folder is."""
     command.add_argument(
         "--class-map",
         action="append",

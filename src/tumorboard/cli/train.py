@@ -7,6 +7,7 @@ from tumorboard.cli.shared import add_classes, add_settings, command, show
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its flags."""
     train = command(
         commands,
         "train",

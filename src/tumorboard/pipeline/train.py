@@ -9,14 +9,14 @@ from tumorboard.console import Console
 from tumorboard.pipeline import fingerprint
 from tumorboard.pipeline.job import Job
 from tumorboard.pipeline.prepare import prepare
-from tumorboard.recipe import Recipe
+from tumorboard.recipe import Recipe, load
 from tumorboard.runfolder import RunFolder
 
 
 def train(
-    source: Path,
-    out: Path,
-    recipe: Recipe,
+    source: str | Path,
+    out: str | Path,
+    recipe: str | Recipe = "default",
     *,
     class_map: Mapping[str, Sequence[str]] = {},
     merge: Mapping[str, Sequence[str]] = {},
@@ -30,7 +30,7 @@ def train(
     Args:
         source: Class folders, or a manifest CSV.
         out: The run folder.
-        recipe: The settings.
+        recipe: The settings, or the name or file of a recipe.
         class_map: Class name to the folders that are this class.
         merge: New class name to the classes that it takes in.
         skip_bad: Leave out files that cannot be read, instead of refusing to begin.
@@ -39,9 +39,10 @@ def train(
     Raises:
         TumorboardError: One of its kinds, see `tumorboard.errors`.
     """
-    run, console = RunFolder(out), console or Console(quiet=True)
+    run, console = RunFolder(Path(out)), console or Console(quiet=True)
+    plan = load(recipe) if isinstance(recipe, str) else recipe
     with runfolder.locked(run), interruption.graceful():
-        job = prepare(source, run, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
+        job = prepare(Path(source), run, plan, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
         _convene(job)
         _open_test(job)
         shutil.rmtree(run.cache, ignore_errors=True)
