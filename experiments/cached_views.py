@@ -1,0 +1,126 @@
+"""Cached augmented views against augmentation on the fly: do the heads come out alike, and how much faster?
+
+    python experiments/cached_views.py DATA [--backbone NAME] [--seeds 3] [--epochs 15]
+
+Both variants train the study's first model, its backbone frozen, for the same number of epochs. Then the
+cached variant runs to its own early stopping, and the time on the fly for as many epochs is extrapolated.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+from tumorboard.data import cache, manifest, splits
+from tumorboard.data.rows import Rows
+from tumorboard.models.build import build
+from tumorboard.models.contract import split_at_frozen
+from tumorboard.recipe import Recipe, Training, load
+from tumorboard.training import features
+from tumorboard.training.fit import Examples, fit
+
+Data = dict[str, Examples]
+SPLITS = ("train", "valid")
+
+
+@dataclass
+class Timed:
+    """One training: its best validation accuracy, how long it took, how many epochs it ran."""
+
+    accuracy: float
+    seconds: float
+    epochs: int
+
+
+def main() -> None:
+    options = _options()
+    plan = load("notebook-fast").with_options(options.backbone, None, None)
+    with tempfile.TemporaryDirectory() as folder:
+        data = _read(plan, options.data, Path(folder))
+        classes = int(max(data["train"].labels)) + 1
+        rows = [_one_seed(plan, data, classes, Path(folder), s, options.epochs) for s in range(options.seeds)]
+    cached, fly, ratios = zip(*rows, strict=True)
+    for name, one in (("cached", cached), ("on the fly", fly)):
+        print(
+            f"{name}: best validation accuracy in {options.epochs} epochs, {len(rows)} seeds: {_spread(one)}"
+        )
+    print(f"times faster, to the cached variant's own early stopping: {_spread(ratios)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--backbone", default="efficientnet-lite0")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=15)
+    return parser.parse_args()
+
+
+def _read(plan: Recipe, source: Path, folder: Path) -> Data:
+    decoded = cache.decode(manifest.load(source).manifest, folder, plan.image, skip_bad=True)
+    whole = splits.complete(decoded.manifest, decoded.pixel_sha256, plan.splitting, plan.seed)
+    found = np.array([sample.split for sample in whole.samples])
+    rows = {split: Rows(decoded.images, np.flatnonzero(found == split)) for split in SPLITS}
+    return {split: Examples([[rows[split]]], whole.part(split).labels) for split in SPLITS}
+
+
+def _one_seed(
+    plan: Recipe, data: Data, classes: int, folder: Path, seed: int, epochs: int
+) -> tuple[float, float, float]:
+    """Best validation accuracy cached and on the fly, and how many times faster cached is."""
+
+    def network() -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        return build("pretrained", settings, plan.image, classes, seed)
+
+    settings, short = plan.models["pretrained"], Training(epochs=epochs, patience=0)
+    begun = time.monotonic()
+    views = _views(network(), data, folder / f"views{seed}", seed)
+    computing = time.monotonic() - begun
+    state = folder / f"state{seed}"
+    cached = _train(split_at_frozen(network())[1], views, short, state / "short", seed)
+    stopped = _train(split_at_frozen(network())[1], views, settings.training, state / "long", seed)
+    fly = _train(network(), data, short, state / "fly", seed)
+    ratio = fly.seconds / epochs * stopped.epochs / (computing + stopped.seconds)
+    print(
+        f"seed {seed}: cached {cached.accuracy:.3f}, on the fly {fly.accuracy:.3f}; "
+        f"{computing:.0f} s for the views and {stopped.seconds:.0f} s for {stopped.epochs} epochs, "
+        f"against {fly.seconds / epochs:.1f} s an epoch; ratio {ratio:.1f}",
+        flush=True,
+    )
+    return cached.accuracy, fly.accuracy, ratio
+
+
+def _views(model: keras.Model, data: Data, folder: Path, seed: int) -> Data:
+    trunk, _ = split_at_frozen(model)
+    return {
+        split: Examples(
+            features.compute(
+                trunk, one.inputs[0][0], folder / split, views=8, augmented=split == "train", seed=seed
+            ),
+            one.labels,
+        )
+        for split, one in data.items()
+    }
+
+
+def _train(model: keras.Model, data: Data, how: Training, state: Path, seed: int) -> Timed:
+    begun = time.monotonic()
+    history = fit(model, data["train"], data["valid"], how, state=state, seed=seed)
+    return Timed(max(row["val_accuracy"] for row in history), time.monotonic() - begun, len(history))
+
+
+def _spread(values: tuple[float, ...]) -> str:
+    return f"mean {statistics.mean(values):.3f}, from {min(values):.3f} to {max(values):.3f}"
+
+
+if __name__ == "__main__":
+    main()
