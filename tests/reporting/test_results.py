@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -147,3 +148,31 @@ def test_hostile_names_break_no_table_and_bring_no_markup():
     assert not re.search(r"^# y", page, re.MULTILINE)
     for block in re.findall(r"(?:^\| .*\n)+", page, re.MULTILINE):
         assert len({len(cells) for _, cells in rows(block)}) == 1
+
+
+def test_a_test_subset_is_scored_on_its_own_ids_alone():
+    one = study()
+    kept = {"test/0.png", "test/3.png", "test/12.png", "not/there.png"}
+    one = replace(one, test_subsets={"without twins": kept})
+    scored = json.loads(metrics_json(one))["test_subsets"]["without twins"]
+    for name, by_split in {**one.models, **one.baselines}.items():
+        test = by_split["test"]
+        rows = [row for row, sample in enumerate(test.ids) if sample in kept]
+        right = sum(test.predicted[row] == test.labels[row] for row in rows)
+        assert scored[name]["n"] == len(rows) == 3
+        assert scored[name]["accuracy"]["value"] == pytest.approx(right / 3)
+    cells = [cells for name, cells in rows_of(results_md(one), "without twins") if name == "custom"]
+    assert cells[0][1].endswith("n = 3")
+
+
+def rows_of(page, title):
+    """The rows of the table whose header has the title."""
+    table = next(part for part in page.split("\n\n") if title in part and part.startswith("|"))
+    return rows(table)
+
+
+def test_an_empty_test_subset_is_undefined_and_not_an_error():
+    one = replace(study(), test_subsets={"nothing left": ()})
+    scored = json.loads(metrics_json(one))["test_subsets"]["nothing left"]
+    assert scored["custom"]["n"] == 0
+    assert scored["custom"]["accuracy"]["value"] is None

@@ -16,7 +16,7 @@ from tumorboard.reporting.study import SPLITS, Facts, Study
 def write(job: Job) -> Study:
     """Write metrics.json, results.md and the figures from the prediction files alone."""
     models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.models}
-    study = Study(models, baselines(next(iter(models.values()))), _facts(job))
+    study = Study(models, baselines(next(iter(models.values()))), _facts(job), _test_subsets(job))
     histories = {name: _history(job.run.history(name)) for name in job.models}
     histories = {name: rows for name, rows in histories.items() if rows}
     best = {name: _best_epoch(job, name) for name in histories}
@@ -36,6 +36,15 @@ def count_look_at_test(job: Job) -> None:
         {"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": len(job.part("test").samples)}
     )
     storage.write_json(job.run.test_looks, looks)
+
+
+def _test_subsets(job: Job) -> dict[str, set[str]]:
+    """Test without the images that are in train or validation too, pixel for pixel."""
+    pixels = dict(zip(job.manifest.ids, job.decoded.pixel_sha256, strict=True))
+    seen = {pixels[sample.id] for sample in job.manifest.samples if sample.split != "test"}
+    test = job.part("test").ids
+    clean = {one for one in test if pixels[one] not in seen}
+    return {"without twins in train or validation": clean} if len(clean) < len(test) else {}
 
 
 def _facts(job: Job) -> Facts:

@@ -19,7 +19,8 @@ def metrics_json(study: Study) -> str:
     """All numbers as JSON text. Equal predictions give equal text: it holds no time and no version.
 
     Keys: format_version, notice, recipe, seed, class_names, recommendation, models (by name: splits with
-    their scores, verdict, study_scores) and baselines (by name: splits). Undefined values are null.
+    their scores, verdict, study_scores), test_subsets (by title: scores by model) and baselines (by name:
+    splits). Undefined values are null.
     """
     summary = summarise(study)
     content = {
@@ -30,6 +31,7 @@ def metrics_json(study: Study) -> str:
         "class_names": study.class_names,
         "recommendation": asdict(summary.recommendation),
         "models": {name: _model(name, summary) for name in summary.models},
+        "test_subsets": {title: _splits(scores) for title, scores in summary.test_subsets.items()},
         "baselines": {name: {"splits": _splits(s)} for name, s in summary.baselines.items()},
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -57,6 +59,7 @@ def results_md(study: Study) -> str:
         *_cautions(study.facts),
         *_recommended(summary),
         *_scores(summary),
+        *_test_subsets(summary),
         *_description(summary),
         *_verdicts(summary),
         *_recalls(study, summary),
@@ -104,6 +107,18 @@ def _loss_and_accuracy(scores: dict[str, Scores]) -> Iterable[str]:
     for split in SPLITS:
         yield decimals(scores[split].loss)
         yield with_interval(scores[split].accuracy)
+
+
+def _test_subsets(summary: Summary) -> Iterable[str]:
+    """Test accuracy as given, beside what is left of it without what makes it easy."""
+    if not summary.test_subsets:
+        return
+    yield "## Test accuracy, as given and without its leaks"
+    rows = []
+    for name, scores in {**summary.models, **summary.baselines}.items():
+        shown = (scores["test"], *(subset[name] for subset in summary.test_subsets.values()))
+        rows.append([escaped(name), *(of_n(one.accuracy) for one in shown)])
+    yield table(["model", "as given", *(escaped(title) for title in summary.test_subsets)], rows)
 
 
 def _description(summary: Summary) -> Iterable[str]:

@@ -1,11 +1,12 @@
 """What a report is made of: every model's predictions, the baselines', and how the run was done."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from tumorboard.errors import DataError
 from tumorboard.evaluation.score import Scores, evaluate
 from tumorboard.evaluation.study import Recommendation, StudyScores, recommend, study_scores, verdict
+from tumorboard.evaluation.subsets import keep
 from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")
@@ -46,6 +47,8 @@ class Study:
         models: By model name, then by each of `SPLITS`.
         baselines: The same, as `evaluation.baselines.baselines` gives them.
         facts: How the run was done.
+        test_subsets: By title, the test ids to score once more by themselves, for example those without a
+            twin in train.
 
     Raises:
         DataError: No model, a split missing or without samples, or models that were given other samples.
@@ -54,6 +57,7 @@ class Study:
     models: Mapping[str, BySplit]
     baselines: Mapping[str, BySplit]
     facts: Facts
+    test_subsets: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         everyone = {**self.models, **self.baselines}
@@ -85,6 +89,7 @@ class Summary:
     Attributes:
         models: Scores by model and split.
         baselines: Scores by baseline and split.
+        test_subsets: Scores on test by title of the subset, then by model or baseline.
         verdicts: By model, on over- and underfitting, from train and validation alone.
         study_scores: By model, the study's description, which contains test figures.
         recommendation: From validation alone.
@@ -92,6 +97,7 @@ class Summary:
 
     models: dict[str, dict[str, Scores]]
     baselines: dict[str, dict[str, Scores]]
+    test_subsets: dict[str, dict[str, Scores]]
     verdicts: dict[str, str]
     study_scores: dict[str, StudyScores]
     recommendation: Recommendation
@@ -100,11 +106,16 @@ class Summary:
 def summarise(study: Study) -> Summary:
     """Compute every number that is reported."""
     models = {name: _scores(by_split) for name, by_split in study.models.items()}
+    everyone = {**study.models, **study.baselines}
     train = next(iter(models.values()))["train"]
     commonest = max(part.n for part in train.recall.values()) / train.n
     return Summary(
         models=models,
         baselines={name: _scores(by_split) for name, by_split in study.baselines.items()},
+        test_subsets={
+            title: {name: evaluate(keep(one["test"], ids)) for name, one in everyone.items()}
+            for title, ids in study.test_subsets.items()
+        },
         verdicts={name: _verdict(s["train"], s["valid"], commonest) for name, s in models.items()},
         study_scores={name: study_scores(*map(_accuracy, s.values())) for name, s in models.items()},
         recommendation=recommend({name: by_split["valid"] for name, by_split in study.models.items()}),
