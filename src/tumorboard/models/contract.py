@@ -113,11 +113,13 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         ModelError: A branch of the model has no `frozen` tap.
     """
     frozen = taps(model, "frozen")
-    if not frozen:
-        raise ModelError(f"model {model.name!r} has no frozen part to compute once; set training.views = 0")
-    trunk = keras.Model(model.input, frozen, name=f"{model.name}_trunk")
-    tail = keras.Model(frozen, model.output, name=f"{model.name}_tail")
-    return trunk, tail
+    try:
+        tail = keras.Model(frozen, model.output, name=f"{model.name}_tail")
+    except ValueError as error:  # no tap at all, or a way from image to answer that passes none
+        raise ModelError(
+            f"model {model.name!r} has a branch without a frozen part to compute once; set training.views = 0"
+        ) from error
+    return keras.Model(model.input, frozen, name=f"{model.name}_trunk"), tail
 
 
 def copy_into(model: keras.Model, image: Any, prefix: str) -> keras.Model:
