@@ -1,6 +1,7 @@
 """Saving and loading models: the only place that reads a model file."""
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def load(path: Path) -> tuple[keras.Model, Contract]:
         ModelError: No such file, no contract beside it, another hash, or no model of ours.
     """
     contract = read_contract(path)
+    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
+        raise ModelError(f"{path} is no model that Keras saved as .keras: expected a zip archive")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its many layers raise
@@ -49,14 +52,17 @@ def read_contract(path: Path) -> Contract:
     Raises:
         ModelError: The file or its contract is missing or damaged, or the hash differs.
     """
+    if path.suffix != ".keras":  # other formats can run code when they are loaded, safe mode or not
+        raise ModelError(f"expected a .keras file, found {path}; no other format is read")
     if not path.is_file():
         raise ModelError(f"expected a model at {path}, found no file there")
     content = _read_json(sidecar(path))
     try:
         recorded, contract = content["sha256"], Contract.from_json(dict(content))
     except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:80]
         raise ModelError(
-            f"{sidecar(path)} is no model contract: {error!r}; see docs/run-folder.md"
+            f"{sidecar(path)} is no model contract ({reason}); restore the file, or save the model again"
         ) from error
     if storage.sha256(path) != recorded:
         raise ModelError(
@@ -83,7 +89,7 @@ def sidecar(path: Path) -> Path:
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"expected the model's contract at {path}, found none that can be read; "
             "models that `tumorboard train` or `combine` saved have it beside them"
