@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from tumorboard.combining.fitting_together import check_compatible, copies_of
-from tumorboard.models.contract import Contract, taps
+from tumorboard.models.contract import Contract
 from tumorboard.models.pretrained import classify
 
 TRAINED = frozenset("ACD")
@@ -45,8 +45,10 @@ def build(
 
 
 def head(model: keras.Model) -> keras.Model:
-    """The part of an ensemble after its members: their probabilities -> the joint ones."""
-    return keras.Model(taps(model, "probabilities")[:-1], model.output, name=f"{model.name}_head")
+    """The trained part of an ensemble of form A, C or D: its members' probabilities -> the joint ones."""
+    joints = (f"{model.name}_average", f"{model.name}_concatenate")
+    joint = next(layer for layer in model.layers if layer.name in joints)
+    return keras.Model(joint.input, model.output, name=f"{model.name}_head")
 
 
 def _join(answers: list[Any], form: str, weights: list[float], classes: int, name: str, seed: int) -> Any:

@@ -1,5 +1,6 @@
 """Whether models fit together, and copies of them under one roof."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,8 +31,9 @@ def _compare(what: str, first: Contract, expected: Any, other: Contract, found: 
     same_set = what == "classes" and sorted(expected) == sorted(found)
     reason = "the same classes in another order" if same_set else f"other {what}"
     raise ModelError(
-        f"{first.name!r} and {other.name!r} do not fit together: {reason}, {expected} against {found}; "
-        "train them on the same classes and image settings"
+        f"{first.name[:30]!r} and {other.name[:30]!r} do not fit together: {reason}, "
+        f"{str(expected)[:70]} against {str(found)[:70]}; train them on the same classes and image settings",
+        [f"{first.name}: {expected}", f"{other.name}: {found}"],
     )
 
 
@@ -42,12 +44,20 @@ def copies_of(
     copies: list[keras.Model] = []
     used: set[str] = set()
     for model, _ in members:
-        unique = model.name
-        while unique in used:
-            unique = f"{model.name}_{len(used) + 1}"
-        used.add(unique)
-        copy = copy_into(model, image, f"{name}_{unique}")
+        prefix = _free_prefix(model, f"{name}_{model.name}", used)
+        used |= _renamed(model, prefix)
+        copy = copy_into(model, image, prefix)
         if not trainable:
             copy.trainable = False
         copies.append(copy)
     return copies
+
+
+def _free_prefix(model: keras.Model, prefix: str, used: set[str]) -> str:
+    """The prefix, numbered if layers of its names are there already."""
+    numbered = (f"{prefix}_{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain([prefix], numbered) if not _renamed(model, one) & used)
+
+
+def _renamed(model: keras.Model, prefix: str) -> set[str]:
+    return {prefix + layer.name.removeprefix(model.name) for layer in model.layers}
