@@ -1,0 +1,185 @@
+"""The one test that every kind of model passes, and the functions of the contract."""
+
+import functools
+import re
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from tests.small_models import (
+    CLASSES,
+    CUT,
+    IMAGE,
+    NOTEBOOK,
+    PRETRAINED,
+    RESIDUAL,
+    chained,
+    joined,
+    member,
+    pixels,
+)
+from tumorboard.errors import ModelError
+from tumorboard.models import storing
+from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps
+from tumorboard.models.predicting import probabilities
+from tumorboard.recipe import Chained, Image, Pretrained
+
+LITE0 = Pretrained(weights="none", cut="block5")
+
+
+def pair():
+    return [member("pretrained"), member("custom", NOTEBOOK)]
+
+
+KINDS = {
+    "pretrained": lambda: member("pretrained"),
+    "pretrained, cut at a stage": lambda: member("pretrained", CUT),
+    "pretrained, cut at a stage of efficientnet-lite0": lambda: member("pretrained", LITE0),
+    "custom, notebook": lambda: member("custom", NOTEBOOK),
+    "custom, residual": lambda: member("custom", RESIDUAL),
+    "ensemble A": lambda: joined("ensemble", pair(), "A"),
+    "ensemble B": lambda: joined("ensemble", pair(), "B"),
+    "ensemble C": lambda: joined("ensemble", pair(), "C"),
+    "ensemble D": lambda: joined("ensemble", pair(), "D"),
+    "ensemble weighted": lambda: joined("ensemble", pair(), "weighted", weights=(0.25, 0.75)),
+    "ensemble vote": lambda: joined("ensemble", pair(), "vote"),
+    "chain, fresh": lambda: chained("chained", pair()[:1], Chained(units=8, start="fresh")),
+    "chain on two links": lambda: chained("chained", pair()),
+    "chain on a chain": lambda: chained("second", [chained("first", pair()[:1])]),
+    "ensemble with an ensemble": lambda: joined("outer", [joined("inner", pair(), "B"), pair()[1]], "D"),
+    "ensemble with an ensemble and a chain": lambda: joined(
+        "outer", [joined("inner", pair(), "D"), chained("chained", pair()[:1])], "vote"
+    ),
+    "ensemble of namesakes": lambda: joined("ensemble", [member("custom", NOTEBOOK, s) for s in range(3)], "B"),
+}
+FROZEN = ("pretrained", "pretrained, cut at a stage", "custom, residual", "chain, fresh", "chain on a chain")
+
+
+@functools.cache
+def of_kind(kind):
+    return KINDS[kind]()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_model_keeps_the_contract(kind, tmp_path):
+    model, contract = of_kind(kind)
+    check(model, contract)
+    assert all(layer.name.startswith(f"{contract.name}_") for layer in model.layers)
+    assert len({layer.name for layer in model.layers}) == len(model.layers)
+    assert tap(model, "image") is model.input
+    assert tap(model, "probabilities") is model.output
+    assert model.dtype == "float32"
+    for map_, vector in zip(taps(model, "feature_map"), taps(model, "embedding"), strict=False):
+        assert len(map_.shape) == 4
+        assert len(vector.shape) == 2
+
+    images = pixels(2)
+    found = probabilities(model, images)
+    assert found.shape == (2, len(CLASSES))
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=0, atol=1e-5)
+
+    storing.save(model, contract, tmp_path / "m.keras")
+    again, said = storing.load(tmp_path / "m.keras")
+    np.testing.assert_array_equal(probabilities(again, images), found)
+    assert said == contract
+    assert [w.path for w in again.trainable_weights] == [w.path for w in model.trainable_weights]
+
+
+def test_every_member_of_a_composite_shows_its_taps():
+    model, _ = of_kind("ensemble with an ensemble and a chain")
+    maps = {layer.name for layer in model.layers if layer.name.endswith("_feature_map")}
+    assert maps == {
+        "outer_inner_pretrained_feature_map",
+        "outer_inner_custom_feature_map",
+        "outer_chained_pretrained_feature_map",
+    }
+
+
+def test_own_taps_are_found_and_missing_ones_named():
+    model, _ = of_kind("ensemble B")
+    assert len(taps(model, "embedding")) == 2
+    with pytest.raises(ModelError, match="'ensemble_embedding' in the model 'ensemble', found none"):
+        tap(model, "embedding")
+
+
+def test_heat_maps_can_reach_the_last_map_after_a_reload(tmp_path):
+    model, contract = of_kind("pretrained, cut at a stage")
+    storing.save(model, contract, tmp_path / "m.keras")
+    again, _ = storing.load(tmp_path / "m.keras")
+    both = [keras.Model(m.input, [tap(m, "feature_map"), m.output]) for m in (model, again)]
+    for one, other in zip(*(m.predict_on_batch(pixels(1)) for m in both), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"image": Image(size=64)}, "input shape"),
+        ({"class_names": ("a", "b")}, "output shape"),
+        ({"name": "other"}, "name"),
+    ],
+)
+def test_a_broken_promise_is_named(change, what):
+    model, contract = of_kind("custom, notebook")
+    with pytest.raises(ModelError, match=f"breaks the contract: {what}"):
+        check(model, replace(contract, **change))
+
+
+def test_a_layer_outside_the_prefix_is_named():
+    image = keras.Input((32, 32, 3), name="m_image")
+    x = keras.layers.Flatten(name="stray")(image)
+    model = keras.Model(image, keras.layers.Dense(3, name="m_probabilities")(x), name="m")
+    with pytest.raises(ModelError, match="outside its prefix \\['stray'\\]"):
+        check(model, Contract("m", "custom", CLASSES, IMAGE))
+
+
+def test_a_contract_survives_json():
+    contract = Contract("m", "custom", CLASSES, Image(size=64, resize="pad"), {"epochs": 3})
+    content = contract.to_json()
+    assert Contract.from_json(content) == contract
+    assert content["input"]["shape"] == [64, 64, 3]
+    assert re.search("not a medical device", content["notice"], re.IGNORECASE)
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_trunk_and_tail_are_the_model(kind):
+    model, _ = of_kind(kind)
+    trunk, tail = split_at_frozen(model)
+    images = pixels(3)
+    found = tail.predict_on_batch(trunk.predict_on_batch(images))
+    np.testing.assert_allclose(found, model.predict_on_batch(images), rtol=0, atol=1e-6)
+    assert not trunk.trainable_weights
+    assert {id(w) for w in tail.trainable_weights} == {id(w) for w in model.trainable_weights}
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_fitting_the_tail_trains_the_model_and_leaves_the_trunk(kind):
+    model, _ = KINDS[kind]()
+    trunk, tail = split_at_frozen(model)
+    images, before, trunk_before = pixels(4), model.predict_on_batch(pixels(4)), trunk.get_weights()
+    tail.compile("sgd", "sparse_categorical_crossentropy")
+    tail.fit(trunk.predict_on_batch(images), np.array([0, 1, 2, 0]), verbose=0)
+    assert not np.array_equal(model.predict_on_batch(images), before)
+    for now, then in zip(trunk.get_weights(), trunk_before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("kind", ["custom, notebook", "chain on two links", "ensemble B"])
+def test_a_branch_that_cannot_be_computed_once_is_an_error(kind):
+    model, _ = of_kind(kind)
+    with pytest.raises(ModelError, match="without a frozen part to compute once"):
+        split_at_frozen(model)
+
+
+def test_a_copy_owns_its_weights_and_says_the_same():
+    model, _ = member("custom", NOTEBOOK)
+    image = keras.Input((32, 32, 3), name="n_image")
+    copy = copy_into(model, image, "n_copy")
+    np.testing.assert_array_equal(copy.predict_on_batch(pixels(2)), model.predict_on_batch(pixels(2)))
+    before = model.get_weights()
+    copy.set_weights([weight + 1 for weight in before])
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert {layer.name.split("_")[0] for layer in copy.layers} == {"n"}

@@ -1,0 +1,54 @@
+"""Small networks of every kind, built in a fraction of a second, that keep the contract."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tumorboard.combining import chain, ensemble
+from tumorboard.models.build import build
+from tumorboard.models.catalogue import BACKBONES, Backbone
+from tumorboard.models.contract import Contract
+from tumorboard.recipe import Augmentation, Chained, Custom, Image, Pretrained
+
+CLASSES = ("a", "b", "c")
+IMAGE = Image(size=32)
+
+PRETRAINED = Pretrained(backbone="tiny", weights="none", units=8)
+CUT = Pretrained(backbone="tiny", weights="none", units=8, cut="block1", pooling="average")
+NOTEBOOK = Custom(design="notebook")
+RESIDUAL = Custom(
+    design="residual",
+    augmentation=Augmentation(flip="horizontal_and_vertical", translation=0.1, contrast=0.2),
+)
+
+
+def _tiny(weights, include_top, input_shape):
+    """A stand-in for a backbone: two stages and a batch norm, 180 times smaller than the smallest."""
+    image = keras.Input(input_shape)
+    x = layers.Conv2D(4, 5, 4, activation="relu", name="block1_conv")(image)
+    x = layers.Conv2D(6, 3, 2, name="block2_conv")(x)
+    return keras.Model(image, layers.BatchNormalization(name="block2_norm")(x))
+
+
+def member(name, settings=PRETRAINED, seed=0, class_names=CLASSES, image=IMAGE):
+    """A model as `storing.load` gives it: the network and its contract."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "tiny", Backbone(_tiny, "lite", ("block1_", "block2_")))
+        model = build(name, settings, image, len(class_names), seed)
+    return model, Contract(name, settings.kind, class_names, image)
+
+
+def joined(name, members, form, **options):
+    """An ensemble as a member."""
+    return ensemble.build(name, members, form, **options), Contract(name, "ensemble", CLASSES, members[0][1].image)
+
+
+def chained(name, links, settings=Chained(units=8), seed=0):
+    """A chain as a member."""
+    return chain.build(name, links, settings, seed), Contract(name, "chained", CLASSES, links[0][1].image)
+
+
+def pixels(count, seed=0, size=IMAGE.size):
+    """Random raw images, uint8 (count, size, size, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
