@@ -15,20 +15,28 @@ A message is one line: what was expected, what was found and where, what to do.
 
 from collections.abc import Sequence
 
+_LONGEST = 300
+
 
 class TumorboardError(Exception):
     """Base of all errors shown to users without a traceback.
 
     Args:
-        message: One line: expected, found, remedy.
+        message: Expected, found, remedy; made one line of 300 characters at most.
         details: Further lines, for example one for each bad file.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
-        super().__init__(message)
+        super().__init__(_one_line(message))
         self.details = tuple(details)
+
+
+def _one_line(message: str) -> str:
+    """Names of files and foreign errors may be long, and hold line breaks."""
+    line = " ".join(message.splitlines())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 class UsageError(TumorboardError):

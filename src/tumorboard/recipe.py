@@ -172,11 +172,13 @@ def load(name_or_file: str) -> Recipe:
     if name_or_file in known:
         return parse((_shipped() / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file)
     path = Path(name_or_file)
-    if not path.is_file():
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path)[-80:])
+    except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
-            f"expected a recipe ({', '.join(known)}) or a TOML file, found neither at {name_or_file!r}"
-        )
-    return parse(path.read_text(encoding="utf-8"), str(path))
+            f"expected a recipe ({', '.join(known)}) or a TOML file in UTF-8, found neither at "
+            f"{name_or_file[-80:]!r} ({getattr(error, 'strerror', 'not UTF-8')})"
+        ) from error
 
 
 def parse(text: str, source: str) -> Recipe:
@@ -209,7 +211,7 @@ def _explain(error: Any, root: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown key {where!r}; known here: {', '.join(_known_keys(error['loc'][:-1], root))}"
     found = error["input"] if not isinstance(error["input"], dict) else "a table"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')} (found {found!r})"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')[:150]} (found {repr(found)[:60]})"
 
 
 def _known_keys(location: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:

@@ -21,6 +21,8 @@ from tumorboard.errors import StorageError
 TEMPORARY = ".writing"
 """Marks a file that is not finished; what carries it after a kill may be deleted."""
 
+_SHOWN = 80  # characters of a path in an error
+
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
@@ -103,19 +105,30 @@ def writing_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Itera
 
 def storage_error(path: Path, error: OSError) -> StorageError:
     """A fault of the disk in one line, with the space that is left."""
-    existing = next((parent for parent in (path, *path.parents) if parent.exists()), Path("/"))
-    free = shutil.disk_usage(existing).free / 1e6
     what = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
     return StorageError(
-        f"cannot write {path}: {what} ({free:.0f} MB free); make room or choose another --out, "
+        f"cannot write {shown(path)}: {what[:60]} ({_free(path)}); make room or choose another --out, "
         "then repeat the command: what was finished is kept"
     )
+
+
+def shown(path: Path) -> str:
+    """A path as errors show it: its end, where it is long."""
+    text = str(path)
+    return text if len(text) <= _SHOWN else f"…{text[1 - _SHOWN :]}"
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _free(path: Path) -> str:
+    for folder in (path, *path.parents):
+        with contextlib.suppress(OSError):  # not there, or not to be looked at: the next one up
+            return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free"
+    return "free space unknown"
 
 
 def _reserve(path: Path) -> None:
