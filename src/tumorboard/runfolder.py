@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ from pathlib import Path
 import filelock
 
 from tumorboard.errors import RunFolderError
-from tumorboard.storage import TEMPORARY, sha256, storage_error, write_json, write_text
+from tumorboard.storage import TEMPORARY, sha256, shown, storage_error, write_json, write_text
+
+_LOCK, _HOLDER = ".lock", ".holder.json"
+_PATIENCE = 20  # looks at the holder's note, 30 ms apart
 
 
 @dataclass(frozen=True)
@@ -115,37 +119,71 @@ def locked(run: RunFolder) -> Iterator[None]:
     """Hold the run folder for this process; the lock dies with the process.
 
     Raises:
-        RunFolderError: Another process holds it; names its PID and host.
+        RunFolderError: Another process holds it (names its PID and host), or it is a folder of other files.
+        StorageError: It cannot be made or written.
     """
     try:
+        _require_own(run)
         run.root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(run.root / ".lock")
+        lock = filelock.FileLock(run.root / _LOCK)
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise RunFolderError(
-            f"{run.root} is in use by {_holder(run)}; wait for it to end, or choose another --out"
+            f"{shown(run.root)} is in use by {_holder(run)}; wait for it to end, or choose another --out"
         ) from None
     except OSError as error:
         raise storage_error(run.root, error) from error
     try:
+        write_json(run.root / _HOLDER, {"pid": os.getpid(), "host": socket.gethostname()})
         _remove_leftovers(run)
-        write_json(run.root / ".holder.json", {"pid": os.getpid(), "host": socket.gethostname()})
         yield
     finally:
-        (run.root / ".holder.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (run.root / _HOLDER).unlink(missing_ok=True)
         lock.release()
 
 
+def _require_own(run: RunFolder) -> None:
+    """Files are deleted in a run folder by their names, so it must be new, or be one already."""
+    if not run.root.is_dir() or not any(run.root.iterdir()):
+        return
+    if not (run.root / _LOCK).exists() and not run.fingerprint.exists():
+        raise RunFolderError(
+            f"expected a new folder or one of an earlier run at {shown(run.root)}, found other files there; "
+            "choose another --out"
+        )
+
+
 def _holder(run: RunFolder) -> str:
+    """Who has the lock; it says so a moment after it has taken it."""
+    for _ in range(_PATIENCE):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            holder = json.loads((run.root / _HOLDER).read_text(encoding="utf-8"))
+            pid, host = int(holder["pid"]), str(holder["host"])
+            if host != socket.gethostname() or _lives(pid):
+                return f"process {pid} on {host}"
+        time.sleep(0.03)
+    return "another process"
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process; one that was killed leaves its note behind."""
+    if os.name != "posix":
+        return True
     try:
-        holder = json.loads((run.root / ".holder.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return "another process"
-    return f"process {holder['pid']} on {holder['host']}"
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _remove_leftovers(run: RunFolder) -> None:
     """Delete half-written files of a process that was killed."""
-    for file in run.root.rglob(f"*{TEMPORARY}*"):
-        if file.is_file():
-            file.unlink()
+    try:
+        for file in run.root.rglob(f"*{TEMPORARY}*"):
+            if file.name.endswith(TEMPORARY) or file.name.startswith(f"{TEMPORARY}-"):
+                file.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(run.root, error) from error
