@@ -33,19 +33,32 @@ def require_same(run: RunFolder, now: Fingerprint) -> None:
     """Refuse to go on in a folder that was begun otherwise.
 
     Raises:
-        RunFolderError: Names each difference.
+        RunFolderError: Names each difference; or models lie there and nothing says what they were made of.
     """
-    if not run.fingerprint.is_file():
+    if not run.fingerprint.is_file() and not run.model("any").parent.exists():
         return
-    before: Fingerprint = json.loads(run.fingerprint.read_text(encoding="utf-8"))
+    before = _begun_with(run)
     found = [line for section in now for line in _differences(section, before.get(section, {}), now[section])]
     if found:
         raise RunFolderError(
-            f"{run.root} was begun with other data or settings ({found[0]}"
+            f"{storage.shown(run.root)} was begun with other data or settings ({found[0][-100:]}"
             f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}); choose another --out, "
             "or repeat the command as it was",
             found,
         )
+
+
+def _begun_with(run: RunFolder) -> Fingerprint:
+    try:
+        found = json.loads(run.fingerprint.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and all(isinstance(section, dict) for section in found.values()):
+            return found
+    except (OSError, ValueError):
+        pass
+    raise RunFolderError(
+        f"expected what the run was begun with in {storage.shown(run.fingerprint)}, found nothing readable; "
+        "restore the file or choose another --out"
+    )
 
 
 def record(run: RunFolder, recipe: Recipe, now: Fingerprint) -> None:
