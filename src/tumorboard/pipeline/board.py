@@ -53,7 +53,7 @@ def _member(job: Job, name: str) -> None:
     if storing.is_saved(job.run.model(name)):
         return
     settings = job.recipe.models[name]
-    model = build(name, settings, job.recipe.image, len(job.manifest.class_names), job.seed(name))
+    model = _fresh(job, name, job.seed(name))
     history = fit_images(job, model, settings.training, settings)
     save(job, model, settings.kind, settings.training, history)
 
@@ -98,5 +98,10 @@ def _first_link(job: Job) -> tuple[keras.Model, Contract]:
     trained, contract = storing.load(job.run.model(settings.first))
     if settings.start == "trained":
         return trained, contract
-    classes, seed = len(contract.class_names), job.seed("first link")
-    return build(settings.first, job.recipe.models[settings.first], job.recipe.image, classes, seed), contract
+    return _fresh(job, settings.first, job.seed("first link")), contract
+
+
+def _fresh(job: Job, name: str, seed: int) -> keras.Model:
+    """A model at its start; a backbone of random weights too is the same whatever was built before it."""
+    keras.utils.set_random_seed(seed)
+    return build(name, job.recipe.models[name], job.recipe.image, len(job.manifest.class_names), seed)
