@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TumorboardError as error:
         _complain(error)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before a run began, or after it ended
+        sys.stderr.write("tumorboard: stopped by SIGINT; repeat the same command\n")
         return 130
     return 0
 
