@@ -2,8 +2,10 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tumorboard import storage
 from tumorboard.evaluation.baselines import baselines
@@ -19,7 +21,7 @@ def write(job: Job) -> Study:
     study = Study(models, baselines(next(iter(models.values()))), _facts(job), _test_subsets(job))
     histories = {name: _history(job.run.history(name)) for name in job.models}
     histories = {name: rows for name, rows in histories.items() if rows}
-    best = {name: _best_epoch(job, name) for name in histories}
+    best = {name: int(_details(job, name)["best_epoch"]) for name in histories}
     storage.write_bytes(job.run.figure("learning-curves"), figures.learning_curves(histories, best))
     for split in SPLITS:
         drawn = figures.confusion_matrices({name: models[name][split] for name in models}, split)
@@ -59,6 +61,7 @@ def _facts(job: Job) -> Facts:
         versions={name: environment[name] for name in packages if name in environment},
         seconds=job.seconds(),
         grouped=any(sample.group for sample in job.manifest.samples),
+        models=tuple(_came_out(name, _details(job, name)) for name in job.models),
         notes=(f"The test part was scored {looks} time{'s' if looks != 1 else ''} in this run folder.",),
     )
 
@@ -70,6 +73,21 @@ def _history(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _best_epoch(job: Job, name: str) -> int:
+def _details(job: Job, name: str) -> dict[str, Any]:
     contract = json.loads(job.run.model(name).with_suffix(".json").read_text("utf-8"))
-    return int(contract["details"]["best_epoch"])
+    details: dict[str, Any] = contract["details"]
+    return details
+
+
+def _came_out(name: str, details: Mapping[str, Any]) -> str:
+    """How training ended, or what an ensemble is made of, in a line."""
+    parts = []
+    if "epochs" in details:
+        parts.append(f"{details['epochs']} epochs, weights of epoch {details['best_epoch']}")
+    if "members" in details:
+        weights = [f" {weight:.2f}" for weight in details["weights"]] or [""] * len(details["members"])
+        members = ", ".join(f"{m}{w}" for m, w in zip(details["members"], weights, strict=True))
+        parts.append(f"form {details['form']} of {members}")
+    if "first" in details:
+        parts.append(f"first link {details['first']}, {details['start']}")
+    return f"{name}: {'; '.join(parts)}"

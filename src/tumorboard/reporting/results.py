@@ -161,6 +161,7 @@ def _method(study: Study) -> Iterable[str]:
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     settings = [f"Recipe: {facts.recipe}", f"Seed: {facts.seed}", f"Backend: {facts.backend}"]
     settings += [f"Versions: {versions}"] if versions else []
+    settings += facts.models
     yield "\n".join(f"- {escaped(setting)}" for setting in settings)
     if facts.seconds:
         yield table(["phase", "seconds"], [[escaped(name), f"{s:.1f}"] for name, s in facts.seconds.items()])

@@ -26,6 +26,7 @@ class Facts:
         versions: Version by package.
         seconds: Time taken by phase, in order.
         grouped: Whether groups (patients) were known and kept apart by the splits.
+        models: A line a model on how it came out, for example its epochs or weights.
         notes: Further lines for the top of the page, for example that the images are synthetic.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     grouped: bool = False
+    models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
