@@ -17,6 +17,7 @@ IMAGE = Image(size=32)
 PRETRAINED = Pretrained(backbone="tiny", weights="none", units=8)
 CUT = Pretrained(backbone="tiny", weights="none", units=8, cut="block1", pooling="average")
 NOTEBOOK = Custom(design="notebook")
+CHAINED = Chained(units=8)
 RESIDUAL = Custom(
     design="residual",
     augmentation=Augmentation(flip="horizontal_and_vertical", translation=0.1, contrast=0.2),
@@ -41,10 +42,12 @@ def member(name, settings=PRETRAINED, seed=0, class_names=CLASSES, image=IMAGE):
 
 def joined(name, members, form, **options):
     """An ensemble as a member."""
-    return ensemble.build(name, members, form, **options), Contract(name, "ensemble", CLASSES, members[0][1].image)
+    return ensemble.build(name, members, form, **options), Contract(
+        name, "ensemble", CLASSES, members[0][1].image
+    )
 
 
-def chained(name, links, settings=Chained(units=8), seed=0):
+def chained(name, links, settings=CHAINED, seed=0):
     """A chain as a member."""
     return chain.build(name, links, settings, seed), Contract(name, "chained", CLASSES, links[0][1].image)
 

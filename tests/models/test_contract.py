@@ -13,7 +13,6 @@ from tests.small_models import (
     CUT,
     IMAGE,
     NOTEBOOK,
-    PRETRAINED,
     RESIDUAL,
     chained,
     joined,
@@ -52,7 +51,9 @@ KINDS = {
     "ensemble with an ensemble and a chain": lambda: joined(
         "outer", [joined("inner", pair(), "D"), chained("chained", pair()[:1])], "vote"
     ),
-    "ensemble of namesakes": lambda: joined("ensemble", [member("custom", NOTEBOOK, s) for s in range(3)], "B"),
+    "ensemble of namesakes": lambda: joined(
+        "ensemble", [member("custom", NOTEBOOK, s) for s in range(3)], "B"
+    ),
 }
 FROZEN = ("pretrained", "pretrained, cut at a stage", "custom, residual", "chain, fresh", "chain on a chain")
 

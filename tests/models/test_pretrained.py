@@ -1,0 +1,112 @@
+import keras
+import numpy as np
+import pytest
+
+from tests.small_models import CUT, PRETRAINED, member, pixels
+from tumorboard.combining import chain
+from tumorboard.models import pretrained
+from tumorboard.models.contract import Contract, tap
+from tumorboard.recipe import Image, load
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The study's recipe, and its first model with random weights."""
+    recipe = load("notebook").with_options(None, "none", None)
+    model = pretrained.build("pretrained", recipe.models["pretrained"], recipe.image, 4, seed=0)
+    return recipe, model
+
+
+def test_the_studys_first_model_has_its_parameters(study):
+    _, model = study
+    assert model.count_params() == 24_121_476
+    assert trainable(model) == 529_668
+    assert model.input_shape == (None, 224, 224, 3)
+    assert tap(model, "feature_map").shape == (None, 7, 7, 2048)
+    assert tap(model, "frozen").shape == (None, 2048)
+    assert tap(model, "embedding").shape == (None, 256)
+
+
+def test_the_studys_chained_model_has_its_parameters(study):
+    recipe, model = study
+    first = Contract("pretrained", "pretrained", ("a", "b", "c", "d"), recipe.image)
+    chained = chain.build("chained", [(model, first)], recipe.chained)
+    assert chained.count_params() == 24_187_268
+    assert trainable(chained) == 595_460
+    kinds = [type(layer).__name__ for layer in chained.layers]
+    assert kinds[-3:] == ["Dense", "Dropout", "Dense"]
+    second_link = chained.layers[
+        [layer.name for layer in chained.layers].index("chained_pretrained_embedding") + 1 :
+    ]
+    assert sum(layer.count_params() for layer in second_link) == 66_820
+    assert not {"Conv2D", "MaxPooling2D", "Flatten", "Rescaling"} & {
+        type(layer).__name__ for layer in second_link
+    }
+
+
+def test_the_studys_layers_follow_its_order(study):
+    _, model = study
+    assert [layer.name.removeprefix("pretrained_") for layer in model.layers] == [
+        "image",
+        "augment_flip",
+        "augment_rotation",
+        "augment_zoom",
+        "rescaling",
+        "backbone",
+        "feature_map",
+        "pool",
+        "frozen",
+        "norm",
+        "dense",
+        "embedding",
+        "probabilities",
+    ]
+    assert isinstance(model.get_layer("pretrained_pool"), keras.layers.GlobalMaxPooling2D)
+    assert model.get_layer("pretrained_embedding").rate == 0.25
+
+
+def test_a_cut_trains_what_lies_behind_it():
+    whole, _ = member("m")
+    cut, _ = member("m", CUT)
+    assert whole.count_params() == cut.count_params()
+    assert {w.path.split("/")[0] for w in whole.trainable_weights} == {"m_norm", "m_dense", "m_probabilities"}
+    behind = {w.path.split("/")[0] for w in cut.trainable_weights} - {
+        w.path.split("/")[0] for w in whole.trainable_weights
+    }
+    assert behind == {"block2_conv", "block2_norm"}
+    assert tap(cut, "frozen").shape == (None, 7, 7, 4)
+    assert tap(cut, "feature_map").shape == (None, 3, 3, 6)
+
+
+@pytest.mark.parametrize(("pooling", "reduce"), [("max", np.max), ("average", np.mean)])
+def test_pooling_is_the_recipes(pooling, reduce):
+    model, _ = member("m", PRETRAINED.model_copy(update={"pooling": pooling}))
+    ends = keras.Model(model.input, [tap(model, "feature_map"), tap(model, "frozen")])
+    map_, vector = ends.predict_on_batch(pixels(2))
+    np.testing.assert_allclose(vector, reduce(map_, axis=(1, 2)), rtol=1e-5, atol=1e-6)
+
+
+def test_frozen_batch_norms_keep_their_statistics_in_training():
+    model, _ = member("m")
+    before = model.get_layer("m_backbone").get_weights()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(pixels(4), np.array([0, 1, 2, 0]), verbose=0)
+    for now, then in zip(model.get_layer("m_backbone").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert model.get_layer("m_norm").moving_mean.numpy().any()
+
+
+def test_preprocessing_is_inside():
+    own, _ = member("m")
+    unit, _ = member("m", PRETRAINED.model_copy(update={"preprocessing": "unit"}))
+    assert own.get_layer("m_rescaling").scale == 1 / 128
+    assert unit.get_layer("m_rescaling").scale == 1 / 255
+
+
+def test_image_size_is_the_recipes():
+    model, _ = member("m", image=Image(size=48))
+    assert model.input_shape == (None, 48, 48, 3)

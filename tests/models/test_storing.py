@@ -1,0 +1,176 @@
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, member, pixels
+from tumorboard import storage
+from tumorboard.errors import ModelError
+from tumorboard.models import storing
+from tumorboard.models.contract import Contract
+from tumorboard.models.predicting import probabilities
+
+
+@pytest.fixture(scope="module")
+def model():
+    return member("custom", NOTEBOOK)
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    storing.save(*model, tmp_path / "custom.keras")
+    return tmp_path / "custom.keras"
+
+
+def plant(path, content):
+    """A foreign file under a contract whose hash is right."""
+    path.write_bytes(content)
+    contract = Contract("m", "custom", CLASSES, IMAGE)
+    storage.write_json(storing.sidecar(path), {**contract.to_json(), "sha256": storage.sha256(path)})
+    return path
+
+
+def refused(path, match):
+    with pytest.raises(ModelError, match=match) as error:
+        storing.load(path)
+    message = str(error.value)
+    assert str(path.with_suffix("")) in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_contract_lies_beside_the_model(saved):
+    content = json.loads(storing.sidecar(saved).read_text("utf-8"))
+    assert content["class_names"] == list(CLASSES)
+    assert content["sha256"] == storage.sha256(saved)
+    assert storing.is_saved(saved)
+    assert sorted(file.name for file in saved.parent.iterdir()) == ["custom.json", "custom.keras"]
+
+
+def test_a_model_is_saved_without_its_optimizer(model, tmp_path):
+    network, contract = model
+    network.compile("adam", "sparse_categorical_crossentropy")
+    storing.save(network, contract, tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    assert not config.get("compile_config")
+    assert not storing.load(tmp_path / "m.keras")[0].compiled
+
+
+def test_a_model_that_breaks_its_contract_is_not_saved(model, tmp_path):
+    with pytest.raises(ModelError, match="output shape"):
+        storing.save(model[0], Contract("custom", "custom", ("a", "b"), IMAGE), tmp_path / "m.keras")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_one_changed_byte_is_refused(saved, where):
+    content = bytearray(saved.read_bytes())
+    content[round(where * (len(content) - 1))] ^= 1
+    saved.write_bytes(content)
+    refused(saved, "SHA-256")
+    assert not storing.is_saved(saved)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    refused(tmp_path / "m.keras", "expected a model at")
+
+
+def test_a_missing_contract_is_named(saved):
+    storing.sidecar(saved).unlink()
+    refused(saved, "custom.json, found none")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "cut off", "no text", "very deep"]
+)
+def test_a_damaged_contract_is_named(saved, text):
+    storing.sidecar(saved).write_bytes(text)
+    refused(saved, "custom.json, found none that can be read")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"a": 1},
+        {"sha256": "0"},
+        {"sha256": "0", "name": "m", "kind": "k", "class_names": 3, "image": {}, "details": {}},
+        {"sha256": "0", "name": "m", "kind": "k", "class_names": [], "image": {"size": 9}, "details": {}},
+        {"sha256": "0", "name": "m", "kind": "k", "class_names": [], "image": {}, "details": 1},
+    ],
+)
+def test_a_foreign_contract_is_named(saved, content):
+    storing.sidecar(saved).write_text(json.dumps(content))
+    assert len(refused(saved, "custom.json is no model contract")) < 300 + len(str(saved))
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return open, (str(self.target), "w")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".pkl", ".h5", ""])
+def test_a_pickle_is_not_opened(tmp_path, suffix):
+    canary = tmp_path / "canary"
+    path = plant(tmp_path / f"m{suffix}", pickle.dumps(Bomb(canary)))
+    refused(path, "expected a zip archive" if suffix == ".keras" else "expected a .keras file")
+    assert not canary.exists()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_an_h5_file_is_not_opened(model, tmp_path, suffix):
+    model[0].save(tmp_path / "legacy.h5")
+    path = plant(tmp_path / f"m{suffix}", (tmp_path / "legacy.h5").read_bytes())
+    refused(path, "expected a zip archive" if suffix == ".keras" else "expected a .keras file")
+
+
+def test_a_zip_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    refused(
+        plant(tmp_path / "m.keras", (tmp_path / "m.zip").read_bytes()), "cannot be loaded as a Keras model"
+    )
+
+
+def test_a_lambda_is_refused(tmp_path):
+    image = keras.Input((32, 32, 3), name="m_image")
+    x = keras.layers.Flatten(name="m_flatten")(image)
+    x = keras.layers.Lambda(lambda values: values * 2, name="m_code")(x)
+    model = keras.Model(image, keras.layers.Dense(3, name="m_probabilities")(x), name="m")
+    storing.save(model, Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras")
+    refused(tmp_path / "m.keras", "cannot be loaded as a Keras model: .*Lambda")
+
+
+def test_a_model_of_another_name_than_its_contract_says_is_refused(model, tmp_path):
+    model[0].save(tmp_path / "m.keras")
+    path = plant(tmp_path / "m.keras", (tmp_path / "m.keras").read_bytes())
+    with pytest.raises(ModelError, match="breaks the contract"):
+        storing.load(path)
+
+
+def test_plain_keras_loads_a_model_without_this_package(tmp_path):
+    network, contract = chained("chained", [member("pretrained"), member("custom", NOTEBOOK)])
+    storing.save(network, contract, tmp_path / "chained.keras")
+    np.save(tmp_path / "images.npy", pixels(2))
+    script = (
+        "import sys; sys.modules['tumorboard'] = None\n"
+        "import keras, numpy\n"
+        "model = keras.saving.load_model('chained.keras')\n"
+        "images = numpy.load('images.npy')\n"
+        "rows = [model.predict_on_batch(images[i : i + 1])[0] for i in range(2)]\n"
+        "numpy.save('found.npy', rows)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), probabilities(network, pixels(2)))
