@@ -3,11 +3,14 @@
 import csv
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from tumorboard import storage
+from tumorboard.console import Console
+from tumorboard.data.rows import Images
 from tumorboard.models import storing
 from tumorboard.models.contract import Contract, split_at_frozen
 from tumorboard.pipeline.job import Job
@@ -43,15 +46,31 @@ def fit_images(
 def fit_examples(
     job: Job, network: keras.Model, training: Training, train: Examples, valid: Examples, name: str
 ) -> list[Row]:
-    """Train a network on arrays, with progress shown and the state kept for a resume."""
-    with job.console.task(f"{name}: training") as progress:
+    """Train a network of the run on arrays; the state is kept for a resume."""
+    state, seed = job.run.state(name), job.seed(name)
+    return fit_shown(job.console, network, training, train, valid, name, state=state, seed=seed)
+
+
+def fit_shown(
+    console: Console,
+    network: keras.Model,
+    training: Training,
+    train: Examples,
+    valid: Examples,
+    name: str,
+    *,
+    state: Path,
+    seed: int,
+) -> list[Row]:
+    """`training.fit.fit` with progress shown."""
+    with console.task(f"{name}: training") as progress:
         return fit(
             network,
             train,
             valid,
             training,
-            state=job.run.state(name),
-            seed=job.seed(name),
+            state=state,
+            seed=seed,
             on_epoch=lambda row: progress(int(row["epoch"]), training.epochs, _note(row)),
         )
 
@@ -85,14 +104,38 @@ def _views(
     augmented = split == "train"
     described = settings.model_dump(exclude={"training", "units", "dropout"})
     key = features.key(trunk, described, job.manifest.part(split).samples, augmented)
-    with job.console.task(f"{name}: frozen part of {split}") as progress:
+    return views_shown(
+        job.console,
+        f"{name}: frozen part of {split}",
+        trunk,
+        job.images(split),
+        job.run.cache / key,
+        views=training.views,
+        augmented=augmented,
+        seed=job.recipe.seed,
+    )
+
+
+def views_shown(
+    console: Console,
+    title: str,
+    trunk: keras.Model,
+    images: Images,
+    folder: Path,
+    *,
+    views: int,
+    augmented: bool,
+    seed: int,
+) -> Views:
+    """`training.features.compute` with progress shown."""
+    with console.task(title) as progress:
         return features.compute(
             trunk,
-            job.images(split),
-            job.run.cache / key,
-            views=training.views,
+            images,
+            folder,
+            views=views,
             augmented=augmented,
-            seed=job.recipe.seed,
+            seed=seed,
             on_batch=lambda done, total: progress(done, total, ""),
         )
 

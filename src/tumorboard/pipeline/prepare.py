@@ -6,10 +6,12 @@ from pathlib import Path
 from tumorboard import storage
 from tumorboard.console import Console
 from tumorboard.data import cache, manifest, splits
+from tumorboard.data.cache import Decoded
 from tumorboard.data.classes import Matching
+from tumorboard.data.manifest import Loaded
 from tumorboard.pipeline import fingerprint
 from tumorboard.pipeline.job import Job
-from tumorboard.recipe import Recipe
+from tumorboard.recipe import Image, Recipe
 from tumorboard.runfolder import RunFolder
 
 Groups = Mapping[str, Sequence[str]]
@@ -31,25 +33,45 @@ def prepare(
         DataError: The data cannot be used; all bad files are named.
         RunFolderError: The folder was begun with other data or settings.
     """
-    loaded = manifest.load(source, class_map, merge)
-    console.say(_table(loaded.matching))
+    loaded = find(source, console, class_map, merge)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
+    decoded = decode(loaded, run.cache, recipe.image, console, skip_bad)
+    whole = splits.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
+    storage.write_text(run.manifest, manifest.write_csv(whole))
+    fingerprint.record(run, recipe, now)
+    return Job(run, recipe, whole, decoded, console)
+
+
+def find(source: Path, console: Console, class_map: Groups, merge: Groups) -> Loaded:
+    """Find the images and show how classes were matched across splits.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+    loaded = manifest.load(source, class_map, merge)
+    console.say(_table(loaded.matching))
+    return loaded
+
+
+def decode(loaded: Loaded, folder: Path, rule: Image, console: Console, skip_bad: bool) -> Decoded:
+    """Decode the images into `folder`, and say what the user should know of them.
+
+    Raises:
+        DataError: Names all files that cannot be used.
+    """
     with console.task("decoding") as progress:
         decoded = cache.decode(
             loaded.manifest,
-            run.cache,
-            recipe.image,
+            folder,
+            rule,
             progress=lambda done, total: progress(done, total, ""),
             skip_bad=skip_bad,
             problems=loaded.problems,
         )
     for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
         console.say(line)
-    whole = splits.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
-    storage.write_text(run.manifest, manifest.write_csv(whole))
-    fingerprint.record(run, recipe, now)
-    return Job(run, recipe, whole, decoded, console)
+    return decoded
 
 
 def _table(matching: Matching) -> str:
