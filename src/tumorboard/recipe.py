@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tumorboard import windows
 from tumorboard.errors import RecipeError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -23,11 +24,21 @@ class _Section(BaseModel):
 
 
 class Image(_Section):
-    """How a decoded image becomes the network's input of (size, size, 3), uint8, 0-255."""
+    """How a decoded image becomes the network's input of (size, size, 3), uint8, 0-255.
+
+    `window` is of DICOM only: "" for the one in each file, "lung", "mediastinum" or "CENTER,WIDTH".
+    """
 
     size: Annotated[int, Field(ge=32, le=1024)] = 224
     resize: Literal["stretch", "pad"] = "stretch"
     interpolation: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    window: str = ""
+
+    @field_validator("window")
+    @classmethod
+    def _is_a_window(cls, text: str) -> str:
+        windows.parse(text)
+        return text
 
 
 class Splitting(_Section):
@@ -150,13 +161,16 @@ class Recipe(_Section):
             raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
         return self
 
-    def with_options(self, backbone: str | None, weights: str | None, seed: int | None) -> "Recipe":
-        """This recipe with what the command line sets for all its pretrained models."""
+    def with_options(
+        self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None
+    ) -> "Recipe":
+        """This recipe with what the command line sets for all its pretrained models, and for its images."""
         chosen = {"backbone": backbone, "weights": weights}
         content = self.model_dump(mode="json")
         for network in content["models"].values():
             if network["kind"] == "pretrained":
                 network |= {key: value for key, value in chosen.items() if value is not None}
+        content["image"] |= {} if window is None else {"window": window}
         return parse(tomli_w.dumps({**content, "seed": self.seed if seed is None else seed}), self.name)
 
 

@@ -40,6 +40,11 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--weights", metavar="imagenet|none|FILE", help="of the backbone")
     command.add_argument("--seed", type=int, help="same seed, same bits on a CPU")
+    command.add_argument(
+        "--window",
+        metavar="lung|mediastinum|CENTER,WIDTH",
+        help="grey window of DICOM images, as --window=-600,1500; without it the window in each file",
+    )
 
 
 def add_classes(command: argparse.ArgumentParser) -> None:

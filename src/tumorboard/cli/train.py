@@ -34,7 +34,7 @@ def _train(options: argparse.Namespace) -> None:
     run = train(
         options.data,
         options.out,
-        load(options.recipe).with_options(options.backbone, options.weights, options.seed),
+        load(options.recipe).with_options(options.backbone, options.weights, options.seed, options.window),
         class_map=parse_groups(options.class_map),
         merge=parse_groups(options.merge),
         skip_bad=options.skip_bad,

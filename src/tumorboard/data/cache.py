@@ -21,7 +21,7 @@ from tumorboard.data.modes import Pixels
 from tumorboard.data.reading import read_with_notes, to_input
 from tumorboard.errors import DataError
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raise it whenever `reading` or `modes` gives other pixels for any file."""
 
 _AT_ONCE = 64
@@ -151,7 +151,7 @@ def _decoded(samples: Sequence[Sample], rule: recipe.Image) -> Iterator[_Row | D
 
 def _row(sample: Sample, rule: recipe.Image) -> _Row | DataError:
     try:
-        image, notes = read_with_notes(sample.path)
+        image, notes = read_with_notes(sample.path, window=rule.window)
     except DataError as error:
         return error
     return _Row(to_input(image, rule), pixel_digest(image), notes)

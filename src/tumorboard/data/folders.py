@@ -4,8 +4,8 @@
     DATA/CLASS/...                                                      parts not known yet
 
 Images may lie in folders of any depth below their class. Left out without a word are names that begin
-with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX`, and files called README or LICENSE; everything else
-is a candidate or a problem with a name.
+with a dot, `Thumbs.db`, `desktop.ini`, `__MACOSX`, `DICOMDIR`, and files called README or LICENSE;
+everything else is a candidate or a problem with a name.
 """
 
 import stat
@@ -25,9 +25,9 @@ ROLES = {
     "test": "test",
     "testing": "test",
 }
-_IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+_IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
 _IGNORED_STEMS = frozenset({"readme", "license"})
-_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
 
 
 def scan(source: Path) -> Found:

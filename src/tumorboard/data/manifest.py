@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import storage
-from tumorboard.data import classes, folders, tables
+from tumorboard.data import classes, dicom_groups, folders, tables
 from tumorboard.data.entries import Entry, Found
 from tumorboard.data.reading import display, unusable
 from tumorboard.errors import DataError
@@ -30,7 +30,7 @@ class Sample:
         path: Where the file is, absolute.
         split: "train", "valid", "test", or "" while unknown.
         label: The class.
-        group: What must not be torn apart by a split, for example a patient; "" for none.
+        group: What must not be torn apart by a split, as a patient (of DICOM: `dicom_groups`); "" for none.
         sha256: Of the file's bytes, hex.
     """
 
@@ -109,7 +109,7 @@ def load(
     """
     found = tables.read(source) if source.is_file() else folders.scan(source)
     matching = classes.match(_by_split(found), class_map, merge)
-    samples, problems = _hashed(found.entries, matching)
+    samples, problems = _hashed(dicom_groups.filled(found.entries), matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     problems = [*found.problems, *problems]

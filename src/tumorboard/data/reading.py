@@ -1,22 +1,24 @@
 """The one reader of images: training, evaluation, prediction and the audit see the same pixels.
 
-A file is hostile until it is decoded: only regular files are opened, only five formats are tried (by
+A file is hostile until it is decoded: only regular files are opened, only six formats are tried (by
 content, not by name), the header is read and the pixels counted before anything is decoded, and
-whatever Pillow raises leaves here as one `DataError` that names the file.
+whatever a decoder raises leaves here as one `DataError` that names the file.
 """
 
 import stat
-import struct
-import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tumorboard import recipe
-from tumorboard.data import modes
+from tumorboard import recipe, windows
+from tumorboard.data import dicom, modes
+from tumorboard.data.dicom_elements import DicomError
+from tumorboard.data.dicom_header import HEAD_BYTES, recognised
+from tumorboard.data.failures import FAILURES
 from tumorboard.data.modes import Pixels
-from tumorboard.data.quiet import pillow_quiet
+from tumorboard.data.quiet import readers_quiet
 from tumorboard.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -35,34 +37,17 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
-# Everything Pillow's decoders raise on damaged files, most of it by accident of where the damage lies.
-_FAILURES = (
-    OSError,  # also UnidentifiedImageError: truncated or unknown
-    SyntaxError,  # broken PNG chunks, TIFF headers
-    EOFError,
-    ValueError,  # also UnicodeDecodeError; text chunks that inflate too far
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,  # OverflowError, ZeroDivisionError
-    MemoryError,
-    BufferError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_image(path: Path, *, window: str = "", max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read an image of any supported format and mode.
 
     Alpha is composited on black, 16-bit grey becomes `value >> 8`, EXIF orientation is applied, of several
     frames the first is read (module `modes` holds the rules). Embedded colour profiles are not applied.
 
     Args:
-        path: A regular file: PNG, JPEG, BMP, TIFF or WebP by content; the extension does not matter.
+        path: A regular file: PNG, JPEG, BMP, TIFF, WebP or DICOM by content; its name does not matter.
+        window: Of DICOM: "" for the file's own, "lung", "mediastinum" or "CENTER,WIDTH".
         max_pixels: More than this are refused before decoding.
 
     Returns:
@@ -71,11 +56,13 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     Raises:
         DataError: Not a regular file, not such an image, damaged, or too large.
     """
-    return read_with_notes(path, max_pixels=max_pixels)[0]
+    return read_with_notes(path, window=window, max_pixels=max_pixels)[0]
 
 
-def read_with_notes(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, tuple[str, ...]]:
-    """As `read_image`, with what the user should know: further frames, 16-bit images that are nearly black.
+def read_with_notes(
+    path: Path, *, window: str = "", max_pixels: int = MAX_PIXELS
+) -> tuple[Pixels, tuple[str, ...]]:
+    """As `read_image`, with what the user should know, such as further frames or nearly black images.
 
     Raises:
         DataError: As `read_image`.
@@ -83,12 +70,15 @@ def read_with_notes(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Pixels
     file_bytes = require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
     try:
         # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
-        with pillow_quiet(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            _require_pixels(image, file_bytes, max_pixels)
-            modes.refuse_ambiguous(image)
-            image.load()
-            return _upright(image), tuple(f"{display(path)}: {note}" for note in modes.notes(image))
-    except _FAILURES as error:
+        with readers_quiet(), path.open("rb") as file:
+            dicom_file = recognised(file.read(HEAD_BYTES))
+            file.seek(0)
+            if dicom_file:
+                pixels, notes = _dicom(file, path, window, max_pixels)
+            else:
+                pixels, notes = _picture(file, file_bytes, max_pixels)
+        return pixels, tuple(f"{display(path)}: {note}" for note in notes)
+    except FAILURES as error:
         raise unusable(path, _reason(error)) from error
 
 
@@ -119,11 +109,11 @@ def display(path: Path | str) -> str:
     return text if len(text) <= 100 else f"...{text[-97:]}"
 
 
-def unusable(path: Path | str, found: str) -> DataError:
+def unusable(path: Path | str, found: str, remedy: str = "") -> DataError:
     """The error for one file that cannot be used."""
     return DataError(
-        f"{display(path)}: expected a PNG, JPEG, BMP, TIFF or WebP image, found {found[:120]}; "
-        "repair or remove the file"
+        f"{display(path)}: expected an image (PNG, JPEG, BMP, TIFF, WebP, DICOM), found {found[:100]}; "
+        f"{remedy or 'repair or remove the file'}"
     )
 
 
@@ -144,6 +134,25 @@ def require_regular(path: Path) -> int:
     if status.st_size > MAX_BYTES:
         raise unusable(path, f"{status.st_size} bytes, more than the {MAX_BYTES} that are read")
     return status.st_size
+
+
+def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+    with Image.open(file, formats=FORMATS) as image:
+        _require_pixels(image, file_bytes, max_pixels)
+        modes.refuse_ambiguous(image)
+        image.load()
+        return _upright(image), modes.notes(image)
+
+
+def _dicom(file: BinaryIO, path: Path, window: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+    """As `_picture`; errors of other packages are not chained, for they may quote the header."""
+    try:
+        picture = dicom.read(file, windows.parse(window), max_pixels)
+    except DicomError as error:
+        raise unusable(path, str(error), error.remedy) from None
+    except FAILURES as error:
+        raise unusable(path, f"a damaged DICOM file ({type(error).__name__})") from None
+    return picture.pixels, picture.notes
 
 
 def _require_pixels(image: Image.Image, file_bytes: int, max_pixels: int) -> None:
