@@ -1,0 +1,160 @@
+"""Kills, signals and full disks at exact points of a run: its end is that of a run left alone, bit for bit.
+
+Every step is a process of its own; see tests/zygote.py.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.small_runs import RECIPE, bits, draw
+from tests.zygote import Step, step
+
+SEED = 20261122
+ROOT = Path(__file__).parents[2]
+
+Results = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study")
+    draw(root / "data")
+    (root / "recipe.toml").write_text(RECIPE)
+    return root
+
+
+def train(study: Path, run: str, **fault: Any) -> Step:
+    return step(
+        "train", study / "data", "--recipe", study / "recipe.toml", "--quiet", "--out", study / run, **fault
+    )
+
+
+def carried_out(study: Path, plan: Sequence[Step]) -> Results:
+    files = study / "plan.json", study / "report.json"
+    files[0].write_text(json.dumps(plan))
+    command = [sys.executable, "-m", "tests.zygote", *map(str, files)]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=1200, capture_output=True)
+    return json.loads(files[1].read_text())
+
+
+def kills(draws: np.random.Generator) -> list[dict[str, Any]]:
+    """One in each phase: the first model's epochs, its save, the features, the next model's epochs, test."""
+    return [
+        {"at": "batch", "n": int(draws.integers(2, 8))},
+        {"at": "fsync", "n": int(draws.integers(8, 13))},
+        {"at": "saved", "n": 1},
+        {"at": "replace", "n": int(draws.integers(7, 15))},
+        {"at": "predict", "n": int(draws.integers(4, 11))},
+        {"at": "replaced", "n": int(draws.integers(14, 21))},
+    ]
+
+
+@pytest.fixture(scope="module")
+def runs(study: Path) -> dict[str, Results]:
+    """The uninterrupted run; one killed again and again; one stopped by a small disk and by signals."""
+    points = kills(np.random.default_rng(SEED))
+    sys.stdout.write(f"seed {SEED}, kills at {points}\n")
+    plans = {
+        "alone": [train(study, "alone")],
+        "killed": [*(train(study, "killed", **point) for point in points), train(study, "killed")],
+        "stopped": [
+            train(study, "stopped", limit=30_000),  # not even the decoded images
+            train(study, "stopped", limit=200_000),  # not the first state of training
+            train(study, "stopped", at="batch", n=3, signals=(signal.SIGINT,)),
+            train(study, "stopped", at="fsync", n=9, signals=(signal.SIGTERM, signal.SIGTERM)),
+            train(study, "stopped", at="predict", n=30, signals=(signal.SIGTERM,)),
+            train(study, "stopped"),
+        ],
+    }
+    found = iter(carried_out(study, [one for plan in plans.values() for one in plan]))
+    return {name: [next(found) for _ in plan] for name, plan in plans.items()}
+
+
+def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(study: Path, runs: dict[str, Results]) -> None:
+    assert [one["code"] for one in runs["alone"]] == [0]
+    assert [one["code"] for one in runs["killed"]] == [-signal.SIGKILL] * 6 + [0]
+    assert bits(study / "killed") == bits(study / "alone")
+    assert (study / "killed/metrics.json").read_text() == (study / "alone/metrics.json").read_text()
+
+
+def test_stopped_by_signals_and_full_disks_a_run_ends_as_if_it_had_not_been(
+    study: Path, runs: dict[str, Results]
+) -> None:
+    assert bits(study / "stopped") == bits(study / "alone")
+    assert (study / "stopped/metrics.json").read_text() == (study / "alone/metrics.json").read_text()
+
+
+def test_ctrl_c_ends_with_130_and_sigterm_with_143_and_one_line(runs: dict[str, Results]) -> None:
+    results = runs["stopped"][2:]
+    assert [one["code"] for one in results] == [130, 143, 143, 0]
+    for one, name in zip(results, ("SIGINT", "SIGTERM", "SIGTERM"), strict=False):
+        assert (
+            one["err"]
+            == f"tumorboard: stopped by {name}; repeat the same command to resume where it stopped\n"
+        )
+        assert one["out"] == ""
+
+
+def test_first_signal_reaches_a_safe_point_and_the_second_does_not(runs: dict[str, Results]) -> None:
+    _, _, first, second, _, _ = runs["stopped"]
+    assert first["counts"]["batch"] == 3  # the batch in hand was the last
+    assert second["counts"]["fsync"] == 9  # the write in hand was given up
+    assert second["counts"].get("replaced", 0) < second["counts"]["fsync"]
+
+
+def test_full_disk_is_one_line_with_the_file_and_the_space_left(runs: dict[str, Results]) -> None:
+    for one, name in zip(runs["stopped"][:2], (".u8", "custom.npz"), strict=True):
+        assert one["code"] == 8
+        line, rest = one["err"].split("\n", 1)
+        assert rest == ""
+        assert name in line
+        assert "MB free" in line
+        assert len(line) <= 312
+
+
+def test_nothing_half_written_is_left(study: Path, runs: dict[str, Results]) -> None:
+    for name in runs:
+        assert not list((study / name).rglob("*.writing*"))
+        assert not (study / name / "cache").exists()
+
+
+@pytest.mark.slow
+def test_fifty_kills_at_random_points(study: Path, runs: dict[str, Results]) -> None:
+    sys.stdout.write(f"seed {SEED}\n")
+    draws, events = np.random.default_rng(SEED), runs["alone"][0]["counts"]["any"]
+    plan = [
+        train(study, f"chain{chain}", at="any", n=int(draws.integers(1, events // 3)))
+        for chain in range(10)
+        for _ in range(5)
+    ]
+    plan += [train(study, f"chain{chain}") for chain in range(10)]
+    results = carried_out(study, plan)
+    assert (
+        sum(one["code"] == -signal.SIGKILL for one in results) >= 45
+    )  # a point beyond the end kills nothing
+    assert {one["code"] for one in results} == {-signal.SIGKILL, 0}
+    for chain in range(10):
+        assert bits(study / f"chain{chain}") == bits(study / "alone"), f"chain {chain}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_ten_of_each_signal(study: Path, runs: dict[str, Results], number: signal.Signals) -> None:
+    draws, events = np.random.default_rng(SEED), runs["alone"][0]["counts"]["any"]
+    run = f"signalled{number}"
+    plan = [
+        train(study, run, at="any", n=int(draws.integers(1, events // 12)), signals=(number,))
+        for _ in range(10)
+    ]
+    *stopped, last = carried_out(study, [*plan, train(study, run)])
+    assert {one["code"] for one in stopped} == {128 + number}
+    assert last["code"] == 0
+    assert bits(study / run) == bits(study / "alone")

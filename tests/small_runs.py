@@ -1,0 +1,112 @@
+"""A study small enough to be run whole in seconds: drawings of three classes, networks of few weights."""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+CLASSES = ("bar", "disc", "noise")
+COUNTS = {"train": 5, "valid": 2, "test": 2}
+SPLITS = tuple(COUNTS)
+MODELS = ("custom", "pretrained", "ensemble", "chained")
+
+# The random backbone comes second, and the chain starts afresh: both would differ after a resume if they
+# drew from anything but their own seeds.
+RECIPE = """
+name = "small"
+seed = 3
+
+[image]
+size = 32
+
+[models.custom]
+kind = "custom"
+design = "notebook"
+augmentation = { rotation = 0.0, zoom = 0.0 }
+
+[models.custom.training]
+epochs = 4
+patience = 2
+batch = 8
+optimizer = "adamw"
+schedule = "one-cycle"
+class_weights = true
+
+[models.pretrained]
+kind = "pretrained"
+backbone = "tiny"
+weights = "none"
+units = 8
+augmentation = { rotation = 0.0, zoom = 0.0 }
+training = { views = 3, epochs = 3, patience = 0, batch = 8, label_smoothing = 0.1 }
+
+[ensemble]
+form = "A"
+training = { epochs = 3, patience = 1, batch = 8 }
+
+[chained]
+start = "fresh"
+units = 8
+training = { views = 2, epochs = 3, patience = 0, batch = 8 }
+"""
+
+
+def drawing(name: str, rng: np.random.Generator) -> np.ndarray:
+    pixels = rng.integers(0, 60, (40, 40)).astype(np.uint8)
+    if name == "bar":
+        pixels[10:20, :] += 150
+    if name == "disc":
+        pixels[15:25, 15:25] += 150
+    return pixels
+
+
+def draw(root: Path, seed: int = 0, splits: tuple[str, ...] = SPLITS) -> Path:
+    """root/split/class/name.png; every split's pixels depend on the seed and the split alone."""
+    for split in splits:
+        rng = np.random.default_rng([seed, SPLITS.index(split)])
+        for name in CLASSES:
+            for number in range(COUNTS[split]):
+                path = root / split / name / f"{name}{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(drawing(name, rng)).save(path)
+    return root
+
+
+def add_tiny_backbone() -> None:
+    """A stand-in for a backbone, called "tiny": two convolutions."""
+    import keras
+    from keras import layers
+
+    from tumorboard.models.catalogue import BACKBONES, Backbone
+
+    def build(weights: None, include_top: bool, input_shape: tuple[int, int, int]) -> keras.Model:
+        image = keras.Input(input_shape)
+        x = layers.Conv2D(4, 5, 4, activation="relu", name="block1_conv")(image)
+        return keras.Model(image, layers.Conv2D(6, 3, 2, name="block2_conv")(x))
+
+    BACKBONES["tiny"] = Backbone(build, "lite", ("block1_",))
+
+
+def weights_of(model: Path) -> dict[str, str]:
+    """Every array in a .keras file as a hash of its bits; needs no Keras."""
+    found: dict[str, str] = {}
+
+    def keep(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = hashlib.sha256(np.asarray(item[()]).tobytes()).hexdigest()
+
+    with zipfile.ZipFile(model) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file.visititems(keep)
+    return found
+
+
+def bits(run: Path, splits: tuple[str, ...] = SPLITS) -> dict[str, object]:
+    """What must not differ by a bit between two runs of the same study, by file."""
+    tables = [*(run / "history").iterdir()]
+    tables += [run / "predictions" / f"{model}-{split}.csv" for model in MODELS for split in splits]
+    found: dict[str, object] = {str(path.relative_to(run)): path.read_text() for path in sorted(tables)}
+    return found | {model: weights_of(run / "models" / f"{model}.keras") for model in MODELS}

@@ -1,0 +1,69 @@
+import re
+
+import pytest
+from rich.console import Console as Terminal
+
+from tumorboard import console
+from tumorboard.console import Console
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_everything_goes_to_standard_error(capsys: Capture) -> None:
+    shown = Console()
+    shown.say("one\n[bold]two[/bold] " + "long " * 60)
+    with shown.task("work") as update:
+        update(1, 1, "")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("one\n[bold]two[/bold] long")  # no markup, no line broken
+    assert len(captured.err.splitlines()) == 3
+
+
+def test_quiet_says_nothing(capsys: Capture) -> None:
+    shown = Console(quiet=True)
+    shown.say("one")
+    with shown.task("work") as update:
+        update(1, 1, "note")
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_plain_lines_come_now_and_then_and_at_the_end(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(float(second) for second in range(0, 100, 4))
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    with Console().task("fitting") as update:
+        for done in range(0, 11):
+            update(done, 10, "loss 0.5")
+    lines = capsys.readouterr().err.splitlines()
+    counts = [int(re.match(r"fitting: (\d+)/10, about \d+ s left loss 0.5$", line)[1]) for line in lines]
+    assert counts == [2, 5, 8, 10]
+    assert "about 0 s left" in lines[-1]
+    assert "2/10, about 48 s left" in lines[0]  # two in twelve seconds
+
+
+def test_nothing_done_yet_divides_by_nothing(capsys: Capture) -> None:
+    with Console().task("empty") as update:
+        update(0, 0, "")
+    assert capsys.readouterr().err == "empty: 0/0, about 0 s left\n"
+
+
+def test_a_terminal_gets_a_bar(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminal(**options: object) -> Terminal:
+        return Terminal(**options, force_terminal=True, width=120)
+
+    monkeypatch.setattr(console, "Terminal", terminal)
+    with Console().task("fitting") as update:
+        update(3, 10, "loss 0.5")
+    shown = capsys.readouterr().err
+    assert "fitting" in shown
+    assert "3/10" in shown
+    assert "loss 0.5" in shown

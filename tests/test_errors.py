@@ -1,0 +1,32 @@
+import inspect
+import re
+
+import pytest
+
+from tumorboard import errors
+from tumorboard.errors import Interrupted, TumorboardError
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TumorboardError)]
+
+
+def test_every_kind_has_an_exit_code_of_its_own_as_documented() -> None:
+    codes = {kind.__name__: kind.exit_code for kind in KINDS}
+    assert len(set(codes.values())) == len(KINDS)
+    documented = {name: int(code) for name, code in re.findall(r"(\w+) {2,}(\d+)", errors.__doc__ or "")}
+    assert codes == documented
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_message_is_one_line_of_at_most_300_characters(kind: type[TumorboardError]) -> None:
+    assert str(kind("a\nb\r\nc\u2028d")) == "a b c d"
+    assert len(str(kind("x" * 5000))) == 300
+    assert str(kind("x" * 300)) == "x" * 300
+
+
+def test_details_are_kept_apart() -> None:
+    assert TumorboardError("one", ["two", "three"]).details == ("two", "three")
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_interruption_ends_with_128_and_the_signal(number: int, code: int) -> None:
+    assert Interrupted("stopped", number).exit_code == code

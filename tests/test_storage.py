@@ -1,0 +1,232 @@
+import errno
+import io
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumorboard import runfolder, storage
+from tumorboard.errors import StorageError
+from tumorboard.runfolder import RunFolder
+
+OLD, NEW = b"old " * 5000, b"new content " * 5000
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it would still have done happens."""
+
+
+class Faults:
+    """Counts what is done to the disk; the n-th operation fails, and after a kill every later one too."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, n: int, fault: int | None) -> None:
+        self.n, self.fault, self.done = n, fault, 0
+        for name in ("fsync", "replace", "unlink"):
+            patch.setattr(os, name, self.counted(getattr(os, name)))
+        opened = Path.open
+        patch.setattr(Path, "open", lambda path, mode="r", **options: self.open(opened, path, mode, options))
+
+    @property
+    def fired(self) -> bool:
+        return self.done >= self.n
+
+    def operation(self) -> None:
+        self.done += 1
+        if self.done == self.n and self.fault is not None:
+            raise OSError(self.fault, os.strerror(self.fault))
+        if self.done >= self.n and self.fault is None:
+            raise Killed
+
+    def counted(self, inner: Callable[..., object]) -> Callable[..., object]:
+        def operation(*args: object, **options: object) -> object:
+            self.operation()
+            return inner(*args, **options)
+
+        return operation
+
+    def open(
+        self, opened: Callable[..., io.IOBase], path: Path, mode: str, options: dict[str, object]
+    ) -> object:
+        if mode != "wb":
+            return opened(path, mode, **options)
+        self.operation()
+        faults = self
+
+        class Counting(io.FileIO):
+            def write(self, content: bytes) -> int:
+                faults.operation()
+                return super().write(content[: len(content) // 2 + 1])  # as the system may: not all at once
+
+        return io.BufferedWriter(Counting(path, "wb"), 1024)
+
+
+def write_with(path: Path) -> None:
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            file.write(NEW)
+
+    storage.write_with(path, save)
+
+
+def write_in_parts(path: Path) -> None:
+    with storage.writing(path) as file:
+        for start in range(0, len(NEW), 7000):
+            file.write(NEW[start : start + 7000])
+
+
+WRITERS = {
+    "write_bytes": lambda path: storage.write_bytes(path, NEW),
+    "write_text": lambda path: storage.write_text(path, NEW.decode()),
+    "write_with": write_with,
+    "writing": write_in_parts,
+}
+FAULTS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES, "kill": None}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("old", [OLD, None], ids=["over a file", "anew"])
+def test_a_fault_at_any_operation_leaves_the_old_file_or_the_new_one(
+    tmp_path: Path, write: Callable[[Path], None], fault: int | None, old: bytes | None
+) -> None:
+    path, n = tmp_path / "models" / "file.bin", 0
+    outcomes = set()
+    while True:
+        n += 1
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        if old is not None:
+            path.write_bytes(old)
+        with pytest.MonkeyPatch.context() as patch:
+            faults = Faults(patch, n, fault)
+            try:
+                write(path)
+                said = None
+            except StorageError as error:
+                said = str(error)
+            except Killed:
+                said = "killed"
+        if not faults.fired:
+            break
+        found = path.read_bytes() if path.exists() else None
+        assert found in (old, NEW)
+        if said is None:  # what came after the rename failed: the file is there
+            assert found == NEW
+        elif fault is not None:
+            assert found == old
+            assert "file.bin" in said
+            assert "MB free" in said
+            assert len(said.splitlines()) == 1
+            assert [one.name for one in path.parent.iterdir()] == ([] if old is None else ["file.bin"])
+        outcomes.add(found)
+    assert n > 5
+    assert outcomes == {old, NEW}  # faults before and after the rename were tried
+    assert path.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_what_a_kill_leaves_is_removed_at_the_next_start(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with runfolder.locked(run):
+        write(run.model("custom"))
+    with pytest.MonkeyPatch.context() as patch:
+        Faults(patch, 5, None)
+        with pytest.raises(Killed):
+            write(run.model("other"))
+    assert [one for one in (run.root / "models").iterdir() if storage.TEMPORARY in one.name]
+    with runfolder.locked(run):
+        assert [one.name for one in (run.root / "models").iterdir()] == ["custom.keras"]
+
+
+def test_a_full_disk_says_so(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Faults(patch, 2, errno.ENOSPC)
+        with pytest.raises(StorageError, match="no space left") as caught:
+            storage.write_bytes(tmp_path / "file", NEW)
+    assert "repeat the command: what was finished is kept" in str(caught.value)
+
+
+def test_an_error_of_the_body_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TypeError), storage.writing(tmp_path / "file") as file:
+        file.writelines([b"some", "of it is no bytes"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["y" * 200] * 30)], ids=["name", "path"])
+def test_a_name_that_is_too_long_is_an_error_like_any_other(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        storage.write_bytes(tmp_path / name / "file", b"")
+    assert len(str(caught.value)) <= 300
+    assert "choose another --out" in str(caught.value)
+
+
+def test_free_space_of_a_folder_that_cannot_be_looked_at_is_that_of_the_one_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = storage.shutil.disk_usage
+
+    def refused(path: Path) -> object:
+        if Path(path) != tmp_path:
+            raise PermissionError
+        return usage(path)
+
+    monkeypatch.setattr(storage.shutil, "disk_usage", refused)
+    error = storage.storage_error(tmp_path / "a" / "b", PermissionError(errno.EACCES, "Permission denied"))
+    assert "Permission denied" in str(error)
+    assert "MB free" in str(error)
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: refused(Path("other")))
+    assert "free space unknown" in str(storage.storage_error(tmp_path, OSError(errno.EIO, "fault")))
+
+
+def test_json_is_json(tmp_path: Path) -> None:
+    content = {"b": [1, 0.1], "a": "ä"}
+    storage.write_json(tmp_path / "file.json", content)
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert json.loads(text) == content
+    assert text.index('"b"') < text.index('"a"')
+    with pytest.raises(ValueError, match="JSON"):
+        storage.write_json(tmp_path / "other.json", {"loss": math.nan})
+    assert [one.name for one in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_array_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "view.npy"
+    with storage.writing_array(path, (3, 2), np.float16) as array:
+        assert not path.exists()
+        array[:] = np.arange(6).reshape(3, 2)
+    np.testing.assert_array_equal(np.load(path, allow_pickle=False), np.arange(6.0).reshape(3, 2))
+    assert [one.name for one in path.parent.iterdir()] == ["view.npy"]
+
+
+@pytest.mark.parametrize("name", ["replace", "posix_fallocate"])
+def test_array_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, name, full)
+    with (
+        pytest.raises(StorageError, match=r"view\.npy: no space left \(\d+ MB free\)"),
+        storage.writing_array(tmp_path / "view.npy", (3, 2), np.float32),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_array_left_half_filled_does_not_appear(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), storage.writing_array(tmp_path / "view.npy", (3, 2), np.float32):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert storage.sha256(tmp_path / "abc") == expected

@@ -1,0 +1,118 @@
+"""Run the command many times, each in a process of its own, hit by a fault at an exact point.
+
+TensorFlow takes seconds to import: this process imports it once and forks a child for each step. The child
+then runs the command as if it had been started afresh; the parent never runs anything on TensorFlow.
+
+    python -m tests.zygote PLAN.json REPORT.json
+
+A step is {"argv": [...], "at": "batch" or "", "n": 3, "signals": [9], "limit": bytes or 0}: at the n-th
+event of that kind it sends itself the signals. Events: `batch` trained, `predict` called, `fsync` before and
+`replace` before and `replaced` after a file gets its name, `saved` a model, `any` of them.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Step = dict[str, Any]
+
+
+def step(
+    *argv: object, at: str = "", n: int = 0, signals: tuple[int, ...] = (signal.SIGKILL,), limit: int = 0
+) -> Step:
+    return {
+        "argv": list(map(str, argv)),
+        "at": at,
+        "n": n,
+        "signals": list(map(int, signals)),
+        "limit": limit,
+    }
+
+
+def main(plan: Path, report: Path) -> None:
+    _import_everything()
+    results = []
+    for one in json.loads(plan.read_text()):
+        folder = Path(tempfile.mkdtemp(dir=report.parent))
+        files = [folder / name for name in ("out", "err", "counts")]
+        child = os.fork()
+        if child == 0:
+            _run(one, *files)  # ends the process
+        _, status = os.waitpid(child, 0)
+        out, err, counts = (file.read_text() if file.exists() else "" for file in files)
+        code = os.waitstatus_to_exitcode(status)
+        results.append({"code": code, "out": out, "err": err, "counts": json.loads(counts or "{}")})
+    report.write_text(json.dumps(results))
+
+
+def _import_everything() -> None:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    import tumorboard.pipeline.board
+    import tumorboard.pipeline.results  # noqa: F401
+    from tests.small_runs import add_tiny_backbone
+    from tumorboard.training import features
+
+    add_tiny_backbone()
+    features._BATCH = 4  # so that computing features is many events
+
+
+def _run(one: Step, out: Path, err: Path, counts: Path) -> None:
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    if one["limit"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (one["limit"], one["limit"]))
+    seen = _plant(one)
+    from tumorboard.cli.main import main as tumorboard
+
+    code = tumorboard(one["argv"])
+    if not one["limit"]:
+        counts.write_text(json.dumps(seen))
+    sys.exit(code)
+
+
+def _plant(one: Step) -> Counter[str]:
+    seen: Counter[str] = Counter()
+
+    def event(kind: str) -> None:
+        seen.update([kind, "any"])
+        if one["at"] in (kind, "any") and seen[one["at"]] == one["n"]:
+            for number in one["signals"]:
+                os.kill(os.getpid(), number)
+
+    def before(owner: Any, name: str, kind: str) -> None:
+        _wrap(owner, name, lambda: event(kind), lambda: None)
+
+    import keras
+
+    from tumorboard.pipeline import board
+    from tumorboard.training.resume import Checkpoint
+
+    before(Checkpoint, "on_train_batch_end", "batch")
+    before(keras.Model, "predict_on_batch", "predict")
+    before(os, "fsync", "fsync")
+    _wrap(os, "replace", lambda: event("replace"), lambda: event("replaced"))
+    _wrap(board, "save", lambda: None, lambda: event("saved"))
+    return seen
+
+
+def _wrap(owner: Any, name: str, before: Callable[[], None], after: Callable[[], None]) -> None:
+    inner = getattr(owner, name)
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        before()
+        result = inner(*args, **options)
+        after()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
