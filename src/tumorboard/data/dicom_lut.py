@@ -45,9 +45,14 @@ def table(data: DataSet, descriptor: int, entries: int, signed: bool) -> Lut:
     found = data.integers(descriptor)
     raw = data.raw(entries)
     count = (found[0] & 0xFFFF or 1 << 16) if len(found) == 3 else 0
-    if not count or not 1 <= found[2] <= 16 or len(raw) not in (count, count + count % 2, 2 * count):
+    if not count or not 1 <= found[2] <= 16 or not _fits(len(raw), count, found[2]):
         raise DicomError("DICOM with a lookup table that does not fit its descriptor")
     first = found[1] & 0xFFFF
     size = "u2" if len(raw) == 2 * count else "u1"
     values = np.frombuffer(raw, data.encoding.order + size)[:count].astype(np.uint16)
     return Lut(first - (1 << 16) if signed and first >= 1 << 15 else first, found[2], values)
+
+
+def _fits(length: int, count: int, bits: int) -> bool:
+    """Entries take a word each; of up to 8 bits also a byte each, padded to an even number."""
+    return length == 2 * count or (bits <= 8 and length == count + count % 2)
