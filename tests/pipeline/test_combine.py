@@ -210,9 +210,9 @@ def test_models_of_the_same_name_can_be_combined(networks, tmp_path, out):
     assert {"mean_custom_probabilities", "mean_custom_2_probabilities"} <= names
 
 
-def test_what_was_combined_can_be_combined_again(paths, tmp_path, out, data):
+def test_what_was_combined_can_be_combined_again(paths, tmp_path, out):
     combine(paths, tmp_path / "inner.keras", "B")
-    contract = combine([tmp_path / "inner.keras", paths[1]], out, "D", data=data)
+    contract = combine([tmp_path / "inner.keras", paths[1]], out, "vote")
     assert contract.details["members"] == ["inner", "custom"]
     assert storing.load(out)[0].output_shape == (None, 3)
 
