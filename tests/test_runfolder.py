@@ -131,7 +131,7 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     with runfolder.locked(run):
         pass
     kept = [run.model("hand.writing"), run.root / "notes.writing.txt"]
-    gone = [run.model("custom").with_name("custom.json.writing"), run.cache / "x" / ".writing-view0-0.npy"]
+    gone = [run.model("custom").with_name(".writing-custom.json"), run.cache / "x" / ".writing-view0-0.npy"]
     for path in (*kept, *gone):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("some")
@@ -167,7 +167,7 @@ def test_leftovers_that_cannot_be_removed_are_an_error_of_the_disk(
     run = RunFolder(tmp_path)
     with runfolder.locked(run):
         pass
-    run.metrics.with_name("metrics.json.writing").write_text("half")
+    run.metrics.with_name(".writing-metrics.json").write_text("half")
 
     def refused(path: Path, missing_ok: bool = False) -> None:
         raise PermissionError(13, "Permission denied")
@@ -180,7 +180,7 @@ def test_leftovers_that_cannot_be_removed_are_an_error_of_the_disk(
 def test_checksums_are_those_of_the_finished_files(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.model("b").parent.mkdir()
-    for name in ("b.keras", "a.json", ".writing-c.keras", "d.json.writing"):
+    for name in ("b.keras", "a.json", ".writing-c.keras", ".writing-d.json"):
         (tmp_path / "models" / name).write_text(name)
     runfolder.write_checksums(run)
     expected = [

@@ -64,12 +64,9 @@ class Faults:
         return io.BufferedWriter(Counting(path, "wb"), 1024)
 
 
-def write_with(path: Path) -> None:
-    def save(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            file.write(NEW)
-
-    storage.write_with(path, save)
+def replace(path: Path) -> None:
+    with storage.replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(NEW)
 
 
 def write_in_parts(path: Path) -> None:
@@ -81,7 +78,7 @@ def write_in_parts(path: Path) -> None:
 WRITERS = {
     "write_bytes": lambda path: storage.write_bytes(path, NEW),
     "write_text": lambda path: storage.write_text(path, NEW.decode()),
-    "write_with": write_with,
+    "replacing": replace,
     "writing": write_in_parts,
 }
 FAULTS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES, "kill": None}

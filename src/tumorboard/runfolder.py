@@ -182,8 +182,7 @@ def _lives(pid: int) -> bool:
 def _remove_leftovers(run: RunFolder) -> None:
     """Delete half-written files of a process that was killed."""
     try:
-        for file in run.root.rglob(f"*{TEMPORARY}*"):
-            if file.name.endswith(TEMPORARY) or file.name.startswith(f"{TEMPORARY}-"):
-                file.unlink(missing_ok=True)
+        for file in run.root.rglob(f"{TEMPORARY}-*"):
+            file.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(run.root, error) from error

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,18 +25,17 @@ _SHOWN = 80  # characters of a path in an error
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears at `path` whole, or not at all.
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path of the same suffix; the file written there appears at `path` whole, or not at all.
 
     Raises:
         StorageError: No space, no permission, or any other fault of the disk.
     """
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+    temporary = path.with_name(f"{TEMPORARY}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
@@ -45,6 +44,13 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path` whole, or not at all; raises as `replacing`."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -63,44 +69,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_with(path: Path, save: Callable[[Path], None]) -> None:
-    """Let a library write a file of its own, which then appears at `path` whole.
-
-    Args:
-        path: Where the file goes.
-        save: Called with a temporary path of the same suffix.
-    """
-    temporary = path.with_name(f"{TEMPORARY}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise storage_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def writing_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[np.ndarray]:
     """An array on disk to be filled, which then appears at `path` as a whole `.npy` file."""
-    temporary = path.with_name(f"{TEMPORARY}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), shape)
         _reserve(temporary)
         yield array
         array.flush()
-        os.replace(temporary, path)
-    except OSError as error:
-        raise storage_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

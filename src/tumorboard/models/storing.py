@@ -24,7 +24,8 @@ def save(model: keras.Model, contract: Contract, path: Path) -> None:
     """
     check(model, contract)
     plain = keras.Model(model.input, model.output, name=model.name)
-    storage.write_with(path, plain.save)
+    with storage.replacing(path) as temporary:
+        plain.save(temporary)
     storage.write_json(sidecar(path), {**contract.to_json(), "sha256": storage.sha256(path)})
 
 
