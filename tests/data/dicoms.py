@@ -105,16 +105,16 @@ def part10(data: bytes, syntax: str = EXPLICIT, preamble: bytes = b"", media_cla
     return preamble.ljust(128, b"\0") + b"DICM" + group_length + meta + data
 
 
-def header(rows: int, columns: int, **values: Any) -> dict[str, Any]:
+def header(height: int, width: int, /, **values: Any) -> dict[str, Any]:
     """Of a grey 16-bit CT, changed by `values`; None leaves an element out."""
-    bits = values.get("allocated", 16)
+    bits = values.get("allocated") or 16
     return {
         "sop_class": CT,
         "modality": "CT",
         "samples": 1,
         "photometric": "MONOCHROME2",
-        "rows": rows,
-        "columns": columns,
+        "rows": height,
+        "columns": width,
         "allocated": bits,
         "stored": bits,
         "high_bit": values.get("stored", bits) - 1,
@@ -125,7 +125,7 @@ def header(rows: int, columns: int, **values: Any) -> dict[str, Any]:
 def image(picture: Any, /, *, syntax: str = EXPLICIT, preamble: bytes = b"", **values: Any) -> bytes:
     """A file of one row of stored values, or of an array (H, W) or (H, W, 3)."""
     how = {"order": ">" if syntax == BIG_ENDIAN else "<", "implicit": syntax == IMPLICIT}
-    bits = values.get("allocated", 16)
+    bits = values.get("allocated") or 16
     array = np.atleast_2d(np.asarray(picture, np.int64))
     pixels = (array & (1 << bits) - 1).astype(f"{how['order']}u{bits // 8}").tobytes()
     name = "pixel_bytes" if bits == 8 else "pixels"

@@ -122,7 +122,10 @@ def read(file: BinaryIO) -> Header:
     _require_one_frame(data.text(Tag.FRAMES) or "1")
     groups = scan(file, encoding, WANTED, Tag.FLOAT_PIXELS, budget)
     data = DataSet({**data.values, **groups.values}, encoding)
+    stopped = file.tell()
     element = read_element(file, encoding)
+    if element is None and stopped > file.seek(0, io.SEEK_END):
+        raise DicomError("a DICOM file that is cut off, or damaged in its header")
     pixels = element if element and element.tag in (Tag.PIXELS, Tag.FLOAT_PIXELS, Tag.DOUBLE_PIXELS) else None
     sop_class = data.text(Tag.SOP_CLASS) or meta.text(Tag.MEDIA_CLASS)
     return Header(head, syntax or _guessed(encoding), sop_class, data, pixels, file)

@@ -1,11 +1,12 @@
 """Decode compressed frames in a process of its own: `python -m tumorboard.data.dicom_worker`.
 
-Native decoders abort, hang or fill the memory on damaged frames (seen with one frame in thirty). Here
+Native decoders abort, hang or fill the memory on damaged frames (seen with one changed frame in forty). Here
 that ends this process, and one file's reading with it. Requests come on standard input, answers go to
 standard output: a line of JSON, then the bytes that it announces.
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -23,7 +24,7 @@ except ImportError:  # Windows has no such limits; the time limit of `dicom_code
     resource = None  # type: ignore[assignment]
 
 _MEMORY = 4 << 30
-_SECONDS = 2
+_SECONDS = 1
 _PIXELS_PER_SECOND = 1_000_000
 
 
@@ -68,7 +69,7 @@ def _limit_memory() -> None:
 def _limit_time(pixels: int) -> None:
     """Of this processor, not of the clock: a busy machine must not make a good file look bad."""
     if resource:
-        seconds = int(time.process_time()) + _SECONDS + pixels // _PIXELS_PER_SECOND
+        seconds = math.ceil(time.process_time()) + _SECONDS + pixels // _PIXELS_PER_SECOND
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 

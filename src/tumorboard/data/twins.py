@@ -1,0 +1,203 @@
+"""Find the same picture again: stored twice, re-encoded, resized, brighter or darker, flipped or turned.
+
+Exact twins share the hash of their decoded pixels. Near twins are found in three steps, each cheaper than
+the next is exact:
+
+    1  buckets     24 low frequencies of a small grey picture, made blind to flips and quarter turns, are
+                   projected on random lines and cut into steps; pictures in one bucket are compared with
+                   their neighbours there. Time and memory grow with N log N.
+    2  distance    of the 24 frequencies, at most `_NEAR`
+    3  pixels      correlation of the small pictures, the better of the 8 ways to lay one on the other, at
+                   least `SIMILAR`. The brightness and contrast of either do not matter.
+
+`SIMILAR` lies in the wide gap that chest CT shows: neighbouring slices of one patient correlate below
+0.96, copies of one slice above 0.98 (benchmarks/twins.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from tumorboard.data.modes import Pixels
+
+SIDE = 64
+SIMILAR = 0.975
+
+_LOW = 5  # frequencies each way; the constant one, brightness, is left out
+_NEAR = 0.08
+_TABLES, _LINES, _STEP = 24, 6, 0.04
+_NEIGHBOURS = 32
+_FLAT = 1.0  # grey levels of standard deviation: below it there is nothing to compare
+_AT_ONCE = 512
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Two pictures that show the same; both stand for all their exact twins.
+
+    Args:
+        first: Position of the one, the lower.
+        second: Position of the other.
+        similarity: Correlation of their small pictures, `SIMILAR` to 1.
+        turned: Whether one is flipped or turned by quarters.
+    """
+
+    first: int
+    second: int
+    similarity: float
+    turned: bool
+
+
+@dataclass(frozen=True)
+class Twins:
+    """What is the same picture in a sequence of N.
+
+    Args:
+        picture: int64 (N,), 0, 1, ...: equal numbers have equal pixels.
+        near: Pairs of first positions of two numbers.
+        unit: int64 (N,): equal numbers are twins, exact or near, over any number of steps. What a split
+            must keep together.
+    """
+
+    picture: Indices
+    near: tuple[Near, ...]
+    unit: Indices
+
+
+def thumbnail(image: Pixels) -> Pixels:
+    """The small grey picture that near twins are found by.
+
+    Args:
+        image: uint8 (H, W, 3), 0-255.
+
+    Returns:
+        uint8 (64, 64), stretched whatever the picture's shape.
+    """
+    grey = Image.fromarray(image).convert("L")
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def search(pixel_sha256: Sequence[str], thumbnails: Pixels) -> Twins:
+    """Find all twins.
+
+    Args:
+        pixel_sha256: For each picture the hash of its decoded pixels, see `cache.pixel_digest`.
+        thumbnails: uint8 (N, 64, 64) of `thumbnail`.
+    """
+    firsts, picture = _distinct(pixel_sha256)
+    small = thumbnails[firsts]
+    near = tuple(_near(small, firsts))
+    pairs = np.array([(picture[one.first], picture[one.second]) for one in near], np.int64).reshape(-1, 2)
+    return Twins(picture, near, _joined(pairs, len(firsts))[picture])
+
+
+def _distinct(pixel_sha256: Sequence[str]) -> tuple[Indices, Indices]:
+    """Where each picture occurs first, and for every position its picture's number."""
+    numbers: dict[str, int] = {}
+    picture = np.array([numbers.setdefault(digest, len(numbers)) for digest in pixel_sha256], np.int64)
+    return np.unique(picture, return_index=True)[1].astype(np.int64), picture
+
+
+def _near(small: Pixels, positions: Indices) -> Iterator[Near]:
+    telling = np.flatnonzero(small.std(axis=(1, 2)) >= _FLAT)
+    small, positions = small[telling], positions[telling]
+    pairs = _candidates(_frequencies(small))
+    similarity, turned = _correlation(small, pairs)
+    for k in np.flatnonzero(similarity >= SIMILAR):
+        first, second = positions[pairs[k]].tolist()
+        yield Near(first, second, min(1.0, float(similarity[k])), bool(turned[k]))
+
+
+def _joined(pairs: Indices, N: int) -> Indices:
+    edges = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (N, N))
+    return connected_components(edges, directed=False)[1].astype(np.int64)
+
+
+def _frequencies(small: Pixels) -> Floats:
+    """(N, 24): magnitudes of the low frequencies; distances are never larger than those of the pictures.
+
+    A flip changes signs only, a transposition swaps rows with columns, so the sorted magnitudes of each
+    such two frequencies stay the same.
+    """
+    rows, columns = np.triu_indices(_LOW, 1)
+    diagonal = np.arange(1, _LOW)
+    found = np.empty((len(small), _LOW * _LOW - 1), np.float32)
+    for part in _parts(len(small)):
+        size = np.abs(dctn(_normalised(small[part]), axes=(1, 2), norm="ortho")[:, :_LOW, :_LOW])
+        there, back = size[:, rows, columns], size[:, columns, rows]
+        found[part] = np.concatenate(
+            [np.maximum(there, back), np.minimum(there, back), size[:, diagonal, diagonal]], axis=1
+        )
+    return found
+
+
+def _candidates(points: Floats) -> Indices:
+    """(P, 2) pairs, the first index below the second, no more than `_NEAR` apart."""
+    rng = np.random.default_rng(0)
+    found = [np.empty((0, 2), np.int64)]
+    for _ in range(_TABLES):
+        lines = rng.normal(size=(points.shape[1], _LINES)).astype(np.float32)
+        pairs = np.sort(_neighbours(points @ lines / _STEP + rng.random(_LINES, np.float32)), axis=1)
+        found.append(pairs[_distances(points, pairs) <= _NEAR])
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _neighbours(places: Floats) -> Indices:
+    """Pairs in one bucket, each with at most `_NEIGHBOURS` of those that follow it on the first line."""
+    steps = np.floor(places).astype(np.int64)
+    bucket = steps @ np.random.default_rng(1).integers(1, 2**40, _LINES) if len(steps) else steps[:, 0]
+    order = np.lexsort((places[:, 0], bucket))
+    bucket = bucket[order]
+    found = [np.empty((0, 2), np.int64)]
+    for offset in range(1, min(_NEIGHBOURS + 1, len(order))):
+        same = np.flatnonzero(bucket[offset:] == bucket[:-offset])
+        if not len(same):
+            break
+        found.append(np.stack([order[same], order[same + offset]], axis=1))
+    return np.concatenate(found)
+
+
+def _distances(points: Floats, pairs: Indices) -> Floats:
+    gaps = np.empty(len(pairs), np.float32)
+    for part in _parts(len(pairs), 100_000):
+        gaps[part] = np.linalg.norm(points[pairs[part, 0]] - points[pairs[part, 1]], axis=1)
+    return gaps
+
+
+def _correlation(small: Pixels, pairs: Indices) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Of each pair the best of the 8 ways to lay one picture on the other, and whether it is turned."""
+    best = np.empty((len(pairs), 8), np.float32)
+    for part in _parts(len(pairs)):
+        one, other = _normalised(small[pairs[part, 0]]), _normalised(small[pairs[part, 1]])
+        for way, laid in enumerate(_ways(other)):
+            best[part, way] = np.einsum("nij,nij->n", one, laid)
+    # Symmetric pictures correlate in several ways; as they are comes first.
+    return best.max(axis=1, initial=-1), best.argmax(axis=1) > 0
+
+
+def _ways(pictures: Floats) -> Iterator[Floats]:
+    for square in (pictures, pictures.swapaxes(1, 2)):
+        for upright in (square, square[:, ::-1]):
+            yield from (upright, upright[:, :, ::-1])
+
+
+def _normalised(small: Pixels) -> Floats:
+    """Mean 0 and norm 1 each."""
+    pictures = small.astype(np.float32)
+    pictures -= pictures.mean(axis=(1, 2), keepdims=True)
+    pictures /= np.linalg.norm(pictures, axis=(1, 2), keepdims=True)
+    return pictures
+
+
+def _parts(N: int, at_once: int = _AT_ONCE) -> Iterator[slice]:
+    yield from (slice(start, stop) for start, stop in pairwise([*range(0, N, at_once), N]) if stop > start)
