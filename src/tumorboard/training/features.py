@@ -5,6 +5,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,14 +44,17 @@ def compute(
         StorageError: The disk is full.
         Interrupted: A signal asked to stop; finished views are kept.
     """
-    count = views if augmented and is_random(trunk) else 1
+    drawn = augmented and is_random(trunk)
+    count = views if drawn else 1
     total, tensors = count * len(images), range(len(trunk.outputs))
     paths = [[folder / f"view{view}-{tensor}.npy" for tensor in tensors] for view in range(count)]
-    run = _active(trunk) if augmented else trunk
+    run = Augmented(trunk) if drawn else trunk
+    shapes = [(len(images), *tensor.shape[1:]) for tensor in trunk.outputs]
     for view, files in enumerate(paths):
         if not all(file.is_file() for file in files):
             _reseed(trunk, seed, view)
-            _write_view(run, images, files, functools.partial(_add, on_batch, view * len(images), total))
+            progress = functools.partial(_add, on_batch, view * len(images), total)
+            _write_view(run, shapes, images, files, progress)
     return [[np.load(files[tensor], mmap_mode="r") for files in paths] for tensor in tensors]
 
 
@@ -71,18 +75,31 @@ def key(trunk: keras.Model, *parts: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def _active(trunk: keras.Model) -> keras.Model:
-    """The trunk with its augmentation on, also in `predict`, whose compiled graph is fast."""
-    image = keras.Input(trunk.input_shape[1:])
-    return keras.Model(image, trunk(image, training=True))
+class Augmented(keras.Model):  # type: ignore[misc]
+    """The trunk with its augmentation on, also in `predict_on_batch`, whose compiled graph is fast.
+
+    A Functional model around it would not do: in Keras, predicting overrides the `training` that a
+    Functional graph has recorded, and the views would all be alike.
+    """
+
+    def __init__(self, trunk: keras.Model) -> None:
+        super().__init__()
+        self._trunk = trunk
+
+    def call(self, image: Any) -> Any:
+        """(N, H, W, 3) to what the trunk makes of another draw."""
+        return self._trunk(image, training=True)
 
 
 def _write_view(
-    run: keras.Model, images: Images, files: Sequence[Path], on_batch: Callable[[int], None]
+    run: keras.Model,
+    shapes: Sequence[tuple[int, ...]],
+    images: Images,
+    files: Sequence[Path],
+    on_batch: Callable[[int], None],
 ) -> None:
     """Fill one array on disk for each frozen tensor; all are renamed at the end."""
     with contextlib.ExitStack() as stack:
-        shapes = [(len(images), *tensor.shape[1:]) for tensor in run.outputs]
         targets = [
             stack.enter_context(storage.writing_array(file, shape, _storage(shape)))
             for file, shape in zip(files, shapes, strict=True)
