@@ -1,10 +1,11 @@
 """From a folder of images to a job: find, match, compare with an earlier start, decode, split."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tumorboard import storage
-from tumorboard.console import Console
+from tumorboard import interruption, storage
+from tumorboard.console import Console, Update
 from tumorboard.data import cache, manifest, splits
 from tumorboard.data.cache import Decoded
 from tumorboard.data.classes import Matching
@@ -59,19 +60,25 @@ def decode(loaded: Loaded, folder: Path, rule: Image, console: Console, skip_bad
 
     Raises:
         DataError: Names all files that cannot be used.
+        Interrupted: A signal asked to stop; decoding begins anew.
     """
     with console.task("decoding") as progress:
         decoded = cache.decode(
             loaded.manifest,
             folder,
             rule,
-            progress=lambda done, total: progress(done, total, ""),
+            progress=functools.partial(_step, progress),
             skip_bad=skip_bad,
             problems=loaded.problems,
         )
     for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
         console.say(line)
     return decoded
+
+
+def _step(progress: Update, done: int, total: int) -> None:
+    interruption.stop_if_asked()
+    progress(done, total, "")
 
 
 def _table(matching: Matching) -> str:
