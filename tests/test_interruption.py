@@ -35,9 +35,13 @@ def test_second_signal_stops_at_once(number: signal.Signals) -> None:
 
 def test_handlers_are_put_back_and_the_next_run_is_not_asked_to_stop() -> None:
     before = [signal.getsignal(number) for number in NUMBERS]
-    with pytest.raises(ZeroDivisionError), interruption.graceful():
+
+    def asked_to_stop() -> None:
         send(signal.SIGTERM)
-        raise ZeroDivisionError
+        interruption.stop_if_asked()
+
+    with pytest.raises(Interrupted), interruption.graceful():
+        asked_to_stop()
     assert [signal.getsignal(number) for number in NUMBERS] == before
     with interruption.graceful():
         interruption.stop_if_asked()

@@ -1,0 +1,181 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.utils.class_weight import compute_sample_weight
+
+from tumorboard.errors import TrainingError
+from tumorboard.recipe import Training
+from tumorboard.training import fit as fitting
+from tumorboard.training.batches import Batches
+from tumorboard.training.fit import Examples, best_epoch, class_weights, fit
+
+DRAWS = np.random.default_rng(0)
+TRAIN = Examples([[DRAWS.normal(size=(20, 4)).astype(np.float32)]], DRAWS.integers(0, 3, 20))
+VALID = Examples([[DRAWS.normal(size=(6, 4)).astype(np.float32)]], np.arange(6) % 3)
+
+
+def network(seed: int = 0) -> keras.Model:
+    """Everything with a memory: weights, moving averages, dropout seeds."""
+    values = keras.Input((4,))
+    x = layers.Dense(8, "relu", kernel_initializer=keras.initializers.GlorotUniform(seed=seed))(values)
+    x = layers.Dropout(0.5, seed=seed + 1)(layers.BatchNormalization()(x))
+    start = keras.initializers.GlorotUniform(seed=seed + 2)
+    return keras.Model(values, layers.Dense(3, "softmax", kernel_initializer=start)(x), name="net")
+
+
+def trained(settings: Training, state: Path, **options: Any) -> tuple[keras.Model, list[dict[str, float]]]:
+    """Eagerly: to trace a graph takes longer than all the steps of such a network."""
+    model = network(options.pop("first", 0))
+    compiled = fitting._compile
+
+    def eagerly(*args: Any) -> None:
+        compiled(*args)
+        model.run_eagerly = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_compile", eagerly)
+        return model, fit(model, TRAIN, VALID, settings, state=state, seed=3, **options)
+
+
+@pytest.fixture(scope="module")
+def one_cycle(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, float]], list[float], int]:
+    """A history, and the learning rate in each step."""
+    settings = Training(
+        epochs=8, patience=0, batch=8, learning_rate=0.01, schedule="one-cycle", optimizer="adamw"
+    )
+    rates: list[float] = []
+
+    class Rates(fitting.resume.Checkpoint):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting.resume, "Checkpoint", Rates)
+        _, history = trained(settings, tmp_path_factory.mktemp("fit") / "state.npz")
+    return history, rates, 24
+
+
+def test_history_has_a_row_an_epoch_and_every_column(one_cycle: Any) -> None:
+    history, _, _ = one_cycle
+    assert [row["epoch"] for row in history] == list(range(1, 9))
+    assert all(set(row) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} for row in history)
+
+
+def test_one_cycle_rises_for_a_quarter_and_falls_to_nothing(one_cycle: Any) -> None:
+    _, rates, steps = one_cycle
+    assert len(rates) == steps
+    assert max(rates) == pytest.approx(0.01, rel=0.05)
+    assert rates.index(max(rates)) in (steps // 4 - 1, steps // 4)
+    assert rates[0] == pytest.approx(0.001 + 0.009 / (steps // 4), rel=0.05)
+    assert np.all(np.diff(rates[steps // 4 :]) < 0)
+    assert rates[-1] < 1e-6
+
+
+def test_without_patience_the_last_epochs_weights_remain(one_cycle: Any, tmp_path: Path) -> None:
+    model, history = trained(Training(epochs=3, patience=0, batch=8), tmp_path / "state")
+    answers = model.predict_on_batch(VALID.inputs[0][0])
+    assert np.mean(answers.argmax(1) == VALID.labels) == pytest.approx(history[-1]["val_accuracy"])
+    of_true = answers[np.arange(6), VALID.labels]
+    assert -np.log(of_true).mean() == pytest.approx(history[-1]["val_loss"], rel=1e-5)
+
+
+def test_label_smoothing_is_that_of_keras(tmp_path: Path) -> None:
+    model, history = trained(Training(epochs=1, patience=0, batch=8, label_smoothing=0.2), tmp_path / "state")
+    answers = model.predict_on_batch(VALID.inputs[0][0])
+    targets = 0.8 * np.eye(3)[VALID.labels] + 0.2 / 3
+    assert -(targets * np.log(answers)).sum(1).mean() == pytest.approx(history[-1]["val_loss"], rel=1e-5)
+
+
+def test_weight_decay_spares_biases_and_norms(tmp_path: Path) -> None:
+    settings = Training(epochs=1, patience=0, batch=8, optimizer="adamw", weight_decay=0.3)
+    model, _ = trained(settings, tmp_path / "state")
+    decayed = [
+        v.path.split("/")[-1] for v in model.trainable_variables if model.optimizer._use_weight_decay(v)
+    ]
+    assert decayed == ["kernel", "kernel"]
+    assert model.optimizer.weight_decay == 0.3
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 1], [2, 0, 2, 2, 0], [1, 1], [0, 1, 2, 3, 3, 3, 3]])
+def test_class_weights_are_scikit_learns_balanced(labels: list[int]) -> None:
+    found = class_weights(np.array(labels))
+    np.testing.assert_allclose(found, compute_sample_weight("balanced", labels), rtol=1e-6)
+
+
+def test_class_weights_reach_the_loss_where_the_recipe_wants_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray | None] = []
+
+    class Noting(Batches):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            given.append(options.get("weights"))
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(fitting, "Batches", Noting)
+    for wanted in (True, False):
+        trained(Training(epochs=1, batch=8, class_weights=wanted), tmp_path / str(wanted))
+    np.testing.assert_array_equal(given[0], class_weights(TRAIN.labels))
+    assert given[1:] == [None, None, None]  # nor is validation ever weighted
+
+
+@pytest.mark.parametrize(
+    ("patience", "accuracies", "best"), [(0, [0.9, 0.1], 2), (5, [0.1, 0.9, 0.9], 2), (5, [0.9, 0.1], 1)]
+)
+def test_best_epoch_is_the_first_of_highest_accuracy_or_the_last(
+    patience: int, accuracies: list[float], best: int
+) -> None:
+    history = [{"epoch": i + 1, "val_accuracy": value} for i, value in enumerate(accuracies)]
+    assert best_epoch(history, Training(patience=patience)) == best
+
+
+def test_a_loss_that_is_no_number_ends_the_fit_in_one_line_and_reaches_no_history(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    with pytest.raises(TrainingError, match="'net' is no longer a finite number in epoch 1; lower"):
+        trained(Training(epochs=5, learning_rate=1e30, batch=8), tmp_path / "state", on_epoch=rows.append)
+    assert rows == []
+    assert not (tmp_path / "state").exists()
+
+
+def out_of_memory_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starve(self: Batches, index: int) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Batches, "__getitem__", starve)
+
+
+def out_of_memory_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starve(*_: Any, **__: Any) -> None:
+        from tensorflow.errors import ResourceExhaustedError
+
+        raise ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith shape [1]")
+
+    monkeypatch.setattr(keras.Model, "train_step", starve)
+
+
+@pytest.mark.parametrize("starve", [out_of_memory_in_a_batch, out_of_memory_in_a_step])
+@pytest.mark.parametrize(("batch", "half"), [(32, 16), (1, 1)])
+def test_out_of_memory_names_half_the_batch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    starve: Callable[[pytest.MonkeyPatch], None],
+    batch: int,
+    half: int,
+) -> None:
+    starve(monkeypatch)
+    with pytest.raises(TrainingError) as caught:
+        trained(Training(epochs=1, batch=batch), tmp_path / "state")
+    assert f"with batches of {batch}; set training.batch = {half} in the recipe" in str(caught.value)
+
+
+def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
+    def fail(row: dict[str, float]) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trained(Training(epochs=1, batch=8), tmp_path / "state", on_epoch=fail)
