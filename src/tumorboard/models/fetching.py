@@ -1,10 +1,11 @@
 """ImageNet weights of keras.applications: out of Keras's cache, or from the net."""
 
+import contextlib
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -27,13 +28,13 @@ def fetch(name: str, builder: Callable[..., keras.Model], input_shape: tuple[int
         ModelError: The file is damaged, or neither in the cache nor in reach: says what to put where.
     """
     try:
-        with _limited_patience():
+        with _limited_patience(), contextlib.redirect_stdout(sys.stderr):  # standard output is for results
             return builder(weights="imagenet", include_top=False, input_shape=input_shape)
     except Exception as error:  # when a download fails, Keras raises nothing narrower
         raise _unfetched(name, str(error)) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _limited_patience() -> Iterator[None]:
     """Keras sets no limit: a network that drops packets would hold the run for ever."""
     before = socket.getdefaulttimeout()

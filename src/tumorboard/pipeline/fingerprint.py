@@ -17,6 +17,7 @@ from tumorboard.runfolder import RunFolder
 
 Fingerprint = dict[str, dict[str, Any]]
 
+_SHOWN = 20  # differences listed; more are other data altogether
 _PACKAGES = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy", "pillow")
 
 
@@ -33,7 +34,7 @@ def require_same(run: RunFolder, now: Fingerprint) -> None:
     """Refuse to go on in a folder that was begun otherwise.
 
     Raises:
-        RunFolderError: Names each difference; or models lie there and nothing says what they were made of.
+        RunFolderError: Names the differences; or models lie there and nothing says what they were made of.
     """
     if not run.fingerprint.is_file() and not run.model("any").parent.exists():
         return
@@ -44,7 +45,7 @@ def require_same(run: RunFolder, now: Fingerprint) -> None:
             f"{storage.shown(run.root)} was begun with other data or settings ({found[0][-100:]}"
             f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}); choose another --out, "
             "or repeat the command as it was",
-            found,
+            [*found[:_SHOWN], *([f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])],
         )
 
 
