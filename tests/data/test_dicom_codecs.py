@@ -1,5 +1,8 @@
+import os
 import random
 import resource
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -159,3 +162,37 @@ def test_codestreams_under_a_wrong_transfer_syntax_are_refused(tmp_path):
     (tmp_path / "x").write_bytes(image([1, 2], syntax=LOSSLESS))
     with pytest.raises(DataError, match="compressed pixels"):
         read_image(tmp_path / "x")
+
+
+FORK = """
+import os, sys
+from pathlib import Path
+from tumorboard.data import dicom_codecs
+from tumorboard.data.reading import read_image
+path = Path(sys.argv[1])
+expected = read_image(path).sum()
+worker = dicom_codecs._idle[0]
+child = os.fork()
+if child == 0:
+    assert not dicom_codecs._idle
+    sys.exit(0 if read_image(path).sum() == expected else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert read_image(path).sum() == expected
+assert dicom_codecs._idle == [worker], "the child has ended its parent's worker"
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_has_workers_of_its_own():
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-W",
+        "ignore::DeprecationWarning",
+        "-c",
+        FORK,
+        PYDICOMS["MR_small_RLE.dcm"],
+    ]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -6,6 +6,7 @@ bits and video stay unread.
 
 import atexit
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -138,3 +139,14 @@ def _end_all() -> None:
     with _lock:
         while _idle:
             _end(_idle.pop())
+
+
+def _forget() -> None:
+    """After a fork the workers answer the parent only, who also ends them."""
+    for worker in _idle:
+        worker.returncode = 0
+    _idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
