@@ -120,7 +120,7 @@ def _near(small: Pixels, positions: Indices) -> Iterator[Near]:
 
 def _joined(pairs: Indices, N: int) -> Indices:
     edges = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (N, N))
-    return connected_components(edges, directed=False)[1].astype(np.int64)
+    return np.asarray(connected_components(edges, directed=False)[1], np.int64)
 
 
 def _frequencies(small: Pixels) -> Floats:
