@@ -145,6 +145,9 @@ def _forget() -> None:
     """After a fork the workers answer the parent only, who also ends them."""
     for worker in _idle:
         worker.returncode = 0
+        for pipe in (worker.stdin, worker.stdout):
+            if pipe:
+                pipe.close()  # this process's end of it
     _idle.clear()
 
 
