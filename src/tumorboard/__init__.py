@@ -4,7 +4,7 @@
 
     run = tb.train("scans", "runs/first")                     # what `tumorboard train` does
     model, contract = tb.load_model(run.model("ensemble"))    # a plain keras.Model
-    image = tb.to_input(tb.read_image("slice.png"), contract.image)
+    image = tb.read_input("slice.png", contract.image)        # or .dcm
     tb.predict(model, image[None])                            # (1, C) class probabilities
 
 Research software, not a medical device.
@@ -25,8 +25,7 @@ _EXPORTS = {
     "load_model": ("tumorboard.models.storing", "load"),
     "load_recipe": ("tumorboard.recipe", "load"),
     "predict": ("tumorboard.models.predicting", "probabilities"),
-    "read_image": ("tumorboard.data.reading", "read_image"),
-    "to_input": ("tumorboard.data.reading", "to_input"),
+    "read_input": ("tumorboard.data.inputs", "read_input"),
     "train": ("tumorboard.pipeline.train", "train"),
 }
 

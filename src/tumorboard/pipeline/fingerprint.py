@@ -18,7 +18,10 @@ from tumorboard.runfolder import RunFolder
 Fingerprint = dict[str, dict[str, Any]]
 
 _SHOWN = 20  # differences listed; more are other data altogether
-_PACKAGES = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy", "pillow")
+_PACKAGES = (
+    *("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy", "pillow"),
+    *("pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),  # decoders of compressed DICOM
+)
 
 
 def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
