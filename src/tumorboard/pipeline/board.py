@@ -9,6 +9,7 @@ from tumorboard import storage
 from tumorboard.combining import chain, ensemble, weights
 from tumorboard.models import storing
 from tumorboard.models.build import build
+from tumorboard.models.catalogue import find
 from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline.fitting import fit_examples, fit_images, save
@@ -20,6 +21,7 @@ from tumorboard.training.resume import Row
 
 def convene(job: Job) -> None:
     """Make every model of the recipe, and what it says of train and validation; test stays closed."""
+    _refuse_unknown_backbones(job)
     for name in job.recipe.models:
         with job.phase(name):
             _member(job, name)
@@ -47,6 +49,13 @@ def predict(job: Job, name: str, split: str) -> None:
 def _predict_open_parts(job: Job, name: str) -> None:
     for split in ("train", "valid"):
         predict(job, name, split)
+
+
+def _refuse_unknown_backbones(job: Job) -> None:
+    """Before the first model is trained, not when the last one's turn comes."""
+    for settings in job.recipe.models.values():
+        if settings.kind == "pretrained":
+            find(settings.backbone)
 
 
 def _member(job: Job, name: str) -> None:
