@@ -15,6 +15,7 @@ from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.rows import Rows
+from tumorboard.errors import DataError
 from tumorboard.predictions import Predictions
 from tumorboard.recipe import Recipe
 from tumorboard.runfolder import RunFolder
@@ -64,7 +65,14 @@ class Job:
             DataError: The file is missing or damaged.
         """
         path = self.run.predictions(name, split)
-        return Predictions.from_csv(path.read_text(encoding="utf-8"), str(path))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"expected predictions in {storage.shown(path)}, found none that can be read; "
+                "delete the file and repeat the command"
+            ) from error
+        return Predictions.from_csv(text, str(path))
 
     @contextlib.contextmanager
     def phase(self, title: str) -> Iterator[None]:
