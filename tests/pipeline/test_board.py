@@ -1,0 +1,78 @@
+"""Joining the members' answers; the board as a whole is watched in test_train.py."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pipeline.test_prepare import prepared
+from tests.small_models import CLASSES as LETTERS
+from tests.small_runs import draw
+from tumorboard.errors import DataError, ModelError
+from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline import board
+from tumorboard.pipeline.job import Job
+from tumorboard.predictions import Predictions
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    draw(tmp_path / "data")
+    return prepared(tmp_path)
+
+
+def written(job: Job, name: str, rows: np.ndarray, split: str = "train") -> np.ndarray:
+    """A member's predictions on disk, its rows in the given order; returns them in the manifest's."""
+    part = job.part(split)
+    values = np.random.default_rng(len(name)).dirichlet(np.ones(3), len(part.samples))
+    record = Predictions(tuple(np.array(part.ids)[rows]), part.labels[rows], part.class_names, values[rows])
+    path = job.run.predictions(name, split)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(record.to_csv())
+    return values
+
+
+def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job: Job) -> None:
+    straight = written(job, "pretrained", np.arange(15))
+    shuffled = written(job, "custom", np.random.default_rng(1).permutation(15))
+    examples = board._opinions(job, "train")
+    np.testing.assert_array_equal(examples.inputs[0][0], straight)
+    np.testing.assert_array_equal(examples.inputs[1][0], shuffled)
+    np.testing.assert_array_equal(examples.labels, job.part("train").labels)
+
+
+def test_members_that_answered_other_samples_are_refused(job: Job) -> None:
+    written(job, "custom", np.arange(15))
+    written(job, "pretrained", np.arange(14))
+    with pytest.raises(DataError, match="same samples"):
+        board._opinions(job, "train")
+
+
+def test_what_is_predicted_is_not_predicted_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(job, "custom", np.arange(15))
+    before = job.run.predictions("custom", "train").stat().st_mtime_ns
+    board.predict(job, "custom", "train")  # there is no model that could
+    assert job.run.predictions("custom", "train").stat().st_mtime_ns == before
+    with pytest.raises(ModelError, match=r"custom\.keras"):
+        board.predict(job, "custom", "test")
+
+
+def test_predictions_are_the_saved_models_answers_to_the_parts_images(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bright:
+        output_shape = (None, 3)
+
+        def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+            share = images.mean() / 255
+            return np.array([[share, 1 - share, 0.0]])
+
+    contract: Any = SimpleNamespace(class_names=LETTERS)
+    monkeypatch.setattr(board.storing, "load", lambda path: (Bright(), contract))
+    board.predict(job, "custom", "valid")
+    found = job.predictions("custom", "valid")
+    assert found.ids == job.part("valid").ids
+    assert found.class_names == LETTERS
+    np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), job.images("valid")))

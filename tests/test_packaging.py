@@ -1,0 +1,63 @@
+import hashlib
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+import tumorboard
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", tumorboard.__all__)
+def test_every_exported_name_is_there(name: str) -> None:
+    assert getattr(tumorboard, name) is not None
+    assert name in dir(tumorboard)
+
+
+def test_what_is_exported_is_what_is_promised() -> None:
+    promised = {"train", "combine", "load_model", "load_recipe", "predict", "read_image", "to_input"}
+    assert promised | {"Predictions", "aligned", "evaluate"} <= set(tumorboard.__all__)
+    assert list(tumorboard.__all__) == list(dict.fromkeys(tumorboard.__all__))
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'learn'"):
+        _ = tumorboard.learn
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    script = "import sys, tumorboard; sys.exit(bool({'keras', 'numpy', 'tensorflow'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_every_module_can_be_imported() -> None:
+    for module in pkgutil.walk_packages(tumorboard.__path__, "tumorboard."):
+        importlib.import_module(module.name)
+
+
+def test_recipes_types_and_weights_are_shipped() -> None:
+    package = resources.files("tumorboard")
+    for name in ("py.typed", "recipes/default.toml", "recipes/notebook.toml", "models/weights/README.md"):
+        assert (package / name).is_file(), name
+
+
+def test_the_weights_are_the_ones_on_record() -> None:
+    folder = resources.files("tumorboard") / "models" / "weights"
+    weights = (folder / "efficientnet_lite0.weights.h5").read_bytes()
+    record = json.loads((folder / "efficientnet_lite0.json").read_text())
+    assert hashlib.sha256(weights).hexdigest() in json.dumps(record)
+
+
+def test_version_notice_and_command_are_those_of_the_project_file() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == tumorboard.__version__
+    assert project["scripts"] == {"tumorboard": "tumorboard.cli.main:main"}
+    assert "not a medical device" in tumorboard.NOTICE
+    assert "not a medical device" in project["description"]
