@@ -8,6 +8,7 @@
     ├── RunFolderError       6   a run folder made with other data or settings, or in use
     ├── TrainingError        7   a fit that cannot go on (NaN, too few images)
     ├── StorageError         8   no space, no permission
+    ├── FindingsError        9   the audit found errors or warnings
     └── Interrupted        130   Ctrl-C (143 for SIGTERM); repeat the command to resume
 
 A message is one line: what was expected, what was found and where, what to do.
@@ -79,6 +80,12 @@ class StorageError(TumorboardError):
     """The disk is full or not writable."""
 
     exit_code = 8
+
+
+class FindingsError(TumorboardError):
+    """The audit found errors or warnings that are not muted; its report is complete."""
+
+    exit_code = 9
 
 
 class Interrupted(TumorboardError):

@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorboard.auditing.outcome import Finding, NotApplicable, Number, Outcome
 from tumorboard.auditing.study import Study
-from tumorboard.data.twins import Indices
+from tumorboard.data.buckets import Indices
 from tumorboard.evaluation.metrics import proportion_interval
 
 _FOLDS = 5

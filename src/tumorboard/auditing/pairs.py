@@ -6,8 +6,8 @@ from typing import Literal
 
 from tumorboard.auditing.outcome import Number
 from tumorboard.auditing.study import Study
+from tumorboard.data.buckets import Indices
 from tumorboard.data.manifest import Sample
-from tumorboard.data.twins import Indices
 
 Kind = Literal["exact", "near"]
 Group = tuple[Sample, ...]
@@ -60,6 +60,15 @@ def leaks(study: Study, kind: Kind) -> tuple[str, dict[str, Number]]:
         numbers |= {f"{split}: {name}": count for name, count in sorted(found.items())}
         numbers |= {f"{split}: twins": found.total(), f"{split}: all": whole.total()} if whole else {}
     return "; ".join(words), numbers
+
+
+def without_copies(study: Study, found: Sequence[Group]) -> tuple[Group, ...]:
+    """The groups with each picture once a split, so that exact twins are not told again."""
+    pictures = _pictures(study)
+    return tuple(
+        tuple({(pictures[sample.id], sample.split): sample for sample in reversed(group)}.values())[::-1]
+        for group in found
+    )
 
 
 def ids(found: Sequence[Group]) -> tuple[tuple[str, ...], ...]:

@@ -38,6 +38,9 @@ from tumorboard.auditing.study import Study
 from tumorboard.errors import UsageError
 
 FORMAT_VERSION = 1
+SIDE_BY_SIDE = frozenset({"TB401", "TB402", "TB403", "TB404", "TB405", "TB406"})
+"""Codes of findings whose files are to be looked at side by side."""
+
 CHECKS = (
     unreadable.CHECK,
     misnamed.CHECK,

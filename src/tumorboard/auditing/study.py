@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from tumorboard.data import twins
+from tumorboard.data.buckets import Indices, Twins
 from tumorboard.data.cache import pixel_digest
 from tumorboard.data.classes import Matching
 from tumorboard.data.headers import Header, read_header
 from tumorboard.data.manifest import Manifest, Sample
 from tumorboard.data.modes import Pixels
 from tumorboard.data.reading import read_with_notes
-from tumorboard.data.twins import Indices, Twins
 from tumorboard.errors import DataError
 
 _AT_ONCE = 64

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tumorboard import NOTICE, __version__
-from tumorboard.cli import combine, demo, train
+from tumorboard.cli import audit, combine, demo, train
 from tumorboard.errors import TumorboardError
 
 _EXIT_CODES = """\
 exit codes:
   0 done   1 unforeseen failure   2 wrong flag   3 data   4 settings   5 model or weights file
-  6 run folder in use or of another run   7 training cannot go on   8 disk   130/143 interrupted: repeat it
+  6 run folder in use or of another run   7 training cannot go on   8 disk   9 the audit has findings
+  130/143 interrupted: repeat the command
 """
 
 
@@ -46,6 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tumorboard {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (train, demo, combine):
+    for command in (audit, train, demo, combine):
         command.add(commands)
     return parser

@@ -48,6 +48,12 @@ def add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def add_classes(command: argparse.ArgumentParser) -> None:
+    """The flags that say what a class folder is, and what happens to files that are no images."""
+    add_class_names(command)
+    command.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read")
+
+
+def add_class_names(command: argparse.ArgumentParser) -> None:
     """The flags that say what a class folder is."""
     command.add_argument(
         "--class-map",
@@ -63,7 +69,6 @@ def add_classes(command: argparse.ArgumentParser) -> None:
         metavar="NAME=CLASS,…",
         help="ask a coarser question: these classes are one",
     )
-    command.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read")
 
 
 def show(results: Path, metrics: Path, as_json: bool) -> None:

@@ -16,7 +16,6 @@ copies of one slice above 0.985 (benchmarks/twins.py).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,8 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tumorboard.data import buckets
+from tumorboard.data.buckets import Floats, Indices, parts
 from tumorboard.data.modes import Pixels
 
 SIDE = 64
@@ -32,13 +33,8 @@ SIMILAR = 0.98
 
 _LOW = 5  # frequencies each way; the constant one, brightness, is left out
 _NEAR = 0.08
-_TABLES, _LINES, _STEP = 24, 8, 0.25
-_NEIGHBOURS = 32
 _FLAT = 1.0  # grey levels of standard deviation: below it there is nothing to compare
 _AT_ONCE = 512
-
-Floats = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +91,7 @@ def search(pixel_sha256: Sequence[str], thumbnails: Pixels) -> Twins:
         thumbnails: uint8 (N, 64, 64) of `thumbnail`.
     """
     firsts, picture = _distinct(pixel_sha256)
-    small = thumbnails[firsts]
-    near = tuple(_near(small, firsts))
+    near = tuple(_near(thumbnails, firsts))
     pairs = np.array([(picture[one.first], picture[one.second]) for one in near], np.int64).reshape(-1, 2)
     return Twins(picture, near, _joined(pairs, len(firsts))[picture])
 
@@ -108,14 +103,21 @@ def _distinct(pixel_sha256: Sequence[str]) -> tuple[Indices, Indices]:
     return np.unique(picture, return_index=True)[1].astype(np.int64), picture
 
 
-def _near(small: Pixels, positions: Indices) -> Iterator[Near]:
-    telling = np.flatnonzero(small.std(axis=(1, 2)) >= _FLAT)
-    small, positions = small[telling], positions[telling]
-    pairs = _candidates(_frequencies(small))
-    similarity, turned = _correlation(small, pairs)
+def _near(thumbnails: Pixels, positions: Indices) -> Iterator[Near]:
+    positions = positions[_telling(thumbnails, positions)]
+    pairs = positions[buckets.close(_frequencies(thumbnails, positions), _NEAR)]
+    similarity, turned = _correlation(thumbnails, pairs)
     for k in np.flatnonzero(similarity >= SIMILAR):
-        first, second = positions[pairs[k]].tolist()
+        first, second = pairs[k].tolist()
         yield Near(first, second, min(1.0, float(similarity[k])), bool(turned[k]))
+
+
+def _telling(thumbnails: Pixels, positions: Indices) -> npt.NDArray[np.bool_]:
+    """Which pictures show anything; by parts, as everything here, so that memory stays bounded."""
+    telling = np.empty(len(positions), bool)
+    for part in parts(len(positions), _AT_ONCE):
+        telling[part] = thumbnails[positions[part]].std(axis=(1, 2)) >= _FLAT
+    return telling
 
 
 def _joined(pairs: Indices, N: int) -> Indices:
@@ -123,7 +125,7 @@ def _joined(pairs: Indices, N: int) -> Indices:
     return np.asarray(connected_components(edges, directed=False)[1], np.int64)
 
 
-def _frequencies(small: Pixels) -> Floats:
+def _frequencies(thumbnails: Pixels, positions: Indices) -> Floats:
     """(N, 24): magnitudes of the low frequencies; distances are never larger than those of the pictures.
 
     A flip changes signs only, a transposition swaps rows with columns, so the sorted magnitudes of each
@@ -131,9 +133,10 @@ def _frequencies(small: Pixels) -> Floats:
     """
     rows, columns = np.triu_indices(_LOW, 1)
     diagonal = np.arange(1, _LOW)
-    found = np.empty((len(small), _LOW * _LOW - 1), np.float32)
-    for part in _parts(len(small)):
-        size = np.abs(dctn(_normalised(small[part]), axes=(1, 2), norm="ortho")[:, :_LOW, :_LOW])
+    found = np.empty((len(positions), _LOW * _LOW - 1), np.float32)
+    for part in parts(len(positions), _AT_ONCE):
+        pictures = _normalised(thumbnails[positions[part]])
+        size = np.abs(dctn(pictures, axes=(1, 2), norm="ortho")[:, :_LOW, :_LOW])
         there, back = size[:, rows, columns], size[:, columns, rows]
         found[part] = np.concatenate(
             [np.maximum(there, back), np.minimum(there, back), size[:, diagonal, diagonal]], axis=1
@@ -141,44 +144,11 @@ def _frequencies(small: Pixels) -> Floats:
     return found
 
 
-def _candidates(points: Floats) -> Indices:
-    """(P, 2) pairs, the first index below the second, no more than `_NEAR` apart."""
-    rng = np.random.default_rng(0)
-    found = [np.empty((0, 2), np.int64)]
-    for _ in range(_TABLES):
-        lines = rng.normal(size=(points.shape[1], _LINES)).astype(np.float32)
-        pairs = np.sort(_neighbours(points @ lines / _STEP + rng.random(_LINES, np.float32)), axis=1)
-        found.append(pairs[_distances(points, pairs) <= _NEAR])
-    return np.unique(np.concatenate(found), axis=0)
-
-
-def _neighbours(places: Floats) -> Indices:
-    """Pairs in one bucket, each with at most `_NEIGHBOURS` of those that follow it on the first line."""
-    steps = np.floor(places).astype(np.int64)
-    bucket = steps @ np.random.default_rng(1).integers(1, 2**40, _LINES) if len(steps) else steps[:, 0]
-    order = np.lexsort((places[:, 0], bucket))
-    bucket = bucket[order]
-    found = [np.empty((0, 2), np.int64)]
-    for offset in range(1, min(_NEIGHBOURS + 1, len(order))):
-        same = np.flatnonzero(bucket[offset:] == bucket[:-offset])
-        if not len(same):
-            break
-        found.append(np.stack([order[same], order[same + offset]], axis=1))
-    return np.concatenate(found)
-
-
-def _distances(points: Floats, pairs: Indices) -> Floats:
-    gaps = np.empty(len(pairs), np.float32)
-    for part in _parts(len(pairs), 100_000):
-        gaps[part] = np.linalg.norm(points[pairs[part, 0]] - points[pairs[part, 1]], axis=1)
-    return gaps
-
-
-def _correlation(small: Pixels, pairs: Indices) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _correlation(thumbnails: Pixels, pairs: Indices) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Of each pair the best of the 8 ways to lay one picture on the other, and whether it is turned."""
     best = np.empty((len(pairs), 8), np.float32)
-    for part in _parts(len(pairs)):
-        one, other = _normalised(small[pairs[part, 0]]), _normalised(small[pairs[part, 1]])
+    for part in parts(len(pairs), _AT_ONCE):
+        one, other = (_normalised(thumbnails[side]) for side in pairs[part].T)
         for way, laid in enumerate(_ways(other)):
             best[part, way] = np.einsum("nij,nij->n", one, laid)
     # Symmetric pictures correlate in several ways; as they are comes first.
@@ -197,7 +167,3 @@ def _normalised(small: Pixels) -> Floats:
     pictures -= pictures.mean(axis=(1, 2), keepdims=True)
     pictures /= np.linalg.norm(pictures, axis=(1, 2), keepdims=True)
     return pictures
-
-
-def _parts(N: int, at_once: int = _AT_ONCE) -> Iterator[slice]:
-    yield from (slice(start, stop) for start, stop in pairwise([*range(0, N, at_once), N]) if stop > start)
