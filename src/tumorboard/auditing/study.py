@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from tumorboard.data import twins
-from tumorboard.data.buckets import Indices, Twins
+from tumorboard.data.buckets import Indices
 from tumorboard.data.cache import pixel_digest
 from tumorboard.data.classes import Matching
 from tumorboard.data.headers import Header, read_header
