@@ -15,6 +15,7 @@ from tumorboard.data.headers import Header, read_header
 from tumorboard.data.manifest import Manifest, Sample
 from tumorboard.data.modes import Pixels
 from tumorboard.data.reading import read_with_notes
+from tumorboard.data.twins import Twins
 from tumorboard.errors import DataError
 
 _AT_ONCE = 64
