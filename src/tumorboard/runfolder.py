@@ -49,6 +49,11 @@ class RunFolder:
         return self.root / "environment.json"
 
     @property
+    def audit(self) -> Path:
+        """What the audit of the images found."""
+        return self.root / "audit.json"
+
+    @property
     def checksums(self) -> Path:
         """SHA-256 of every file in models/."""
         return self.root / "SHA256SUMS"

@@ -9,6 +9,7 @@ from typing import Any
 
 from tumorboard import storage
 from tumorboard.evaluation.baselines import baselines
+from tumorboard.pipeline import leaks
 from tumorboard.pipeline.job import Job
 from tumorboard.reporting import figures
 from tumorboard.reporting.results import metrics_json, results_md
@@ -18,7 +19,7 @@ from tumorboard.reporting.study import SPLITS, Facts, Study
 def write(job: Job) -> Study:
     """Write metrics.json, results.md and the figures from the prediction files alone."""
     models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.models}
-    study = Study(models, baselines(next(iter(models.values()))), _facts(job), _test_subsets(job))
+    study = Study(models, baselines(next(iter(models.values()))), _facts(job), leaks.test_subsets(job))
     histories = {name: _history(job.run.history(name)) for name in job.models}
     histories = {name: rows for name, rows in histories.items() if rows}
     best = {name: int(_details(job, name)["best_epoch"]) for name in histories}
@@ -40,15 +41,6 @@ def count_look_at_test(job: Job) -> None:
     storage.write_json(job.run.test_looks, looks)
 
 
-def _test_subsets(job: Job) -> dict[str, set[str]]:
-    """Test without the images that are in train or validation too, pixel for pixel."""
-    pixels = dict(zip(job.manifest.ids, job.decoded.pixel_sha256, strict=True))
-    seen = {pixels[sample.id] for sample in job.manifest.samples if sample.split != "test"}
-    test = job.part("test").ids
-    clean = {one for one in test if pixels[one] not in seen}
-    return {"without twins in train or validation": clean} if len(clean) < len(test) else {}
-
-
 def _facts(job: Job) -> Facts:
     environment = json.loads(job.run.environment.read_text("utf-8"))
     packages = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
@@ -61,6 +53,7 @@ def _facts(job: Job) -> Facts:
         versions={name: environment[name] for name in packages if name in environment},
         seconds=job.seconds(),
         grouped=any(sample.group for sample in job.manifest.samples),
+        findings=leaks.findings(job),
         models=tuple(_came_out(name, _details(job, name)) for name in job.models),
         notes=(f"The test part was scored {looks} time{'s' if looks != 1 else ''} in this run folder.",),
     )

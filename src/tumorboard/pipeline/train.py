@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tumorboard import interruption, runfolder
 from tumorboard.console import Console
-from tumorboard.pipeline import fingerprint
+from tumorboard.pipeline import fingerprint, leaks
 from tumorboard.pipeline.job import Job
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.recipe import Recipe, load
@@ -43,10 +43,16 @@ def train(
     plan = load(recipe) if isinstance(recipe, str) else recipe
     with runfolder.locked(run), interruption.graceful():
         job = prepare(Path(source), run, plan, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
+        _audit(job)
         _convene(job)
         _open_test(job)
         shutil.rmtree(run.cache, ignore_errors=True)
     return run
+
+
+def _audit(job: Job) -> None:
+    with job.phase("audit"):
+        leaks.look(job)
 
 
 def _convene(job: Job) -> None:

@@ -56,6 +56,7 @@ def results_md(study: Study) -> str:
     sections = [
         f"**{NOTICE}**",
         "# Results",
+        *_findings(study.facts),
         *_cautions(study.facts),
         *_recommended(summary),
         *_scores(summary),
@@ -66,6 +67,19 @@ def results_md(study: Study) -> str:
         *_method(study),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _findings(facts: Facts) -> Iterable[str]:
+    """The audit's errors and warnings, which the reader must know before any figure."""
+    grave = [one for one in facts.findings if one.severity != "note"]
+    if not facts.findings:
+        return
+    yield f"## The audit found {len(grave)} things to know first"
+    lines = [
+        f"- **{one.severity} {one.code}:** {escaped(f'{one.title}. {one.consequence}')}" for one in grave
+    ]
+    notes = len(facts.findings) - len(grave)
+    yield "\n".join([*lines, f"- {notes} notes; audit.json has them all, `tumorboard audit` shows them."])
 
 
 def _cautions(facts: Facts) -> Iterable[str]:

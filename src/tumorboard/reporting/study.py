@@ -15,6 +15,16 @@ BySplit = Mapping[str, Predictions]
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What the audit found, in a line, and what it means for the figures, in a sentence."""
+
+    severity: str
+    code: str
+    title: str
+    consequence: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """How a run was done.
 
@@ -26,6 +36,7 @@ class Facts:
         versions: Version by package.
         seconds: Time taken by phase, in order.
         grouped: Whether groups (patients) were known and kept apart by the splits.
+        findings: Of the audit, the worst first.
         models: A line a model on how it came out, for example its epochs or weights.
         notes: Further lines for the top of the page, for example that the images are synthetic.
     """
@@ -37,6 +48,7 @@ class Facts:
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     grouped: bool = False
+    findings: tuple[Finding, ...] = ()
     models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
