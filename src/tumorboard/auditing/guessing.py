@@ -18,7 +18,7 @@ from tumorboard.auditing.study import Study
 from tumorboard.data.buckets import Indices
 from tumorboard.evaluation.metrics import proportion_interval
 
-_FOLDS = 5
+_FOLDS, _TREES = 5, 25
 _FEWEST = 10  # pictures of a class, in as many groups as there are folds
 _MOST = 5000
 _GAIN, _CLASS_GAIN = 0.05, 0.2  # over chance: less is no shortcut worth a warning
@@ -165,7 +165,7 @@ def _cross_validated(features: Features, labels: Indices, groups: Indices) -> Fe
     shares = np.zeros((len(labels), labels.max() + 1))
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
     for train, held_out in folds.split(features, labels, groups):
-        forest = ExtraTreesClassifier(60, min_samples_leaf=2, random_state=0)
+        forest = ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0)
         forest.fit(features[train], labels[train])
         shares[np.ix_(held_out, forest.classes_)] = forest.predict_proba(features[held_out])
     return shares

@@ -145,6 +145,8 @@ def colour(image: Pixels) -> tuple[float, float]:
         image: uint8 (H, W, 3), 0-255.
     """
     red, green, blue = (np.ascontiguousarray(image[..., channel]) for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return 0.0, 0.0
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     counts = np.bincount(spread.ravel(), minlength=256)
     median = int(np.searchsorted(np.cumsum(counts), spread.size / 2))

@@ -64,6 +64,8 @@ def notes(image: Image.Image) -> tuple[str, ...]:
 
 def _on_black(image: Image.Image) -> Image.Image:
     rgba = image.convert("RGBA")
+    if rgba.getchannel("A").getextrema() == (255, 255):
+        return rgba.convert("RGB")  # as most files with alpha are: the same pixels, sooner
     black = Image.new("RGB", image.size)
     black.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
     return black
