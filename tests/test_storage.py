@@ -24,26 +24,33 @@ class Faults:
     """Counts what is done to the disk; the n-th operation fails, and after a kill every later one too."""
 
     def __init__(self, patch: pytest.MonkeyPatch, n: int, fault: int | None) -> None:
-        self.n, self.fault, self.done = n, fault, 0
+        self.n, self.fault = n, fault
+        self.names: list[str] = []
         for name in ("fsync", "replace", "unlink"):
-            patch.setattr(os, name, self.counted(getattr(os, name)))
+            patch.setattr(os, name, self.counted(name))
         opened = Path.open
         patch.setattr(Path, "open", lambda path, mode="r", **options: self.open(opened, path, mode, options))
+
+    @property
+    def done(self) -> int:
+        return len(self.names)
 
     @property
     def fired(self) -> bool:
         return self.done >= self.n
 
-    def operation(self) -> None:
-        self.done += 1
+    def operation(self, name: str) -> None:
+        self.names.append(name)
         if self.done == self.n and self.fault is not None:
             raise OSError(self.fault, os.strerror(self.fault))
         if self.done >= self.n and self.fault is None:
             raise Killed
 
-    def counted(self, inner: Callable[..., object]) -> Callable[..., object]:
+    def counted(self, name: str) -> Callable[..., object]:
+        inner = getattr(os, name)
+
         def operation(*args: object, **options: object) -> object:
-            self.operation()
+            self.operation(name)
             return inner(*args, **options)
 
         return operation
@@ -53,12 +60,12 @@ class Faults:
     ) -> object:
         if mode != "wb":
             return opened(path, mode, **options)
-        self.operation()
+        self.operation("open")
         faults = self
 
         class Counting(io.FileIO):
             def write(self, content: bytes) -> int:
-                faults.operation()
+                faults.operation("write")
                 return super().write(content[: len(content) // 2 + 1])  # as the system may: not all at once
 
         return io.BufferedWriter(Counting(path, "wb"), 1024)
@@ -123,6 +130,8 @@ def test_a_fault_at_any_operation_leaves_the_old_file_or_the_new_one(
     assert n > 5
     assert outcomes == {old, NEW}  # faults before and after the rename were tried
     assert path.read_bytes() == NEW
+    order = [name for i, name in enumerate(faults.names) if faults.names[i - 1 : i] != [name]]
+    assert order[:4] == ["open", "write", "fsync", "replace"]  # on the disk before it has its name
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
