@@ -32,6 +32,10 @@ class _Component:
     counts: Counter[str]
 
 
+_Deal = Sequence[Sequence[_Component]]
+"""The components of each fold."""
+
+
 def components(manifest: Manifest, pixel_sha256: Sequence[str], twins: Twins) -> tuple[str, ...]:
     """For each sample the name of the component that it is in.
 
@@ -77,8 +81,7 @@ def divide(manifest: Manifest, tied: Sequence[str], splitting: recipe.Splitting,
     Raises:
         DataError: A class with too few components to be in every part.
     """
-    blank = _with_splits(manifest, [""] * len(tied))
-    return _as_in(manifest, complete(blank, tied, splitting, seed))
+    return complete(_with_splits(manifest, [""] * len(tied)), tied, splitting, seed)
 
 
 def folds(
@@ -100,19 +103,13 @@ def folds(
     done = []
     for fold in range(k):
         given = _with_splits(manifest, ["test" if fold_of[name] == fold else "" for name in tied])
-        done.append(_as_in(manifest, complete(given, tied, splitting, seed)))
+        done.append(complete(given, tied, splitting, seed))
     return tuple(done)
 
 
 def _with_splits(manifest: Manifest, splits: Sequence[str]) -> Manifest:
-    """Without groups: the components hold them."""
     pairs = zip(manifest.samples, splits, strict=True)
-    return replace(manifest, samples=tuple(replace(s, split=split, group="") for s, split in pairs))
-
-
-def _as_in(manifest: Manifest, dealt: Manifest) -> Manifest:
-    pairs = zip(manifest.samples, dealt.samples, strict=True)
-    return replace(manifest, samples=tuple(replace(old, split=new.split) for old, new in pairs))
+    return replace(manifest, samples=tuple(replace(sample, split=split) for sample, split in pairs))
 
 
 def _dealt(manifest: Manifest, tied: Sequence[str], k: int, seed: int) -> dict[str, int]:
@@ -122,8 +119,11 @@ def _dealt(manifest: Manifest, tied: Sequence[str], k: int, seed: int) -> dict[s
         counts.setdefault(name, Counter())[sample.label] += 1
     parts = [_Component(name, found) for name, found in counts.items()]
     _require_enough(manifest, parts, k)
-    deals = [_deal(parts, k, f"{seed}/{number}") for number in range(_DEALS)]
-    return min(deals, key=lambda deal: _misfit(manifest, parts, deal, k))
+    whole = Counter(sample.label for sample in manifest.samples)
+    deals = [_deal(parts, whole, k, f"{seed}/{number}") for number in range(_DEALS)]
+    best = min(deals, key=lambda deal: _misfit(deal, whole))
+    _require_all_classes(best, whole)
+    return {part.name: fold for fold, taken in enumerate(best) for part in taken}
 
 
 def _require_enough(manifest: Manifest, parts: Iterable[_Component], k: int) -> None:
@@ -139,32 +139,43 @@ def _require_enough(manifest: Manifest, parts: Iterable[_Component], k: int) -> 
             )
 
 
-def _deal(parts: Iterable[_Component], k: int, salt: str) -> dict[str, int]:
+def _deal(parts: Iterable[_Component], whole: Counter[str], k: int, salt: str) -> _Deal:
     """The largest first, each to the fold that has least of its classes, then to the smallest fold."""
     order = sorted(parts, key=lambda part: (-part.counts.total(), _digest([salt, part.name])))
-    have: list[Counter[str]] = [Counter() for _ in range(k)]
-    fold_of = {}
+    turns = sorted(range(k), key=lambda fold: _digest([salt, str(fold)]))  # who comes first in a tie
+    have: list[Counter[str]] = [Counter() for _ in turns]
+    deal: list[list[_Component]] = [[] for _ in turns]
     for part in order:
-        fold = min(range(k), key=lambda i: (_load(have[i], part), have[i].total(), _digest([salt, str(i)])))
-        have[fold] += part.counts
-        fold_of[part.name] = fold
-    return fold_of
+        fold = min(turns, key=lambda i: (_load(have[i], part, whole), have[i].total()))
+        have[fold].update(part.counts)
+        deal[fold].append(part)
+    return deal
 
 
-def _load(have: Counter[str], part: _Component) -> int:
-    """How much more uneven the folds get if it goes there: the growth of the sum of squares, halved."""
-    return sum(count * have[name] for name, count in part.counts.items())
+def _load(have: Counter[str], part: _Component, whole: Counter[str]) -> float:
+    """How much more uneven the folds get if it goes there; of a rare class each image weighs more."""
+    return sum(count * have[name] / whole[name] ** 2 for name, count in part.counts.items())
 
 
-def _misfit(
-    manifest: Manifest, parts: Iterable[_Component], fold_of: dict[str, int], k: int
-) -> tuple[int, int]:
-    """How many classes folds lack, then how uneven the folds are, as a sum of squares."""
-    have: list[Counter[str]] = [Counter() for _ in range(k)]
-    for part in parts:
-        have[fold_of[part.name]] += part.counts
-    cells = [one[name] for one in have for name in manifest.class_names]
-    return cells.count(0), sum(cell * cell for cell in cells)
+def _misfit(deal: _Deal, whole: Counter[str]) -> tuple[int, float]:
+    """How many classes folds lack, then how uneven the folds are, as a sum of squared shares."""
+    shares = [count / whole[name] for counts in _counts(deal, whole) for name, count in counts.items()]
+    return shares.count(0), sum(share * share for share in shares)
+
+
+def _counts(deal: _Deal, whole: Counter[str]) -> list[dict[str, int]]:
+    """Images of each class by fold."""
+    return [{name: sum(part.counts[name] for part in taken) for name in whole} for taken in deal]
+
+
+def _require_all_classes(deal: _Deal, whole: Counter[str]) -> None:
+    for counts in _counts(deal, whole):
+        lacking = [name for name, count in counts.items() if not count]
+        if lacking:
+            raise DataError(
+                f"expected images of every class in each of {len(deal)} folds, found none of "
+                f"{display(lacking[0])!r} that its groups set free; add images, or take fewer folds"
+            )
 
 
 def _digest(words: Iterable[str]) -> str:
