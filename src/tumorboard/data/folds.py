@@ -74,7 +74,7 @@ def divide(manifest: Manifest, tied: Sequence[str], splitting: recipe.Splitting,
 
     Args:
         manifest: The N samples.
-        tied: For each the name of its component.
+        tied: For each the name of its component; a group of the samples is never torn apart either.
         splitting: The sizes of valid and test, as fractions of all images.
         seed: Chooses among the possible splits.
 
