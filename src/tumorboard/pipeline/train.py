@@ -41,7 +41,7 @@ def train(
     """
     run, console = RunFolder(Path(out)), console or Console(quiet=True)
     plan = load(recipe) if isinstance(recipe, str) else recipe
-    with runfolder.locked(run), interruption.graceful():
+    with interruption.graceful(), runfolder.locked(run):
         job = prepare(Path(source), run, plan, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
         _audit(job)
         _convene(job)
