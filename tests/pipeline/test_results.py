@@ -10,7 +10,7 @@ import pytest
 from tests.pipeline.test_prepare import prepared
 from tests.small_runs import MODELS, SPLITS, draw
 from tumorboard.errors import DataError
-from tumorboard.pipeline import results
+from tumorboard.pipeline import leaks, results
 from tumorboard.pipeline.job import Job
 from tumorboard.predictions import Predictions
 
@@ -37,6 +37,7 @@ def job(tmp_path: Path) -> Job:
         job.run.contract(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
     for name in ("ensemble", "chained"):
         job.run.contract(name).write_text(json.dumps({"details": {}}))
+    leaks.look(job)
     results.count_look_at_test(job)
     return job
 
@@ -63,7 +64,7 @@ def test_every_look_at_test_is_counted_and_told(job: Job) -> None:
 
 
 def test_test_images_that_validation_holds_too_are_set_apart(job: Job) -> None:
-    (clean,) = results._test_subsets(job).values()
+    (clean,) = leaks.test_subsets(job).values()
     assert clean == set(job.part("test").ids) - {"test/disc/disc1.png"}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tumorboard.evaluation.score import evaluate
 from tumorboard.reporting.results import metrics_json, results_md
+from tumorboard.reporting.study import Finding
 
 from .studies import COUNTS, study
 
@@ -176,3 +177,19 @@ def test_an_empty_test_subset_is_undefined_and_not_an_error():
     scored = json.loads(metrics_json(one))["test_subsets"]["nothing left"]
     assert scored["custom"]["n"] == 0
     assert scored["custom"]["accuracy"]["value"] is None
+
+
+def test_the_audit_s_errors_and_warnings_come_before_any_figure():
+    found = (
+        Finding("error", "TB401", "4 twins | of train", "Figures are too good."),
+        Finding("warning", "TB501", "metadata tell the class", "It is not the patient."),
+        Finding("note", "TB102", "1 misnamed", "Rename it."),
+    )
+    page = results_md(study(findings=found))
+    head = page[: page.index("## Recommended")]
+    assert "found 2 things" in head
+    assert "- **error TB401:** 4 twins \\| of train. Figures are too good." in head
+    assert head.index("TB401") < head.index("TB501")
+    assert "TB102" not in page
+    assert "- 1 notes" in head
+    assert "The audit found" not in results_md(study())

@@ -1,0 +1,61 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tumorboard.console import Console
+from tumorboard.data.cache import Decoded
+from tumorboard.data.manifest import Manifest, Sample
+from tumorboard.pipeline import leaks
+from tumorboard.pipeline.job import Job
+from tumorboard.recipe import load
+from tumorboard.runfolder import RunFolder
+
+
+def audited(folder: Path, leaked: list[str], numbers: dict[str, float]) -> Job:
+    """A job of six test images, two a class, whose audit said this."""
+    names = ("cancer", "normal", "other")
+    samples = [Sample(f"test/{n}/{i}.png", Path("x"), "test", n, "", "0") for n in names for i in (1, 2)]
+    samples += [replace(one, id=one.id.replace("test", "train"), split="train") for one in samples]
+    manifest, run = Manifest.of(samples), RunFolder(folder)
+    finding = {"severity": "warning", "code": "TB501", "title": "t", "consequence": "c", "numbers": numbers}
+    run.audit.write_text(json.dumps({"findings": [finding], "leaked": leaked}))
+    return Job(run, load("demo"), manifest, Decoded(manifest, None, (), (), ()), Console(True))
+
+
+def test_leaked_images_are_left_out_and_nothing_else(tmp_path: Path) -> None:
+    subsets = leaks.test_subsets(audited(tmp_path, ["test/normal/1.png"], {}))
+    assert list(subsets) == ["without twins in train or validation"]
+    left = subsets["without twins in train or validation"]
+    assert left == {
+        *("test/cancer/1.png", "test/cancer/2.png", "test/normal/2.png"),
+        *("test/other/1.png", "test/other/2.png"),
+    }
+
+
+def test_without_leaks_there_is_nothing_to_score_again(tmp_path: Path) -> None:
+    assert leaks.test_subsets(audited(tmp_path, [], {})) == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "suspected", "told"),
+    [(0.8, 0.1, True), (0.79, 0.1, False), (0.9, 0.11, False), (1.0, 0.0, True)],
+)
+def test_a_class_is_left_out_if_metadata_alone_give_it_away(
+    tmp_path: Path, found: float, suspected: float, told: bool
+) -> None:
+    numbers = {"normal: found": found, "normal: suspected": suspected, "other: found": 0.9}
+    subsets = leaks.test_subsets(audited(tmp_path, ["test/cancer/1.png"], numbers))
+    rest = {"test/cancer/2.png", "test/other/1.png", "test/other/2.png"}
+    assert (subsets.get("nor normal, which metadata give away") == rest) is told
+
+
+def test_findings_come_with_what_they_mean(tmp_path: Path) -> None:
+    (finding,) = leaks.findings(audited(tmp_path, [], {}))
+    assert (finding.severity, finding.code, finding.title, finding.consequence) == (
+        "warning",
+        "TB501",
+        "t",
+        "c",
+    )
