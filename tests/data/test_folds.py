@@ -117,7 +117,7 @@ def studies(draw):
     """A manifest, its twins, the number of folds (0 for one split), whether patients have two classes."""
     seed, k = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0, 0, 0, 0, 3]))
     classes, mixed = draw(st.integers(2, 5)), draw(st.sampled_from([0.0, 0.1]))
-    fewest, most, largest = draw(st.sampled_from([(12, 40, 8), (12, 60, 2), (100, 160, 1)]))
+    fewest, most, largest = draw(st.sampled_from([(12, 30, 8), (12, 50, 2), (100, 145, 1)]))
     patients = draw(st.integers(fewest, most))
     rng = random.Random(seed)  # noqa: S311 - a test, and hypothesis would need seconds for so many draws
     rows = []
