@@ -31,6 +31,7 @@ def test_what_is_exported_is_what_is_promised() -> None:
         "evaluate",
         "Predictions",
         "aligned",
+        "read_input",
     }
     assert promised <= set(tumorboard.__all__)
     assert list(tumorboard.__all__) == list(dict.fromkeys(tumorboard.__all__))

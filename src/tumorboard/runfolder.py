@@ -1,6 +1,7 @@
 """The run folder: the only place that knows its file names, and the only one that writes them.
 
 recipe.toml  manifest.csv  environment.json           what was planned and on what
+audit.json                                            what was found in the images
 models/<model>.keras  models/<model>.json             the networks, each with its contract beside it
 SHA256SUMS                                            of everything in models/
 history/<model>.csv   predictions/<model>-<split>.csv

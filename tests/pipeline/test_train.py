@@ -87,7 +87,14 @@ def records(run: Path, model: str, split: str) -> tuple[list[str], np.ndarray, n
 
 def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finished) -> None:
     assert finished.code == 0
-    promised = {"recipe.toml", "manifest.csv", "environment.json", "SHA256SUMS", "test_looks.json"}
+    promised = {
+        "recipe.toml",
+        "manifest.csv",
+        "environment.json",
+        "audit.json",
+        "SHA256SUMS",
+        "test_looks.json",
+    }
     promised |= {"metrics.json", "results.md", "figures/learning-curves.png"}
     promised |= {f"models/{name}.{kind}" for name in MODELS for kind in ("keras", "json")}
     promised |= {f"history/{name}.csv" for name in MODELS}
