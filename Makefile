@@ -1,4 +1,5 @@
 PYTHON ?= python3
+DATA ?= demo-data
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -28,8 +29,13 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install
-	$(BIN)/python -m benchmarks
+# For other images: make bench DATA=folder
+bench: install $(DATA)
+	$(BIN)/python benchmarks/twins.py $(DATA)
+	$(BIN)/python benchmarks/audit.py $(DATA)
+
+demo-data: install
+	$(BIN)/python -c "from pathlib import Path; from tumorboard.data.phantoms import draw; draw(Path('$@'))"
 
 clean:
 	rm -rf $(VENV) demo-run demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov

@@ -52,7 +52,7 @@ def _facts(job: Job) -> Facts:
         backend=environment["backend"],
         versions={name: environment[name] for name in packages if name in environment},
         seconds=job.seconds(),
-        grouped=any(sample.group for sample in job.manifest.samples),
+        grouped=all(sample.group for sample in job.manifest.samples),
         findings=leaks.findings(job),
         models=tuple(_came_out(name, _details(job, name)) for name in job.models),
         notes=(f"The test part was scored {looks} time{'s' if looks != 1 else ''} in this run folder.",),
