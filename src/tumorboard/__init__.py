@@ -20,12 +20,14 @@ NOTICE = "Research software, not a medical device, not for diagnosis."
 _EXPORTS = {
     "Predictions": ("tumorboard.predictions", "Predictions"),
     "aligned": ("tumorboard.predictions", "aligned"),
+    "audit": ("tumorboard.pipeline.audit", "audit_data"),
     "combine": ("tumorboard.pipeline.combine", "combine"),
     "evaluate": ("tumorboard.evaluation.score", "evaluate"),
     "load_model": ("tumorboard.models.storing", "load"),
     "load_recipe": ("tumorboard.recipe", "load"),
     "predict": ("tumorboard.models.predicting", "probabilities"),
     "read_input": ("tumorboard.data.inputs", "read_input"),
+    "split": ("tumorboard.pipeline.split", "split"),
     "train": ("tumorboard.pipeline.train", "train"),
 }
 
