@@ -27,15 +27,17 @@ def close(points: Floats, near: float) -> Indices:
         near: The largest distance.
 
     Returns:
-        int64 (P, 2): indices, the first below the second, sorted, no pair twice.
+        int64 (P, 2): indices, the first below the second, no pair twice, the closest first.
     """
     rng = np.random.default_rng(0)
-    found = [np.empty((0, 2), np.int64)]
+    found = [np.empty(0, np.int64)]
     for _ in range(_TABLES):
         lines = rng.normal(size=(points.shape[1], _LINES)).astype(np.float32)
         pairs = np.sort(_neighbours(points @ lines / (_STEP * near) + rng.random(_LINES, np.float32)), axis=1)
-        found.append(pairs[_distances(points, pairs) <= near])
-    return np.unique(np.concatenate(found), axis=0)
+        pairs = pairs[_distances(points, pairs) <= near]
+        found.append(pairs[:, 0] * len(points) + pairs[:, 1])  # one number a pair: sorted much sooner
+    pairs = np.stack(np.divmod(np.unique(np.concatenate(found)), max(1, len(points))), axis=1)
+    return pairs[np.argsort(_distances(points, pairs), kind="stable")]
 
 
 def _neighbours(places: Floats) -> Indices:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from tumorboard.data import buckets
 from tumorboard.data.buckets import Floats, Indices, parts
@@ -60,7 +60,7 @@ class Twins:
 
     Args:
         picture: int64 (N,), 0, 1, ...: equal numbers have equal pixels.
-        near: Pairs of first positions of two numbers.
+        near: Pairs of first positions of two numbers: not all, but enough to join each unit.
         unit: int64 (N,): equal numbers are twins, exact or near, over any number of steps. What a split
             must keep together.
     """
@@ -91,7 +91,7 @@ def search(pixel_sha256: Sequence[str], thumbnails: Pixels) -> Twins:
         thumbnails: uint8 (N, 64, 64) of `thumbnail`.
     """
     firsts, picture = _distinct(pixel_sha256)
-    near = tuple(_near(thumbnails, firsts))
+    near = tuple(sorted(_near(thumbnails, firsts), key=lambda one: (one.first, one.second)))
     pairs = np.array([(picture[one.first], picture[one.second]) for one in near], np.int64).reshape(-1, 2)
     return Twins(picture, near, _joined(pairs, len(firsts))[picture])
 
@@ -104,12 +104,27 @@ def _distinct(pixel_sha256: Sequence[str]) -> tuple[Indices, Indices]:
 
 
 def _near(thumbnails: Pixels, positions: Indices) -> Iterator[Near]:
+    """Pairs enough to join all twins, not all pairs: among a thousand frames of a film those are too many."""
     positions = positions[_telling(thumbnails, positions)]
-    pairs = positions[buckets.close(_frequencies(thumbnails, positions), _NEAR)]
-    similarity, turned = _correlation(thumbnails, pairs)
-    for k in np.flatnonzero(similarity >= SIMILAR):
-        first, second = pairs[k].tolist()
-        yield Near(first, second, min(1.0, float(similarity[k])), bool(turned[k]))
+    pairs = buckets.close(_frequencies(thumbnails, positions), _NEAR)
+    joined = np.empty((0, 2), np.int64)
+    while len(pairs):
+        tried = _spanning(pairs, len(positions))
+        similarity, turned = _correlation(thumbnails, positions[pairs[tried]])
+        for k in np.flatnonzero(similarity >= SIMILAR):
+            first, second = positions[pairs[tried[k]]].tolist()
+            yield Near(first, second, min(1.0, float(similarity[k])), bool(turned[k]))
+        joined = np.concatenate([joined, pairs[tried[similarity >= SIMILAR]]])
+        unit = _joined(joined, len(positions))
+        pairs = np.delete(pairs, tried, axis=0)
+        pairs = pairs[unit[pairs[:, 0]] != unit[pairs[:, 1]]]
+
+
+def _spanning(pairs: Indices, N: int) -> Indices:
+    """Which of the pairs, the first ones preferred, join all that any of them join."""
+    order = np.arange(1, len(pairs) + 1, dtype=np.float64)
+    tree = minimum_spanning_tree(coo_array((order, (pairs[:, 0], pairs[:, 1])), (N, N)).tocsr())
+    return np.sort(np.asarray(tree.data, np.int64) - 1)
 
 
 def _telling(thumbnails: Pixels, positions: Indices) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.auditing.studies import scene
+from tests.data.pictures import plant, saved
+from tumorboard.cli.main import main
+
+
+def _png(seed: int) -> bytes:
+    return saved(Image.fromarray(scene(seed)), "PNG")
+
+
+@pytest.fixture
+def leaking(tmp_path: Path) -> Path:
+    files = {f"{split}/{c}/{i}.png": _png(hash_) for hash_, (split, c, i) in enumerate(_places())}
+    return plant(tmp_path / "data", {**files, "test/a/0.png": files["train/a/0.png"]})
+
+
+def _places() -> list[tuple[str, str, int]]:
+    return [(split, c, i) for split in ("train", "test") for c in "ab" for i in range(3)]
+
+
+def _calm(tmp_path: Path) -> Path:
+    return plant(
+        tmp_path / "data", {f"{c}/{i}.png": _png(10 * i + (c == "b")) for c in "ab" for i in range(3)}
+    )
+
+
+def test_findings_end_with_code_9_and_a_last_line_that_says_where_all_is(
+    leaking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = leaking.parent / "out"
+    assert main(["audit", str(leaking), "--out", str(out), "--quiet"]) == 9
+    said = capsys.readouterr()
+    assert "ERROR   TB401" in said.out
+    assert said.out.splitlines()[-1] == f"Full list: {out / 'audit.json'}"
+    assert "--mute" in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert (out / "TB401.png").is_file()
+
+
+def test_notes_alone_end_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", str(_calm(tmp_path)), "--quiet"]) == 0
+    assert "NOTE    TB408" in capsys.readouterr().out
+
+
+def test_muting_what_is_accepted_ends_with_0(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    muted = ["--mute", "TB401", "--mute", "TB304"]
+    assert main(["audit", str(leaking), "--quiet", *muted]) == 0
+    assert "muted           TB401" in capsys.readouterr().out
+
+
+def test_json_is_the_only_thing_on_standard_output(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", str(leaking), "--json"]) == 9
+    content = json.loads(capsys.readouterr().out)
+    assert content["format_version"] == 1
+    assert content["leaked"] == ["test/a/0.png"]
+
+
+def test_an_unknown_code_ends_with_2(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", str(leaking), "--mute", "TB1"]) == 2
+    assert "TB101" in capsys.readouterr().err
+
+
+def test_a_missing_folder_ends_with_3(tmp_path: Path) -> None:
+    assert main(["audit", str(tmp_path / "missing")]) == 3
+
+
+def test_classes_can_be_merged(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(
+        leaking,
+        {
+            f"{split}/c/{i}.png": _png(90 + i + 9 * (split == "test"))
+            for split in ("train", "test")
+            for i in range(3)
+        },
+    )
+    main(["audit", str(leaking), "--json", "--merge", "ab=a,b"])
+    assert json.loads(capsys.readouterr().out)["counts"]["train"] == {"ab": 6, "c": 3}
