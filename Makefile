@@ -3,8 +3,9 @@ DATA ?= demo-data
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install demo test test-slow check bench clean
+.PHONY: install install-dev demo test test-slow check bench clean
 
 install: $(STAMP)
 
@@ -14,23 +15,30 @@ $(STAMP): pyproject.toml requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# What tests need besides; kept apart so that the demo does not wait for it.
+install-dev: $(STAMP_DEV)
+
+$(STAMP_DEV): $(STAMP) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements-dev.txt
+	touch $@
+
 demo: install
 	$(BIN)/tumorboard demo --out demo-run
 
-test: install
+test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term -m "not slow"
 
-test-slow: install
+test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
-check: install
+check: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 # For other images: make bench DATA=folder
-bench: install $(DATA)
+bench: install-dev $(DATA)
 	$(BIN)/python benchmarks/twins.py $(DATA)
 	$(BIN)/python benchmarks/audit.py $(DATA)
 
