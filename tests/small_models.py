@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from tumorboard.combining import chain, ensemble
+from tumorboard.combining.rules import Rule
 from tumorboard.models.build import build
 from tumorboard.models.catalogue import BACKBONES, Backbone
 from tumorboard.models.contract import Contract
@@ -40,7 +41,7 @@ def member(name, settings=PRETRAINED, seed=0, class_names=CLASSES, image=IMAGE):
 
 def joined(name, members, form, **options):
     """An ensemble as a member."""
-    return ensemble.build(name, members, form, **options), Contract(
+    return ensemble.build(name, members, Rule(form, **options)), Contract(
         name, "ensemble", CLASSES, members[0][1].image
     )
 

@@ -14,8 +14,8 @@ _asked: list[int] = []
 @contextlib.contextmanager
 def graceful() -> Iterator[None]:
     """Within this block the first signal is only noted; `stop_if_asked` acts on it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python allows signal handlers in the main thread only
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is _note:
+        yield  # Python allows signal handlers in the main thread only; and a block within one changes nothing
         return
     _asked.clear()
     before = {number: signal.signal(number, _note) for number in (signal.SIGINT, signal.SIGTERM)}

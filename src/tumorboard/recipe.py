@@ -81,7 +81,9 @@ class Training(_Section):
 class Pretrained(_Section):
     """A network on a pretrained backbone.
 
-    `cut` names the last frozen stage of the backbone; "top" freezes all of it. `preprocessing` "own" is
+    `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the last
+    stage of twice the final resolution. `norms` "frozen" keeps the batch norms above the cut as they came,
+    "trained" fits them too. `momentum` is that of the batch norms which are fitted. `preprocessing` "own" is
     what the backbone was trained with; "unit" divides by 255, as the original study did.
     """
 
@@ -90,6 +92,8 @@ class Pretrained(_Section):
     weights: str = "imagenet"
     preprocessing: Literal["own", "unit"] = "own"
     cut: str = "top"
+    norms: Literal["frozen", "trained"] = "trained"
+    momentum: Fraction = 0.99
     pooling: Literal["max", "average"] = "max"
     units: Annotated[int, Field(ge=1)] = 256
     dropout: Fraction = 0.25
@@ -112,11 +116,14 @@ class Ensemble(_Section):
 
     Forms A to D are the study's: A averages and then trains a Dense layer, B averages, C is A as a
     two-input model, D trains a Dense layer on the concatenation. `weighted` chooses the weights of the
-    average on validation; `vote` is the majority vote.
+    average on validation, `greedy` draws members with replacement (Caruana et al. 2004), `stacked` is D
+    fitted on validation instead of train; `vote` is the majority vote. `weights` fixes those of an average,
+    one a member, instead of choosing them on validation.
     """
 
     members: Annotated[tuple[str, ...], Field(min_length=2)] = ("pretrained", "custom")
-    form: Literal["A", "B", "C", "D", "weighted", "vote"] = "weighted"
+    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked"] = "weighted"
+    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
     training: Training = Training()
 
 

@@ -4,9 +4,11 @@ from keras import layers
 
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, RESIDUAL, joined, member, pixels
 from tumorboard.combining import ensemble
+from tumorboard.combining.rules import Rule, apply
 from tumorboard.errors import ModelError
 from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
+from tumorboard.predictions import Predictions
 
 FORMS = ("A", "B", "C", "D", "weighted", "vote")
 
@@ -22,7 +24,7 @@ def opinions(members):
 
 
 def said(members, form, **options):
-    return probabilities(ensemble.build("ensemble", members, form, **options), pixels(6))
+    return probabilities(ensemble.build("ensemble", members, Rule(form, **options)), pixels(6))
 
 
 def test_b_is_the_mean_of_the_members(members, opinions):
@@ -42,7 +44,7 @@ def test_all_weight_on_one_member_is_that_member(members, opinions):
 
 def test_a_weight_missing_is_an_error(members):
     with pytest.raises(ValueError, match="longer"):
-        ensemble.build("ensemble", members, "weighted", weights=(0.5, 0.5))
+        ensemble.build("ensemble", members, Rule("weighted", (0.5, 0.5)))
 
 
 def fixed(name, answer):
@@ -77,7 +79,7 @@ def test_a_member_torn_between_two_classes_splits_its_vote():
 @pytest.mark.parametrize(("form", "parameters"), [("A", 20), ("C", 20), ("D", 36)])
 def test_heads_have_the_studys_parameters(form, parameters):
     four = [member(name, NOTEBOOK, class_names=("a", "b", "c", "d")) for name in ("first", "second")]
-    model = ensemble.build("ensemble", four, form)
+    model = ensemble.build("ensemble", four, Rule(form))
     head = ensemble.head(model)
     assert head.count_params() == parameters
     assert {id(w) for w in model.trainable_weights} == {id(w) for w in head.trainable_weights}
@@ -85,13 +87,13 @@ def test_heads_have_the_studys_parameters(form, parameters):
 
 @pytest.mark.parametrize("form", ["B", "weighted", "vote"])
 def test_other_forms_have_nothing_to_train(members, form):
-    model = ensemble.build("ensemble", members, form, weights=(0.2, 0.3, 0.5))
+    model = ensemble.build("ensemble", members, Rule(form, (0.2, 0.3, 0.5)))
     assert not model.trainable_weights
 
 
 @pytest.mark.parametrize("form", ["A", "C", "D"])
 def test_the_head_on_the_members_answers_is_the_ensemble(members, opinions, form):
-    model = ensemble.build("ensemble", members, form)
+    model = ensemble.build("ensemble", members, Rule(form))
     found = ensemble.head(model).predict_on_batch([one.astype("float32") for one in opinions])
     np.testing.assert_allclose(found, probabilities(model, pixels(6)), rtol=0, atol=1e-6)
 
@@ -99,7 +101,7 @@ def test_the_head_on_the_members_answers_is_the_ensemble(members, opinions, form
 def test_an_ensembles_head_takes_its_direct_members_in_their_order(members):
     inner = joined("inner", members[1:], "B")
     nested = [members[0], inner, members[2]]
-    model = ensemble.build("outer", nested, "D")
+    model = ensemble.build("outer", nested, Rule("D"))
     answers = [probabilities(network, pixels(6)).astype("float32") for network, _ in nested]
     head = ensemble.head(model)
     assert len(head.inputs) == 3
@@ -110,7 +112,7 @@ def test_an_ensembles_head_takes_its_direct_members_in_their_order(members):
 
 def test_fitting_the_head_leaves_the_members_alone(members, opinions):
     before = [model.get_weights() for model, _ in members]
-    model = ensemble.build("ensemble", members, "D")
+    model = ensemble.build("ensemble", members, Rule("D"))
     head = ensemble.head(model)
     first = probabilities(model, pixels(6))
     head.compile("sgd", "sparse_categorical_crossentropy")
@@ -124,7 +126,7 @@ def test_fitting_the_head_leaves_the_members_alone(members, opinions):
 
 def test_the_same_seed_gives_the_same_head(members):
     one, same, other = (
-        ensemble.head(ensemble.build("ensemble", members, "D", seed=seed)).get_weights()[0]
+        ensemble.head(ensemble.build("ensemble", members, Rule("D"), seed=seed)).get_weights()[0]
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, same)
@@ -135,9 +137,19 @@ def test_the_same_seed_gives_the_same_head(members):
 def test_members_of_other_classes_are_refused(members, form):
     stranger = members[1][0], Contract("stranger", "custom", tuple(reversed(CLASSES)), IMAGE)
     with pytest.raises(ModelError, match="the same classes in another order"):
-        ensemble.build("ensemble", [members[0], stranger], form)
+        ensemble.build("ensemble", [members[0], stranger], Rule(form))
 
 
 def test_form_a_averages_with_a_public_layer(members):
-    model = ensemble.build("ensemble", members, "A")
+    model = ensemble.build("ensemble", members, Rule("A"))
     assert isinstance(model.get_layer("ensemble_average"), layers.Average)
+
+
+def test_stacked_is_what_its_rule_says_of_the_members(members, opinions):
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(9, 3)), rng.normal(size=3)
+    rule = Rule("stacked", kernel=tuple(map(tuple, kernel.tolist())), bias=tuple(bias.tolist()))
+    found = probabilities(ensemble.build("ensemble", members, rule), pixels(6))
+    ids = tuple("abcdef")
+    records = [Predictions(ids, np.zeros(6, int), CLASSES, rows) for rows in opinions]
+    np.testing.assert_allclose(found, apply(rule, records).probabilities, rtol=0, atol=1e-6)

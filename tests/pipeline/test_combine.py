@@ -7,6 +7,7 @@ import pytest
 from tests.data.pictures import GREY, plant, png
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, joined, member, pixels
 from tumorboard.combining import weights
+from tumorboard.combining.rules import Rule
 from tumorboard.data.reading import read_image, to_input
 from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import storing
@@ -133,7 +134,7 @@ def test_a_head_learns_from_the_members_answers_to_the_same_images(paths, networ
         for (rows,), one in zip(examples.inputs, expected, strict=True):
             np.testing.assert_array_equal(rows, one.probabilities)
     assert contract.details["epochs"] == 2
-    fresh = pipeline.ensemble.build("mean", networks, form)
+    fresh = pipeline.ensemble.build("mean", networks, Rule(form))
     assert not np.allclose(probabilities(storing.load(out)[0], pixels(2)), probabilities(fresh, pixels(2)))
     assert sorted(file.name for file in out.parent.iterdir()) == ["mean.json", "mean.keras"]
 

@@ -33,6 +33,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--valid", type=float, default=0.15, metavar="F", help="share of all images (default: 0.15)"
     )
     split.add_argument("--test", type=float, metavar="F", help="share of all images (default: 0.2)")
+    split.add_argument(
+        "--keep-test",
+        action="store_true",
+        help="leave out the given test images: deal the others",
+    )
     split.add_argument("--seed", type=int, default=0, help="same seed, same splits")
     split.add_argument("--window", default="", help="grey window of DICOM images, as in train")
     add_classes(split)
@@ -54,6 +59,7 @@ def _split(options: argparse.Namespace) -> None:
         merge=parse_groups(options.merge),
         skip_bad=options.skip_bad,
         window=options.window,
+        keep_test=options.keep_test,
         console=Console(options.quiet or options.json),
     )
     sys.stdout.write(_as_json(done) if options.json else _as_text(done))

@@ -14,6 +14,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "train four models on class folders or a manifest CSV, evaluate them, write the results",
         "  tumorboard train scans/ --out runs/first\n"
         "  tumorboard train scans/ --out runs/binary --merge cancer=adenocarcinoma,squamous.cell.carcinoma\n"
+        "  tumorboard train scans/ --out studies/five --folds 5 --seeds 5\n"
         "Repeat an interrupted command to resume it.",
         _train,
     )
@@ -21,6 +22,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "data", type=Path, help="folder with train/valid/test of class folders, or class folders, or a CSV"
     )
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder")
+    train.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        metavar="K",
+        help="first cross-validate on train and validation, and let that choose the way to combine",
+    )
+    train.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="N runs, their seeds counted up; mean and spread"
+    )
     add_settings(train)
     add_classes(train)
 
@@ -28,16 +39,23 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def _train(options: argparse.Namespace) -> None:
     from tumorboard.console import Console
     from tumorboard.data.classes import parse_groups
-    from tumorboard.pipeline.train import train
     from tumorboard.recipe import load
 
-    run = train(
-        options.data,
-        options.out,
-        load(options.recipe).with_options(options.backbone, options.weights, options.seed, options.window),
-        class_map=parse_groups(options.class_map),
-        merge=parse_groups(options.merge),
-        skip_bad=options.skip_bad,
-        console=Console(options.quiet or options.json),
+    recipe = load(options.recipe).with_options(
+        options.backbone, options.weights, options.seed, options.window
     )
+    common = {
+        "class_map": parse_groups(options.class_map),
+        "merge": parse_groups(options.merge),
+        "skip_bad": options.skip_bad,
+        "console": Console(options.quiet or options.json),
+    }
+    if options.folds or options.seeds > 1:
+        from tumorboard.pipeline.repeats import repeat
+
+        run = repeat(options.data, options.out, recipe, folds=options.folds, seeds=options.seeds, **common)
+    else:
+        from tumorboard.pipeline.train import train
+
+        run = train(options.data, options.out, recipe, **common)
     show(run.results, run.metrics, options.json)

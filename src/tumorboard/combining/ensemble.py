@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from tumorboard.combining.fitting_together import check_compatible, copies_of
+from tumorboard.combining.rules import AVERAGES, Rule
 from tumorboard.models.contract import Contract
 from tumorboard.models.pretrained import classify
 
@@ -19,9 +21,8 @@ _SHARP = 1e6  # a softmax this sharp turns the largest probability into 1, the o
 def build(
     name: str,
     members: Sequence[tuple[keras.Model, Contract]],
-    form: str,
+    rule: Rule,
     *,
-    weights: Sequence[float] = (),
     seed: int = 0,
 ) -> keras.Model:
     """A model that holds copies of its members, frozen, and joins their answers.
@@ -29,8 +30,7 @@ def build(
     Args:
         name: The prefix of all layer names.
         members: At least two models that agree in input and classes.
-        form: The study's A, B, C or D; `weighted`; `vote`. A and C are the same function.
-        weights: For `weighted`: one a member, at least 0, with sum 1.
+        rule: The study's A, B, C or D (A and C are the same function), or a fitted rule.
         seed: For the first weights of a trained layer.
 
     Raises:
@@ -40,8 +40,10 @@ def build(
     size = contract.image.size
     image = keras.Input((size, size, 3), name=f"{name}_image")
     answers = [copy.output for copy in copies_of(members, image, name, trainable=False)]
-    output = _join(answers, form, list(weights), len(contract.class_names), name, seed)
-    return keras.Model(image, output, name=name)
+    model = keras.Model(image, _join(answers, rule, len(contract.class_names), name, seed), name=name)
+    if rule.form == "stacked":
+        model.get_layer(f"{name}_probabilities").set_weights([np.array(rule.kernel), np.array(rule.bias)])
+    return model
 
 
 def head(model: keras.Model) -> keras.Model:
@@ -51,19 +53,19 @@ def head(model: keras.Model) -> keras.Model:
     return keras.Model(joint.input, model.output, name=f"{model.name}_head")
 
 
-def _join(answers: list[Any], form: str, weights: list[float], classes: int, name: str, seed: int) -> Any:
+def _join(answers: list[Any], rule: Rule, classes: int, name: str, seed: int) -> Any:
     output = f"{name}_probabilities"
-    if form == "B":
+    if rule.form == "B":
         return layers.Average(name=output)(answers)
-    if form == "D":
+    if rule.form in {"D", "stacked"}:
         return classify(layers.Concatenate(name=f"{name}_concatenate")(answers), classes, name, seed)
-    if form == "weighted":
+    if rule.form in AVERAGES:
         scaled = [
             layers.Rescaling(weight, name=f"{name}_weight{number}")(answer)
-            for number, (weight, answer) in enumerate(zip(weights, answers, strict=True))
+            for number, (weight, answer) in enumerate(zip(rule.weights, answers, strict=True))
         ]
         return layers.Add(name=output)(scaled)
-    if form == "vote":
+    if rule.form == "vote":
         return layers.Average(name=output)([_ballot(x, f"{name}_ballot{i}") for i, x in enumerate(answers)])
     return classify(layers.Average(name=f"{name}_average")(answers), classes, name, seed)
 

@@ -76,7 +76,7 @@ def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.
     Args:
         name: Its key in `catalogue.BACKBONES`.
         backbone: From `build_backbone`; the parts share its layers.
-        stage: One of the entry's stages, or "top" for everything.
+        stage: One of the entry's stages, "top" for everything, or "upper": see `_upper`.
 
     Returns:
         The frozen trunk, image -> stage, and the tail, stage -> features (None behind "top").
@@ -86,6 +86,8 @@ def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.
     """
     prefix = backbone.name.removesuffix("_backbone")
     trunk, tail = backbone, None
+    if stage == "upper":
+        stage = _upper(name, backbone)
     if stage != "top":
         cut = _last_layer(name, backbone, stage).output
         trunk = keras.Model(backbone.input, cut, name=f"{prefix}_trunk")
@@ -94,10 +96,23 @@ def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.
     return trunk, tail
 
 
+def _upper(name: str, backbone: keras.Model) -> str:
+    """The last stage of at least twice the final resolution; "top" where the table names none.
+
+    Behind it lie the features that are most about ImageNet, and a small share of the arithmetic.
+    """
+    final = backbone.output.shape[1]
+    for stage in reversed(stages_of(name)[:-1]):
+        if _last_layer(name, backbone, stage).output.shape[1] >= 2 * final:
+            return stage
+    return "top"
+
+
 def _last_layer(name: str, backbone: keras.Model, stage: str) -> keras.Layer:
     known = dict(zip(stages_of(name), find(name).stages, strict=False))
     if stage not in known:
-        raise RecipeError(f"expected a stage of {name} ({', '.join(stages_of(name))}), found {stage[:60]!r}")
+        stages = ", ".join((*stages_of(name), "upper"))
+        raise RecipeError(f"expected a stage of {name} ({stages}), found {stage[:60]!r}")
     prefix = backbone.name.removesuffix("_backbone") + "_"
     return [one for one in backbone.layers if one.name.removeprefix(prefix).startswith(known[stage])][-1]
 

@@ -23,13 +23,24 @@ def build(name: str, settings: Pretrained, image: Image, classes: int, seed: int
     shape = (image.size, image.size, 3)
     backbone = build_backbone(settings.backbone, settings.weights, shape, name)
     trunk, upper = split_backbone(settings.backbone, backbone, settings.cut)
+    if upper is not None:
+        _set_norms(upper, settings)
     inputs = keras.Input(shape, name=f"{name}_image")
     x = augment(inputs, settings.augmentation, name, seed)
     x = preprocess(x, settings.backbone, settings.preprocessing, name)
     x = trunk(x, training=False)  # frozen: its batch norms keep the statistics they came with
     x = _pool_and_tap(x, upper, settings.pooling, name)
-    x = head(x, settings.units, settings.dropout, name, seed)
+    x = layers.BatchNormalization(momentum=settings.momentum, name=f"{name}_norm")(x)
+    x = link(x, settings.units, settings.dropout, name, seed)
     return keras.Model(inputs, classify(x, classes, name, seed), name=name)
+
+
+def _set_norms(upper: keras.Model, settings: Pretrained) -> None:
+    """A frozen norm runs as in prediction; a fitted one must follow the features within few epochs."""
+    for layer in upper.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = settings.norms == "trained"
+            layer.momentum = settings.momentum
 
 
 def _pool_and_tap(x: Any, upper: keras.Model | None, pooling: str, name: str) -> Any:
@@ -42,12 +53,6 @@ def _pool_and_tap(x: Any, upper: keras.Model | None, pooling: str, name: str) ->
     x = upper(layers.Identity(name=f"{name}_frozen")(x))
     x = layers.Identity(name=f"{name}_feature_map")(x)
     return pool(name=f"{name}_pool")(x)
-
-
-def head(x: Any, units: int, dropout: float, name: str, seed: int) -> Any:
-    """BatchNormalization, Dense and Dropout; the Dropout's output is the embedding."""
-    x = layers.BatchNormalization(name=f"{name}_norm")(x)
-    return link(x, units, dropout, name, seed)
 
 
 def link(x: Any, units: int, dropout: float, name: str, seed: int) -> Any:

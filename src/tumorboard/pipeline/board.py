@@ -6,7 +6,7 @@ A model that is finished is not trained again; one that was interrupted goes on 
 import keras
 
 from tumorboard import storage
-from tumorboard.combining import chain, ensemble, weights
+from tumorboard.combining import chain, ensemble, rules
 from tumorboard.models import storing
 from tumorboard.models.build import build
 from tumorboard.models.catalogue import find
@@ -72,15 +72,15 @@ def _ensemble(job: Job) -> None:
         return
     settings = job.recipe.ensemble
     members = [storing.load(job.run.model(name)) for name in settings.members]
-    chosen: tuple[float, ...] = ()
-    if settings.form == "weighted":
-        chosen = weights.choose([job.predictions(name, "valid") for name in settings.members])
-    model = ensemble.build("ensemble", members, settings.form, weights=chosen, seed=job.seed("ensemble"))
+    rule = rules.Rule(settings.form, settings.weights)
+    if not rule.weights:
+        rule = rules.fit(settings.form, [job.predictions(name, "valid") for name in settings.members])
+    model = ensemble.build("ensemble", members, rule, seed=job.seed("ensemble"))
     history: list[Row] = []
-    if settings.form in ensemble.TRAINED:
+    if rule.form in ensemble.TRAINED:
         train, valid = (_opinions(job, split) for split in ("train", "valid"))
         history = fit_examples(job, ensemble.head(model), settings.training, train, valid, "ensemble")
-    details = {"form": settings.form, "members": list(settings.members), "weights": list(chosen)}
+    details = {"form": rule.form, "members": list(settings.members), "weights": list(rule.weights)}
     save(job, model, "ensemble", settings.training, history, details)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from tumorboard import interruption, storage
 from tumorboard.combining import ensemble
 from tumorboard.combining.fitting_together import check_compatible
+from tumorboard.combining.rules import Rule
 from tumorboard.console import Console
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.rows import Rows
@@ -72,7 +73,7 @@ def combine(
         shared = check_compatible(members)
         name = _name(out)
         if data is None or form not in LEARNING:
-            model, facts = ensemble.build(name, members, form), Facts()
+            model, facts = ensemble.build(name, members, Rule(form)), Facts()
         else:
             with _folder_beside(out) as folder:
                 parts = _read(data, shared, folder, console, class_map, merge, skip_bad)

@@ -94,7 +94,8 @@ def _environment(recipe: Recipe) -> dict[str, Any]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {**found, "threads": threads(recipe)}
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")  # other kernels, other bits
+    return {**found, "threads": threads(recipe), "onednn": onednn}
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

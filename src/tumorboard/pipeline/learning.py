@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tumorboard.combining import chain, ensemble, weights
+from tumorboard.combining import chain, ensemble, rules
 from tumorboard.console import Console, Update
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.rows import Rows
@@ -63,10 +63,10 @@ def learn(name: str, members: Sequence[Member], form: str, bench: Bench) -> tupl
     """
     if form == "chain":
         return _chained(name, members, bench)
-    if form == "weighted":
-        chosen = weights.choose(_opinions(members, bench, "valid"))
-        return ensemble.build(name, members, form, weights=chosen), {"weights": list(chosen)}
-    model = ensemble.build(name, members, form, seed=bench.seed)
+    if form not in ensemble.TRAINED:
+        rule = rules.fit(form, _opinions(members, bench, "valid"))
+        return ensemble.build(name, members, rule), {"weights": list(rule.weights)}
+    model = ensemble.build(name, members, rules.Rule(form), seed=bench.seed)
     train, valid = (_joined(_opinions(members, bench, split)) for split in ("train", "valid"))
     return model, _fit(bench, name, ensemble.head(model), HEAD, train, valid)
 

@@ -69,6 +69,7 @@ def split(
     merge: Mapping[str, Sequence[str]] = {},
     skip_bad: bool = False,
     window: str = "",
+    keep_test: bool = False,
     console: Console | None = None,
 ) -> Division:
     """Make new splits of all images, whatever split they were in; groups and twins stay together.
@@ -84,6 +85,7 @@ def split(
         merge: New class name to the classes that it takes in.
         skip_bad: Leave out files that cannot be read.
         window: Of DICOM images: they are compared as they are seen through it.
+        keep_test: Leave out the images of a given test part: only train and validation are dealt anew.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -94,7 +96,8 @@ def split(
     console = console or Console(quiet=True)
     sizes = _sizes(folds, valid, test, window)
     files = _files(source, out, folds)
-    study = _study(find(source, console, class_map, merge), window, skip_bad, console)
+    loaded = find(source, console, class_map, merge)
+    study = _study(_without_test(loaded) if keep_test else loaded, window, skip_bad, console)
     tied = dealing.components(study.manifest, [one.pixel_sha256 for one in study.pictures], study.twins)
     manifests = _dealt(study.manifest, tied, folds, sizes, seed)
     texts = [
@@ -143,6 +146,11 @@ def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
             "choose another folder"
         )
     return numbered or (out,)
+
+
+def _without_test(loaded: Loaded) -> Loaded:
+    kept = tuple(sample for sample in loaded.manifest.samples if sample.split != "test")
+    return replace(loaded, manifest=replace(loaded.manifest, samples=kept))
 
 
 def _study(loaded: Loaded, window: str, skip_bad: bool, console: Console) -> Study:

@@ -1,0 +1,154 @@
+"""The study repeated: over folds of train and validation, which choose how to combine, and over seeds."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+
+from tumorboard import interruption, runfolder, storage
+from tumorboard.combining import rules
+from tumorboard.console import Console
+from tumorboard.evaluation.study import recommend
+from tumorboard.pipeline.prepare import prepare
+from tumorboard.pipeline.split import split
+from tumorboard.pipeline.train import train
+from tumorboard.predictions import Predictions
+from tumorboard.recipe import Recipe
+from tumorboard.reporting.repeats import Repeats, repeats_json, repeats_md
+from tumorboard.reporting.study import SPLITS
+from tumorboard.runfolder import RunFolder
+
+_FOLD_VALID = 0.1  # of all images; a fold's validation part chooses nothing when the recipe has no patience
+
+
+def repeat(
+    source: str | Path,
+    out: str | Path,
+    recipe: Recipe,
+    *,
+    folds: int = 0,
+    seeds: int = 1,
+    class_map: Mapping[str, Sequence[str]] = {},
+    merge: Mapping[str, Sequence[str]] = {},
+    skip_bad: bool = False,
+    console: Console | None = None,
+) -> RunFolder:
+    """Train the study once a fold and once a seed; a repeated call goes on where it stopped.
+
+    Folds are dealt from train and validation, twins and groups kept together; test stays out of them. What
+    they say of the ways to combine chooses the ensemble's form, and the weights of an average, for the
+    runs that follow. Every run is a run folder of its own: `folds/fold-1`, ..., `seed-0`, ...
+
+    Args:
+        source: Class folders, or a manifest CSV.
+        out: The folder of all runs.
+        recipe: The settings; the first seed is its own.
+        folds: K, 2 or more; 0 for none.
+        seeds: How many runs with seeds of their own, on the same split.
+        class_map: As for `train`.
+        merge: As for `train`.
+        skip_bad: As for `train`.
+        console: Where progress is shown; quiet by default.
+
+    Raises:
+        TumorboardError: One of its kinds, see `tumorboard.errors`.
+    """
+    whole, console = RunFolder(Path(out)), console or Console(quiet=True)
+    with interruption.graceful(), runfolder.locked(whole):
+        data = RunFolder(whole.root / "data")
+        with runfolder.locked(data):
+            prepare(Path(source), data, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
+            shutil.rmtree(data.cache, ignore_errors=True)
+        found = _cross_validate(whole, data, recipe, folds, console)
+        ways = _ways(found, recipe)
+        runs = _seeds(whole, data, _with_rule(recipe, found, ways), seeds, console)
+        study = Repeats(
+            {name: rules.together([fold[name] for fold in found]) for name in _models(recipe) if found},
+            ways,
+            {run.root.name: _all_predictions(run, recipe) for run in runs},
+            {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
+        )
+        storage.write_text(whole.metrics, repeats_json(study))
+        storage.write_text(whole.results, repeats_md(study))
+    return whole
+
+
+Fold = Mapping[str, Predictions]
+"""What every model, trained without the fold, says of it."""
+
+
+def _cross_validate(
+    whole: RunFolder, data: RunFolder, recipe: Recipe, k: int, console: Console
+) -> list[Fold]:
+    folder = whole.root / "folds"
+    files = [folder / f"manifest-fold{number}.csv" for number in range(1, k + 1)]
+    if not all(file.is_file() for file in files):
+        for file in files:
+            file.unlink(missing_ok=True)
+        split(
+            data.manifest,
+            folder / "manifest.csv",
+            folds=k,
+            valid=_FOLD_VALID,
+            seed=recipe.seed,
+            keep_test=True,
+        )
+    found: list[Fold] = []
+    for number, file in enumerate(files, start=1):
+        console.say(f"fold {number} of {k}")
+        run = _train(file, folder / f"fold-{number}", recipe, console)
+        found.append({name: _predictions(run, name, "test") for name in _models(recipe)})
+    return found
+
+
+def _train(source: Path, out: Path, recipe: Recipe, console: Console) -> RunFolder:
+    run = RunFolder(out)
+    if not run.results.is_file():
+        train(source, out, recipe, console=console)
+        keras.utils.clear_session()  # or the graphs of all runs stay in memory
+    return run
+
+
+def _ways(found: Sequence[Fold], recipe: Recipe) -> dict[str, Predictions]:
+    """What each way to combine, fitted on the other folds, makes of each fold."""
+    if not found:
+        return {}
+    members = [[fold[name] for name in recipe.ensemble.members] for fold in found]
+    return {form: rules.cross_fitted(form, members) for form in rules.CANDIDATES}
+
+
+def _with_rule(recipe: Recipe, found: Sequence[Fold], ways: Mapping[str, Predictions]) -> Recipe:
+    """The recipe with the form that the folds prefer; the weights of an average come from them too."""
+    if not found:
+        return recipe
+    form = recommend(ways).model
+    pooled = rules.pooled([[fold[name] for name in recipe.ensemble.members] for fold in found])
+    weights = rules.fit(form, pooled).weights
+    chosen = recipe.ensemble.model_copy(update={"form": form, "weights": weights})
+    return recipe.model_copy(update={"ensemble": chosen})
+
+
+def _seeds(
+    whole: RunFolder, data: RunFolder, recipe: Recipe, seeds: int, console: Console
+) -> list[RunFolder]:
+    runs = []
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        console.say(f"seed {seed}")
+        plan = recipe.model_copy(update={"seed": seed})
+        runs.append(_train(data.manifest, whole.root / f"seed-{seed}", plan, console))
+    return runs
+
+
+def _all_predictions(run: RunFolder, recipe: Recipe) -> dict[str, dict[str, Predictions]]:
+    return {name: {split: _predictions(run, name, split) for split in SPLITS} for name in _models(recipe)}
+
+
+def _predictions(run: RunFolder, name: str, split: str) -> Predictions:
+    path = run.predictions(name, split)
+    return Predictions.from_csv(path.read_text(encoding="utf-8"), str(path))
+
+
+def _models(recipe: Recipe) -> tuple[str, ...]:
+    return (*recipe.models, "ensemble", "chained")
