@@ -50,7 +50,7 @@ def _train(options: argparse.Namespace) -> None:
         "skip_bad": options.skip_bad,
         "console": Console(options.quiet or options.json),
     }
-    if options.folds or options.seeds > 1:
+    if options.folds or options.seeds != 1:
         from tumorboard.pipeline.repeats import repeat
 
         run = repeat(options.data, options.out, recipe, folds=options.folds, seeds=options.seeds, **common)

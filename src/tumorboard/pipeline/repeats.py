@@ -10,6 +10,7 @@ import keras
 from tumorboard import interruption, runfolder, storage
 from tumorboard.combining import rules
 from tumorboard.console import Console
+from tumorboard.errors import UsageError
 from tumorboard.evaluation.study import recommend
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.pipeline.split import split
@@ -55,6 +56,7 @@ def repeat(
     Raises:
         TumorboardError: One of its kinds, see `tumorboard.errors`.
     """
+    _require_numbers(folds, seeds)
     whole, console = RunFolder(Path(out)), console or Console(quiet=True)
     with interruption.graceful(), runfolder.locked(whole):
         data = RunFolder(whole.root / "data")
@@ -73,6 +75,13 @@ def repeat(
         storage.write_text(whole.metrics, repeats_json(study))
         storage.write_text(whole.results, repeats_md(study))
     return whole
+
+
+def _require_numbers(folds: int, seeds: int) -> None:
+    if folds == 1 or folds < 0:
+        raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for none")
+    if seeds < 1:
+        raise UsageError(f"expected 1 or more --seeds, found {seeds}")
 
 
 Fold = Mapping[str, Predictions]
