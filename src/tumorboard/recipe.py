@@ -63,7 +63,8 @@ class Training(_Section):
     """How a network is fitted.
 
     `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
-    training image and fits the rest on them. `patience` = 0 trains to the last epoch and keeps it.
+    training image and fits the rest on them; fewer where they would take more than `cache_gb` of disk, but
+    at least one. `patience` = 0 trains to the last epoch and keeps it.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -76,6 +77,7 @@ class Training(_Section):
     label_smoothing: Fraction = 0.0
     class_weights: bool = False
     views: Annotated[int, Field(ge=0, le=64)] = 0
+    cache_gb: Annotated[float, Field(gt=0)] = 8.0
 
 
 class Pretrained(_Section):

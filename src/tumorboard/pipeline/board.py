@@ -25,30 +25,27 @@ def convene(job: Job) -> None:
     for name in job.recipe.models:
         with job.phase(name):
             _member(job, name)
-            _predict_open_parts(job, name)
+            predict(job, name, "train", "valid")
     with job.phase("ensemble"):
         _ensemble(job)
-        _predict_open_parts(job, "ensemble")
+        predict(job, "ensemble", "train", "valid")
     with job.phase("chained"):
         _chained(job)
-        _predict_open_parts(job, "chained")
+        predict(job, "chained", "train", "valid")
 
 
-def predict(job: Job, name: str, split: str) -> None:
-    """Write what the saved model says of a split, unless it is written."""
-    path = job.run.predictions(name, split)
-    if path.is_file():
+def predict(job: Job, name: str, *splits: str) -> None:
+    """Write what the saved model says of each split, unless it is written."""
+    missing = [split for split in splits if not job.run.predictions(name, split).is_file()]
+    if not missing:
         return
     model, contract = storing.load(job.run.model(name))
-    part = job.part(split)
-    with job.console.task(f"{name}: predicting {split}") as progress:
-        rows = probabilities(model, job.images(split), lambda done, total: progress(done, total, ""))
-    storage.write_text(path, Predictions(part.ids, part.labels, contract.class_names, rows).to_csv())
-
-
-def _predict_open_parts(job: Job, name: str) -> None:
-    for split in ("train", "valid"):
-        predict(job, name, split)
+    for split in missing:
+        part = job.part(split)
+        with job.console.task(f"{name}: predicting {split}") as progress:
+            rows = probabilities(model, job.images(split), lambda done, total: progress(done, total, ""))
+        text = Predictions(part.ids, part.labels, contract.class_names, rows).to_csv()
+        storage.write_text(job.run.predictions(name, split), text)
 
 
 def _refuse_unknown_backbones(job: Job) -> None:

@@ -104,13 +104,17 @@ def _views(
     augmented = split == "train"
     described = settings.model_dump(exclude={"training", "units", "dropout"})
     key = features.key(trunk, described, job.manifest.part(split).samples, augmented)
+    views, size = features.affordable(trunk, len(job.images(split)), training.views, training.cache_gb)
+    if augmented and not (job.run.cache / key).exists():
+        fewer = f" instead of {training.views}, for training.cache_gb" if views < training.views else ""
+        job.console.say(f"{name}: keeping {views} views of what is frozen{fewer}: {size:.2f} GB of disk")
     return views_shown(
         job.console,
         f"{name}: frozen part of {split}",
         trunk,
         job.images(split),
         job.run.cache / key,
-        views=training.views,
+        views=views,
         augmented=augmented,
         seed=job.recipe.seed,
     )

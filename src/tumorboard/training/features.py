@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ def compute(
             progress = functools.partial(_add, on_batch, view * len(images), total)
             _write_view(run, shapes, images, files, progress)
     return [[np.load(files[tensor], mmap_mode="r") for files in paths] for tensor in tensors]
+
+
+def affordable(trunk: keras.Model, images: int, views: int, gigabytes: float) -> tuple[int, float]:
+    """How many views fit into that much disk, at least one, and the gigabytes that they take."""
+    shapes = [tensor.shape[1:] for tensor in trunk.outputs]
+    one = sum(images * math.prod(shape) * np.dtype(_storage((0, *shape))).itemsize for shape in shapes) / 1e9
+    count = max(1, min(views, int(gigabytes / one))) if one else views
+    return count, count * one
 
 
 def _add(on_batch: Callable[[int, int], None], before: int, total: int, done: int) -> None:
