@@ -97,13 +97,13 @@ def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.
 
 
 def _upper(name: str, backbone: keras.Model) -> str:
-    """The last stage of at least twice the final resolution; "top" where the table names none.
+    """The last stage whose map is at least the entry's `upper` times the final one; "top" if there is none.
 
-    Behind it lie the features that are most about ImageNet, and a small share of the arithmetic.
+    Behind it lie the features that are most about ImageNet, and the smaller share of the arithmetic.
     """
     final = backbone.output.shape[1]
     for stage in reversed(stages_of(name)[:-1]):
-        if _last_layer(name, backbone, stage).output.shape[1] >= 2 * final:
+        if _last_layer(name, backbone, stage).output.shape[1] >= find(name).upper * final:
             return stage
     return "top"
 

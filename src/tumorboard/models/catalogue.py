@@ -21,11 +21,13 @@ class Backbone:
         scaling: What its weights were trained with, see `preprocess`; "inside": it scales by itself.
         stages: Where it can be cut, from input to output: the beginnings of the layers' names.
             Empty where no layer's name tells (blocks that end in an unnamed sum).
+        upper: Where the cut "upper" lies: behind the last stage of so many times the final resolution.
     """
 
     builder: Callable[..., keras.Model] | None
     scaling: Scaling
     stages: tuple[str, ...] = ()
+    upper: int = 2
 
 
 def _numbered(pattern: str, first: int, last: int) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ _EFFICIENTNET = _numbered("block{}", 1, 7)
 _VGG = _numbered("block{}_", 1, 4)
 
 BACKBONES = {
-    EMBEDDED: Backbone(None, "lite", _EFFICIENTNET),
+    EMBEDDED: Backbone(None, "lite", _EFFICIENTNET, upper=4),  # its upper stages cost little
     "resnet50": Backbone(applications.ResNet50, "caffe", _RESNET),
     "resnet101": Backbone(applications.ResNet101, "caffe", _RESNET),
     "resnet152": Backbone(applications.ResNet152, "caffe", _RESNET),
