@@ -83,9 +83,9 @@ class Training(_Section):
 class Pretrained(_Section):
     """A network on a pretrained backbone.
 
-    `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the
-    stage that the backbone's own table chooses. `norms` "frozen" keeps the batch norms above the cut as they came,
-    "trained" fits them too. `momentum` is that of the batch norms which are fitted. `preprocessing` "own" is
+    `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the stage
+    that the backbone's own table chooses. `norms` "frozen" keeps the batch norms above the cut as they
+    came, "trained" fits them too; `momentum` is that of the norms which are fitted. `preprocessing` "own" is
     what the backbone was trained with; "unit" divides by 255, as the original study did.
     """
 
