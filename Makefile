@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-slow check bench clean
+.PHONY: install install-dev demo test test-slow check bench study clean
 
 install: $(STAMP)
 
@@ -41,6 +41,11 @@ check: install-dev
 bench: install-dev $(DATA)
 	$(BIN)/python benchmarks/twins.py $(DATA)
 	$(BIN)/python benchmarks/audit.py $(DATA)
+	$(BIN)/python benchmarks/training.py $(DATA)
+
+# Cross-validates on train and validation and lets that choose how to combine; resumable. DATA=folder
+study: install $(DATA)
+	$(BIN)/tumorboard train $(DATA) --out study --folds 5
 
 demo-data: install
 	$(BIN)/python -c "from pathlib import Path; from tumorboard.data.phantoms import draw; draw(Path('$@'))"
