@@ -13,6 +13,7 @@ from tests.small_runs import draw
 from tumorboard.errors import DataError, ModelError
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline import board
+from tumorboard.pipeline.fitting import opinions
 from tumorboard.pipeline.job import Job
 from tumorboard.predictions import Predictions
 
@@ -37,7 +38,7 @@ def written(job: Job, name: str, rows: np.ndarray, split: str = "train") -> np.n
 def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job: Job) -> None:
     straight = written(job, "pretrained", np.arange(15))
     shuffled = written(job, "custom", np.random.default_rng(1).permutation(15))
-    examples = board._opinions(job, "train")
+    examples = opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
     np.testing.assert_array_equal(examples.inputs[0][0], straight)
     np.testing.assert_array_equal(examples.inputs[1][0], shuffled)
     np.testing.assert_array_equal(examples.labels, job.part("train").labels)
@@ -47,7 +48,7 @@ def test_members_that_answered_other_samples_are_refused(job: Job) -> None:
     written(job, "custom", np.arange(15))
     written(job, "pretrained", np.arange(14))
     with pytest.raises(DataError, match="same samples"):
-        board._opinions(job, "train")
+        opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
 
 
 def test_what_is_predicted_is_not_predicted_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

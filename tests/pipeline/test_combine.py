@@ -117,7 +117,7 @@ def test_forms_that_learn_nothing_need_no_data(paths, networks, out, form):
     assert sorted(file.name for file in out.parent.iterdir()) == ["mean.json", "mean.keras"]
 
 
-@pytest.mark.parametrize("form", ["A", "C", "D", "weighted", "chain"])
+@pytest.mark.parametrize("form", ["A", "C", "D", "weighted", "greedy", "stacked", "chain"])
 def test_forms_that_learn_ask_for_data(paths, out, form):
     with pytest.raises(UsageError, match=f"form {form} .*expected --data"):
         combine(paths, out, form)
@@ -240,7 +240,7 @@ def test_no_model_is_written_over(paths, tmp_path):
 
 
 def test_an_unknown_form_lists_the_known_ones(paths, out):
-    with pytest.raises(UsageError, match="A, B, C, D, chain, vote, weighted"):
+    with pytest.raises(UsageError, match="A, B, C, D, chain, greedy, stacked, vote, weighted"):
         combine(paths, out, "mean")
 
 

@@ -12,10 +12,9 @@ from tumorboard.models.build import build
 from tumorboard.models.catalogue import find
 from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
-from tumorboard.pipeline.fitting import fit_examples, fit_images, save
+from tumorboard.pipeline.fitting import fit_examples, fit_images, opinions, save
 from tumorboard.pipeline.job import Job
-from tumorboard.predictions import Predictions, aligned
-from tumorboard.training.fit import Examples
+from tumorboard.predictions import Predictions
 from tumorboard.training.resume import Row
 
 
@@ -75,16 +74,13 @@ def _ensemble(job: Job) -> None:
     model = ensemble.build("ensemble", members, rule, seed=job.seed("ensemble"))
     history: list[Row] = []
     if rule.form in ensemble.TRAINED:
-        train, valid = (_opinions(job, split) for split in ("train", "valid"))
+        train, valid = (
+            opinions([job.predictions(name, split) for name in settings.members])
+            for split in ("train", "valid")
+        )
         history = fit_examples(job, ensemble.head(model), settings.training, train, valid, "ensemble")
     details = {"form": rule.form, "members": list(settings.members), "weights": list(rule.weights)}
     save(job, model, "ensemble", settings.training, history, details)
-
-
-def _opinions(job: Job, split: str) -> Examples:
-    """The members' probabilities as inputs of the joint head; rows are joined on the samples' ids."""
-    joined = aligned(*(job.predictions(name, split) for name in job.recipe.ensemble.members))
-    return Examples([[one.probabilities] for one in joined], joined[0].labels)
 
 
 def _chained(job: Job) -> None:

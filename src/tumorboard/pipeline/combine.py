@@ -12,7 +12,7 @@ import numpy as np
 from tumorboard import interruption, storage
 from tumorboard.combining import ensemble
 from tumorboard.combining.fitting_together import check_compatible
-from tumorboard.combining.rules import Rule
+from tumorboard.combining.rules import AVERAGES, Rule
 from tumorboard.console import Console
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.rows import Rows
@@ -23,7 +23,7 @@ from tumorboard.pipeline.learning import Bench, Facts, Part, learn
 from tumorboard.pipeline.prepare import decode, find
 from tumorboard.training import backend
 
-LEARNING = ensemble.TRAINED | {"weighted", "chain"}
+LEARNING = ensemble.TRAINED | AVERAGES | {"stacked", "chain"}
 """Forms that learn from data."""
 FORMS = LEARNING | {"B", "vote"}
 

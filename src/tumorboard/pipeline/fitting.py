@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tumorboard.data.rows import Images
 from tumorboard.models import storing
 from tumorboard.models.contract import Contract, split_at_frozen
 from tumorboard.pipeline.job import Job
+from tumorboard.predictions import Predictions, aligned
 from tumorboard.recipe import Custom, Pretrained, Training
 from tumorboard.training import features
 from tumorboard.training.features import Views
@@ -49,6 +50,12 @@ def fit_examples(
     """Train a network of the run on arrays; the state is kept for a resume."""
     state, seed = job.run.state(name), job.seed(name)
     return fit_shown(job.console, network, training, train, valid, name, state=state, seed=seed)
+
+
+def opinions(members: Sequence[Predictions]) -> Examples:
+    """Members' probabilities as inputs of a joint head; rows are joined on the samples' ids."""
+    joined = aligned(*members)
+    return Examples([[one.probabilities] for one in joined], joined[0].labels)
 
 
 def fit_shown(

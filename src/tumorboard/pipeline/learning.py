@@ -15,8 +15,8 @@ from tumorboard.data.rows import Rows
 from tumorboard.errors import ModelError
 from tumorboard.models.contract import Contract, split_at_frozen
 from tumorboard.models.predicting import probabilities
-from tumorboard.pipeline.fitting import fit_shown, views_shown
-from tumorboard.predictions import Predictions, aligned
+from tumorboard.pipeline.fitting import fit_shown, opinions, views_shown
+from tumorboard.predictions import Predictions
 from tumorboard.recipe import Chained, Training
 from tumorboard.training.fit import Examples, best_epoch
 
@@ -67,7 +67,7 @@ def learn(name: str, members: Sequence[Member], form: str, bench: Bench) -> tupl
         rule = rules.fit(form, _opinions(members, bench, "valid"))
         return ensemble.build(name, members, rule), {"weights": list(rule.weights)}
     model = ensemble.build(name, members, rules.Rule(form), seed=bench.seed)
-    train, valid = (_joined(_opinions(members, bench, split)) for split in ("train", "valid"))
+    train, valid = (opinions(_opinions(members, bench, split)) for split in ("train", "valid"))
     return model, _fit(bench, name, ensemble.head(model), HEAD, train, valid)
 
 
@@ -84,12 +84,6 @@ def _opinions(members: Sequence[Member], bench: Bench, split: str) -> list[Predi
 
 def _show(progress: Update, done: int, total: int) -> None:
     progress(done, total, "")
-
-
-def _joined(opinions: Sequence[Predictions]) -> Examples:
-    """Rows are joined on the samples' ids."""
-    joined = aligned(*opinions)
-    return Examples([[one.probabilities] for one in joined], joined[0].labels)
 
 
 def _chained(name: str, members: Sequence[Member], bench: Bench) -> tuple[keras.Model, Facts]:
