@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from tumorboard import recipe
 from tumorboard.data.manifest import Manifest, Sample, load
 from tumorboard.data.phantoms import draw
-from tumorboard.data.reading import read_image, to_input
+from tumorboard.data.reading import read_image
+from tumorboard.data.resizing import to_input
 from tumorboard.errors import DataError
 from tumorboard.evaluation.metrics import accuracy, log_loss
 from tumorboard.predictions import Predictions, aligned

@@ -11,7 +11,8 @@ from tumorboard import recipe
 from tumorboard.data import cache
 from tumorboard.data.cache import decode, pixel_digest
 from tumorboard.data.manifest import load
-from tumorboard.data.reading import read_image, to_input
+from tumorboard.data.reading import read_image
+from tumorboard.data.resizing import to_input
 from tumorboard.errors import DataError, StorageError
 
 from .pictures import GREY, bmp, grey_png, plant, png, saved, tiff

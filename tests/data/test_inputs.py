@@ -5,7 +5,7 @@ from PIL import Image as Pillow
 
 from tumorboard import recipe
 from tumorboard.data import cache, manifest
-from tumorboard.data.inputs import read_input
+from tumorboard.data.inputs import input_of_bytes, read_input
 
 
 def test_a_file_read_alone_equals_the_same_file_in_training(tmp_path: Path) -> None:
@@ -18,3 +18,4 @@ def test_a_file_read_alone_equals_the_same_file_in_training(tmp_path: Path) -> N
     decoded = cache.decode(manifest.load(tmp_path / "scans").manifest, tmp_path / "cache", rule)
     for sample, image in zip(decoded.manifest.samples, decoded.images, strict=True):
         assert np.array_equal(read_input(str(sample.path), rule), image)
+        assert np.array_equal(input_of_bytes(sample.path.read_bytes(), "upload", rule)[0], image)

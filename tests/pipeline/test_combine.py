@@ -8,7 +8,8 @@ from tests.data.pictures import GREY, plant, png
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, joined, member, pixels
 from tumorboard.combining import weights
 from tumorboard.combining.rules import Rule
-from tumorboard.data.reading import read_image, to_input
+from tumorboard.data.reading import read_image
+from tumorboard.data.resizing import to_input
 from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import storing
 from tumorboard.models.predicting import probabilities

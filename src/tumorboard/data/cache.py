@@ -18,7 +18,8 @@ import numpy as np
 from tumorboard import recipe, storage
 from tumorboard.data.manifest import Manifest, Sample, require_usable
 from tumorboard.data.modes import Pixels
-from tumorboard.data.reading import read_with_notes, to_input
+from tumorboard.data.reading import read_with_notes
+from tumorboard.data.resizing import to_input
 from tumorboard.errors import DataError
 
 READER_VERSION = 2

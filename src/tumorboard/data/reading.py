@@ -5,6 +5,7 @@ content, not by name), the header is read and the pixels counted before anything
 whatever a decoder raises leaves here as one `DataError` that names the file.
 """
 
+import io
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tumorboard import recipe, windows
+from tumorboard import windows
 from tumorboard.data import dicom, modes
 from tumorboard.data.dicom_elements import DicomError
 from tumorboard.data.dicom_header import HEAD_BYTES, recognised
@@ -31,12 +32,6 @@ _UNSUSPICIOUS = 5_000_000
 _PIXELS_PER_BYTE = 500
 _ORIENTATION = 0x0112
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-}
 
 
 def read_image(path: Path, *, window: str = "", max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -70,37 +65,26 @@ def read_with_notes(
     file_bytes = require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
     try:
         # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
-        with readers_quiet(), path.open("rb") as file:
-            dicom_file = recognised(file.read(HEAD_BYTES))
-            file.seek(0)
-            if dicom_file:
-                pixels, notes = _dicom(file, path, window, max_pixels)
-            else:
-                pixels, notes = _picture(file, file_bytes, max_pixels)
-        return pixels, tuple(f"{display(path)}: {note}" for note in notes)
+        with path.open("rb") as file:
+            return _decoded(file, path, file_bytes, window, max_pixels)
     except FAILURES as error:
         raise unusable(path, _reason(error)) from error
 
 
-def to_input(image: Pixels, rule: recipe.Image) -> Pixels:
-    """Resize to the network's input, antialiased: stretched, or padded with black around the centre.
+def read_bytes(
+    content: bytes, name: str, *, window: str = "", max_pixels: int = MAX_PIXELS
+) -> tuple[Pixels, tuple[str, ...]]:
+    """As `read_with_notes`, of a file that is in memory; `name` is what errors and notes call it.
 
-    Args:
-        image: uint8 (H, W, 3), 0-255.
-        rule: Size, way of resizing and filter.
-
-    Returns:
-        uint8 (size, size, 3), 0-255.
+    Raises:
+        DataError: As `read_image`.
     """
-    height, width = image.shape[:2]
-    if rule.resize == "stretch":
-        return _resized(image, rule.size, rule.size, rule.interpolation)
-    scale = rule.size / max(height, width)
-    inner = _resized(image, max(1, round(height * scale)), max(1, round(width * scale)), rule.interpolation)
-    padded = np.zeros((rule.size, rule.size, 3), np.uint8)
-    top, left = (rule.size - inner.shape[0]) // 2, (rule.size - inner.shape[1]) // 2
-    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
-    return padded
+    if not content:
+        raise unusable(name, "an empty file")
+    try:
+        return _decoded(io.BytesIO(content), Path(name), len(content), window, max_pixels)
+    except FAILURES as error:
+        raise unusable(name, _reason(error)) from error
 
 
 def display(path: Path | str) -> str:
@@ -134,6 +118,20 @@ def require_regular(path: Path) -> int:
     if status.st_size > MAX_BYTES:
         raise unusable(path, f"{status.st_size} bytes, more than the {MAX_BYTES} that are read")
     return status.st_size
+
+
+def _decoded(
+    file: BinaryIO, path: Path, file_bytes: int, window: str, max_pixels: int
+) -> tuple[Pixels, tuple[str, ...]]:
+    """The pixels and the notes of an open file, by what is in it."""
+    with readers_quiet():
+        dicom_file = recognised(file.read(HEAD_BYTES))
+        file.seek(0)
+        if dicom_file:
+            pixels, notes = _dicom(file, path, window, max_pixels)
+        else:
+            pixels, notes = _picture(file, file_bytes, max_pixels)
+    return pixels, tuple(f"{display(path)}: {note}" for note in notes)
 
 
 def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
@@ -177,10 +175,6 @@ def _upright(image: Image.Image) -> Pixels:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-def _resized(image: Pixels, height: int, width: int, interpolation: str) -> Pixels:
-    return np.array(Image.fromarray(image).resize((width, height), _FILTERS[interpolation]))
 
 
 def _reason(error: BaseException) -> str:

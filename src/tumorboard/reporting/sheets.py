@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from tumorboard import recipe
-from tumorboard.data.reading import read_image, to_input
+from tumorboard.data.reading import read_image
+from tumorboard.data.resizing import to_input
 
 _SIDE, _CAPTION, _GAP = 180, 30, 8
 _COLUMNS, _ROWS = 5, 40
