@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.metrics import accuracy, proportion_interval
+from tumorboard.evaluation.intervals import wilson
+from tumorboard.evaluation.metrics import accuracy
 from tumorboard.predictions import Predictions
 from tumorboard.runfolder import RunFolder
 
@@ -57,7 +58,7 @@ def test_quick_members_score_above_chance_by_id_and_at_chance_by_position(
     for ensemble in ("average", "average + Dense"):
         good, bad = lines[f"{ensemble}, joined by id"], lines[f"{ensemble}, joined by position"]
         n = 60
-        assert proportion_interval(round(good.figures[1] * n), n)[0] > 0.3
+        assert wilson(round(good.figures[1] * n), n)[0] > 0.3
         assert bad.low < 0.25 < bad.high
         assert bad.figures[1] == pytest.approx(0.25, abs=0.05)
         assert f"| {good.figures[1]:.3f} |" in printed

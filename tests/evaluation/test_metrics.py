@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import sklearn.metrics as oracle
 from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from tumorboard.evaluation import metrics
 
@@ -82,17 +80,3 @@ def test_of_no_samples_metrics_are_nan_without_a_warning():
     assert math.isnan(metrics.balanced_accuracy(nothing, nothing))
     assert math.isnan(metrics.log_loss(nothing, np.empty((0, 3))))
     assert metrics.confusion_matrix(nothing, nothing, 3).tolist() == [[0] * 3] * 3
-
-
-@given(st.integers(1, 2000), st.floats(0, 1))
-def test_the_interval_of_a_proportion_is_wilson_s(n, share):
-    k = round(share * n)
-    expected = binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson")
-    assert metrics.proportion_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
-def test_the_interval_stays_within_0_and_1_and_knows_when_it_knows_nothing():
-    assert metrics.proportion_interval(0, 10)[0] == 0.0
-    assert metrics.proportion_interval(10, 10)[1] == 1.0
-    assert metrics.proportion_interval(0, 0) == (0.0, 1.0)
-    assert metrics.proportion_interval(162, 315) == pytest.approx((0.459, 0.569), abs=5e-4)

@@ -15,7 +15,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from tumorboard.auditing.outcome import Finding, NotApplicable, Number, Outcome
 from tumorboard.auditing.study import Study
 from tumorboard.data.buckets import Indices
-from tumorboard.evaluation.metrics import proportion_interval
+from tumorboard.evaluation.intervals import wilson
 
 _FOLDS, _TREES = 5, 25
 _FEWEST = 10  # pictures of a class, in as many groups as there are folds
@@ -45,7 +45,7 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Its 95 % Wilson interval."""
-        return proportion_interval(self.k, self.n)
+        return wilson(self.k, self.n)
 
     def __str__(self) -> str:
         return "{:.3f} ({:.3f} to {:.3f})".format(self.value, *self.interval)

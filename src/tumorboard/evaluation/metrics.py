@@ -6,7 +6,6 @@ of the rows, not even in its last bit. Of no samples every metric is NaN.
 """
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,6 @@ from tumorboard.predictions import ClassIndices, Probabilities
 
 # A probability of 0 for the true class would cost an infinite loss; scikit-learn clips at the same value.
 EPSILON = float(np.finfo(np.float64).eps)
-
-CONFIDENCE = 0.95
 
 
 def accuracy(labels: ClassIndices, predicted: ClassIndices) -> float:
@@ -48,25 +45,3 @@ def balanced_accuracy(labels: ClassIndices, predicted: ClassIndices) -> float:
     if not len(present):
         return math.nan
     return math.fsum(accuracy(labels[labels == c], predicted[labels == c]) for c in present) / len(present)
-
-
-def proportion_interval(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's score interval (without continuity correction) of a proportion, at `CONFIDENCE`.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    J. Am. Stat. Assoc. 22 (1927) 209-212. 162 of 315 gives (0.459, 0.569). It takes the samples as
-    independent, which slices of one patient are not.
-
-    Returns:
-        Lower and upper limit, 0 to 1; of no samples (0, 1): nothing is known.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-    p = successes / n
-    centre = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    low = (centre - half) / scale if successes else 0.0  # at the edges exactly, without rounding
-    high = (centre + half) / scale if successes < n else 1.0
-    return low, high

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from tumorboard.evaluation import metrics
+from tumorboard.evaluation.intervals import wilson
 from tumorboard.predictions import Predictions
 
 
@@ -57,7 +58,7 @@ def evaluate(predictions: Predictions) -> Scores:
 
 
 def _proportion(successes: int, n: int) -> Proportion:
-    return Proportion(successes / n if n else None, n, *metrics.proportion_interval(successes, n))
+    return Proportion(successes / n if n else None, n, *wilson(successes, n))
 
 
 def _defined(value: float) -> float | None:

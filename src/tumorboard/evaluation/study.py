@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 
 from tumorboard.errors import DataError
 from tumorboard.evaluation import metrics
+from tumorboard.evaluation.intervals import wilson
 from tumorboard.predictions import Predictions, aligned
 
 # A model that leaves more than half of a blind guess's training errors has not learnt its training data.
@@ -99,7 +100,7 @@ def verdict(
 
 
 def _fit(accuracy: float, n: int, baseline: float) -> str:
-    low, _ = metrics.proportion_interval(round(accuracy * n), n)
+    low, _ = wilson(round(accuracy * n), n)
     found = f"{accuracy:.1%} of train right, {baseline:.1%} by always guessing the commonest class"
     if low <= baseline < 1:
         return f"Underfitting: no better than a guess on its own training images ({found})."
@@ -131,8 +132,8 @@ def gap_interval(train: float, n_train: int, valid: float, n_valid: int) -> tupl
     Newcombe's hybrid score interval (method 10 of R. G. Newcombe, Stat. Med. 17 (1998) 873-890):
     56/70 - 48/80 gives (0.0524, 0.3339).
     """
-    low_t, high_t = metrics.proportion_interval(round(train * n_train), n_train)
-    low_v, high_v = metrics.proportion_interval(round(valid * n_valid), n_valid)
+    low_t, high_t = wilson(round(train * n_train), n_train)
+    low_v, high_v = wilson(round(valid * n_valid), n_valid)
     gap = train - valid
     return gap - math.hypot(train - low_t, high_v - valid), gap + math.hypot(high_t - train, valid - low_v)
 

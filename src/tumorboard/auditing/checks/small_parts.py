@@ -2,7 +2,7 @@
 
 from tumorboard.auditing.outcome import Check, Finding, NotApplicable, Outcome, Severity
 from tumorboard.auditing.study import Study
-from tumorboard.evaluation.metrics import proportion_interval
+from tumorboard.evaluation.intervals import wilson
 
 _FEW, _FEWER = 100, 30
 
@@ -18,7 +18,7 @@ def _look(study: Study) -> Outcome:
 
 def _small(split: str, n: int) -> Finding:
     right = round(0.8 * n)
-    low, high = proportion_interval(right, n)
+    low, high = wilson(right, n)
     consequence = (
         f"If {right} of them are right, the true accuracy lies anywhere from {low:.2f} to {high:.2f}: "
         "models that differ less are not told apart."
