@@ -1,0 +1,151 @@
+"""The board of a finished run: what its models say of one image, and how far the answer may be trusted.
+
+The library, `tumorboard predict` and the page all ask
+here, one image at a time, so that they give the same bits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from tumorboard import recipe
+from tumorboard.combining.fitting_together import check_compatible
+from tumorboard.data.inputs import input_of_bytes, read_input
+from tumorboard.data.modes import Pixels
+from tumorboard.errors import UsageError
+from tumorboard.evaluation import calibration, conformal
+from tumorboard.models import checksums, storing
+from tumorboard.models.contract import Contract
+from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline.trust import Trust, read_json, read_trust
+from tumorboard.runfolder import RunFolder
+from tumorboard.training import backend
+
+Row = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the board makes of one image; None where the run has no calibration of that kind.
+
+    Attributes:
+        probabilities: Each model's class probabilities, (C,), as it says them.
+        calibrated: The recommended model's at its temperature, (C,).
+        possible: The prediction set: bool (C,), the classes that cannot be ruled out.
+        abstains: Whether the board would rather ask a human.
+        unlike: Whether the image is unlike the training images.
+    """
+
+    probabilities: Mapping[str, Row]
+    calibrated: Row | None = None
+    possible: npt.NDArray[np.bool_] | None = None
+    abstains: bool | None = None
+    unlike: bool | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """The models of a run, loaded once.
+
+    Attributes:
+        models: The networks by name.
+        contract: What all of them expect and answer.
+        recommended: The name of the one whose answer is the board's.
+        trust: How far that answer may be trusted.
+    """
+
+    models: Mapping[str, keras.Model]
+    contract: Contract
+    recommended: str
+    trust: Trust = field(default_factory=Trust)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the models."""
+        return tuple(self.models)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return self.contract.class_names
+
+    @property
+    def image(self) -> recipe.Image:
+        """Size, resize rule, and window of DICOM."""
+        return self.contract.image
+
+    def read(self, source: str | Path | bytes) -> Pixels:
+        """A file, or its bytes, as the models take it: uint8 (S, S, 3); raises DataError."""
+        if isinstance(source, bytes):
+            return input_of_bytes(source, "the image", self.image)[0]
+        return read_input(source, self.image)
+
+    def opinion(self, pixels: Pixels) -> Opinion:
+        """What the board makes of one image, uint8 (S, S, 3)."""
+        rows = {name: probabilities(model, pixels[None])[0] for name, model in self.models.items()}
+        trust, row = self.trust, rows[self.recommended]
+        unlike = trust.is_unlike(pixels)
+        if trust.temperature is None:
+            return Opinion(rows, unlike=unlike)
+        row = calibration.tempered(row[None], trust.temperature)[0]
+        possible = None
+        if trust.quantile is not None:
+            possible = conformal.prediction_set(row[None], trust.quantile)[0]
+        abstains = None if trust.refer_below is None else bool(row.max() < trust.refer_below)
+        return Opinion(rows, row, possible, abstains, unlike)
+
+
+def open_board(run: Path, models: Sequence[str] = ()) -> Board:
+    """Load a finished run's models, each after its hash was compared with the run's SHA256SUMS.
+
+    Args:
+        run: The run folder.
+        models: Their names; all by default. Where the recommended one is not among them, the first speaks.
+
+    Raises:
+        RunFolderError: No finished run.
+        UsageError: An unknown model.
+        ModelError: A model that is not what was trained, or cannot be loaded.
+    """
+    folder = RunFolder(Path(run))
+    hashes = checksums.recorded(folder)
+    names, recommended = _names(folder, hashes, models)
+    backend.prepare(0, _threads(folder))
+    loaded = {name: _load(folder, name, hashes) for name in names}
+    contract = check_compatible([*loaded.values()]) if len(loaded) > 1 else next(iter(loaded.values()))[1]
+    networks = {name: model for name, (model, _) in loaded.items()}
+    return Board(
+        networks, contract, recommended, read_trust(folder, recommended, networks[recommended], hashes)
+    )
+
+
+def _load(run: RunFolder, name: str, hashes: dict[str, str]) -> tuple[keras.Model, Contract]:
+    for file in (run.model(name), run.contract(name)):
+        checksums.verify(file, hashes)
+    return storing.load(run.model(name))
+
+
+def _names(run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The models to load, in the order of metrics.json, and the one that speaks for the board."""
+    metrics = read_json(run.metrics) if run.metrics.is_file() else {}
+    saved = [name.removesuffix(".keras") for name in hashes if name.endswith(".keras")]
+    known = [name for name in metrics.get("models", {}) if name in saved] or saved
+    known += [name for name in saved if name not in known]
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not known:
+        found = f"{unknown[0][:60]!r}" if unknown else "none"
+        raise UsageError(f"expected models of the run ({', '.join(known)[:120]}), found {found}")
+    names = tuple(name for name in known if not wanted or name in wanted)
+    told = metrics.get("recommendation", {}).get("model", "ensemble")
+    return names, told if told in names else "ensemble" if "ensemble" in names else names[0]
+
+
+def _threads(run: RunFolder) -> int:
+    """As many as the run was trained with: another number sums in another order."""
+    environment = read_json(run.environment) if run.environment.is_file() else {}
+    found = environment.get("threads", 0)
+    return found if isinstance(found, int) and 0 <= found <= 256 else 0

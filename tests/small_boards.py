@@ -1,0 +1,64 @@
+"""A finished run folder of small models, made in a second; nothing is trained."""
+
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+
+from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, joined, member, pixels
+from tumorboard import runfolder, storage
+from tumorboard.evaluation import unlike
+from tumorboard.models import storing
+from tumorboard.models.embedding import embedder
+from tumorboard.runfolder import RunFolder
+
+NAMES = ("pretrained", "custom", "ensemble", "chained")
+
+
+@cache
+def networks():
+    """The four models by name, each with its contract."""
+    pretrained, custom = member("pretrained"), member("custom", NOTEBOOK, seed=5)
+    return {
+        "pretrained": pretrained,
+        "custom": custom,
+        "ensemble": joined("ensemble", [pretrained, custom], "B"),
+        "chained": chained("chained", [pretrained], seed=7),
+    }
+
+
+@cache
+def _template() -> Path:
+    run = RunFolder(Path(mkdtemp()))
+    for name, (model, contract) in networks().items():
+        storing.save(model, contract, run.model(name))
+    runfolder.write_checksums(run)
+    metrics = {"recommendation": {"model": "custom"}, "models": {name: {} for name in NAMES}}
+    storage.write_json(run.metrics, metrics)
+    return run.root
+
+
+def finished(root: Path) -> RunFolder:
+    """A run folder of the four models, with custom recommended and without a calibration."""
+    shutil.copytree(_template(), root)
+    return RunFolder(root)
+
+
+def calibrate(run: RunFolder, name: str, **changes: object) -> None:
+    """Write a calibration of one model; what it takes for training images are `pixels(20)`."""
+    vectors = embedder(networks()[name][0]).predict(pixels(20), verbose=0)
+    known = unlike.fit(vectors, np.arange(20) % len(CLASSES))
+    storage.write_bytes(run.root / "models" / f"{name}.unlike.npz", known.to_bytes())
+    facts = {
+        "temperature": 2.0,
+        "conformal": {"alpha": 0.1, "quantile": 0.7, "n": 20},
+        "refer_below": 0.4,
+        "unlike": {"threshold": float(known.score(vectors).max()) * 1.01},
+    }
+    storage.write_json(run.root / "calibration.json", {"format": 1, "models": {name: facts | changes}})
+    runfolder.write_checksums(run)
+
+
+__all__ = ["CLASSES", "IMAGE", "NAMES", "calibrate", "finished", "networks", "pixels"]
