@@ -75,10 +75,10 @@ class Predictions:
         # Text is quoted, so that a line break in an id stays in its cell; floats are written by repr.
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(_header(self.class_names))
-        names = [_neutralised(name) for name in self.class_names]
+        names = [neutralised(name) for name in self.class_names]
         columns = zip(self.ids, self.labels, self.predicted, self.probabilities.tolist(), strict=True)
         for sample, label, predicted, row in columns:
-            writer.writerow([_neutralised(sample), names[label], names[predicted], *row])
+            writer.writerow([neutralised(sample), names[label], names[predicted], *row])
         return text.getvalue()
 
     @classmethod
@@ -192,7 +192,8 @@ def _class_indices(cells: Sequence[str], class_names: Sequence[str]) -> ClassInd
     return np.array([class_names.index(_restored(cell)) for cell in cells], dtype=np.int64)
 
 
-def _neutralised(cell: str) -> str:
+def neutralised(cell: str) -> str:
+    """The cell with an apostrophe in front where a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith((*_FORMULA_STARTS, "'")) else cell
 
 

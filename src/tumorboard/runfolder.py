@@ -5,7 +5,7 @@ audit.json                                            what was found in the imag
 models/<model>.keras  models/<model>.json             the networks, each with its contract beside it
 SHA256SUMS                                            of everything in models/
 history/<model>.csv   predictions/<model>-<split>.csv
-metrics.json  results.md  figures/
+metrics.json  results.md  report.html  figures/
 state/                                                what a repeated command resumes from
 cache/                                                decoded images and features; gone when the run is done
 """
@@ -68,6 +68,11 @@ class RunFolder:
     def results(self) -> Path:
         """Every figure, for people."""
         return self.root / "results.md"
+
+    @property
+    def report(self) -> Path:
+        """Everything that people want to see, in one page."""
+        return self.root / "report.html"
 
     @property
     def cache(self) -> Path:

@@ -16,13 +16,23 @@ from tumorboard.reporting.results import metrics_json, results_md
 from tumorboard.reporting.study import SPLITS, Facts, Study
 
 
-def write(job: Job) -> Study:
-    """Write metrics.json, results.md and the figures from the prediction files alone."""
+def read(job: Job) -> Study:
+    """The study from the files of the run folder alone."""
     models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.models}
-    study = Study(models, baselines(next(iter(models.values()))), _facts(job), leaks.test_subsets(job))
+    return Study(models, baselines(next(iter(models.values()))), _facts(job), leaks.test_subsets(job))
+
+
+def learning(job: Job) -> tuple[dict[str, list[dict[str, float]]], dict[str, int]]:
+    """By model that was fitted, its history, and the epoch whose weights were kept."""
     histories = {name: _history(job.run.history(name)) for name in job.models}
     histories = {name: rows for name, rows in histories.items() if rows}
-    best = {name: int(_details(job, name)["best_epoch"]) for name in histories}
+    return histories, {name: int(_details(job, name)["best_epoch"]) for name in histories}
+
+
+def write(job: Job) -> Study:
+    """Write metrics.json, results.md and the figures from the prediction files alone."""
+    study, (histories, best) = read(job), learning(job)
+    models = study.models
     storage.write_bytes(job.run.figure("learning-curves"), figures.learning_curves(histories, best))
     for split in SPLITS:
         drawn = figures.confusion_matrices({name: models[name][split] for name in models}, split)

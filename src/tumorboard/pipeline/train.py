@@ -66,7 +66,7 @@ def _convene(job: Job) -> None:
 
 def _open_test(job: Job) -> None:
     """Everything is chosen by now: score test, and write the results."""
-    from tumorboard.pipeline import board, results
+    from tumorboard.pipeline import board, report, results
 
     if not all(job.run.predictions(name, "test").is_file() for name in job.models):
         results.count_look_at_test(job)
@@ -75,3 +75,4 @@ def _open_test(job: Job) -> None:
             board.predict(job, name, "test")
     with job.phase("results"):
         results.write(job)
+    report.write(job)  # it shows the seconds of every phase

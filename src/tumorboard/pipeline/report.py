@@ -1,0 +1,83 @@
+"""The report of a finished run, from the files in its folder alone; no network is loaded."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tumorboard import storage
+from tumorboard.console import Console
+from tumorboard.data.cache import Decoded
+from tumorboard.data.manifest import read_csv
+from tumorboard.errors import RunFolderError
+from tumorboard.pipeline import results
+from tumorboard.pipeline.job import Job
+from tumorboard.recipe import load
+from tumorboard.reporting import board, cases, charts, plots, svg
+from tumorboard.reporting.material import Material
+from tumorboard.reporting.page import page
+from tumorboard.runfolder import RunFolder
+
+
+def report(root: Path) -> Path:
+    """Write report.html, and every chart in figures/ as SVG, PNG and CSV; an earlier report is replaced.
+
+    Args:
+        root: A finished run's folder.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        RunFolderError: No finished run.
+        DataError: A file of it is damaged.
+        StorageError: The report cannot be written.
+    """
+    run = RunFolder(root)
+    if not run.metrics.is_file():
+        raise RunFolderError(
+            f"expected a finished run with metrics.json in {storage.shown(root)}, found none; "
+            "repeat tumorboard train until it is done"
+        )
+    material = write(_reopened(run))
+    for name, chart in plots.everything(material).items():
+        storage.write_bytes(run.figure(name), charts.to_png(chart))
+    return run.report
+
+
+def write(job: Job) -> Material:
+    """Write report.html, and its charts as SVG and CSV."""
+    material = _material(job)
+    for name, chart in plots.everything(material).items():
+        path = job.run.figure(name)
+        storage.write_text(path.with_suffix(".svg"), svg.alone(chart))
+        storage.write_text(path.with_suffix(".csv"), charts.to_csv(chart))
+    storage.write_text(job.run.report, page(material))
+    return material
+
+
+def _reopened(run: RunFolder) -> Job:
+    """The run as `train` left it, without its images, which are decoded no more."""
+    try:
+        manifest = read_csv(run.manifest.read_text("utf-8"), str(run.manifest))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFolderError(
+            f"expected a readable manifest.csv in {storage.shown(run.root)}, found none; restore it"
+        ) from error
+    nothing = Decoded(manifest, np.empty((0, 0, 0, 3), np.uint8), (), (), ())
+    return Job(run, load(str(run.recipe)), manifest, nothing, Console(quiet=True))
+
+
+def _material(job: Job) -> Material:
+    histories, best = results.learning(job)
+    made = Material(
+        results.read(job),
+        histories,
+        best,
+        json.loads(job.run.environment.read_text("utf-8")),
+        job.run.recipe.read_text("utf-8"),
+        len(json.loads(job.run.test_looks.read_text("utf-8"))),
+    )
+    paths = {sample.id: sample.path for sample in job.manifest.samples}
+    return replace(made, pictures=cases.pictures(board.shown_cases(made), paths, job.recipe.image.window))

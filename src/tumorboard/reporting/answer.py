@@ -1,0 +1,68 @@
+"""The report's first screen: which model, how good, how sure, what the audit found, what to be careful of."""
+
+from collections.abc import Iterator
+
+from tumorboard.reporting.html import Html, element, items, join, section
+from tumorboard.reporting.material import Material
+from tumorboard.reporting.numbers import counted, shown
+
+_FEW = 100
+
+
+def answer(material: Material) -> Html:
+    """What a reader who reads nothing else must know."""
+    return section(
+        "answer",
+        f"Recommended: {material.recommended}",
+        element("p", *_how_good(material), class_="figure"),
+        element("p", element("strong", "How sure: "), material.summary.recommendation.reason),
+        element("p", "Chosen from train and validation alone; no test figure was used."),
+        *_audit(material),
+        element("h3", "Be careful"),
+        items(_cautions(material)),
+    )
+
+
+def _how_good(material: Material) -> Iterator[Html]:
+    name, accuracy = material.recommended, material.scores.accuracy
+    yield join([element("strong", f"Test accuracy {shown(accuracy)}"), f", {counted(accuracy)}. "])
+    for title, scores in material.summary.test_subsets.items():
+        share = scores[name].accuracy
+        yield join([element("strong", f"{title.capitalize()}: {shown(share)}"), f", {counted(share)}. "])
+    guess = material.summary.baselines["majority class"]["test"].accuracy
+    yield join([f"A guess of the commonest class: {shown(guess)}. In brackets: 95 % Wilson intervals."])
+
+
+def _audit(material: Material) -> Iterator[Html]:
+    findings = material.study.facts.findings
+    count = {kind: sum(one.severity == kind for one in findings) for kind in ("error", "warning", "note")}
+    yield element("h3", "What the audit of the images found")
+    found = ", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in count.items())
+    yield element("p", f"{found}. ", element("a", "All of them", href="#audit"), ".")
+    worst = [one for one in findings if one.severity == "error"]
+    if worst:
+        yield items(join([element("strong", f"{one.title}. "), one.consequence]) for one in worst)
+
+
+def _cautions(material: Material) -> Iterator[str]:
+    facts, scores = material.study.facts, material.scores
+    if not facts.grouped:
+        yield (
+            "Patient independence was not checked: the data names no patients. Slices of one patient may be "
+            "in several parts; figures may be too good and intervals too narrow."
+        )
+    yield (
+        f"This is one run, seed {facts.seed}. The intervals do not contain the noise of the seed; another "
+        "seed may change the order of the models."
+    )
+    yield (
+        f"The test part was scored {material.looks} time{'' if material.looks == 1 else 's'} in this run "
+        "folder; every look makes its figure a little less independent."
+    )
+    if scores.n < _FEW:
+        yield f"Test has only {scores.n} images: look at the intervals, not at the third decimal."
+    known = {name: share for name, share in scores.recall.items() if share.value is not None}
+    if known:
+        worst = min(known, key=lambda name: known[name].value or 0.0)
+        yield f"Weakest class on test: {worst}, found {shown(known[worst])}, {counted(known[worst])}."
+    yield "No image from another hospital or scanner was tested: nothing here says how it does elsewhere."
