@@ -1,0 +1,77 @@
+"""What the routes share: the board, the decoders, the queue."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from fastapi import HTTPException, Request
+
+from tumorboard import windows
+from tumorboard.data.modes import Pixels
+from tumorboard.recipe import Image
+from tumorboard.runfolder import RunFolder
+from tumorboard.serving.board import Board
+from tumorboard.serving.bodies import Desk, receive
+from tumorboard.serving.decoding import Decoders, Upload
+from tumorboard.serving.facts import Accuracy
+
+T = TypeVar("T")
+HeatMapper = Callable[[str, Pixels, int], np.ndarray]
+
+
+@dataclass
+class House:
+    """What the routes share; the models run in one thread, one image after the other.
+
+    Args:
+        board: The models.
+        heat_map: Where the named model looked for that class: (S, S), 0-1, of an image, uint8 (S, S, 3).
+        accuracies: Of each model on test.
+        run: The run folder, for its report.
+    """
+
+    board: Board
+    heat_map: HeatMapper
+    accuracies: dict[str, list[Accuracy]]
+    run: RunFolder
+    desk: Desk = field(default_factory=Desk)
+    decoders: Decoders = field(default_factory=Decoders)
+    decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
+    thinking: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+
+    async def upload(self, request: Request, window: str) -> Upload:
+        """The request's file, decoded."""
+        rule = windowed(self.board.image, window)
+        content = await receive(request)
+        return await run_in(self.decoding, lambda: self.decoders.decode(content, rule))
+
+    def close(self) -> None:
+        """After the last answer."""
+        self.decoding.shutdown()
+        self.thinking.shutdown()
+        self.decoders.close()
+
+
+def windowed(rule: Image, window: str) -> Image:
+    """The rule that the models were trained with, but for the window that was asked for.
+
+    Raises:
+        HTTPException: 422, no window.
+    """
+    if window in ("", "as-trained"):
+        return rule
+    if window == "file":
+        return rule.model_copy(update={"window": ""})
+    try:
+        windows.parse(window)
+    except ValueError as error:
+        raise HTTPException(422, f"window: {error}") from error
+    return rule.model_copy(update={"window": window})
+
+
+async def run_in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Work that would hold up everybody else, in a thread of that pool."""
+    return await asyncio.get_running_loop().run_in_executor(pool, work)

@@ -1,0 +1,84 @@
+"""A board without networks, and a server of it: `python -m tests.serving.boards RUN [TOKEN]`."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tumorboard.recipe import Image
+from tumorboard.runfolder import RunFolder
+from tumorboard.serving import facts, patience, server
+from tumorboard.serving.house import House
+
+NAMES = ("custom", "pretrained", "ensemble", "chained")
+CLASSES = ("adenocarcinoma", "normal", "squamous")
+
+
+@dataclass(frozen=True)
+class FakeOpinion:
+    probabilities: dict
+    calibrated: np.ndarray | None = None
+    possible: np.ndarray | None = None
+    abstains: bool | None = None
+    unlike: bool | None = None
+
+
+@dataclass(frozen=True)
+class FakeBoard:
+    """Its probabilities follow its colours; a dark image makes it abstain, a white one is unlike all."""
+
+    names: tuple[str, ...] = NAMES
+    recommended: str = "ensemble"
+    class_names: tuple[str, ...] = CLASSES
+    image: Image = field(default_factory=lambda: Image(size=32))
+    seconds: float = 0.0
+
+    def opinion(self, pixels: np.ndarray) -> FakeOpinion:
+        time.sleep(self.seconds)
+        sums = pixels.reshape(-1, 3).sum(axis=0, dtype=np.float64) + 1
+        share = sums / sums.sum()
+        rows = {name: np.roll(share, name == "chained") for name in self.names}
+        dark, white = bool(pixels.mean() < 20), bool(pixels.mean() > 250)
+        return FakeOpinion(rows, share, share > 0.2, dark, white)
+
+
+def heat_map(name: str, pixels: np.ndarray, target: int) -> np.ndarray:
+    heat = np.zeros(pixels.shape[:2], np.float32)
+    heat[8:24, 8:24] = 1
+    return heat
+
+
+def run_folder(root: Path) -> RunFolder:
+    """A run of which only metrics.json is there."""
+    accuracy = {"value": 0.8, "n": 60, "low": 0.68, "high": 0.88}
+    part = {"n": 60, "loss": 0.5, "accuracy": accuracy}
+    content = {
+        "models": {name: {"splits": {"test": part}} for name in NAMES},
+        "test_subsets": {"without twins": {name: part | {"n": 56} for name in NAMES}},
+    }
+    run = RunFolder(root)
+    run.metrics.write_text(json.dumps(content))
+    return run
+
+
+def house(root: Path, **options: object) -> House:
+    run = run_folder(root)
+    return House(FakeBoard(**options), heat_map, facts.accuracies(run), run)
+
+
+def announce(url: str) -> None:
+    sys.stdout.write(url + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    listener = server.listen("127.0.0.1", 0)
+    options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    for name in {"class_names", "names"} & set(options):
+        options[name] = tuple(options[name])
+    patience.SECONDS = options.pop("patience", patience.SECONDS)
+    opened = house(Path(sys.argv[1]), **options)
+    server.serve(opened, "127.0.0.1", listener, "", announce)
