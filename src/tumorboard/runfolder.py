@@ -5,7 +5,7 @@ audit.json                                            what was found in the imag
 models/<model>.keras  models/<model>.json             the networks, each with its contract beside it
 SHA256SUMS                                            of everything in models/
 history/<model>.csv   predictions/<model>-<split>.csv
-metrics.json  results.md  report.html  figures/
+metrics.json  results.md  report.html  model-card.md  checklist.md  figures/
 state/                                                what a repeated command resumes from
 cache/                                                decoded images and features; gone when the run is done
 """
@@ -73,6 +73,16 @@ class RunFolder:
     def report(self) -> Path:
         """Everything that people want to see, in one page."""
         return self.root / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """What the recommended model is for, and how good."""
+        return self.root / "model-card.md"
+
+    @property
+    def checklist(self) -> Path:
+        """What a paper on the run must say, filled in as far as the run knows it."""
+        return self.root / "checklist.md"
 
     @property
     def cache(self) -> Path:

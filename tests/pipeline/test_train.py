@@ -96,6 +96,11 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
         "test_looks.json",
     }
     promised |= {"metrics.json", "results.md", "figures/learning-curves.png"}
+    promised |= {"report.html", "model-card.md", "checklist.md"}
+    charts = {f"{kind}-{name}" for kind in ("roc", "pr", "reliability") for name in MODELS}
+    fitted = [name for name in MODELS if (finished.run / f"history/{name}.csv").is_file()]
+    charts |= {f"learning-{metric}-{name}" for metric in ("loss", "accuracy") for name in fitted}
+    promised |= {f"figures/{chart}.{kind}" for chart in charts for kind in ("svg", "csv")}
     promised |= {f"models/{name}.{kind}" for name in MODELS for kind in ("keras", "json")}
     promised |= {f"history/{name}.csv" for name in MODELS}
     promised |= {f"predictions/{name}-{split}.csv" for name in MODELS for split in SPLITS}

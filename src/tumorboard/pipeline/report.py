@@ -15,6 +15,8 @@ from tumorboard.pipeline import results
 from tumorboard.pipeline.job import Job
 from tumorboard.recipe import load
 from tumorboard.reporting import board, cases, charts, plots, svg
+from tumorboard.reporting.card import model_card
+from tumorboard.reporting.checklist import checklist
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.page import page
 from tumorboard.runfolder import RunFolder
@@ -47,13 +49,15 @@ def report(root: Path) -> Path:
 
 
 def write(job: Job) -> Material:
-    """Write report.html, and its charts as SVG and CSV."""
+    """Write report.html, its charts as SVG and CSV, the model card and the checklist."""
     material = _material(job)
     for name, chart in plots.everything(material).items():
         path = job.run.figure(name)
         storage.write_text(path.with_suffix(".svg"), svg.alone(chart))
         storage.write_text(path.with_suffix(".csv"), charts.to_csv(chart))
     storage.write_text(job.run.report, page(material))
+    storage.write_text(job.run.card, model_card(material))
+    storage.write_text(job.run.checklist, checklist(material))
     return material
 
 
