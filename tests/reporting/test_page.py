@@ -12,7 +12,7 @@ from tumorboard.evaluation.score import evaluate
 from tumorboard.reporting.board import shown_cases
 from tumorboard.reporting.cases import Picture
 from tumorboard.reporting.material import Material
-from tumorboard.reporting.numbers import shown
+from tumorboard.reporting.numbers import of_n, shown
 from tumorboard.reporting.page import page
 from tumorboard.reporting.study import Finding
 
@@ -88,9 +88,10 @@ def test_equal_material_gives_equal_text() -> None:
 
 def test_every_accuracy_and_recall_has_its_interval() -> None:
     text = page(material())
-    assert "(no interval)" not in text
-    for model, by_split in material().summary.models.items():
-        assert shown(by_split["test"].accuracy) in text, model
+    for by_split in material().summary.models.values():
+        for share in (by_split["test"].accuracy, *by_split["test"].recall.values()):
+            assert share.low <= share.value <= share.high
+            assert of_n(share) in text
 
 
 def test_names_from_files_become_text_and_nothing_else() -> None:
