@@ -7,6 +7,7 @@ from PIL import Image
 from tests.small_boards import CLASSES, NAMES, calibrate, finished, networks, pixels
 from tumorboard.errors import ModelError, RunFolderError, UsageError
 from tumorboard.evaluation.calibration import tempered
+from tumorboard.explaining import gradcam
 from tumorboard.models.embedding import embedder
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline.predict import open_board
@@ -36,6 +37,12 @@ def test_an_opinion_is_what_each_model_says_bit_for_bit(board):
             np.testing.assert_array_equal(opinion.probabilities[name], probabilities(model, image[None])[0])
         told = opinion.calibrated, opinion.possible, opinion.abstains, opinion.unlike
         assert told == (None, None, None, None)
+
+
+def test_the_board_shows_where_a_model_looked(board):
+    image = pixels(1)[0]
+    expected = gradcam.heat_map(*networks()["chained"], image, 1)
+    np.testing.assert_array_equal(board.heat_map("chained", image, 1), expected)
 
 
 def test_a_file_and_its_bytes_are_read_alike(board, tmp_path):

@@ -18,6 +18,7 @@ from tumorboard.data.inputs import input_of_bytes, read_input
 from tumorboard.data.modes import Pixels
 from tumorboard.errors import UsageError
 from tumorboard.evaluation import calibration, conformal
+from tumorboard.explaining import gradcam
 from tumorboard.models import checksums, storing
 from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
@@ -97,6 +98,10 @@ class Board:
             possible = conformal.prediction_set(row[None], trust.quantile)[0]
         abstains = None if trust.refer_below is None else bool(row.max() < trust.refer_below)
         return Opinion(rows, row, possible, abstains, unlike)
+
+    def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> gradcam.Map:
+        """Where that model sees what speaks for the class (by default its answer), (S, S), 0 to 1."""
+        return gradcam.heat_map(self.models[name], self.contract, pixels, target)
 
 
 def open_board(run: Path, models: Sequence[str] = ()) -> Board:

@@ -1,0 +1,111 @@
+"""Grad-CAM: which part of the image speaks for a class (R. Selvaraju and others, ICCV 2017, 618-626).
+
+What is explained is the log-odds of the class, log p - log(1 - p), in what the model answers. Unlike p itself
+they have a slope also where the network is sure; unlike a logit, any way of joining members has them. The map
+of an ensemble is the sum of its members' maps, each as strong as its say: a member of weight 0 adds nothing.
+"""
+
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tumorboard.data.modes import Pixels
+from tumorboard.explaining.slopes import Arrays, slopes
+from tumorboard.models.contract import Contract, tap, taps
+
+Map = npt.NDArray[np.float32]
+
+_Cut = tuple[keras.Model, keras.Model]
+_cuts: WeakKeyDictionary[keras.Model, _Cut] = WeakKeyDictionary()
+
+
+def heat_map(model: keras.Model, contract: Contract, pixels: Pixels, target: int | None = None) -> Map:
+    """Where the model sees what speaks for a class.
+
+    Args:
+        model: Any that keeps the contract; ensembles and chains too.
+        contract: Its contract.
+        pixels: uint8 (S, S, 3), as `read_input` gives them.
+        target: The class; by default the one that the model answers.
+
+    Returns:
+        (S, S), 0 to 1; 1 where it is strongest. All 0 where nothing speaks for the class, or where the answer
+        has no slope, as that of a vote: `member_maps` has its members'.
+
+    Raises:
+        ModelError: The model has no feature map.
+    """
+    return _scaled(_map(*_cut(model), pixels, target))
+
+
+def member_maps(
+    model: keras.Model, contract: Contract, pixels: Pixels, target: int | None = None
+) -> dict[str, Map]:
+    """Where each network inside an ensemble sees what speaks, in its own answer, for the class.
+
+    Args:
+        model: As for `heat_map`.
+        contract: As for `heat_map`.
+        pixels: As for `heat_map`.
+        target: As for `heat_map`; by default the class that each member answers.
+
+    Returns:
+        Maps as from `heat_map`, by member; of a model without members by its own name.
+    """
+    members = [_member(model, layer) for layer in model.layers if layer.name.endswith("_feature_map")]
+    return {one.name: _scaled(_map(*_cut(one), pixels, target)) for one in members}
+
+
+def _cut(model: keras.Model) -> _Cut:
+    """Image -> feature maps, and feature maps -> probabilities; made once a model: tracing takes seconds."""
+    if model not in _cuts:
+        maps = taps(model, "feature_map") or [tap(model, "feature_map")]
+        trunk = keras.Model(model.input, maps, name=f"{model.name}_to_maps")
+        _cuts[model] = trunk, keras.Model(maps, model.output, name=f"{model.name}_from_maps")
+    return _cuts[model]
+
+
+_members: WeakKeyDictionary[keras.Model, dict[str, keras.Model]] = WeakKeyDictionary()
+
+
+def _member(model: keras.Model, layer: keras.Layer) -> keras.Model:
+    """The network from the image to the first answer behind a feature map."""
+    names = {one.name for one in model.layers}
+    parts = layer.name.removesuffix("_feature_map").split("_")
+    prefixes = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
+    prefix = next(one for one in prefixes if f"{one}_probabilities" in names)
+    if prefix == model.name:
+        return model
+    known = _members.setdefault(model, {})
+    if prefix not in known:
+        answer = model.get_layer(f"{prefix}_probabilities").output
+        known[prefix] = keras.Model(model.input, answer, name=prefix)
+    return known[prefix]
+
+
+def _map(trunk: keras.Model, head: keras.Model, pixels: Pixels, target: int | None) -> Map:
+    maps = _maps(trunk, pixels)
+    if target is None:
+        target = int(np.asarray(head(maps, training=False))[0].argmax())
+    weighted = zip(maps, slopes(head, maps, target), strict=True)
+    enlarged = [_enlarged((one[0] * slope).sum(-1), len(pixels)) for one, slope in weighted]
+    return np.asarray(np.sum(enlarged, axis=0), np.float32)
+
+
+def _maps(trunk: keras.Model, pixels: Pixels) -> Arrays:
+    found = trunk.predict_on_batch(pixels[None])
+    return [np.asarray(one) for one in (found if isinstance(found, list) else [found])]
+
+
+def _enlarged(small: npt.NDArray[np.float32], size: int) -> Map:
+    """Only what speaks for the class, at the image's size."""
+    image = Image.fromarray(np.maximum(small, 0).astype(np.float32))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _scaled(found: Map) -> Map:
+    top = float(found.max())
+    return (found / top if top > 0 else found).astype(np.float32)
