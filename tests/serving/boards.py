@@ -45,10 +45,11 @@ class FakeBoard:
         return FakeOpinion(rows, share, share > 0.2, dark, white)
 
 
-def heat_map(name: str, pixels: np.ndarray, target: int) -> np.ndarray:
-    heat = np.zeros(pixels.shape[:2], np.float32)
-    heat[8:24, 8:24] = 1
-    return heat
+def heat_layer(name: str, pixels: np.ndarray, target: int) -> np.ndarray:
+    """A square in the middle; for the last class nothing."""
+    layer = np.zeros((*pixels.shape[:2], 4), np.uint8)
+    layer[8:24, 8:24] = 255 if target < len(CLASSES) - 1 else 0
+    return layer
 
 
 def run_folder(root: Path) -> RunFolder:
@@ -66,7 +67,7 @@ def run_folder(root: Path) -> RunFolder:
 
 def house(root: Path, **options: object) -> House:
     run = run_folder(root)
-    return House(FakeBoard(**options), heat_map, facts.accuracies(run), run)
+    return House(FakeBoard(**options), heat_layer, facts.accuracies(run), run)
 
 
 def announce(url: str) -> None:

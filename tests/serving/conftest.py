@@ -1,3 +1,4 @@
+import contextlib
 import io
 import subprocess
 import sys
@@ -17,24 +18,22 @@ def slice_png():
     return file.getvalue()
 
 
-@pytest.fixture
-def served(tmp_path):
-    """Start a real server of the fake board in a process of its own: (url, process)."""
-    started = []
-
-    def start(options="{}"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.serving.boards", str(tmp_path), options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
+@contextlib.contextmanager
+def serving(folder, options="{}"):
+    """A real server of the fake board in a process of its own: (url, process)."""
+    command = [sys.executable, "-m", "tests.serving.boards", str(folder), options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
         url = process.stdout.readline().strip()
         assert url, process.stderr.read()
-        return url, process
-
-    yield start
-    for process in started:
+        yield url, process
+    finally:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Start a server with options of its own."""
+    with contextlib.ExitStack() as servers:
+        yield lambda options="{}": servers.enter_context(serving(tmp_path, options))

@@ -50,10 +50,13 @@ def test_the_run_is_described(asked):
 
 def test_a_heat_map_is_a_layer_that_is_clear_where_it_is_cold(asked, slice_png):
     answer = asked.post("/api/explain?model=custom&target=normal", content=slice_png)
+    assert answer.json()["empty"] is False
     layer = picture(answer.json()["layer"])
     assert layer.shape == (32, 32, 4)
     assert layer[0, 0, 3] == 0
     assert layer[16, 16, 3] == 255
+    nothing = asked.post(f"/api/explain?target={CLASSES[-1]}", content=slice_png)
+    assert nothing.json()["empty"] is True
 
 
 def test_dicom_takes_windows_and_says_when_one_differs(asked):

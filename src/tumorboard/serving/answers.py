@@ -79,6 +79,7 @@ class HeatMap(BaseModel):
     notice: str = NOTICE
     model: str
     target: str = Field(description="the class that the map explains")
+    empty: bool = Field(description="nothing speaks for the class, or the answer has no slope, as a vote")
     layer: str = Field(description="base64 PNG with transparency, to lay over the preview")
     preview: str = Field(description="base64 PNG of what the models were given")
 

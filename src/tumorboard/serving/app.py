@@ -14,7 +14,7 @@ from tumorboard.serving.bodies import MAX_BYTES, TYPES
 from tumorboard.serving.decode_worker import MAX_PIXELS
 from tumorboard.serving.facts import ModelFacts
 from tumorboard.serving.house import House, run_in, windowed
-from tumorboard.serving.pictures import coloured, png
+from tumorboard.serving.pictures import png
 from tumorboard.serving.problems import PROBLEMS, Responses, add_handlers
 from tumorboard.serving.report import report
 
@@ -99,8 +99,14 @@ def _add_api(app: FastAPI, house: House) -> None:
         async with house.desk.place(request):
             upload = await house.upload(request, window)
             number = list(board.class_names).index(target)
-            heat = await run_in(house.thinking, lambda: house.heat_map(model, upload.pixels, number))
-            return HeatMap(model=model, target=target, layer=png(coloured(heat)), preview=png(upload.pixels))
+            layer = await run_in(house.thinking, lambda: house.heat_layer(model, upload.pixels, number))
+            return HeatMap(
+                model=model,
+                target=target,
+                empty=not layer[..., 3].any(),
+                layer=png(layer),
+                preview=png(upload.pixels),
+            )
 
 
 def _add_pages(app: FastAPI, house: House) -> None:

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
 from fastapi import HTTPException, Request
 
 from tumorboard import windows
@@ -19,7 +18,7 @@ from tumorboard.serving.decoding import Decoders, Upload
 from tumorboard.serving.facts import Accuracy
 
 T = TypeVar("T")
-HeatMapper = Callable[[str, Pixels, int], np.ndarray]
+HeatLayer = Callable[[str, Pixels, int], Pixels]
 
 
 @dataclass
@@ -28,13 +27,14 @@ class House:
 
     Args:
         board: The models.
-        heat_map: Where the named model looked for that class: (S, S), 0-1, of an image, uint8 (S, S, 3).
+        heat_layer: Where the named model looked for that class in an image, uint8 (S, S, 3): colours to lay
+            over it, uint8 (S, S, 4), clear where nothing speaks for the class.
         accuracies: Of each model on test.
         run: The run folder, for its report.
     """
 
     board: Board
-    heat_map: HeatMapper
+    heat_layer: HeatLayer
     accuracies: dict[str, list[Accuracy]]
     run: RunFolder
     desk: Desk = field(default_factory=Desk)

@@ -18,6 +18,7 @@ export async function explain(entry) {
   try {
     const found = await send("/api/explain", { model, target, window: entry.window }, entry.file);
     if (number !== entry.asked || model !== part("model").value || target !== part("target").value) return;
+    if (found.empty) text = `Nothing in the image speaks for ${target} in ${model}, or its answer has no slope (a vote).`;
     part("layer").src = `data:image/png;base64,${found.layer}`;
     part("layer").hidden = false;
     part("strength").hidden = false;
