@@ -50,14 +50,14 @@ def calibrate(run: RunFolder, name: str, **changes: object) -> None:
     """Write a calibration of one model; what it takes for training images are `pixels(20)`."""
     vectors = embedder(networks()[name][0]).predict(pixels(20), verbose=0)
     known = unlike.fit(vectors, np.arange(20) % len(CLASSES))
-    storage.write_bytes(run.root / "models" / f"{name}.unlike.npz", known.to_bytes())
+    storage.write_bytes(run.unlike(name), known.to_bytes())
     facts = {
         "temperature": 2.0,
         "conformal": {"alpha": 0.1, "quantile": 0.7, "n": 20},
         "refer_below": 0.4,
         "unlike": {"threshold": float(known.score(vectors).max()) * 1.01},
     }
-    storage.write_json(run.root / "calibration.json", {"format": 1, "models": {name: facts | changes}})
+    storage.write_json(run.calibration, {"format": 1, "models": {name: facts | changes}})
     runfolder.write_checksums(run)
 
 

@@ -60,6 +60,15 @@ class RunFolder:
         return self.root / "SHA256SUMS"
 
     @property
+    def calibration(self) -> Path:
+        """What validation taught about how far each model's answers may be trusted."""
+        return self.root / "calibration.json"
+
+    def unlike(self, name: str) -> Path:
+        """What is known of the training images as the model embeds them, to tell what is unlike them."""
+        return self.root / "models" / f"{name}.unlike.npz"
+
+    @property
     def metrics(self) -> Path:
         """Every figure, for machines."""
         return self.root / "metrics.json"

@@ -71,6 +71,21 @@ def add_class_names(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_images(command: argparse.ArgumentParser) -> None:
+    """A run, its models, and new images for them."""
+    command.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished run")
+    command.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="FILES|FOLDER|LIST.csv",
+        help="PNG, JPEG, BMP, TIFF, WebP, DICOM; folders of any depth; a CSV with a column path",
+    )
+    command.add_argument(
+        "--model", action="append", default=[], metavar="NAME", help="this one only; repeat it for several"
+    )
+
+
 def show(results: Path, metrics: Path, as_json: bool) -> None:
     """The table on standard output; the last line says where the results are."""
     if as_json:

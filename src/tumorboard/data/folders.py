@@ -136,7 +136,7 @@ def _enter(folder: Path, seen: set[tuple[int, int]]) -> str:
 def _listing(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     """Folders and everything else in a folder, sorted by name, without what is ignored."""
     try:
-        paths = sorted(path for path in folder.iterdir() if not _ignored(path))
+        paths = sorted(path for path in folder.iterdir() if not ignored(path))
     except OSError as error:
         return [], [], [f"{display(folder)}: cannot be listed ({error.strerror}); check its permissions"]
     inside = [path for path in paths if _is_folder(path)]
@@ -150,7 +150,8 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _ignored(path: Path) -> bool:
+def ignored(path: Path) -> bool:
+    """Whether a file or folder of this name is left out without a word."""
     name = path.name.casefold()
     return name.startswith(".") or name in _IGNORED or Path(name).stem in _IGNORED_STEMS
 

@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from tumorboard import recipe
 from tumorboard.combining.fitting_together import check_compatible
-from tumorboard.data.inputs import input_of_bytes, read_input
+from tumorboard.data.inputs import input_of_bytes
 from tumorboard.data.modes import Pixels
+from tumorboard.data.reading import read_with_notes
+from tumorboard.data.resizing import to_input
 from tumorboard.errors import UsageError
 from tumorboard.evaluation import calibration, conformal
 from tumorboard.explaining import gradcam
@@ -81,9 +83,14 @@ class Board:
 
     def read(self, source: str | Path | bytes) -> Pixels:
         """A file, or its bytes, as the models take it: uint8 (S, S, 3); raises DataError."""
+        return self.read_with_notes(source)[0]
+
+    def read_with_notes(self, source: str | Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
+        """As `read`, with what the user should know about the file, such as further frames."""
         if isinstance(source, bytes):
-            return input_of_bytes(source, "the image", self.image)[0]
-        return read_input(source, self.image)
+            return input_of_bytes(source, "the image", self.image)
+        pixels, notes = read_with_notes(Path(source), window=self.image.window)
+        return to_input(pixels, self.image), notes
 
     def opinion(self, pixels: Pixels) -> Opinion:
         """What the board makes of one image, uint8 (S, S, 3)."""

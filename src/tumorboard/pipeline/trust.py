@@ -51,22 +51,22 @@ def read_trust(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, 
         RunFolderError: The file is damaged.
         ModelError: What is known of the training images is not what was written.
     """
-    path = run.root / "calibration.json"
+    path = run.calibration
     if not path.is_file():
         return Trust()
     try:
         found = read_json(path)["models"][name]
         numbers = found["temperature"], found["conformal"]["quantile"], found["refer_below"]
         temperature, quantile, refer_below = (None if n is None else float(n) for n in numbers)
-        threshold = found["unlike"] and float(found["unlike"]["threshold"])
+        threshold = None if found["unlike"] is None else float(found["unlike"]["threshold"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"expected the calibration of {name!r} in {storage.shown(path)}, found none that can be read; "
             "restore the file, or delete it to do without"
         ) from error
-    if not threshold:
+    if threshold is None:
         return Trust(temperature, quantile, refer_below)
-    file = run.root / "models" / f"{name}.unlike.npz"
+    file = run.unlike(name)
     checksums.verify(file, hashes)
     training = Unlike.from_bytes(file.read_bytes(), storage.shown(file))
     return Trust(temperature, quantile, refer_below, threshold, training, embedder(model))

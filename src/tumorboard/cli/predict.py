@@ -1,0 +1,70 @@
+"""`tumorboard predict`: what a run's models say of new images."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tumorboard.cli.shared import add_images, command
+
+if TYPE_CHECKING:
+    from tumorboard.pipeline.predict_files import Predicted
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its flags."""
+    predict = command(
+        commands,
+        "predict",
+        "write what a finished run's models say of new images, a row a file",
+        "  tumorboard predict runs/first slice.png other.dcm --out predictions.csv\n"
+        "  tumorboard predict runs/first scans/new/ --out new.csv --model ensemble\n"
+        "  tumorboard predict runs/first list.csv --out listed.csv\n"
+        "A file that cannot be read gets a row that says why; the exit code is 3 then.\n"
+        "Repeat an interrupted command to resume it.",
+        _predict,
+    )
+    add_images(predict)
+    predict.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        metavar="FILE.csv",
+        help="default: predictions.csv",
+    )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from tumorboard.console import Console
+    from tumorboard.errors import DataError
+    from tumorboard.pipeline.predict_files import predict_files
+
+    done = predict_files(
+        options.run_folder,
+        options.images,
+        options.out,
+        models=options.model,
+        console=Console(options.quiet or options.json),
+    )
+    sys.stdout.write(_as_json(done) if options.json else _as_text(done))
+    if done.failed:
+        raise DataError(
+            f"{done.failed} of {done.files} files could not be read; their rows in {done.table.name} say why"
+        )
+
+
+def _as_json(done: "Predicted") -> str:
+    from tumorboard import NOTICE
+
+    facts = {"files": done.files, "failed": done.failed, "recommended": done.recommended}
+    return json.dumps({"predictions": str(done.table), **facts, "notice": NOTICE}) + "\n"
+
+
+def _as_text(done: "Predicted") -> str:
+    from tumorboard import NOTICE
+
+    said = (
+        f"{done.files - done.failed} of {done.files} files predicted; {done.recommended} speaks for the board"
+    )
+    return f"{said}\n{NOTICE}\nPredictions: {done.table}\n"

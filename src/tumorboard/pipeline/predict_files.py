@@ -1,0 +1,219 @@
+"""Many files through the board into a table, a row a file; what cannot be read gets a row that says why.
+
+Rows are kept in a file beside the table as they are made, one line of JSON each, so memory does not grow and
+a repeated command goes on where an interrupted one stopped.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from tumorboard import NOTICE, interruption, storage
+from tumorboard.console import Console
+from tumorboard.data import listing
+from tumorboard.data.reading import require_regular, unusable
+from tumorboard.errors import DataError, UsageError
+from tumorboard.pipeline.predict import Board, Opinion, open_board
+from tumorboard.predictions import neutralised
+from tumorboard.runfolder import RunFolder
+
+Row = dict[str, Any]
+
+FACTS = (
+    "path",
+    "sha256",
+    "answer",
+    "confidence",
+    "possible",
+    "ask_a_human",
+    "unlike_training",
+    "notes",
+    "error",
+)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What came of it.
+
+    Attributes:
+        table: The CSV.
+        files: Rows in it.
+        failed: Those with an error.
+        recommended: The model whose answer is the board's.
+    """
+
+    table: Path
+    files: int
+    failed: int
+    recommended: str
+
+
+def predict_files(
+    run: Path,
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    models: Sequence[str] = (),
+    console: Console | None = None,
+) -> Predicted:
+    """Write the board's opinion of every file to a CSV; see docs/predict.md for its columns.
+
+    Args:
+        run: A finished run.
+        sources: Files, folders, CSVs with a column `path`.
+        out: The table; an older one is replaced when the new one is complete.
+        models: Of the run; all by default.
+        console: Where progress is shown; quiet by default.
+
+    Raises:
+        DataError: Nothing to predict, or a list that cannot be read. A bad image is no error here.
+        UsageError, RunFolderError, ModelError: As `open_board`; or `out` is a source.
+        StorageError, Interrupted: What was finished is kept, and not done again.
+    """
+    console = console or Console(quiet=True)
+    _check(sources, out)
+    total = sum(1 for _ in listing.files(sources))
+    if not total:
+        raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
+    with interruption.graceful():
+        board = open_board(run, models)
+        kept = _kept_at(out, run, board)
+        failed = _collect(board, sources, kept, total, console)
+        with storage.writing(out) as file:
+            _write_table(file, board, kept)
+        kept.unlink(missing_ok=True)
+    return Predicted(out, total, failed, board.recommended)
+
+
+def _check(sources: Sequence[Path], out: Path) -> None:
+    if out.suffix.lower() != ".csv":
+        raise UsageError(f"expected --out to end in .csv, found {out.name[-60:]!r}")
+    if out.resolve() in {source.resolve() for source in sources}:
+        raise UsageError(f"expected --out to be a new file, found one of the lists: {storage.shown(out)}")
+
+
+def _kept_at(out: Path, run: Path, board: Board) -> Path:
+    """Where rows are kept: named after the models, so that those of another board are never taken over."""
+    folder, digest = RunFolder(run), hashlib.sha256(repr(board.names).encode())
+    for file in (folder.checksums, folder.calibration, folder.metrics):
+        digest.update(file.read_bytes() if file.is_file() else b"none")
+    return out.with_name(f"{out.stem}.{digest.hexdigest()[:12]}.unfinished.jsonl")
+
+
+def _collect(board: Board, sources: Sequence[Path], kept: Path, total: int, console: Console) -> int:
+    """Make every row that is not made, and keep it; returns how many have an error."""
+    failed = 0
+    with _appending(kept) as file, console.task("predicting") as progress:
+        for number, path in enumerate(listing.files(sources), start=1):
+            interruption.stop_if_asked()
+            row = _next_kept(file, path) or _append(file, _row(board, path))
+            failed += bool(row["error"])
+            progress(number, total, f"{failed} unreadable" if failed else "")
+    return failed
+
+
+@contextlib.contextmanager
+def _appending(kept: Path) -> Iterator[IO[bytes]]:
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with kept.open("r+b" if kept.exists() else "w+b") as file:
+            yield file
+    except OSError as error:
+        raise storage.storage_error(kept, error) from error
+
+
+def _next_kept(file: IO[bytes], path: Path) -> Row | None:
+    """The next row that an interrupted command left, if it is of this file as it is now."""
+    start = file.tell()
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        line = file.readline()
+        row: Row = json.loads(line)
+        if (
+            line.endswith(b"\n")
+            and row["path"] == _text(path)
+            and row["sha256"]
+            and _same(path, row["sha256"])
+        ):
+            return row
+    file.seek(start)
+    file.truncate()
+    return None
+
+
+def _same(path: Path, digest: str) -> bool:
+    try:
+        require_regular(path)
+        return storage.sha256(path) == digest
+    except (DataError, OSError):
+        return False
+
+
+def _append(file: IO[bytes], row: Row) -> Row:
+    file.write(json.dumps(row).encode() + b"\n")
+    file.flush()
+    return row
+
+
+def _row(board: Board, path: Path) -> Row:
+    row: Row = dict.fromkeys(FACTS, None) | {"path": _text(path), "sha256": "", "notes": "", "error": ""}
+    try:
+        require_regular(path)
+        row["sha256"] = storage.sha256(path)
+        pixels, notes = board.read_with_notes(path)
+    except DataError as error:
+        return row | {"error": str(error)}
+    except OSError as error:
+        return row | {"error": str(unusable(path, f"a file that cannot be read ({error.strerror})"))}
+    return row | {"notes": "; ".join(notes)} | facts(board, board.opinion(pixels))
+
+
+def facts(board: Board, opinion: Opinion) -> Row:
+    """An opinion as plain values: answer, confidence, prediction set, flags, and each model's row."""
+    row = opinion.probabilities[board.recommended] if opinion.calibrated is None else opinion.calibrated
+    possible = opinion.possible
+    return {
+        "answer": board.class_names[int(row.argmax())],
+        "confidence": float(row.max()),
+        "possible": None if possible is None else [board.class_names[c] for c in np.flatnonzero(possible)],
+        "ask_a_human": opinion.abstains,
+        "unlike_training": opinion.unlike,
+        "probabilities": {name: one.tolist() for name, one in opinion.probabilities.items()},
+    }
+
+
+def _write_table(file: IO[bytes], board: Board, kept: Path) -> None:
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"{name}:{one}" for name in board.names for one in board.class_names]
+    writer.writerow([*FACTS, *map(neutralised, columns), "notice"])
+    with kept.open("rb") as lines:
+        for line in lines:
+            row = json.loads(line)
+            values = row.get("probabilities") or {name: [""] * len(board.class_names) for name in board.names}
+            told = [value for name in board.names for value in values[name]]
+            writer.writerow([*(_cell(row[name]) for name in FACTS), *told, NOTICE])
+    text.flush()
+    text.detach()
+
+
+def _cell(value: Any) -> Any:
+    """Empty where nothing is known; nothing that a spreadsheet would run."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        value = " | ".join(value)
+    return neutralised(value) if isinstance(value, str) else value
+
+
+def _text(path: Path) -> str:
+    """A path as text that UTF-8 holds."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
