@@ -20,8 +20,9 @@ def random_case(seed):
     )
 
 
-def test_a_thousand_random_cases_equal_scikit_learn():
-    for seed in range(1000):
+@pytest.mark.parametrize("seeds", [range(150), pytest.param(range(1000), marks=pytest.mark.slow)])
+def test_random_cases_equal_scikit_learn(seeds):
+    for seed in seeds:
         C, labels, predicted = random_case(seed)
         matrix = confusion_matrix(labels, predicted, C)
         with warnings.catch_warnings(action="ignore"):  # on missing classes, which scikit-learn warns about

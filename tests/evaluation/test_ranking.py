@@ -26,13 +26,13 @@ def test_areas_equal_those_of_scikit_learn(seed):
     positive, scores, _ = case(seed, n=2 + seed % 50, grid=seed % 3)
     assert ranking.auroc(positive, scores) == pytest.approx(roc_auc_score(positive, scores), abs=1e-12)
     expected = average_precision_score(positive, scores)
-    assert ranking.auprc(positive, scores) == pytest.approx([expected], abs=1e-12)
+    assert ranking.auprc(positive, scores) == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_sided_cases_have_no_area():
     assert math.isnan(ranking.auroc(np.ones(3, bool), np.arange(3.0)))
-    assert math.isnan(ranking.auprc(np.zeros(3, bool), np.arange(3.0))[0])
-    assert math.isnan(ranking.auprc(np.zeros(0, bool), np.zeros(0))[0])
+    assert math.isnan(ranking.auprc(np.zeros(3, bool), np.arange(3.0)))
+    assert math.isnan(ranking.auprc(np.zeros(0, bool), np.zeros(0)))
 
 
 def test_a_sample_that_weighs_twice_is_as_two_samples():
@@ -42,7 +42,7 @@ def test_a_sample_that_weighs_twice_is_as_two_samples():
         average_precision_score(np.repeat(positive, row), np.repeat(scores, row))
         for row in weights.astype(int)
     ]
-    assert ranking.auprc(positive, scores, weights) == pytest.approx(expected, abs=1e-12)
+    assert ranking.auprc_weighted(positive, scores, weights) == pytest.approx(expected, abs=1e-12)
 
 
 def exact_delong(positive, first, second):

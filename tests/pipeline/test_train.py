@@ -140,13 +140,13 @@ def test_metrics_are_those_of_the_predictions(finished: Finished) -> None:
             found = metrics["models"][model]["splits"][split]
             p = np.clip(probabilities, np.finfo(float).eps, 1 - np.finfo(float).eps)
             expected = -np.log(p[np.arange(len(labels)), labels]).mean()
-            assert found["loss"] == pytest.approx(expected, abs=1e-12)
+            assert found["loss"]["value"] == pytest.approx(expected, abs=1e-12)
             assert expected == pytest.approx(
                 log_loss(labels, probabilities / probabilities.sum(1)[:, None]), abs=1e-6
             )
             assert found["accuracy"]["value"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
             balanced = balanced_accuracy_score(labels, predicted)
-            assert found["balanced_accuracy"] == pytest.approx(balanced, abs=1e-12)
+            assert found["balanced_accuracy"]["value"] == pytest.approx(balanced, abs=1e-12)
             assert found["n"] == len(labels)
         accuracies = [metrics["models"][model]["splits"][split]["accuracy"]["value"] for split in SPLITS]
         balance = 1 - (max(accuracies) - min(accuracies))

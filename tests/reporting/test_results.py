@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.trusting import fit
 from tumorboard.reporting.results import metrics_json, results_md
 from tumorboard.reporting.study import Finding
 
@@ -22,7 +23,7 @@ def rows(text):
 
 def test_the_json_says_its_version_and_that_it_is_no_diagnosis():
     content = json.loads(metrics_json(study()))
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
     assert content["notice"] == NOTICE
     assert content["class_names"] == ["adenocarcinoma", "normal", "squamous"]
 
@@ -36,14 +37,45 @@ def test_the_json_s_numbers_are_those_of_the_predictions_to_the_last_bit():
                 assert content[kind][name]["splits"][split] == evaluate(predictions).to_dict()
 
 
-def test_every_proportion_in_the_json_has_its_n_and_its_interval():
-    content = json.loads(metrics_json(study()))
-    for entry in (*content["models"].values(), *content["baselines"].values()):
-        for scores in entry["splits"].values():
-            assert scores["n"] > 0
-            for share in (scores["accuracy"], *scores["recall"].values()):
-                assert set(share) == {"value", "n", "low", "high"}
-                assert share["value"] is None or share["low"] <= share["value"] <= share["high"]
+def figures(content, path=()):
+    """Every number of a JSON text with its way there; not those that say how sure another one is."""
+    if isinstance(content, dict):
+        for key, one in content.items():
+            yield from figures(one, (*path, key))
+    elif isinstance(content, list):
+        for one in content:
+            yield from figures(one, path)
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        yield path
+
+
+BESIDE = {"n", "groups", "low", "high", "null_low", "null_high", "p", "p_holm", "p_value"}
+SETTINGS = {"format_version", "seed", "calibration", "set_sizes", "coverage", "confidence"}
+DESCRIPTION = {"balance", "average", "composite"}  # the study's own, of accuracies that have their intervals
+
+
+def test_no_figure_of_the_json_is_without_its_n_and_its_interval():
+    content = json.loads(metrics_json(calibrated_study()))
+    ends = {path[-1] for path in figures(content) if not SETTINGS & set(path)}
+    assert ends - BESIDE - DESCRIPTION == {"value", "difference"}
+    for one in measures(content):
+        assert {"n", "low", "high"} <= set(one) or {"n", "null_low", "null_high"} <= set(one)
+        assert one["value"] is None or one.get("low", one.get("null_low")) is not None or one["note"]
+        if one["value"] is not None and one.get("low") is not None:
+            assert one["low"] <= one["value"] <= one["high"]
+
+
+def measures(content):
+    if isinstance(content, dict):
+        if "value" in content:
+            yield content
+        for one in content.values():
+            yield from measures(one)
+
+
+def calibrated_study():
+    one = study()
+    return replace(one, calibrations={name: fit(s["valid"]) for name, s in one.models.items()})
 
 
 def test_a_class_that_validation_lacks_is_null_and_not_nan():
@@ -70,10 +102,10 @@ def test_the_first_line_of_the_page_says_that_it_is_no_diagnosis():
 
 def test_the_page_has_the_study_s_table_with_every_model_and_baseline():
     one = study()
-    found = dict(rows(results_md(one).split("## Balance")[0]))
+    found = dict(rows(results_md(one).split("## All figures")[0]))
     assert set(found) == {"model", "---", "pretrained", "custom", "majority class", "class frequencies"}
     scores = evaluate(one.models["custom"]["test"])
-    assert found["custom"][4] == f"{scores.loss:.3f}"
+    assert found["custom"][4] == f"{scores.loss.value:.3f}"
     interval = f"({scores.accuracy.low:.3f} to {scores.accuracy.high:.3f})"
     assert found["custom"][5] == f"{scores.accuracy.value:.3f} {interval}"
     assert found["model"] == [

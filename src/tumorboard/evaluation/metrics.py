@@ -26,11 +26,33 @@ def log_loss(labels: ClassIndices, probabilities: Probabilities) -> float:
 
     Equals `sklearn.metrics.log_loss` on float64 arrays.
     """
-    if not len(labels):
-        return math.nan
+    return _mean(losses(labels, probabilities))
+
+
+def losses(labels: ClassIndices, probabilities: Probabilities) -> npt.NDArray[np.float64]:
+    """(N,) what each sample adds to `log_loss`."""
     of_true_class = probabilities[np.arange(len(labels)), labels]
-    losses = -np.log(np.clip(of_true_class, EPSILON, 1 - EPSILON))
-    return math.fsum(losses) / len(labels)  # exact sum: the same for every order of rows
+    return np.asarray(-np.log(np.clip(of_true_class, EPSILON, 1 - EPSILON)))
+
+
+def brier(labels: ClassIndices, probabilities: Probabilities) -> float:
+    """Mean squared distance of the probabilities from the truth, 0 to 2, summed over all classes.
+
+    G. W. Brier's own score, Mon. Weather Rev. 78 (1950) 1-3; of two classes it is twice the one that is
+    often given. Equals `sklearn.metrics.brier_score_loss(..., scale_by_half=False)`.
+    """
+    return _mean(squared_errors(labels, probabilities))
+
+
+def squared_errors(labels: ClassIndices, probabilities: Probabilities) -> npt.NDArray[np.float64]:
+    """(N,) what each sample adds to `brier`."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return np.asarray(((probabilities - truth) ** 2).sum(axis=1))
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """An exact sum is the same for every order of rows."""
+    return math.fsum(values) / len(values) if len(values) else math.nan
 
 
 def confusion_matrix(labels: ClassIndices, predicted: ClassIndices, C: int) -> npt.NDArray[np.int64]:

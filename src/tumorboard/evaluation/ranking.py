@@ -25,29 +25,25 @@ def auroc(positive: Flags, scores: Floats) -> float:
     return float((ranks[positive].sum() - m * (m + 1) / 2) / (m * n))
 
 
-def auprc(positive: Flags, scores: Floats, weights: Floats | None = None) -> npt.NDArray[np.float64]:
+def auprc(positive: Flags, scores: Floats) -> float:
     """Average precision: precision at each distinct score, weighted by the recall gained there.
 
     Equals `sklearn.metrics.average_precision_score`. A score that says nothing gives the class's prevalence.
-
-    Args:
-        positive: (N,) whether a sample is of the class.
-        scores: (N,) higher for the class.
-        weights: (B, N) how often each sample counts, for B resamples at once; once each by default.
-
-    Returns:
-        (B,) average precisions, (1,) without weights; NaN without positives.
     """
-    counts = np.ones((1, len(scores))) if weights is None else weights
+    return float(auprc_weighted(positive, scores, np.ones((1, len(scores))))[0])
+
+
+def auprc_weighted(positive: Flags, scores: Floats, weights: Floats) -> Floats:
+    """(B,) average precisions where sample i counts `weights[b, i]` times; NaN without positives."""
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))[: len(scores)]
-    sorted_counts = counts[:, order]
+    sorted_counts = weights[:, order]
     found = np.cumsum(sorted_counts * positive[order], axis=1)[:, ends]
     taken = np.cumsum(sorted_counts, axis=1)[:, ends]
     gained = np.diff(found, axis=1, prepend=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(taken > 0, found / taken, 0.0)
-        return np.asarray((gained * precision).sum(axis=1) / (counts @ positive))
+        return np.asarray((gained * precision).sum(axis=1) / (weights @ positive))
 
 
 def influence(positive: Flags, scores: Floats) -> Floats:
@@ -78,6 +74,16 @@ def variance(influences: Floats, groups: npt.NDArray[np.int64] | None = None) ->
     sums = np.bincount(groups, influences)
     G = len(np.unique(groups))
     return float(sums @ sums) * G / (G - 1) if G > 1 else math.nan
+
+
+def macro(labels: npt.NDArray[np.int64], probabilities: Floats) -> tuple[list[float], Floats]:
+    """The area of each class that can have one, and the (N,) influences of the samples on their mean."""
+    sides = [(labels == c, probabilities[:, c]) for c in range(probabilities.shape[1])]
+    sides = [(positive, scores) for positive, scores in sides if 0 < positive.sum() < len(labels)]
+    if not sides:
+        return [], np.zeros(len(labels))
+    influences = [influence(positive, scores) for positive, scores in sides]
+    return [auroc(positive, scores) for positive, scores in sides], np.mean(influences, axis=0)
 
 
 def delong(positive: Flags, first: Floats, second: Floats) -> tuple[float, float]:

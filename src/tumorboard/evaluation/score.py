@@ -1,65 +1,114 @@
-"""The scores of one model on one split, each with its number of samples, proportions with their interval."""
+"""The scores of one model on one set of samples, each with its n and its 95 % interval."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from tumorboard.evaluation import metrics
-from tumorboard.evaluation.intervals import wilson
+import numpy as np
+import numpy.typing as npt
+
+from tumorboard.evaluation import counts, intervals, metrics
+from tumorboard.evaluation.calibration import CalibrationError, calibration_error
+from tumorboard.evaluation.figures import Case, area, case_of, macro_area, precision_area, resampled
+from tumorboard.evaluation.measure import Measure, measured
 from tumorboard.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Proportion:
-    """`value` = successes / n with its 95 % Wilson interval; `value` is None where n is 0."""
-
-    value: float | None
-    n: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Scores:
-    """What a model achieved on one split; None stands for what n = 0 leaves undefined (JSON has no NaN).
+    """What a model achieved; what n = 0 leaves undefined has the value None (JSON has no NaN).
 
     Attributes:
         n: Samples.
+        groups: Groups that they come from; None where none are known.
         loss: Mean log loss in nats.
         accuracy: Share of samples classified right.
         balanced_accuracy: Mean recall of the classes that occur.
-        recall: Share classified right of the samples of each class, by class name.
+        mcc: Matthews' correlation coefficient, -1 to 1; 0 for a guess.
+        macro_f1: Mean F1 of the classes that occur or are predicted.
+        auroc: Mean over the classes of the area under the ROC curve, each class against the others.
+        auprc: The same of the area under the precision-recall curve; a guess has 1 / C.
+        brier: Mean squared distance of the probabilities from the truth, 0 to 2.
+        ece: Expected calibration error, with its null band.
+        prevalence: By class name, its share of the samples: what a guess has as class_auprc.
+        recall: Share found of the samples of each class; its sensitivity.
+        precision: Share right of the samples said to be of each class.
+        specificity: Share of the samples of other classes that are not said to be of it.
+        class_auroc: Area under the ROC curve of each class against the others.
+        class_auprc: Area under its precision-recall curve.
     """
 
     n: int
-    loss: float | None
-    accuracy: Proportion
-    balanced_accuracy: float | None
-    recall: dict[str, Proportion]
+    groups: int | None
+    loss: Measure
+    accuracy: Measure
+    balanced_accuracy: Measure
+    mcc: Measure
+    macro_f1: Measure
+    auroc: Measure
+    auprc: Measure
+    brier: Measure
+    ece: CalibrationError
+    prevalence: dict[str, Measure]
+    recall: dict[str, Measure]
+    precision: dict[str, Measure]
+    specificity: dict[str, Measure]
+    class_auroc: dict[str, Measure]
+    class_auprc: dict[str, Measure]
 
     def to_dict(self) -> dict[str, object]:
         """Plain dicts and numbers, ready for JSON."""
         return asdict(self)
 
 
-def evaluate(predictions: Predictions) -> Scores:
-    """Score one model's predictions."""
-    labels, predicted = predictions.labels, predictions.predicted
-    counts = metrics.confusion_matrix(labels, predicted, len(predictions.class_names))
+def evaluate(predictions: Predictions, groups: Mapping[str, str] = {}) -> Scores:
+    """Score one model's predictions.
+
+    Args:
+        predictions: Of any samples.
+        groups: By sample id; where they are known, intervals are those of drawing groups.
+    """
+    case = case_of(predictions, groups)
+    one = case.one
+    right = one.labels == one.predicted
+    each = {name: (one.labels == c, one.predicted == c) for c, name in enumerate(one.class_names)}
+    everything = np.ones(len(one), bool)
     return Scores(
-        n=len(predictions),
-        loss=_defined(metrics.log_loss(labels, predictions.probabilities)),
-        accuracy=_proportion(int(counts.trace()), len(predictions)),
-        balanced_accuracy=_defined(metrics.balanced_accuracy(labels, predicted)),
-        recall={
-            name: _proportion(int(row[c]), int(row.sum()))
-            for c, (name, row) in enumerate(zip(predictions.class_names, counts, strict=True))
-        },
+        n=len(one),
+        groups=None if case.groups is None else len(np.unique(case.groups)),
+        loss=resampled(case, "loss", metrics.log_loss(one.labels, one.probabilities)),
+        accuracy=_proportion(case, right, everything),
+        balanced_accuracy=_balanced(case),
+        mcc=resampled(case, "mcc", float(counts.mcc(_matrix(one)))),
+        macro_f1=resampled(case, "macro_f1", float(counts.macro_f1(_matrix(one)))),
+        auroc=macro_area(case),
+        auprc=resampled(case, "auprc"),
+        brier=resampled(case, "brier", metrics.brier(one.labels, one.probabilities)),
+        ece=calibration_error(one),
+        prevalence={name: _proportion(case, true, everything) for name, (true, _) in each.items()},
+        recall={name: _proportion(case, right, true) for name, (true, _) in each.items()},
+        precision={name: _proportion(case, right, said) for name, (_, said) in each.items()},
+        specificity={name: _proportion(case, ~said, ~true) for name, (true, said) in each.items()},
+        class_auroc={name: area(case, c) for c, name in enumerate(one.class_names)},
+        class_auprc={name: precision_area(case, c) for c, name in enumerate(one.class_names)},
     )
 
 
-def _proportion(successes: int, n: int) -> Proportion:
-    return Proportion(successes / n if n else None, n, *wilson(successes, n))
+def _matrix(one: Predictions) -> npt.NDArray[np.int64]:
+    return metrics.confusion_matrix(one.labels, one.predicted, len(one.class_names))
 
 
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _proportion(case: Case, hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Measure:
+    """Share of hits among some of the samples."""
+    n, k = int(among.sum()), int((hits & among).sum())
+    if case.groups is None:
+        return Measure(k / n if n else None, n, *intervals.wilson(k, n))
+    return Measure(k / n if n else None, n, *intervals.wilson_of_groups(hits[among], case.groups[among]))
+
+
+def _balanced(case: Case) -> Measure:
+    value = metrics.balanced_accuracy(case.one.labels, case.one.predicted)
+    if case.groups is not None:
+        return resampled(case, "balanced_accuracy", value)
+    matrix = _matrix(case.one)
+    parts = [(int(row[c]), int(row.sum())) for c, row in enumerate(matrix) if row.sum()]
+    return measured(value, len(case.one), intervals.mean_of_proportions(parts) if parts else None)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from tumorboard.evaluation.score import Proportion
+from tumorboard.evaluation.measure import Measure
 
 UNDEFINED = "n/a"
 
@@ -33,13 +33,16 @@ def decimals(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
-def with_interval(proportion: Proportion) -> str:
-    """Three decimals, and the 95 % interval in brackets."""
-    if proportion.value is None:
+def with_interval(measure: Measure) -> str:
+    """Three decimals, and the 95 % interval in brackets; a star where `Measure.note` says something of it."""
+    if measure.value is None:
         return UNDEFINED
-    return f"{proportion.value:.3f} ({proportion.low:.3f} to {proportion.high:.3f})"
+    if measure.low is None or measure.high is None:
+        return f"{measure.value:.3f} (no interval)"
+    star = "\\*" if measure.note else ""
+    return f"{measure.value:.3f} ({measure.low:.3f} to {measure.high:.3f}){star}"
 
 
-def of_n(proportion: Proportion) -> str:
+def of_n(measure: Measure) -> str:
     """As `with_interval`, with the number of samples, which differs from row to row."""
-    return f"{with_interval(proportion)}, n = {proportion.n}"
+    return f"{with_interval(measure)}, n = {measure.n}"

@@ -12,7 +12,7 @@ from tumorboard.predictions import Predictions
 from tumorboard.reporting.markdown import decimals, escaped, of_n, table, with_interval
 from tumorboard.reporting.study import SPLITS
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _scores(found: Mapping[str, Scores]) -> str:
         [
             escaped(name),
             of_n(one.accuracy),
-            decimals(one.loss),
+            with_interval(one.loss),
             *(with_interval(one.recall[c]) for c in classes),
         ]
         for name, one in found.items()
@@ -129,7 +129,7 @@ def _figures(study: Repeats) -> dict[tuple[str, str, str], list[float]]:
         for model, splits in models.items():
             for split in SPLITS:
                 scores = evaluate(splits[split])
-                for what, value in (("accuracy", scores.accuracy.value), ("loss", scores.loss)):
+                for what, value in (("accuracy", scores.accuracy.value), ("loss", scores.loss.value)):
                     if value is not None:
                         found.setdefault((model, split, what), []).append(value)
     return found

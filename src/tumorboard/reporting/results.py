@@ -8,10 +8,11 @@ import numpy as np
 
 from tumorboard import NOTICE
 from tumorboard.evaluation.score import Scores
+from tumorboard.reporting import certainty
 from tumorboard.reporting.markdown import code_block, decimals, escaped, of_n, table, with_interval
 from tumorboard.reporting.study import SPLITS, Facts, Study, Summary, summarise
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TITLES = {"train": "train", "valid": "validation", "test": "test"}
 
 
@@ -19,8 +20,9 @@ def metrics_json(study: Study) -> str:
     """All numbers as JSON text. Equal predictions give equal text: it holds no time and no version.
 
     Keys: format_version, notice, recipe, seed, class_names, recommendation, models (by name: splits with
-    their scores, verdict, study_scores), test_subsets (by title: scores by model) and baselines (by name:
-    splits). Undefined values are null.
+    their scores, verdict, study_scores, trust), comparisons (by split: pairs of models), test_subsets (by
+    title: scores by model) and baselines (by name: splits). Undefined values are null, and so are the limits
+    of an interval that is refused; its note says why.
     """
     summary = summarise(study)
     content = {
@@ -31,6 +33,9 @@ def metrics_json(study: Study) -> str:
         "class_names": study.class_names,
         "recommendation": asdict(summary.recommendation),
         "models": {name: _model(name, summary) for name in summary.models},
+        "comparisons": {
+            split: [asdict(one) for one in found] for split, found in summary.comparisons.items()
+        },
         "test_subsets": {title: _splits(scores) for title, scores in summary.test_subsets.items()},
         "baselines": {name: {"splits": _splits(s)} for name, s in summary.baselines.items()},
     }
@@ -43,6 +48,7 @@ def _model(name: str, summary: Summary) -> dict[str, object]:
         "splits": _splits(summary.models[name]),
         "verdict": summary.verdicts[name],
         "study_scores": description,
+        "trust": summary.trusted[name].to_dict() if name in summary.trusted else None,
     }
 
 
@@ -61,6 +67,7 @@ def results_md(study: Study) -> str:
         *_recommended(summary),
         *_scores(summary),
         *_test_subsets(summary),
+        *certainty.sections(summary),
         *_description(summary),
         *_verdicts(summary),
         *_recalls(study, summary),
@@ -119,7 +126,7 @@ def _scores(summary: Summary) -> Iterable[str]:
 
 def _loss_and_accuracy(scores: dict[str, Scores]) -> Iterable[str]:
     for split in SPLITS:
-        yield decimals(scores[split].loss)
+        yield decimals(scores[split].loss.value)
         yield with_interval(scores[split].accuracy)
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tumorboard.errors import DataError
+from tumorboard.evaluation.comparing import Comparison, compare
 from tumorboard.evaluation.score import Scores, evaluate
 from tumorboard.evaluation.study import Recommendation, StudyScores, recommend, study_scores, verdict
 from tumorboard.evaluation.subsets import keep
+from tumorboard.evaluation.trusting import Calibration, Trusted, trusted
 from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")
@@ -63,6 +66,8 @@ class Study:
         facts: How the run was done.
         test_subsets: By title, the test ids to score once more by themselves, for example those without a
             twin in train.
+        groups: By sample id its group (patient), where groups are known.
+        calibrations: By model, what was fitted on validation.
 
     Raises:
         DataError: No model, a split missing or without samples, or models that were given other samples.
@@ -72,6 +77,8 @@ class Study:
     baselines: Mapping[str, BySplit]
     facts: Facts
     test_subsets: Mapping[str, Collection[str]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         everyone = {**self.models, **self.baselines}
@@ -90,6 +97,11 @@ class Study:
         """By split, predictions to take ids, labels and class names from: the first model's."""
         return next(iter(self.models.values()))
 
+    @cached_property
+    def summary(self) -> "Summary":
+        """All numbers."""
+        return _summarised(self)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """In the order of the probabilities' columns."""
@@ -107,6 +119,8 @@ class Summary:
         verdicts: By model, on over- and underfitting, from train and validation alone.
         study_scores: By model, the study's description, which contains test figures.
         recommendation: From validation alone.
+        comparisons: By "valid" and "test", all pairs of models.
+        trusted: By model, on test: its calibration there.
     """
 
     models: dict[str, dict[str, Scores]]
@@ -115,33 +129,47 @@ class Summary:
     verdicts: dict[str, str]
     study_scores: dict[str, StudyScores]
     recommendation: Recommendation
+    comparisons: dict[str, tuple[Comparison, ...]]
+    trusted: dict[str, Trusted]
 
 
 def summarise(study: Study) -> Summary:
-    """Compute every number that is reported."""
-    models = {name: _scores(by_split) for name, by_split in study.models.items()}
+    """Every number that is reported; computed once a study."""
+    return study.summary
+
+
+def _summarised(study: Study) -> Summary:
+    models = {name: _scores(by_split, study.groups) for name, by_split in study.models.items()}
     everyone = {**study.models, **study.baselines}
     train = next(iter(models.values()))["train"]
     commonest = max(part.n for part in train.recall.values()) / train.n
     return Summary(
         models=models,
-        baselines={name: _scores(by_split) for name, by_split in study.baselines.items()},
+        baselines={name: _scores(by_split, study.groups) for name, by_split in study.baselines.items()},
         test_subsets={
-            title: {name: evaluate(keep(one["test"], ids)) for name, one in everyone.items()}
+            title: {name: evaluate(keep(one["test"], ids), study.groups) for name, one in everyone.items()}
             for title, ids in study.test_subsets.items()
         },
         verdicts={name: _verdict(s["train"], s["valid"], commonest) for name, s in models.items()},
         study_scores={name: study_scores(*map(_accuracy, s.values())) for name, s in models.items()},
         recommendation=recommend({name: by_split["valid"] for name, by_split in study.models.items()}),
+        comparisons={
+            split: compare({name: one[split] for name, one in study.models.items()}, study.groups)
+            for split in ("valid", "test")
+        },
+        trusted={
+            name: trusted(study.models[name]["test"], calibration)
+            for name, calibration in study.calibrations.items()
+        },
     )
 
 
-def _scores(by_split: BySplit) -> dict[str, Scores]:
-    return {split: evaluate(by_split[split]) for split in SPLITS}
+def _scores(by_split: BySplit, groups: Mapping[str, str]) -> dict[str, Scores]:
+    return {split: evaluate(by_split[split], groups) for split in SPLITS}
 
 
 def _verdict(train: Scores, valid: Scores, baseline: float) -> str:
-    losses = train.loss or 0.0, valid.loss or 0.0
+    losses = train.loss.value or 0.0, valid.loss.value or 0.0
     return verdict(losses[0], _accuracy(train), losses[1], _accuracy(valid), train.n, valid.n, baseline)
 
 

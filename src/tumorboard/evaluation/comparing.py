@@ -1,0 +1,166 @@
+"""Are two models different, or is it noise? Paired tests on the same samples, for all pairs of models.
+
+Every figure's family of tests, one a pair, is corrected by S. Holm's method, Scand. J. Stat. 6 (1979) 65-70.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tumorboard.evaluation import intervals, ranking, statistics
+from tumorboard.evaluation.figures import Groups, grouped
+from tumorboard.evaluation.resampling import Floats, Resamples, Statistic, bca, p_value
+from tumorboard.evaluation.study import mcnemar
+from tumorboard.predictions import Predictions, aligned
+
+Indices = npt.NDArray[np.int64]
+
+RESAMPLED = ("balanced_accuracy", "mcc", "macro_f1", "loss", "brier")
+_FLIPS = 9999
+_Row = tuple[str, float | None, tuple[float | None, float | None], str, float | None]
+_UNKNOWN = (None, None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first model's figure minus the second's, on the same n samples.
+
+    Attributes:
+        first: A model.
+        second: Another.
+        figure: Which of `Scores`.
+        n: Samples.
+        difference: Of the figures; None where one is undefined.
+        low: Lower limit of its 95 % interval; None where there is none.
+        high: Upper limit, likewise.
+        test: The test's name.
+        p: Two-sided, that there is no difference; None where there is no test.
+        p_holm: Corrected for all pairs of models in this figure.
+    """
+
+    first: str
+    second: str
+    figure: str
+    n: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    test: str
+    p: float | None
+    p_holm: float | None
+
+
+def compare(models: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -> tuple[Comparison, ...]:
+    """All pairs of models in accuracy, AUROC and the figures of `RESAMPLED`; nothing of one model.
+
+    Raises:
+        DataError: The models were given other samples or classes.
+    """
+    same = dict(zip(models, aligned(*models.values(), names=list(models)), strict=True))
+    if len(same) < 2 or not len(next(iter(same.values()))):
+        return ()
+    found = [one for pair in itertools.combinations(same, 2) for one in _pair(*pair, same, groups)]
+    families = {figure: [one for one in found if one.figure == figure] for figure in _figures(found)}
+    return tuple(one for family in families.values() for one in _corrected(family))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of a family, corrected; in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, worst = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = worst
+    return corrected
+
+
+def sign_flips(differences: npt.NDArray[np.float64], groups: Indices) -> float:
+    """Two-sided p that a difference per sample is none, by exchanging the models in whole groups.
+
+    9,999 draws of the signs of the groups' sums, or of all groups alike, from a fixed seed.
+    """
+    sums = np.bincount(groups, differences)
+    signs = np.random.default_rng(0).integers(0, 2, (_FLIPS, len(sums))) * 2 - 1
+    as_far = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
+    return float((as_far.sum() + 1) / (_FLIPS + 1))
+
+
+def _figures(found: Sequence[Comparison]) -> list[str]:
+    return list(dict.fromkeys(one.figure for one in found))
+
+
+def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
+    tested = [one for one in family if one.p is not None]
+    corrected = iter(holm([one.p for one in tested if one.p is not None]))
+    return [replace(one, p_holm=next(corrected)) if one.p is not None else one for one in family]
+
+
+def _pair(first: str, second: str, models: Mapping[str, Predictions], groups: Groups) -> list[Comparison]:
+    one, other = _sorted(models[first]), _sorted(models[second])
+    units = grouped(one.ids, groups)
+    rows = [_accuracy(one, other, units), _area(one, other, units), *_resampled(one, other, units)]
+    return [
+        Comparison(first, second, figure, len(one), difference, low, high, test, p, None)
+        for figure, difference, (low, high), test, p in rows
+    ]
+
+
+def _sorted(one: Predictions) -> Predictions:
+    """In the order of ids, so that what is drawn does not depend on the order of rows."""
+    rows = np.array(sorted(range(len(one)), key=lambda row: one.ids[row]), np.int64)
+    ids = tuple(one.ids[row] for row in rows)
+    return Predictions(ids, one.labels[rows], one.class_names, one.probabilities[rows])
+
+
+def _accuracy(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
+    right, also = one.predicted == one.labels, other.predicted == other.labels
+    lone, its = int((right & ~also).sum()), int((also & ~right).sum())
+    difference = (lone - its) / len(one)
+    if units is None:
+        limits = intervals.paired_difference(lone, its, len(one))
+        return "accuracy", difference, limits, "exact McNemar", mcnemar(one, other)
+    gains = right.astype(np.float64) - also
+
+    def statistic(weights: Floats) -> Floats:
+        return np.asarray((weights @ gains) / weights.sum(axis=1))
+
+    resampled = bca(statistic, Resamples(one.labels, units))
+    return (
+        "accuracy",
+        difference,
+        resampled or _UNKNOWN,
+        "exchange of models by group",
+        sign_flips(gains, units),
+    )
+
+
+def _area(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
+    (areas, influences), (others, also) = (ranking.macro(p.labels, p.probabilities) for p in (one, other))
+    if not areas:
+        return "auroc", None, _UNKNOWN, "DeLong", None
+    difference = (math.fsum(areas) - math.fsum(others)) / len(areas)
+    spread = ranking.variance(influences - also, units)
+    half = intervals.Z * math.sqrt(spread) if spread > 0 else math.nan
+    limits = _UNKNOWN if math.isnan(half) else (max(-1.0, difference - half), min(1.0, difference + half))
+    return "auroc", difference, limits, "DeLong", ranking.p_of(difference, spread)
+
+
+def _resampled(one: Predictions, other: Predictions, units: Indices | None) -> list[_Row]:
+    resamples = Resamples(one.labels, units)
+    mine, its = statistics.of(one), statistics.of(other)
+    return [_of_resamples(figure, mine[figure], its[figure], resamples) for figure in RESAMPLED]
+
+
+def _of_resamples(figure: str, mine: Statistic, its: Statistic, resamples: Resamples) -> _Row:
+    def statistic(weights: Floats) -> Floats:
+        return np.asarray(mine(weights) - its(weights))
+
+    difference = float(statistic(np.ones((1, len(resamples.labels))))[0])
+    limits = bca(statistic, resamples)
+    if limits is None:  # no resample tells them apart
+        return figure, difference, _UNKNOWN, "paired bootstrap", 1.0
+    return figure, difference, limits, "paired bootstrap", p_value(resamples.values(statistic))
