@@ -1,22 +1,40 @@
-"""The vector that a network makes of an image, before its classifier."""
+"""The vector that a network's classifier sees, which `evaluation.unlike` judges images by."""
+
+from collections.abc import Callable
 
 import keras
-from keras import layers
+import numpy as np
 
-from tumorboard.errors import ModelError
-from tumorboard.models.contract import taps
+from tumorboard import interruption
+from tumorboard.data.rows import Images
+from tumorboard.models.contract import tap, taps
 
 
 def embedder(model: keras.Model) -> keras.Model:
-    """Image -> (N, D): the model's own embedding, or its members' one after the other.
+    """Image -> the model's own embedding, or, as an ensemble has none, its members' side by side: (N, D).
+
+    It shares the model's layers. Ask it an image a call, as `embeddings` does.
 
     Raises:
-        ModelError: It has none.
+        ModelError: No embedding at all.
     """
-    found = taps(model, "embedding")
-    own = [layer.output for layer in model.layers if layer.name == f"{model.name}_embedding"]
-    chosen = own or found
-    if not chosen:
-        raise ModelError(f"expected an embedding in the model {model.name!r}, found none; see docs/models.md")
-    joined = chosen[0] if len(chosen) == 1 else layers.Concatenate(name=f"{model.name}_embeddings")(chosen)
+    own = f"{model.name}_embedding"
+    found = [layer.output for layer in model.layers if layer.name == own] or taps(model, "embedding")
+    if not found:
+        tap(model, "embedding")  # says what is missing
+    joined = found[0] if len(found) == 1 else keras.layers.Concatenate()(found)
     return keras.Model(model.input, joined, name=f"{model.name}_embedder")
+
+
+def embeddings(
+    model: keras.Model,
+    images: Images,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Embeddings, (N, D) float32, of images (N, H, W, 3) uint8, by an `embedder`; one image a call."""
+    rows = np.empty((len(images), model.output_shape[-1]), dtype=np.float32)
+    for number in range(len(images)):
+        interruption.stop_if_asked()
+        rows[number] = model.predict_on_batch(images[number : number + 1])[0]
+        on_image(number + 1, len(images))
+    return rows
