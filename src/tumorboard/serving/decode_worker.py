@@ -51,7 +51,7 @@ def _answer(rule: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes
     try:
         pixels, notes = input_of_bytes(content, NAME, recipe.Image.model_validate(rule), MAX_PIXELS)
     except DataError as error:
-        return {"error": str(error), "dicom": dicom}, b""
+        return {"error": str(error).removeprefix(f"{NAME}: "), "dicom": dicom}, b""
     notes = tuple(note.removeprefix(f"{NAME}: ") for note in notes)
     return {"shape": pixels.shape, "notes": notes, "dicom": dicom}, pixels.tobytes()
 

@@ -1,6 +1,6 @@
 // What an answer looks like.
 
-import { element, percent } from "./elements.js";
+import { breakable, element, percent } from "./elements.js";
 import { run } from "./server.js";
 import { prepareExplaining } from "./explaining.js";
 
@@ -35,7 +35,7 @@ function showJoint(part, found) {
   part("notes").hidden = !found.notes.length;
 }
 
-export function accuracy(name) {
+function accuracy(name) {
   const facts = run.about.models.find((model) => model.name === name);
   if (!facts || !facts.test.length) return "";
   const said = facts.test.map((one) =>
@@ -45,8 +45,10 @@ export function accuracy(name) {
 
 function opinion(model) {
   const made = element("section", model.name === run.about.recommended ? "opinion recommended" : "opinion");
-  made.append(element("h3", "", model.name));
-  if (model.name === run.about.recommended) made.append(element("p", "", "recommended: the board's answer is made of it"));
+  const title = element("h3");
+  title.append(element("bdi", "", model.name));
+  if (model.name === run.about.recommended) title.append(element("span", "", " – speaks for the board"));
+  made.append(title);
   const list = element("ul");
   for (const [name, value] of Object.entries(model.probabilities)) {
     const row = element("li", name === model.says ? "first" : "");
@@ -55,7 +57,7 @@ function opinion(model) {
     const bar = element("span", "bar");
     bar.setAttribute("aria-hidden", "true");
     bar.append(fill);
-    row.append(element("bdi", "", name), element("span", "", percent(value)), bar);
+    row.append(breakable(name), element("span", "", percent(value)), bar);
     list.append(row);
   }
   made.append(list);

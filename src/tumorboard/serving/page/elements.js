@@ -11,3 +11,10 @@ export function element(name, className, text) {
 }
 
 export const option = (value, text) => Object.assign(element("option", "", text ?? value), { value });
+
+// Class names are long and have no spaces: they may be broken behind a dot, a dash or an underscore.
+export function breakable(name) {
+  const made = element("bdi");
+  for (const part of name.split(/(?<=[._-])/)) made.append(part, element("wbr"));
+  return made;
+}

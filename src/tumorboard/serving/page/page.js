@@ -1,6 +1,6 @@
 // The page keeps the files and the answers; the server keeps nothing.
 
-import { accuracy, show } from "./answers.js";
+import { show } from "./answers.js";
 import { byId, element, option, percent } from "./elements.js";
 import { explain, fade, unmap } from "./explaining.js";
 import { ask, Refusal, run, send } from "./server.js";
@@ -149,7 +149,7 @@ async function begin() {
     return;
   }
   byId("run").textContent =
-    `${run.about.models.length} models tell apart ${run.about.class_names.join(", ")}. ${accuracy(run.about.recommended)}`;
+    `${run.about.models.length} models tell apart ${run.about.class_names.join(", ")}.`;
   byId("report").hidden = !run.about.report;
   listen();
 }
