@@ -106,7 +106,7 @@ def weights_of(model: Path) -> dict[str, str]:
 
 def bits(run: Path, splits: tuple[str, ...] = SPLITS) -> dict[str, object]:
     """What must not differ by a bit between two runs of the same study, by file."""
-    tables = [*(run / "history").iterdir()]
+    tables = [*(run / "history").iterdir(), run / "calibration.json"]
     tables += [run / "predictions" / f"{model}-{split}.csv" for model in MODELS for split in splits]
     found: dict[str, object] = {str(path.relative_to(run)): path.read_text() for path in sorted(tables)}
     return found | {model: weights_of(run / "models" / f"{model}.keras") for model in MODELS}

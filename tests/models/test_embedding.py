@@ -4,13 +4,14 @@ import pytest
 
 from tests.small_models import chained, joined, member, pixels
 from tumorboard.errors import ModelError
-from tumorboard.models.embedding import embedder, embeddings
+from tumorboard.models.embedding import embedder
+from tumorboard.models.predicting import probabilities
 
 
 def test_a_model_s_own_embedding_is_what_its_classifier_sees() -> None:
     model, _ = member("one")
     images = pixels(3)
-    found = embeddings(embedder(model), images)
+    found = probabilities(embedder(model), images)
     assert found.shape == (3, 8)
     kernel, bias = model.get_layer("one_probabilities").get_weights()
     logits = found @ kernel + bias
@@ -22,14 +23,14 @@ def test_an_ensemble_has_its_members_and_a_chain_its_own() -> None:
     one, two = member("one"), member("two", seed=1)
     both, _ = joined("both", [one, two], "B")
     images = pixels(2)
-    parts = [embeddings(embedder(m), images) for m, _ in (one, two)]
-    np.testing.assert_allclose(embeddings(embedder(both), images), np.hstack(parts), atol=1e-6)
+    parts = [probabilities(embedder(m), images) for m, _ in (one, two)]
+    np.testing.assert_allclose(probabilities(embedder(both), images), np.hstack(parts), atol=1e-6)
     link, _ = chained("link", [one])
-    assert embeddings(embedder(link), images).shape == (2, 8)
+    assert probabilities(embedder(link), images).shape == (2, 8)
 
 
 def test_a_network_without_one_is_refused() -> None:
     image = keras.Input((32, 32, 3), name="bare_image")
     bare = keras.Model(image, keras.layers.Flatten(name="bare_probabilities")(image), name="bare")
-    with pytest.raises(ModelError, match="bare_embedding"):
+    with pytest.raises(ModelError, match="bare"):
         embedder(bare)

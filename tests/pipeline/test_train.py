@@ -92,6 +92,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
         "manifest.csv",
         "environment.json",
         "audit.json",
+        "calibration.json",
         "SHA256SUMS",
         "test_looks.json",
     }

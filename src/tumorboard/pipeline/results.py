@@ -9,7 +9,7 @@ from typing import Any
 
 from tumorboard import storage
 from tumorboard.evaluation.baselines import baselines
-from tumorboard.pipeline import leaks
+from tumorboard.pipeline import calibrate, leaks
 from tumorboard.pipeline.job import Job
 from tumorboard.reporting import figures
 from tumorboard.reporting.results import metrics_json, results_md
@@ -19,7 +19,14 @@ from tumorboard.reporting.study import SPLITS, Facts, Study
 def read(job: Job) -> Study:
     """The study from the files of the run folder alone."""
     models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.models}
-    return Study(models, baselines(next(iter(models.values()))), _facts(job), leaks.test_subsets(job))
+    return Study(
+        models,
+        baselines(next(iter(models.values()))),
+        _facts(job),
+        leaks.test_subsets(job),
+        {sample.id: sample.group for sample in job.manifest.samples if sample.group},
+        calibrate.read(job.run),
+    )
 
 
 def learning(job: Job) -> tuple[dict[str, list[dict[str, float]]], dict[str, int]]:

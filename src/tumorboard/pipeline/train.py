@@ -56,11 +56,16 @@ def _audit(job: Job) -> None:
 
 
 def _convene(job: Job) -> None:
-    from tumorboard.pipeline import board  # Keras, seconds to import, only once the data is known to be good
+    from tumorboard.pipeline import (
+        board,
+        calibrate,
+    )  # Keras, seconds to import, only once the data is known to be good
     from tumorboard.training import backend
 
     backend.prepare(job.recipe.seed, fingerprint.threads(job.recipe))
     board.convene(job)
+    with job.phase("calibration"):
+        calibrate.calibrate(job)
     runfolder.write_checksums(job.run)
 
 
