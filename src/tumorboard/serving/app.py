@@ -13,7 +13,7 @@ from tumorboard.serving.answers import About, Answer, HeatMap, Limits, answer
 from tumorboard.serving.bodies import MAX_BYTES, TYPES
 from tumorboard.serving.decode_worker import MAX_PIXELS
 from tumorboard.serving.facts import ModelFacts
-from tumorboard.serving.house import House, run_in, windowed
+from tumorboard.serving.house import WINDOW, House, run_in, windowed
 from tumorboard.serving.pictures import png
 from tumorboard.serving.problems import PROBLEMS, Responses, add_handlers
 from tumorboard.serving.report import report
@@ -27,7 +27,8 @@ _PAGE = {
     "/page.js": ("page.js", "text/javascript"),
 }
 _WINDOW = Query(
-    description=f'of DICOM: "as-trained", "file", {", ".join(windows.PRESETS)} or CENTER,WIDTH', max_length=40
+    description=f'of DICOM: "as-trained", "file", {", ".join(windows.PRESETS)} or CENTER,WIDTH',
+    pattern=WINDOW,
 )
 _BODY: dict[str, Any] = {
     "requestBody": {

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 
 from tumorboard import windows
 from tumorboard.data.modes import Pixels
@@ -18,6 +18,10 @@ from tumorboard.serving.decoding import Decoders, Upload
 from tumorboard.serving.facts import Accuracy
 
 T = TypeVar("T")
+_NUMBER = r"[0-9]{0,4}(\.[0-9]{1,3})?"
+WINDOW = f"^(as-trained|file|{'|'.join(windows.PRESETS)}|-?[0-9]{_NUMBER},[1-9]{_NUMBER})$"
+"""What may be asked for; of CENTER,WIDTH the width is 1 or more, as in DICOM."""
+
 HeatLayer = Callable[[str, Pixels, int], Pixels]
 
 
@@ -56,20 +60,10 @@ class House:
 
 
 def windowed(rule: Image, window: str) -> Image:
-    """The rule that the models were trained with, but for the window that was asked for.
-
-    Raises:
-        HTTPException: 422, no window.
-    """
-    if window in ("", "as-trained"):
+    """The rule that the models were trained with, but for the window, one that matches `WINDOW`."""
+    if window == "as-trained":
         return rule
-    if window == "file":
-        return rule.model_copy(update={"window": ""})
-    try:
-        windows.parse(window)
-    except ValueError as error:
-        raise HTTPException(422, f"window: {error}") from error
-    return rule.model_copy(update={"window": window})
+    return rule.model_copy(update={"window": "" if window == "file" else window})
 
 
 async def run_in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
