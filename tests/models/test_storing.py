@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import pytest
 
+from tests.small_boards import finished
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, member, pixels
 from tumorboard import storage
-from tumorboard.errors import ModelError
-from tumorboard.models import storing
+from tumorboard.errors import Interrupted, ModelError
+from tumorboard.models import checksums, storing
 from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
+from tumorboard.recipe import Image
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,7 @@ class Bomb:
 def test_a_pickle_is_not_opened(tmp_path, suffix):
     canary = tmp_path / "canary"
     path = plant(tmp_path / f"m{suffix}", pickle.dumps(Bomb(canary)))
-    refused(path, "expected a zip archive" if suffix == ".keras" else "expected a .keras file")
+    refused(path, "cannot be loaded as a model" if suffix == ".keras" else "expected a .keras file")
     assert not canary.exists()
 
 
@@ -133,15 +135,13 @@ def test_a_pickle_is_not_opened(tmp_path, suffix):
 def test_an_h5_file_is_not_opened(model, tmp_path, suffix):
     model[0].save(tmp_path / "legacy.h5")
     path = plant(tmp_path / f"m{suffix}", (tmp_path / "legacy.h5").read_bytes())
-    refused(path, "expected a zip archive" if suffix == ".keras" else "expected a .keras file")
+    refused(path, "cannot be loaded as a model" if suffix == ".keras" else "expected a .keras file")
 
 
 def test_a_zip_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    refused(
-        plant(tmp_path / "m.keras", (tmp_path / "m.zip").read_bytes()), "cannot be loaded as a Keras model"
-    )
+    refused(plant(tmp_path / "m.keras", (tmp_path / "m.zip").read_bytes()), "'readme.txt' in the archive")
 
 
 def test_a_lambda_is_refused(tmp_path):
@@ -150,14 +150,98 @@ def test_a_lambda_is_refused(tmp_path):
     x = keras.layers.Lambda(lambda values: values * 2, name="m_code")(x)
     model = keras.Model(image, keras.layers.Dense(3, name="m_probabilities")(x), name="m")
     storing.save(model, Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras")
-    refused(tmp_path / "m.keras", "cannot be loaded as a Keras model: .*Lambda")
+    refused(tmp_path / "m.keras", "found the class 'keras.layers.Lambda'")
 
 
 def test_a_model_of_another_name_than_its_contract_says_is_refused(model, tmp_path):
-    model[0].save(tmp_path / "m.keras")
+    keras.Model(model[0].input, model[0].output, name="custom").save(tmp_path / "m.keras")
     path = plant(tmp_path / "m.keras", (tmp_path / "m.keras").read_bytes())
     with pytest.raises(ModelError, match="breaks the contract"):
         storing.load(path)
+
+
+def test_a_signal_while_keras_loads_stays_a_signal(saved, monkeypatch):
+    def interrupted(*_, **__):
+        raise Interrupted("stopped by SIGINT")
+
+    monkeypatch.setattr(keras.saving, "load_model", interrupted)
+    with pytest.raises(Interrupted):
+        storing.load(saved)
+
+
+def test_what_keras_does_not_take_is_one_line(saved, monkeypatch):
+    def refusing(*_, **__):
+        raise ValueError("no such layer\n\nand a page of config")
+
+    monkeypatch.setattr(keras.saving, "load_model", refusing)
+    refused(saved, "found no such layer;")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"format_version": 2}, "format_version is 2"),
+        ({"input": {"shape": [32, 32, 3], "values": "0-1, RGB"}}, "input is .*0-1"),
+        ({"output": "logits"}, "output is logits"),
+        ({"class_names": ["a", "b", "b"]}, "class_names are not"),
+        ({"class_names": ["a", "b"]}, "output shape"),
+        (
+            {
+                "image": {"size": 64},
+                "input": Contract("m", "k", ("a", "b"), Image(size=64)).to_json()["input"],
+            },
+            "input shape",
+        ),
+        ({"name": "other"}, "name custom, expected other"),
+    ],
+)
+def test_a_contract_that_promises_something_else_is_refused(saved, change, match):
+    content = json.loads(storing.sidecar(saved).read_text()) | change
+    storage.write_json(storing.sidecar(saved), content)
+    with pytest.raises(ModelError, match=match):
+        storing.load(saved)
+
+
+def test_scores_are_no_probabilities(tmp_path):
+    image = keras.Input((32, 32, 3), name="m_image")
+    x = keras.layers.Dense(3, name="m_probabilities")(keras.layers.Flatten(name="m_flatten")(image))
+    storing.save(
+        keras.Model(image, x, name="m"), Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras"
+    )
+    with pytest.raises(ModelError, match="activation 'linear', expected 'softmax'"):
+        storing.load(tmp_path / "m.keras")
+
+
+def test_a_given_model_is_tried_apart_unless_its_run_lists_it(saved, tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(storing.trial, "load", tried.append)
+    storing.load_given(saved)
+    assert tried == [saved]
+    run = finished(tmp_path / "run")
+    storing.load_given(str(run.model("custom")))
+    assert tried == [saved]
+    run.contract("custom").write_text("{}")
+    with pytest.raises(ModelError, match="not the file that was trained"):
+        storing.load_given(run.model("custom"))
+
+
+def test_a_thousand_flipped_bits_are_refused_before_anything_is_parsed(tmp_path):
+    run = finished(tmp_path / "run")
+    files, rng = [run.model("custom"), run.contract("custom")], np.random.default_rng(0)
+    hashes = checksums.recorded(run)
+    for number in range(1000):
+        path = files[number % 2]
+        where, bit = int(rng.integers(path.stat().st_size)), 1 << int(rng.integers(8))
+        with path.open("r+b") as file:
+            for _ in range(2):  # flipped, and back
+                file.seek(where)
+                byte = file.read(1)[0]
+                file.seek(where)
+                file.write(bytes([byte ^ bit]))
+                file.flush()
+                if _ == 0:
+                    with pytest.raises(ModelError, match=path.name):
+                        checksums.verify(path, hashes)
 
 
 def test_plain_keras_loads_a_model_without_this_package(tmp_path):

@@ -1,7 +1,6 @@
 """Saving and loading models: the only place that reads a model file."""
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,11 @@ from typing import Any
 import keras
 
 from tumorboard import storage
-from tumorboard.errors import ModelError
+from tumorboard.errors import ModelError, RunFolderError, TumorboardError
+from tumorboard.models import checksums, trial
 from tumorboard.models.contract import Contract, check
+from tumorboard.models.inspecting import inspect, unfit
+from tumorboard.runfolder import RunFolder
 
 
 def save(model: keras.Model, contract: Contract, path: Path) -> None:
@@ -30,21 +32,62 @@ def save(model: keras.Model, contract: Contract, path: Path) -> None:
 
 
 def load(path: Path) -> tuple[keras.Model, Contract]:
-    """Read a model that keeps the contract: hash first, then Keras's safe mode.
+    """Read a model that this machine trained: hash first, then what is in the file, then Keras's safe mode.
 
     Raises:
         ModelError: No such file, no contract beside it, another hash, or no model of ours.
     """
     contract = read_contract(path)
-    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
-        raise ModelError(f"{path} is no model that Keras saved as .keras: expected a zip archive")
+    inspect(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except TumorboardError:  # a signal, noted while Keras was at work
+        raise
     except Exception as error:  # Keras raises whatever its many layers raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path} cannot be loaded as a Keras model: {first[:150]}") from error
+        raise unfit(path, first) from error
     check(model, contract)
+    _check_answer(model)
     return model, contract
+
+
+def load_given(path: str | Path) -> tuple[keras.Model, Contract]:
+    """Read a model that a user names, which may be a stranger's.
+
+    A file that its run folder's SHA256SUMS lists is loaded as it is; any other first in a process of its own,
+    of limited memory and time, so that what brings Keras down does not bring us down.
+
+    Raises:
+        ModelError: As `load`.
+    """
+    path = Path(path)
+    if not _is_listed(path):
+        read_contract(path)
+        inspect(path)
+        trial.load(path)
+    return load(path)
+
+
+def _is_listed(path: Path) -> bool:
+    try:
+        hashes = checksums.recorded(RunFolder(path.absolute().parent.parent))
+    except RunFolderError:
+        return False
+    if path.name not in hashes:
+        return False
+    checksums.verify(path, hashes)
+    checksums.verify(sidecar(path), hashes)
+    return True
+
+
+def _check_answer(model: keras.Model) -> None:
+    """A classifier's scores are no probabilities."""
+    last = model.get_layer(f"{model.name}_probabilities")
+    if isinstance(last, keras.layers.Dense) and last.activation is not keras.activations.softmax:
+        raise ModelError(
+            f"model {model.name!r} breaks the contract: its last layer has the activation "
+            f"{last.activation.__name__!r}, expected 'softmax'"
+        )
 
 
 def read_contract(path: Path) -> Contract:
@@ -60,6 +103,7 @@ def read_contract(path: Path) -> Contract:
     content = _read_json(sidecar(path))
     try:
         recorded, contract = content["sha256"], Contract.from_json(dict(content))
+        _check_promises(content, contract)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:80]
         raise ModelError(
@@ -85,6 +129,16 @@ def is_saved(path: Path) -> bool:
 def sidecar(path: Path) -> Path:
     """Where the contract of a model file lies."""
     return path.with_suffix(".json")
+
+
+def _check_promises(content: Mapping[str, Any], contract: Contract) -> None:
+    """What all contracts of this version say alike; with another preprocessing answers would be wrong."""
+    expected = contract.to_json()
+    for field in ("format_version", "input", "output"):
+        if content[field] != expected[field]:
+            raise ValueError(f"{field} is {content[field]}")
+    if len(set(contract.class_names)) != len(contract.class_names) or len(contract.class_names) < 2:
+        raise ValueError("class_names are not two different ones or more")
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -89,24 +89,36 @@ def _check_suffix(file: Path, old: bool) -> None:
 
 
 def _arrays(content: h5py.File, file: Path) -> dict[str, h5py.Dataset]:
-    """All arrays by path. Links are refused: they can lead to other files; so is data kept elsewhere."""
+    try:
+        return plain_arrays(content)
+    except ValueError as error:
+        raise _unfit(file, "plain weights", str(error)) from error
+
+
+def plain_arrays(content: h5py.File) -> dict[str, h5py.Dataset]:
+    """All arrays by path; nothing is read.
+
+    Raises:
+        ValueError: Says what was found that is no plain array of numbers, kept in the file itself. Links are
+            refused: they can lead to other files; so is data kept elsewhere.
+    """
     arrays, groups, seen = {}, [content], set()
     while groups:
         group = groups.pop()
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise _unfit(file, "plain weights", f"a link at {group.name + '/' + name!r}")
+                raise ValueError(f"a link at {group.name + '/' + name!r}")
             item = group[name]
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
-                raise _unfit(file, "plain weights", f"a second way to {item.name!r}")
+                raise ValueError(f"a second way to {item.name!r}")
             seen.add(address)
             if isinstance(item, h5py.Group):
                 groups.append(item)
             elif _is_plain(item):
                 arrays[item.name] = item
             else:
-                raise _unfit(file, "plain weights", f"no array of numbers at {item.name!r}")
+                raise ValueError(f"no array of numbers at {item.name!r}")
     return arrays
 
 

@@ -1,0 +1,221 @@
+import io
+import json
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.small_boards import networks
+from tumorboard.errors import ModelError
+from tumorboard.models import inspecting
+from tumorboard.models.inspecting import inspect
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("parts") / "m.keras"
+    networks()["chained"][0].save(path)
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(path, parts, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+def refused(path, match):
+    with pytest.raises(ModelError, match=match) as caught:
+        inspect(path)
+    message = str(caught.value)
+    assert path.name in message
+    assert len(message) <= 300
+    assert "\n" not in message
+
+
+def configured(parts, change):
+    """The parts with `change` applied to the config's Dense layer and to the whole."""
+    config = json.loads(parts["config.json"])
+    dense = next(one for one in config["config"]["layers"] if one["class_name"] == "Dense")
+    change(config, dense)
+    return parts | {"config.json": json.dumps(config).encode()}
+
+
+def weighted(parts, change):
+    """The parts with `change` applied to the weights file."""
+    file = io.BytesIO(parts["model.weights.h5"])
+    with h5py.File(file, "r+") as content:
+        change(content)
+    return parts | {"model.weights.h5": file.getvalue()}
+
+
+def first_array(content):
+    names = []
+    content.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names[0]
+
+
+@pytest.mark.parametrize("name", networks())
+def test_our_own_models_pass(name, tmp_path):
+    networks()[name][0].save(tmp_path / "m.keras")
+    inspect(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "damaged archive"),
+        (b"PK\x03\x04 and more", "damaged archive"),
+        (b"\x80\x04K\x01.", "damaged archive"),
+    ],
+)
+def test_what_is_no_archive_is_refused(tmp_path, content, match):
+    (tmp_path / "m.keras").write_bytes(content)
+    refused(tmp_path / "m.keras", match)
+
+
+def test_compressed_parts_are_refused_unread(parts, tmp_path):
+    refused(
+        packed(tmp_path / "m.keras", parts | {"config.json": b" " * 10**8}, zipfile.ZIP_DEFLATED),
+        "compressed",
+    )
+
+
+def test_missing_and_doubled_parts_are_refused(parts, tmp_path):
+    refused(packed(tmp_path / "m.keras", {"config.json": parts["config.json"]}), "parts missing or twice")
+    packed(tmp_path / "m.keras", parts)
+    with zipfile.ZipFile(tmp_path / "m.keras", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("config.json", "{}")
+    refused(tmp_path / "m.keras", "parts missing or twice")
+
+
+names = st.one_of(
+    st.text(min_size=1, max_size=40).filter(lambda name: name.encode("utf-8", "ignore").decode() == name),
+    st.sampled_from(
+        ["../config.json", "/etc/x", "C:\\x", "a/../../x", "assets/", "config.json/", "./config.json"]
+    ),
+)
+
+
+@settings(max_examples=300)
+@given(names)
+def test_no_other_name_is_let_in(name):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for part in [*inspecting._PARTS, name]:
+            info = zipfile.ZipInfo("x")
+            info.filename = part
+            archive.writestr(info, b"") if part != name or part not in inspecting._PARTS else None
+    with zipfile.ZipFile(file) as archive:
+        if sorted(archive.namelist()) != inspecting._PARTS:
+            with pytest.raises(inspecting._Unfit):
+                inspecting._check_parts(archive)
+
+
+def _set(key, value):
+    return lambda config, dense: dense["config"].update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (_set("units", 10**9), "units = 1000000000"),
+        (_set("units", -1), "units = -1"),
+        (_set("units", "8"), "units = 8"),
+        (_set("name", "../../evil"), "called '../../evil'"),
+        (_set("name", "a/b"), "called 'a/b'"),
+        (_set("activation", "os:system"), "activation 'os:system'"),
+        (_set("activation", {"class_name": "function", "config": "system", "module": "os"}), "damaged|class"),
+        (_set("activation", ["relu"]), "damaged archive"),
+        (lambda config, dense: dense.update(class_name="Lambda"), "keras.layers.Lambda"),
+        (lambda config, dense: dense.update(module="os"), "class 'os.Dense'"),
+        (lambda config, dense: dense.update(module={}), "class"),
+        (lambda config, dense: dense.pop("class_name"), "class"),
+        (_set("kernel_initializer", {"class_name": "__lambda__", "config": {}}), "__lambda__"),
+        (
+            _set("kernel_initializer", {"module": "builtins", "class_name": "function", "config": "exec"}),
+            "builtins",
+        ),
+        (lambda config, dense: config.update(compile_config={"optimizer": "adam"}), "compiled"),
+        (lambda config, dense: config.update(class_name="TorchModuleWrapper"), "no functional model"),
+    ],
+)
+def test_a_hostile_config_is_refused(parts, tmp_path, change, match):
+    refused(packed(tmp_path / "m.keras", configured(parts, change)), match)
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"\xff", b"[" * 10**6, b"null"], ids=lambda text: text[:4])
+def test_a_config_that_is_none_is_refused(parts, tmp_path, text):
+    refused(packed(tmp_path / "m.keras", parts | {"config.json": text}), "damaged|no functional model")
+
+
+def test_no_layer_that_we_do_not_make_is_let_in():
+    strangers = {name for name in dir(keras.layers) if name[0].isupper()} - set(inspecting._LAYERS)
+    assert {"Lambda", "TFSMLayer", "TorchModuleWrapper", "StringLookup", "JaxLayer"} <= strangers
+    for name in strangers:
+        with pytest.raises(inspecting._Unfit, match=name):
+            inspecting._check_class({"module": "keras.layers", "class_name": name})
+
+
+def _fill(value):
+    def change(content):
+        content[first_array(content)][...] = value
+
+    return change
+
+
+def _declare(content):
+    content.create_dataset("huge", (10**7, 10**3), np.float32)  # nothing is stored
+
+
+def _inflate(content):
+    content.create_dataset("zeros", data=np.zeros(10**6, np.float32), compression="gzip")
+
+
+def _link(content):
+    content["other"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def _virtual(content):
+    layout = h5py.VirtualLayout((1,), np.float32)
+    layout[0] = h5py.VirtualSource("/etc/passwd", "x", (1,))[0]
+    content.create_virtual_dataset("virtual", layout)
+
+
+def _outside(content):
+    content.create_dataset("outside", (4,), np.uint8, external=[("/etc/passwd", 0, 4)])
+
+
+def _text(content):
+    content.create_dataset("text", data="code")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (_fill(np.nan), "NaN or infinity in the weights"),
+        (_fill(-np.inf), "NaN or infinity in the weights"),
+        (_declare, "larger than it is, '/huge'"),
+        (_inflate, "larger than it is, '/zeros'"),
+        (_link, "a link at"),
+        (_virtual, "no array of numbers at '/virtual'"),
+        (_outside, "no array of numbers at '/outside'"),
+        (_text, "no array of numbers at '/text'"),
+    ],
+)
+def test_hostile_weights_are_refused(parts, tmp_path, change, match):
+    refused(packed(tmp_path / "m.keras", weighted(parts, change)), match)
+
+
+def test_too_many_weights_and_too_large_a_file_are_refused(parts, tmp_path, monkeypatch):
+    path = packed(tmp_path / "m.keras", parts)
+    monkeypatch.setattr(inspecting, "MAX_PARAMETERS", 100)
+    refused(path, "more than 100 weights")
+    monkeypatch.setattr(inspecting, "MAX_BYTES", 1000)
+    refused(path, "bytes, more than")

@@ -1,0 +1,80 @@
+import io
+import json
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.small_models import CLASSES, IMAGE, NOTEBOOK, member
+from tumorboard import storage
+from tumorboard.errors import ModelError
+from tumorboard.models import storing, trial
+from tumorboard.models.contract import Contract
+from tumorboard.models.inspecting import inspect
+
+
+def bomb(path):
+    """A model that passes every look from outside, and asks Keras for 51 GB: Flatten, then Dense."""
+    storing.save(*member("m", NOTEBOOK), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    by_class = {one["class_name"]: one for one in config["config"]["layers"]}
+    by_class["InputLayer"]["config"]["batch_shape"] = [None, 40000, 40000, 3]
+    for one in config["config"]["layers"]:
+        if one["class_name"] == "Dense":
+            one["config"]["units"] = 4096
+    file = io.BytesIO(parts["model.weights.h5"])
+    with h5py.File(file, "r+") as weights:
+        weights["wide"] = np.zeros(4096, np.float32)
+    parts |= {"config.json": json.dumps(config).encode(), "model.weights.h5": file.getvalue()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    contract = Contract("m", "custom", CLASSES, IMAGE).to_json() | {"sha256": storage.sha256(path)}
+    storage.write_json(storing.sidecar(path), contract)
+    return path
+
+
+@pytest.mark.slow
+def test_a_good_model_passes_and_a_bomb_ends_its_own_process(tmp_path):
+    storing.save(*member("custom", NOTEBOOK), tmp_path / "custom.keras")
+    trial.load(tmp_path / "custom.keras")
+    path = bomb(tmp_path / "m.keras")
+    inspect(path)
+    with pytest.raises(ModelError, match=r"m\.keras") as caught:
+        trial.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "match"),
+    [
+        (5, b"m.keras is no model", "m.keras is no model"),
+        (-9, b"", "it ended with -9"),
+        (1, b"x", "ended with 1"),
+    ],
+)
+def test_what_the_other_process_met_is_told(tmp_path, monkeypatch, code, said, match):
+    answer = trial.subprocess.CompletedProcess([], code, said, b"")
+    monkeypatch.setattr(trial.subprocess, "run", lambda *_, **__: answer)
+    with pytest.raises(ModelError, match=match):
+        trial.load(tmp_path / "m.keras")
+
+
+def test_a_process_that_does_not_end_is_given_up(tmp_path, monkeypatch):
+    def late(*_, **__):
+        raise trial.subprocess.TimeoutExpired("python", 1)
+
+    monkeypatch.setattr(trial.subprocess, "run", late)
+    with pytest.raises(ModelError, match="could not be loaded within"):
+        trial.load(tmp_path / "m.keras")
+
+
+def test_the_other_process_answers_with_the_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trial, "_limit", lambda: None)
+    assert trial.main(tmp_path / "m.keras") == 5
+    assert "expected a model at" in capsys.readouterr().out
+    storing.save(*member("custom", NOTEBOOK), tmp_path / "custom.keras")
+    assert trial.main(tmp_path / "custom.keras") == 0
