@@ -18,15 +18,7 @@ from tumorboard.serving.pictures import png
 from tumorboard.serving.problems import PROBLEMS, Responses, add_handlers
 from tumorboard.serving.report import report
 
-OTHER_WINDOW = "Read with another window than the models were trained with: their answers may suffer."
-_MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-_WINDOW = "Read with another window than the models were trained with: their answers may suffer."
-_PAGE = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-}
-_WINDOW = Query(
+OTHER_WINDOW = Query(
     description=f'of DICOM: "as-trained", "file", {", ".join(windows.PRESETS)} or CENTER,WIDTH',
     pattern=WINDOW,
 )
