@@ -38,7 +38,7 @@ def job(tmp_path: Path) -> Job:
     for name in ("ensemble", "chained"):
         job.run.contract(name).write_text(json.dumps({"details": {}}))
     leaks.look(job)
-    results.count_look_at_test(job)
+    results.count_look_at_test(job.run, 6)
     return job
 
 
@@ -55,7 +55,7 @@ def test_results_are_written_from_the_files_alone_and_the_same_again(job: Job) -
 def test_every_look_at_test_is_counted_and_told(job: Job) -> None:
     results.write(job)
     assert "The test part was scored 1 time in this run folder." in job.run.results.read_text()
-    results.count_look_at_test(job)
+    results.count_look_at_test(job.run, 6)
     results.write(job)
     assert "The test part was scored 2 times in this run folder." in job.run.results.read_text()
     looks = json.loads(job.run.test_looks.read_text())

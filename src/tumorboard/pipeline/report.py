@@ -11,7 +11,8 @@ from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
 from tumorboard.data.manifest import read_csv
 from tumorboard.errors import RunFolderError
-from tumorboard.pipeline import results
+from tumorboard.evaluation import trusting
+from tumorboard.pipeline import calibrate, results
 from tumorboard.pipeline.job import Job
 from tumorboard.recipe import load
 from tumorboard.reporting import board, cases, charts, plots, svg
@@ -46,6 +47,29 @@ def report(root: Path) -> Path:
     for name, chart in plots.everything(material).items():
         storage.write_bytes(run.figure(name), charts.to_png(chart))
     return run.report
+
+
+def rescore(root: Path) -> RunFolder:
+    """Write metrics.json, results.md and the report anew from the predictions of a finished run.
+
+    A run of before there was a calibration gets one, from its validation predictions.
+
+    Raises:
+        RunFolderError: No finished run.
+        DataError: A file of it is damaged.
+    """
+    run = RunFolder(root)
+    if not run.metrics.is_file():
+        raise RunFolderError(
+            f"expected a finished run with metrics.json in {storage.shown(root)}, found none"
+        )
+    job = _reopened(run)
+    if not run.calibration.is_file():
+        valid = {name: job.predictions(name, "valid") for name in job.models}
+        calibrate.write(run, {name: trusting.fit(one) for name, one in valid.items()})
+    results.write(job)
+    write(job)
+    return run
 
 
 def write(job: Job) -> Material:

@@ -14,6 +14,7 @@ from tumorboard.pipeline.job import Job
 from tumorboard.reporting import figures
 from tumorboard.reporting.results import metrics_json, results_md
 from tumorboard.reporting.study import SPLITS, Facts, Study
+from tumorboard.runfolder import RunFolder
 
 
 def read(job: Job) -> Study:
@@ -49,13 +50,11 @@ def write(job: Job) -> Study:
     return study
 
 
-def count_look_at_test(job: Job) -> None:
+def count_look_at_test(run: RunFolder, images: int) -> None:
     """Note that test is being scored; every look makes its figure a little less independent."""
-    looks = json.loads(job.run.test_looks.read_text("utf-8")) if job.run.test_looks.is_file() else []
-    looks.append(
-        {"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": len(job.part("test").samples)}
-    )
-    storage.write_json(job.run.test_looks, looks)
+    looks = json.loads(run.test_looks.read_text("utf-8")) if run.test_looks.is_file() else []
+    looks.append({"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images})
+    storage.write_json(run.test_looks, looks)
 
 
 def _facts(job: Job) -> Facts:

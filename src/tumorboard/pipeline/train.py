@@ -74,7 +74,7 @@ def _open_test(job: Job) -> None:
     from tumorboard.pipeline import board, report, results
 
     if not all(job.run.predictions(name, "test").is_file() for name in job.models):
-        results.count_look_at_test(job)
+        results.count_look_at_test(job.run, len(job.part("test").samples))
     with job.phase("test"):
         for name in job.models:
             board.predict(job, name, "test")

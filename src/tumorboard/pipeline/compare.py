@@ -1,0 +1,65 @@
+"""Several runs on the same test images: their recommended models compared, and how runs differ."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from tumorboard.errors import RunFolderError, UsageError
+from tumorboard.predictions import Predictions
+from tumorboard.reporting.judgement import Judgement
+from tumorboard.runfolder import RunFolder
+from tumorboard.storage import shown
+
+
+def compare(runs: Sequence[Path]) -> Judgement:
+    """The recommended models of two runs or more, on the test images that they share.
+
+    Raises:
+        UsageError: Fewer than two runs, or one twice.
+        RunFolderError: A run is not finished.
+        DataError: The runs have other test images, labels or classes.
+    """
+    if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("expected two different run folders or more to compare; give each once")
+    names = _names(runs)
+    found = {
+        f"{name}: {model}": one for name, run in zip(names, runs, strict=True) for model, one in [_said(run)]
+    }
+    scores = [float((one.labels == one.predicted).mean()) for one in found.values()]
+    spread = (
+        f"Test accuracy over {len(runs)} runs: mean {mean(scores):.3f}, standard deviation "
+        f"{stdev(scores):.3f}, lowest {min(scores):.3f}, highest {max(scores):.3f}."
+    )
+    caution = (
+        "Choosing a run by these figures would be a choice made on test: its figure would then be too good. "
+        "Runs that differ in the seed alone are one method; report their mean and spread, not the best."
+    )
+    return Judgement("Runs compared on test", found, notes=(spread, caution), groups=_groups(runs[0]))
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """Folder names where they differ, else paths."""
+    short = [run.resolve().name for run in runs]
+    return short if len(set(short)) == len(short) else [str(run) for run in runs]
+
+
+def _said(root: Path) -> tuple[str, Predictions]:
+    """The recommended model and what it says of test."""
+    run = RunFolder(root)
+    try:
+        model = str(json.loads(run.metrics.read_text("utf-8"))["recommendation"]["model"])
+        path = run.predictions(model, "test")
+        return model, Predictions.from_csv(path.read_text("utf-8"), str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"expected a finished run in {shown(root)}, found none that can be read; repeat tumorboard train"
+        ) from error
+
+
+def _groups(root: Path) -> dict[str, str]:
+    from tumorboard.data.manifest import read_csv
+
+    path = RunFolder(root).manifest
+    samples = read_csv(path.read_text("utf-8"), str(path)).samples
+    return {sample.id: sample.group for sample in samples if sample.group}

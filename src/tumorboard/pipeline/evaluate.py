@@ -1,0 +1,192 @@
+"""Score a run on other images, or anybody's predictions."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tumorboard import interruption, storage
+from tumorboard.console import Console
+from tumorboard.data.cache import Decoded
+from tumorboard.data.manifest import Manifest, read_csv
+from tumorboard.data.rows import Rows
+from tumorboard.data.tables import rows as table_rows
+from tumorboard.errors import DataError
+from tumorboard.pipeline import calibrate
+from tumorboard.pipeline.prepare import decode, find
+from tumorboard.pipeline.results import count_look_at_test
+from tumorboard.predictions import Predictions
+from tumorboard.reporting.judgement import Judgement, judgement_json, judgement_md
+from tumorboard.runfolder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+
+
+def evaluate_data(
+    run: Path,
+    data: Path,
+    *,
+    class_map: Mapping[str, Sequence[str]] = {},
+    merge: Mapping[str, Sequence[str]] = {},
+    skip_bad: bool = False,
+    metadata: Path | None = None,
+    console: Console | None = None,
+) -> Path:
+    """What a run's models make of other labelled images, written to RUN/evaluations/<name of data>/.
+
+    Of data with parts only test is scored, of class folders everything.
+
+    Args:
+        run: A finished run's folder; its models are not changed.
+        data: Class folders or a manifest CSV; classes as the run's.
+        class_map: Class name to the folders that are this class.
+        merge: New class name to the classes that it takes in.
+        skip_bad: Leave out files that cannot be read.
+        metadata: A CSV with the column id and others, which subgroups are made of.
+        console: Where progress is shown; quiet by default.
+
+    Returns:
+        The folder with results.md, metrics.json and predictions.
+
+    Raises:
+        RunFolderError, ModelError: The run cannot be used.
+        DataError: The data cannot be used, or has classes that the models do not know.
+    """
+    from tumorboard.pipeline.predict import open_board  # Keras, seconds to import
+
+    console, folder = console or Console(quiet=True), RunFolder(run)
+    known = _manifest(folder)
+    loaded = find(data, console, class_map, merge)
+    part = _scored(loaded.manifest, known.class_names, data)
+    out = run / "evaluations" / data.resolve().stem
+    with interruption.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+        board = open_board(run)
+        decoded = decode(replace(loaded, manifest=part), Path(cache), board.image, console, skip_bad)
+        _count_looks(folder, decoded.manifest, known)
+        models = {name: _ask(board.models[name], name, decoded, console) for name in board.names}
+    for name, one in models.items():
+        storage.write_text(out / f"{name}.csv", one.to_csv())
+    groups = {sample.id: sample.group for sample in part.samples if sample.group}
+    columns = {} if metadata is None else read_metadata(metadata)
+    found = Judgement(
+        f"{data.name}: {len(decoded.manifest.samples)} images",
+        models,
+        groups,
+        columns,
+        calibrate.read(folder),
+        overlap(decoded.manifest, known),
+    )
+    storage.write_text(out / "results.md", judgement_md(found))
+    storage.write_text(out / "metrics.json", judgement_json(found))
+    return out
+
+
+def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) -> Judgement:
+    """Judge tables of predictions of the same samples, made by anything.
+
+    Args:
+        files: CSVs with id, label, predicted, probability:<class>…
+        metadata: A CSV with the column id and others, which subgroups are made of; group is the patient.
+
+    Raises:
+        DataError: A file is no such table, or two are not of the same samples.
+    """
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file) for file in files]
+    models = {name: _read(file) for name, file in zip(names, files, strict=True)}
+    columns = {} if metadata is None else read_metadata(metadata)
+    groups = columns.pop("group", {})
+    return Judgement("Predictions judged", models, groups, columns)
+
+
+def read_metadata(path: Path) -> dict[str, dict[str, str]]:
+    """By column, its value by sample id.
+
+    Raises:
+        DataError: No CSV in UTF-8 with a column id, or an id twice.
+    """
+    header, *body = table_rows(_text(path), str(path)) or [[]]
+    if "id" not in header or len(set(header)) < len(header):
+        raise DataError(
+            f"expected a column id, and each column once, in {storage.shown(path)}; repair the header"
+        )
+    ids = [row[header.index("id")] for row in body]
+    if len(set(ids)) < len(ids):
+        raise DataError(
+            f"expected each id once in {storage.shown(path)}, found some more often; keep one row of each"
+        )
+    return {
+        name: dict(zip(ids, (row[place] for row in body), strict=True))
+        for place, name in enumerate(header)
+        if name != "id"
+    }
+
+
+def overlap(data: Manifest, known: Manifest) -> tuple[str, ...]:
+    """What to say of images of the data that the run has seen, by their files' hashes."""
+    notes = []
+    for split, meaning in (
+        ("train", "the models were fitted on them"),
+        ("valid", "models and thresholds were chosen on them"),
+        ("test", "they were scored before, by the run itself"),
+    ):
+        hashes = {sample.sha256 for sample in known.part(split).samples}
+        n = sum(sample.sha256 in hashes for sample in data.samples)
+        if n:
+            notes.append(
+                f"{n} of these {len(data.samples)} images are files of the run's {split} part: {meaning}."
+            )
+    return tuple(notes)
+
+
+def _count_looks(run: RunFolder, data: Manifest, known: Manifest) -> None:
+    """The run's own test images are test images wherever they lie."""
+    n = len({one.sha256 for one in data.samples} & {one.sha256 for one in known.part("test").samples})
+    if n:
+        count_look_at_test(run, n)
+
+
+def _manifest(run: RunFolder) -> Manifest:
+    return read_csv(_text(run.manifest), str(run.manifest))
+
+
+def _scored(found: Manifest, class_names: tuple[str, ...], data: Path) -> Manifest:
+    """The part to score, its labels numbered as the models' classes are."""
+    strange = sorted(set(found.class_names) - set(class_names))
+    if strange:
+        raise DataError(
+            f"expected the run's classes ({', '.join(class_names)[:90]}) in {data.name[:40]}, found "
+            f"{strange[0][:50]!r}; match them with --class-map or --merge",
+            strange,
+        )
+    samples = found.part("test").samples or found.samples
+    return replace(found, samples=samples, class_names=class_names)
+
+
+def _ask(model: "keras.Model", name: str, decoded: Decoded, console: Console) -> Predictions:
+    from tumorboard.models.predicting import probabilities
+
+    part = decoded.manifest
+    images = Rows(decoded.images, np.arange(len(part.samples)))
+    with console.task(f"{name}: predicting") as progress:
+        rows = probabilities(model, images, lambda done, total: progress(done, total, ""))
+    return Predictions(part.ids, part.labels, part.class_names, rows)
+
+
+def _read(path: Path) -> Predictions:
+    return Predictions.from_csv(_text(path), str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"expected a table in UTF-8 at {storage.shown(path)}, found none that can be read; check the path"
+        ) from error
