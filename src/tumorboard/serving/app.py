@@ -18,7 +18,9 @@ from tumorboard.serving.pictures import png
 from tumorboard.serving.problems import PROBLEMS, Responses, add_handlers
 from tumorboard.serving.report import report
 
-OTHER_WINDOW = Query(
+OTHER_WINDOW = "Read with another window than the models were trained with: their answers may suffer."
+_MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_WINDOW = Query(
     description=f'of DICOM: "as-trained", "file", {", ".join(windows.PRESETS)} or CENTER,WIDTH',
     pattern=WINDOW,
 )
