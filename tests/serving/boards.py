@@ -58,7 +58,9 @@ def run_folder(root: Path) -> RunFolder:
     part = {"n": 60, "loss": 0.5, "accuracy": accuracy}
     content = {
         "models": {name: {"splits": {"test": part}} for name in NAMES},
-        "test_subsets": {"without twins": {name: part | {"n": 56} for name in NAMES}},
+        "test_subsets": {
+            "without twins": {name: part | {"n": 56, "accuracy": accuracy | {"n": 56}} for name in NAMES}
+        },
     }
     run = RunFolder(root)
     run.metrics.write_text(json.dumps(content))

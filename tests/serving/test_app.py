@@ -43,7 +43,7 @@ def test_the_answer_is_the_boards_bit_for_bit(asked, slice_png):
 def test_the_run_is_described(asked):
     about = asked.get("/api/run").json()
     assert about["recommended"] == "ensemble"
-    assert [one["n"] for one in about["models"][0]["test"]] == [60, 60]
+    assert [one["n"] for one in about["models"][0]["test"]] == [60, 56]
     assert about["notice"].startswith("Research software")
     assert about["report"] is False
 
