@@ -23,6 +23,7 @@ def bomb(path):
     by_class = {one["class_name"]: one for one in config["config"]["layers"]}
     by_class["InputLayer"]["config"]["batch_shape"] = [None, 40000, 40000, 3]
     for one in config["config"]["layers"]:
+        one.pop("build_config", None)
         if one["class_name"] == "Dense":
             one["config"]["units"] = 4096
     file = io.BytesIO(parts["model.weights.h5"])
@@ -43,9 +44,8 @@ def test_a_good_model_passes_and_a_bomb_ends_its_own_process(tmp_path):
     trial.load(tmp_path / "custom.keras")
     path = bomb(tmp_path / "m.keras")
     inspect(path)
-    with pytest.raises(ModelError, match=r"m\.keras") as caught:
+    with pytest.raises(ModelError, match=r"m\.keras .*(limited memory|OOM|[Mm]emory)"):
         trial.load(path)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def short(monkeypatch):
     """Two epochs; what is learned matters here only in that it is learned."""
     monkeypatch.setattr(learning, "HEAD", Training(epochs=2, batch=4))
     monkeypatch.setattr(learning, "CHAIN", Training(epochs=2, batch=4, views=2))
+    monkeypatch.setattr(storing.trial, "load", lambda path: None)  # seconds a model; see test_trial.py
 
 
 def noise(seed):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tumorboard import NOTICE, __version__
-from tumorboard.cli import audit, combine, compare, demo, evaluate, predict, report, serve, split, train
+from tumorboard.cli import audit, combine, compare, demo, evaluate, explain, predict, report, serve, split, train
 from tumorboard.errors import TumorboardError
 
 _EXIT_CODES = """\
@@ -47,6 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tumorboard {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (audit, split, train, evaluate, compare, predict, report, demo, combine, serve):
+    for command in (audit, split, train, evaluate, compare, predict, explain, report, demo, combine, serve):
         command.add(commands)
     return parser

@@ -69,7 +69,7 @@ def combine(
     console = console or Console(quiet=True)
     backend.prepare(seed, threads=0)
     with interruption.graceful():
-        members = [storing.load(path) for path in paths]
+        members = [storing.load_given(path) for path in paths]
         shared = check_compatible(members)
         name = _name(out)
         if data is None or form not in LEARNING:
