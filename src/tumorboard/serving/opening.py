@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tumorboard.data.modes import Pixels
-from tumorboard.explaining import gradcam, overlay
+from tumorboard.explaining import overlay
 from tumorboard.pipeline.predict import open_board
 from tumorboard.runfolder import RunFolder
 from tumorboard.serving.facts import accuracies
@@ -25,7 +25,7 @@ def open_house(path: Path) -> House:
     board.opinion(np.zeros((board.image.size, board.image.size, 3), np.uint8))
 
     def heat_layer(name: str, pixels: Pixels, target: int) -> Pixels:
-        heat = gradcam.heat_map(board.models[name], board.contract, pixels, target)
+        heat = board.heat_map(name, pixels, target)
         return np.dstack([overlay.colours(heat), (255 * heat).round().astype(np.uint8)])
 
     return House(board, heat_layer, facts, run)
