@@ -163,7 +163,7 @@ def tests() -> Cells:
             one, other = twins(random, (k, k, k), slices)
             groups = {name: name.split("-")[0] for name in one.ids} if slices > 1 else {}
             return {
-                f"{c.figure} ({c.test})"[:21]: c.p is not None and c.p < 0.05
+                f"{c.figure}": c.p is not None and c.p < 0.05
                 for c in compare({"one": one, "other": other}, groups)
             }
 

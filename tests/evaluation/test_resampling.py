@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tumorboard.evaluation import resampling
-from tumorboard.evaluation.resampling import Resamples, bca, p_value
+from tumorboard.evaluation.resampling import Resamples, bca
 
 
 def mean_of(values):
@@ -66,9 +66,3 @@ def test_the_jackknife_leaves_each_group_out_once():
     many = Resamples(np.zeros(900, int)).jackknife(lambda weights: weights.sum(axis=1))
     assert len(many) == 200
     assert many.sum() == 199 * 900
-
-
-def test_p_is_small_only_when_resamples_agree_on_the_side():
-    assert p_value(np.ones(999)) == 2 / 1000
-    assert p_value(np.tile([-1.0, 1.0], 500)) == 1
-    assert p_value(np.zeros(10)) == 1

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tumorboard.evaluation import intervals, ranking, statistics
 from tumorboard.evaluation.figures import Groups, grouped
-from tumorboard.evaluation.resampling import Floats, Resamples, Statistic, bca, p_value
+from tumorboard.evaluation.resampling import Floats, Resamples, Statistic, bca
 from tumorboard.evaluation.study import mcnemar
 from tumorboard.predictions import Predictions, aligned
 
@@ -21,6 +21,8 @@ Indices = npt.NDArray[np.int64]
 
 RESAMPLED = ("balanced_accuracy", "mcc", "macro_f1", "loss", "brier")
 _FLIPS = 9999
+_EXCHANGES = 1999
+_BLOCK = 4_000_000
 _Row = tuple[str, float | None, tuple[float | None, float | None], str, float | None]
 _UNKNOWN = (None, None)
 
@@ -151,16 +153,37 @@ def _area(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
 
 def _resampled(one: Predictions, other: Predictions, units: Indices | None) -> list[_Row]:
     resamples = Resamples(one.labels, units)
-    mine, its = statistics.of(one), statistics.of(other)
-    return [_of_resamples(figure, mine[figure], its[figure], resamples) for figure in RESAMPLED]
+    mine, its, exchanged = statistics.of(one), statistics.of(other), _exchanged(one, other, units)
+    rows: list[_Row] = []
+    for figure in RESAMPLED:
+        statistic = _difference(mine[figure], its[figure])
+        difference = float(statistic(np.ones((1, len(one))))[0])
+        as_far = np.abs(exchanged[figure]) >= abs(difference) - 1e-12
+        p = (int(as_far.sum()) + 1) / (len(as_far) + 1)
+        rows.append((figure, difference, bca(statistic, resamples) or _UNKNOWN, "exchange of models", p))
+    return rows
 
 
-def _of_resamples(figure: str, mine: Statistic, its: Statistic, resamples: Resamples) -> _Row:
-    def statistic(weights: Floats) -> Floats:
-        return np.asarray(mine(weights) - its(weights))
+def _difference(mine: Statistic, its: Statistic) -> Statistic:
+    return lambda weights: np.asarray(mine(weights) - its(weights))
 
-    difference = float(statistic(np.ones((1, len(resamples.labels))))[0])
-    limits = bca(statistic, resamples)
-    if limits is None:  # no resample tells them apart
-        return figure, difference, _UNKNOWN, "paired bootstrap", 1.0
-    return figure, difference, limits, "paired bootstrap", p_value(resamples.values(statistic))
+
+def _exchanged(one: Predictions, other: Predictions, units: Indices | None) -> dict[str, Floats]:
+    """By figure, differences after the models' answers were exchanged in random samples, or whole groups."""
+    of_unit = np.arange(len(one)) if units is None else units
+    both = Predictions(
+        (*(f"first {name}" for name in one.ids), *(f"second {name}" for name in other.ids)),
+        np.concatenate([one.labels, other.labels]),
+        one.class_names,
+        np.concatenate([one.probabilities, other.probabilities]),
+    )
+    found, random = statistics.of(both), np.random.default_rng(0)
+    size = max(1, _BLOCK // len(both))  # of draws held at a time, to bound memory
+    differences: dict[str, list[Floats]] = {figure: [] for figure in RESAMPLED}
+    for start in range(0, _EXCHANGES, size):
+        draws = random.integers(0, 2, (min(size, _EXCHANGES - start), of_unit.max() + 1))
+        kept = draws[:, of_unit].astype(np.float64)
+        first, second = np.hstack([kept, 1 - kept]), np.hstack([1 - kept, kept])
+        for figure, values in differences.items():
+            values.append(found[figure](first) - found[figure](second))
+    return {figure: np.concatenate(values) for figure, values in differences.items()}

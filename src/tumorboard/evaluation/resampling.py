@@ -115,10 +115,3 @@ def _acceleration(left_out: Floats) -> float:
     away = np.nanmean(left_out) - left_out[~np.isnan(left_out)]
     spread = float((away**2).sum())
     return float((away**3).sum() / (6 * spread**1.5)) if spread > 1e-24 else 0.0
-
-
-def p_value(differences: Floats) -> float:
-    """Two-sided p that a difference is none: how often its resamples lie on the other side of 0."""
-    kept = differences[~np.isnan(differences)]
-    side = min(int((kept <= 0).sum()), int((kept >= 0).sum()))
-    return min(1.0, 2 * (side + 1) / (len(kept) + 1))
