@@ -168,9 +168,31 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == f"Predictions: {tmp_path / 'out.csv'}"
     assert NOTICE in said.out
+    first = rows(tmp_path / "out.csv")[0]
+    assert said.out.startswith(f"{first['path']}: {first['answer']} ({float(first['confidence']):.0%})")
     assert "predicting: 4/4" in said.err
     (scans / "bad.png").write_text("bad")
     assert main([*command, "--json"]) == 3
     said = capsys.readouterr()
     assert json.loads(said.out)["failed"] == 1
     assert said.err == "tumorboard: 1 of 5 files could not be read; their rows in out.csv say why\n"
+
+
+@pytest.mark.slow
+def test_fifty_bad_files_among_a_thousand(run, board, tmp_path, monkeypatch):
+    one = Board({"custom": board.models["custom"]}, board.contract, "custom", board.trust)
+    monkeypatch.setattr(module, "open_board", lambda run, models: one)
+    clean, mixed = tmp_path / "clean", tmp_path / "mixed"
+    for folder in (clean, mixed):
+        folder.mkdir()
+    for number, picture in enumerate(pixels(950, seed=5)):
+        Image.fromarray(picture).save(clean / f"{number:04d}.png")
+        os.link(clean / f"{number:04d}.png", mixed / f"{number:04d}.png")
+    for number in range(50):
+        content = (clean / f"{number:04d}.png").read_bytes()
+        (mixed / f"{number * 19:04d}-bad.png").write_bytes(content[: len(content) * number // 60])
+    expected = rows(predict_files(run.root, [clean], tmp_path / "clean.csv").table)
+    done = predict_files(run.root, [mixed], tmp_path / "mixed.csv")
+    assert (done.files, done.failed) == (1000, 50)
+    found = [row for row in rows(done.table) if not row["error"]]
+    assert [list(row.values())[1:] for row in found] == [list(row.values())[1:] for row in expected]

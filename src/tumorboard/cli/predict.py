@@ -1,6 +1,7 @@
 """`tumorboard predict`: what a run's models say of new images."""
 
 import argparse
+import csv
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from tumorboard.cli.shared import add_images, command
 
 if TYPE_CHECKING:
     from tumorboard.pipeline.predict_files import Predicted
+
+_SHOWN = 20  # rows; more are for the table
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -67,4 +70,18 @@ def _as_text(done: "Predicted") -> str:
     said = (
         f"{done.files - done.failed} of {done.files} files predicted; {done.recommended} speaks for the board"
     )
-    return f"{said}\n{NOTICE}\nPredictions: {done.table}\n"
+    lines = _rows(done.table) if done.files <= _SHOWN else []
+    return "\n".join([*lines, said, NOTICE, f"Predictions: {done.table}\n"])
+
+
+def _rows(table: Path) -> list[str]:
+    with table.open(encoding="utf-8", newline="") as file:
+        return [f"{row['path']}: {_short(row)}" for row in csv.DictReader(file)]
+
+
+def _short(row: dict[str, str]) -> str:
+    if row["error"]:
+        return "could not be read"
+    doubts = ["ask a human"] * (row["ask_a_human"] == "yes")
+    doubts += ["unlike the training images"] * (row["unlike_training"] == "yes")
+    return ", ".join([f"{row['answer']} ({float(row['confidence']):.0%})", *doubts])
