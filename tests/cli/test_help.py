@@ -21,7 +21,7 @@ HEAVY = (
     "rich",
     "pydantic",
 )
-COMMANDS = ("train", "demo", "combine")
+COMMANDS = ("train", "demo", "combine", "predict", "explain")
 Capture = pytest.CaptureFixture[str]
 
 

@@ -79,12 +79,11 @@ def explain(
             interruption.stop_if_asked()
             try:
                 pixels = board.read(path)
+                likeness = likeness or _likeness(board, pixels)
+                stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
+                rows += _maps(board, path, pixels, out / stem, chosen, method)
             except DataError as error:
                 rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
-                continue
-            likeness = likeness or _likeness(board, pixels)
-            stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
-            rows += _maps(board, path, pixels, out / stem, chosen, method)
             progress(number, total, "")
         storage.write_text(out / "maps.csv", _table(rows))
     failed = sum(bool(row[6]) for row in rows)
@@ -127,7 +126,8 @@ def _maps(
         for part, heat in found.items():
             picture = stem.with_name(f"{stem.name}-{part or name}.png")
             storage.write_bytes(picture, _png(overlay(pixels, heat)))
-            told = [str(path), name, part, board.class_names[target], repr(float(row[target])), picture.name]
+            said = "" if part else repr(float(row[target]))  # a member's own is not in this row
+            told = [str(path), name, part, board.class_names[target], said, picture.name]
             rows.append([*told, "", NOTICE])
     return rows
 
