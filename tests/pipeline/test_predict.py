@@ -76,8 +76,7 @@ def test_it_asks_a_human_below_the_threshold(run, threshold, abstains):
 def test_a_model_without_calibration_says_so(run):
     calibrate(run, "custom", conformal={"alpha": 0.1, "quantile": None, "n": 3})
     assert open_board(run.root, ["custom"]).opinion(pixels(1)[0]).possible is None
-    with pytest.raises(RunFolderError, match="calibration of 'chained'"):
-        open_board(run.root, ["chained"])
+    assert open_board(run.root, ["chained"]).opinion(pixels(1)[0]).calibrated is None
 
 
 def test_without_metrics_the_ensemble_speaks(run):
@@ -114,6 +113,16 @@ def test_a_missing_or_unlisted_model_is_named(run):
     run.model("chained").unlink()
     with pytest.raises(ModelError, match=r"chained\.keras, which SHA256SUMS lists"):
         open_board(run.root, ["chained"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"temperature": 0.0}, {"refer_below": 1.5}, {"conformal": {"alpha": 0.1, "quantile": -1, "n": 9}}],
+)
+def test_an_impossible_calibration_is_named(run, change):
+    calibrate(run, "custom", **change)
+    with pytest.raises(RunFolderError, match=r"calibration\.json, found others"):
+        open_board(run.root, ["custom"])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"models": {"custom": {"temperature": "hot"}}}'])

@@ -1,7 +1,8 @@
 """How far an answer may be trusted: calibration.json of a run, read and applied."""
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import keras
 from tumorboard import storage
 from tumorboard.data.modes import Pixels
 from tumorboard.errors import RunFolderError
+from tumorboard.evaluation.trusting import Calibration
 from tumorboard.evaluation.unlike import Unlike
 from tumorboard.models import checksums
 from tumorboard.models.embedding import embedder
+from tumorboard.pipeline import calibrate
 from tumorboard.runfolder import RunFolder
+
+_ONE = 1 + 1e-6  # rounding
 
 
 @dataclass(frozen=True)
@@ -51,25 +56,27 @@ def read_trust(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, 
         RunFolderError: The file is damaged.
         ModelError: What is known of the training images is not what was written.
     """
-    path = run.calibration
-    if not path.is_file():
+    fitted = calibrate.read(run).get(name)
+    if fitted is None:
         return Trust()
-    try:
-        found = read_json(path)["models"][name]
-        numbers = found["temperature"], found["conformal"]["quantile"], found["refer_below"]
-        temperature, quantile, refer_below = (None if n is None else float(n) for n in numbers)
-        threshold = None if found["unlike"] is None else float(found["unlike"]["threshold"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(
-            f"expected the calibration of {name!r} in {storage.shown(path)}, found none that can be read; "
-            "restore the file, or delete it to do without"
-        ) from error
-    if threshold is None:
-        return Trust(temperature, quantile, refer_below)
+    _check(fitted, run)
+    known = Trust(fitted.temperature, fitted.quantile, fitted.refer_below)
+    if fitted.unlike is None:
+        return known
     file = run.unlike(name)
     checksums.verify(file, hashes)
     training = Unlike.from_bytes(file.read_bytes(), storage.shown(file))
-    return Trust(temperature, quantile, refer_below, threshold, training, embedder(model))
+    return replace(known, unlike_above=fitted.unlike, training=training, embedder=embedder(model))
+
+
+def _check(fitted: Calibration, run: RunFolder) -> None:
+    """No hash protects this file, and a wrong number would turn answers round without a word."""
+    shares = [one for one in (fitted.quantile, fitted.refer_below) if one is not None]
+    if not 0 < fitted.temperature < math.inf or any(not 0 <= one <= _ONE for one in shares):
+        raise RunFolderError(
+            f"expected a temperature above 0 and shares from 0 to 1 in {storage.shown(run.calibration)}, "
+            "found others; restore the file, or delete it to do without"
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:
