@@ -219,3 +219,60 @@ def test_too_many_weights_and_too_large_a_file_are_refused(parts, tmp_path, monk
     refused(path, "more than 100 weights")
     monkeypatch.setattr(inspecting, "MAX_BYTES", 1000)
     refused(path, "bytes, more than")
+
+
+STRANGE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**12), 10**12),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["Lambda", "os", "builtins", "__lambda__", "../x", "relu"]),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(
+        st.sampled_from(["class_name", "module", "config", "name"]), st.text(max_size=4), max_size=3
+    ),
+)
+
+
+def _places(value, place=()):
+    """The way to everything in a config."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from _places(inner, (*place, key))
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_a_changed_config_is_let_in_with_our_classes_or_refused_in_a_line(data, parts):
+    config = json.loads(parts["config.json"])
+    *way, last = data.draw(st.sampled_from([place for place in _places(config) if place]))
+    target = config
+    for key in way:
+        target = target[key]
+    target[last] = data.draw(STRANGE)
+    try:
+        inspecting._check_config(config, 1000)
+    except (
+        inspecting._Unfit,
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+    ):  # what `inspect` turns into a line
+        return
+    named = [one for one in inspecting._objects(config) if "class_name" in one]
+    assert {(one.get("module") or "", one["class_name"]) for one in named} <= inspecting.ALLOWED
+
+
+def test_a_file_with_flipped_bits_or_a_missing_end_is_refused_in_a_line(parts, tmp_path):
+    """Also without a hash: the archive's own sums see it."""
+    path = packed(tmp_path / "m.keras", parts)
+    whole = path.read_bytes()
+    for seed in range(200):
+        content, rng = bytearray(whole), np.random.default_rng(seed)
+        for where in rng.integers(len(content), size=4):
+            content[where] ^= 1 << int(rng.integers(8))
+        path.write_bytes(content[: len(content) - int(rng.integers(3)) * int(rng.integers(2000))])
+        refused(path, "cannot be loaded")

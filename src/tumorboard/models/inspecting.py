@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from tumorboard import storage
+from tumorboard.data.failures import FAILURES
 from tumorboard.errors import ModelError
 from tumorboard.models.weights_file import plain_arrays
 
@@ -77,7 +78,7 @@ def inspect(path: Path) -> None:
             _check_config(_config(archive), widest)
     except _Unfit as error:
         raise unfit(path, str(error)) from None
-    except (zipfile.BadZipFile, OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
+    except (zipfile.BadZipFile, *FAILURES) as error:
         raise unfit(path, f"a damaged archive ({type(error).__name__})") from error
 
 
