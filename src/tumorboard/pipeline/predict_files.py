@@ -5,39 +5,21 @@ a repeated command goes on where an interrupted one stopped.
 """
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import numpy as np
-
-from tumorboard import NOTICE, interruption, storage
+from tumorboard import interruption, storage
 from tumorboard.console import Console
 from tumorboard.data import listing
 from tumorboard.data.reading import require_regular, unusable
 from tumorboard.errors import DataError, UsageError
-from tumorboard.pipeline.predict import Board, Opinion, open_board
-from tumorboard.predictions import neutralised
+from tumorboard.pipeline.opinion_table import FACTS, Row, facts, write_table
+from tumorboard.pipeline.predict import Board, open_board
 from tumorboard.runfolder import RunFolder
-
-Row = dict[str, Any]
-
-FACTS = (
-    "path",
-    "sha256",
-    "answer",
-    "confidence",
-    "possible",
-    "ask_a_human",
-    "unlike_training",
-    "notes",
-    "error",
-)
 
 
 @dataclass(frozen=True)
@@ -89,7 +71,7 @@ def predict_files(
         kept = _kept_at(out, run, board)
         failed = _collect(board, sources, kept, total, console)
         with storage.writing(out) as file:
-            _write_table(file, board, kept)
+            write_table(file, board, kept)
         kept.unlink(missing_ok=True)
     return Predicted(out, total, failed, board.recommended)
 
@@ -174,44 +156,6 @@ def _row(board: Board, path: Path) -> Row:
     except OSError as error:
         return row | {"error": str(unusable(path, f"a file that cannot be read ({error.strerror})"))}
     return row | {"notes": "; ".join(notes)} | facts(board, board.opinion(pixels))
-
-
-def facts(board: Board, opinion: Opinion) -> Row:
-    """An opinion as plain values: answer, confidence, prediction set, flags, and each model's row."""
-    row = opinion.probabilities[board.recommended] if opinion.calibrated is None else opinion.calibrated
-    possible = opinion.possible
-    return {
-        "answer": board.class_names[int(row.argmax())],
-        "confidence": float(row.max()),
-        "possible": None if possible is None else [board.class_names[c] for c in np.flatnonzero(possible)],
-        "ask_a_human": opinion.abstains,
-        "unlike_training": opinion.unlike,
-        "probabilities": {name: one.tolist() for name, one in opinion.probabilities.items()},
-    }
-
-
-def _write_table(file: IO[bytes], board: Board, kept: Path) -> None:
-    text = io.TextIOWrapper(file, "utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [f"{name}:{one}" for name in board.names for one in board.class_names]
-    writer.writerow([*FACTS, *map(neutralised, columns), "notice"])
-    with kept.open("rb") as lines:
-        for line in lines:
-            row = json.loads(line)
-            values = row.get("probabilities") or {name: [""] * len(board.class_names) for name in board.names}
-            told = [value for name in board.names for value in values[name]]
-            writer.writerow([*(_cell(row[name]) for name in FACTS), *told, NOTICE])
-    text.flush()
-    text.detach()
-
-
-def _cell(value: Any) -> Any:
-    """Empty where nothing is known; nothing that a spreadsheet would run."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        value = " | ".join(value)
-    return neutralised(value) if isinstance(value, str) else value
 
 
 def _text(path: Path) -> str:
