@@ -6,7 +6,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tumorboard import NOTICE, __version__
-from tumorboard.cli import audit, combine, compare, demo, evaluate, explain, predict, report, serve, split, train
+from tumorboard.cli import (
+    audit,
+    combine,
+    compare,
+    demo,
+    evaluate,
+    explain,
+    predict,
+    report,
+    serve,
+    split,
+    train,
+)
 from tumorboard.errors import TumorboardError
 
 _EXIT_CODES = """\
