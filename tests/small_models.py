@@ -26,8 +26,9 @@ RESIDUAL = Custom(design="residual", augmentation=Augmentation(translation=0.1, 
 def _tiny(weights, include_top, input_shape):
     """A stand-in for a backbone: two stages and a batch norm, 180 times smaller than the smallest."""
     image = keras.Input(input_shape)
-    x = layers.Conv2D(4, 5, 4, activation="relu", name="block1_conv")(image)
-    x = layers.Conv2D(6, 3, 2, name="block2_conv")(x)
+    first, second = (keras.initializers.GlorotUniform(seed) for seed in (1, 2))
+    x = layers.Conv2D(4, 5, 4, activation="relu", kernel_initializer=first, name="block1_conv")(image)
+    x = layers.Conv2D(6, 3, 2, kernel_initializer=second, name="block2_conv")(x)
     return keras.Model(image, layers.BatchNormalization(name="block2_norm")(x))
 
 

@@ -41,7 +41,7 @@ def refused(path, match):
     with pytest.raises(ModelError, match=match) as error:
         storing.load(path)
     message = str(error.value)
-    assert str(path.with_suffix("")) in message
+    assert path.stem in message  # a long path is shortened from the left
     assert "\n" not in message
     return message
 
