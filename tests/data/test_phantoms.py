@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tumorboard.data import phantoms, thorax
-from tumorboard.data.phantoms import CLASSES, FEWEST, MARK, PLANTED, draw
+from tumorboard.data.phantoms import CLASSES, FEWEST, MARK, PLANTED, draw, drawn
 from tumorboard.errors import DataError, StorageError, UsageError
 
 
@@ -184,3 +184,9 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot write"):
         draw(tmp_path / "file" / "data", images_per_class=FEWEST)
+
+
+def test_drawn_images_are_known_by_their_names():
+    assert drawn([_name for pair in PLANTED.twins for _name in pair])
+    assert not drawn([])
+    assert not drawn(["train/normal/synthetic_001.png", "train/normal/1.png"])

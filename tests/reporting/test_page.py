@@ -14,7 +14,7 @@ from tumorboard.reporting.cases import Picture
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import of_n, shown
 from tumorboard.reporting.page import page
-from tumorboard.reporting.study import Finding
+from tumorboard.reporting.study import SYNTHETIC, Finding
 
 from .studies import study
 
@@ -119,3 +119,9 @@ def test_a_browser_runs_nothing_that_a_name_brings_along(tmp_path: Path) -> None
     head = shown_page[: shown_page.index("</title>")]
     assert "Study of 3 classes" in head[head.index("<title>") :]
     assert "<title>broken" not in shown_page
+
+
+def test_drawn_images_are_called_drawn_before_anything_else() -> None:
+    text = page(material(synthetic=True))
+    assert text.index(SYNTHETIC) < text.index('id="answer"')
+    assert SYNTHETIC not in page(material())

@@ -12,7 +12,7 @@ file, and `.synthetic` in the root. `PLANTED` lists the oddities of the real dat
     a misnamed file           a JPEG called .png
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -54,6 +54,12 @@ PLANTED = Planted(
     damaged=_name("train", CLASSES[0], 3),
     misnamed=_name("train", CLASSES[1], 4),
 )
+
+
+def drawn(ids: Iterable[str]) -> bool:
+    """Whether all of these samples, one at least, bear the mark of drawn images in their names."""
+    names = [one.rpartition("/")[2] for one in ids]
+    return bool(names) and all(name.startswith("synthetic_") for name in names)
 
 
 def draw(folder: Path, *, seed: int = 0, images_per_class: int = 60) -> Path:

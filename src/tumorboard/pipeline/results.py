@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorboard import storage
+from tumorboard.data import phantoms
 from tumorboard.evaluation.baselines import baselines
 from tumorboard.pipeline import calibrate, leaks
 from tumorboard.pipeline.job import Job
@@ -71,6 +72,7 @@ def _facts(job: Job) -> Facts:
         grouped=all(sample.group for sample in job.manifest.samples),
         findings=leaks.findings(job),
         models=tuple(_came_out(name, _details(job, name)) for name in job.models),
+        synthetic=phantoms.drawn(sample.id for sample in job.manifest.samples),
         notes=(f"The test part was scored {looks} time{'s' if looks != 1 else ''} in this run folder.",),
     )
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from tumorboard.reporting.doubts import doubts
 from tumorboard.reporting.html import Html, element, items, join, section
 from tumorboard.reporting.material import Material
-from tumorboard.reporting.numbers import counted, shown
+from tumorboard.reporting.numbers import counted, percent, shown
 
 _FEW = 100
 
@@ -14,23 +15,43 @@ def answer(material: Material) -> Html:
     return section(
         "answer",
         f"Recommended: {material.recommended}",
-        element("p", *_how_good(material), class_="figure"),
-        element("p", element("strong", "How sure: "), material.summary.recommendation.reason),
-        element("p", "Chosen from train and validation alone; no test figure was used."),
-        *_audit(material),
-        element("h3", "Be careful"),
-        items(_cautions(material)),
+        element("div", *_found(material), *_audit(material)),
+        element("div", element("h3", "Be careful"), items(_cautions(material)), class_="careful"),
     )
+
+
+def _found(material: Material) -> Iterator[Html]:
+    yield element("ul", *(element("li", line) for line in _how_good(material)), class_="figure")
+    yield element("p", element("strong", "How sure: "), " ".join(_how_sure(material)))
+    yield element("p", element("strong", "Why this one: "), material.summary.recommendation.reason)
+    yield element("p", "Chosen from train and validation alone; no test figure was used.")
+
+
+def _how_sure(material: Material) -> Iterator[str]:
+    scores, one = material.scores, material.summary.trusted.get(material.recommended)
+    if scores.accuracy.low is not None and scores.accuracy.high is not None:
+        room = f"{percent(scores.accuracy.low)} to {percent(scores.accuracy.high)}"
+        yield f"{scores.n} images leave room for a true accuracy of {room}."
+    if scores.ece.value is not None and scores.ece.null_high is not None:
+        inside = scores.ece.value <= scores.ece.null_high
+        verdict = "within what chance explains" if inside else "more than chance explains"
+        limit = f"calibrated models: up to {scores.ece.null_high:.3f}"
+        yield f"Its stated confidence is off by {scores.ece.value:.3f} on average, {verdict} ({limit})."
+    if one and one.answered is not None:
+        yield (
+            f"If it refers what it is unsure of to a human, {one.answered.n} of {scores.n} images are left "
+            f"to it, {shown(one.answered)} of them right."
+        )
 
 
 def _how_good(material: Material) -> Iterator[Html]:
     name, accuracy = material.recommended, material.scores.accuracy
-    yield join([element("strong", f"Test accuracy {shown(accuracy)}"), f", {counted(accuracy)}. "])
+    yield join([element("strong", f"Test accuracy {shown(accuracy)}"), f", {counted(accuracy)}"])
     for title, scores in material.summary.test_subsets.items():
         share = scores[name].accuracy
-        yield join([element("strong", f"{title.capitalize()}: {shown(share)}"), f", {counted(share)}. "])
+        yield join([element("strong", f"{title}: {shown(share)}"), f", {counted(share)}"])
     guess = material.summary.baselines["majority class"]["test"].accuracy
-    yield join([f"A guess of the commonest class: {shown(guess)}. In brackets: 95 % Wilson intervals."])
+    yield join([f"a guess of the commonest class: {shown(guess)}; in brackets 95 % Wilson intervals"])
 
 
 def _audit(material: Material) -> Iterator[Html]:
@@ -46,6 +67,7 @@ def _audit(material: Material) -> Iterator[Html]:
 
 def _cautions(material: Material) -> Iterator[str]:
     facts, scores = material.study.facts, material.scores
+    yield from doubts(material)
     if not facts.grouped:
         yield (
             "Patient independence was not checked: the data names no patients. Slices of one patient may be "

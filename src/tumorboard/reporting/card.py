@@ -4,6 +4,7 @@ from tumorboard import NOTICE
 from tumorboard.reporting.markdown import escaped, table
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import of_n
+from tumorboard.reporting.study import SYNTHETIC
 
 
 def model_card(material: Material) -> str:
@@ -18,6 +19,7 @@ def model_card(material: Material) -> str:
     independence = "No patient is in two parts." if facts.grouped else "Patient independence was not checked."
     parts = [
         f"**{NOTICE}**",
+        *([f"**{SYNTHETIC}**"] if facts.synthetic else []),
         f"# Model card: {escaped(name)}",
         f"models/{escaped(name)}.keras, of recipe {escaped(facts.recipe)}, seed {facts.seed}. Input, classes "
         "and hash are in the JSON file beside it.",

@@ -6,7 +6,7 @@ from tumorboard import NOTICE
 from tumorboard.reporting.markdown import escaped, table
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import of_n
-from tumorboard.reporting.study import SPLITS
+from tumorboard.reporting.study import SPLITS, SYNTHETIC
 
 OPEN = "**open:** "
 
@@ -74,6 +74,7 @@ def checklist(material: Material) -> str:
     ]
     parts = [
         f"**{NOTICE}**",
+        *([f"**{SYNTHETIC}**"] if material.study.facts.synthetic else []),
         "# Checklist of the study",
         f"Numbers are those of CLAIM. {len(known)} of {len(rows)} are filled in by the run, as far as it "
         "knows them; read them, complete them, and answer the rest.",

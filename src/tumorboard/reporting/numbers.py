@@ -36,6 +36,11 @@ def shown(one: Figure | float | None) -> str:
     return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
 
 
+def percent(share: float) -> str:
+    """Such as "95 %"."""
+    return f"{100 * share:.0f} %"
+
+
 def of_n(one: Figure) -> str:
     """With the number of samples."""
     return f"{shown(one)}, n = {one.n}"

@@ -1,15 +1,16 @@
 """`report.html`: one file that needs nothing else, no script, no font, no other host."""
 
+from collections.abc import Iterator
 from importlib import resources
 
 import numpy as np
 
 from tumorboard import NOTICE
-from tumorboard.reporting import board, sections
+from tumorboard.reporting import board, sections, sureness
 from tumorboard.reporting.answer import answer
 from tumorboard.reporting.html import Html, details, element, items, section, table, text
 from tumorboard.reporting.material import Material
-from tumorboard.reporting.study import SPLITS
+from tumorboard.reporting.study import SPLITS, SYNTHETIC
 
 # Nothing may be fetched or run, whatever a name or a picture tries.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -22,10 +23,12 @@ def page(material: Material) -> str:
     parts = [
         answer(material),
         sections.results(material),
+        sureness.differences(material),
         sections.learning(material),
         sections.confusion(material),
         sections.discrimination(material),
         sections.calibration(material),
+        sureness.trust(material),
         board.together(material),
         board.cases(material),
         sections.findings(material),
@@ -33,11 +36,17 @@ def page(material: Material) -> str:
     ]
     body = [
         element("a", "Skip to the answer", href="#answer", class_="skip"),
-        element("header", element("p", NOTICE, class_="notice"), element("h1", title), _contents()),
+        element("header", *_notices(material), element("h1", title), _contents()),
         element("main", *parts),
         element("footer", element("p", f"{NOTICE} Made by tumorboard from the files of its run folder.")),
     ]
     return f"<!DOCTYPE html>\n{element('html', _head(title), element('body', *body), lang='en')}\n"
+
+
+def _notices(material: Material) -> Iterator[Html]:
+    yield element("p", NOTICE, class_="notice")
+    if material.study.facts.synthetic:
+        yield element("p", SYNTHETIC, class_="notice")
 
 
 def _head(title: str) -> Html:
@@ -57,10 +66,12 @@ def _contents() -> Html:
     links = {
         "answer": "Answer",
         "results": "Results",
+        "differences": "Differences",
         "learning": "Learning",
         "confusion": "Confusion",
         "curves": "Curves",
         "calibration": "Calibration",
+        "trust": "When to ask a human",
         "board": "Combining",
         "cases": "Cases",
         "audit": "Audit",

@@ -86,6 +86,18 @@ def reliability(material: Material) -> dict[str, Chart]:
     return found
 
 
+def referring(material: Material) -> dict[str, Chart]:
+    """Accuracy of the surest images on test over their share; nothing without a calibration."""
+    lines = [
+        Line(name, [k.coverage for k in one.curve], [k.accuracy.value or 0.0 for k in one.curve], points=True)
+        for name, one in material.summary.trusted.items()
+    ]
+    if not lines:
+        return {}
+    title, x, y = "Accuracy of what is answered", "share answered, the surest first", "accuracy"
+    return {"coverage-accuracy": Chart(title, x, y, lines, (0.4, 1.0))}
+
+
 def everything(material: Material) -> dict[str, Chart]:
     """All charts by name of their file."""
     return {
@@ -93,4 +105,5 @@ def everything(material: Material) -> dict[str, Chart]:
         **roc(material),
         **precision_recall(material),
         **reliability(material),
+        **referring(material),
     }

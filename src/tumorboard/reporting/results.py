@@ -10,7 +10,7 @@ from tumorboard import NOTICE
 from tumorboard.evaluation.score import Scores
 from tumorboard.reporting import certainty
 from tumorboard.reporting.markdown import code_block, decimals, escaped, of_n, table, with_interval
-from tumorboard.reporting.study import SPLITS, Facts, Study, Summary, summarise
+from tumorboard.reporting.study import SPLITS, SYNTHETIC, Facts, Study, Summary, summarise
 
 FORMAT_VERSION = 2
 _TITLES = {"train": "train", "valid": "validation", "test": "test"}
@@ -61,6 +61,7 @@ def results_md(study: Study) -> str:
     summary = summarise(study)
     sections = [
         f"**{NOTICE}**",
+        *([f"**{SYNTHETIC}**"] if study.facts.synthetic else []),
         "# Results",
         *_findings(study.facts),
         *_cautions(study.facts),

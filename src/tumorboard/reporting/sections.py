@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from tumorboard.evaluation.metrics import confusion_matrix
 from tumorboard.evaluation.score import Scores
 from tumorboard.predictions import Predictions
-from tumorboard.reporting import plots, svg
+from tumorboard.reporting import plots, sureness, svg
 from tumorboard.reporting.charts import Chart
 from tumorboard.reporting.html import Html, details, element, items, join, section, table
 from tumorboard.reporting.material import Material
@@ -35,6 +35,7 @@ def results(material: Material) -> Html:
         *_subsets(material),
         *(_recalls(material, split) for split in ("valid", "test")),
         element("p", "The last two rows of the first table see no image. Loss is the mean log loss in nats."),
+        *sureness.all_figures(material),
         details(
             "Balance, average and composite: the study's own description", *_description(summary.study_scores)
         ),
@@ -170,4 +171,5 @@ def calibration(material: Material) -> Html:
         ),
         grid(plots.reliability(material)),
         details("Images behind each point, from left to right", items(counts)),
+        *sureness.calibrated(material),
     )

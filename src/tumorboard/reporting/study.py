@@ -14,6 +14,9 @@ from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")
 
+SYNTHETIC = "Synthetic images: drawn by a program, of no patient. No figure here says anything of medicine."
+"""Shown above every result on drawn images."""
+
 BySplit = Mapping[str, Predictions]
 
 
@@ -41,7 +44,8 @@ class Facts:
         grouped: Whether groups (patients) were known and kept apart by the splits.
         findings: Of the audit, the worst first.
         models: A line a model on how it came out, for example its epochs or weights.
-        notes: Further lines for the top of the page, for example that the images are synthetic.
+        notes: Further lines for the top of the page.
+        synthetic: Whether all images are drawn, so that no figure says anything of patients.
     """
 
     recipe: str
@@ -54,6 +58,7 @@ class Facts:
     findings: tuple[Finding, ...] = ()
     models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
