@@ -19,6 +19,7 @@ from tumorboard.cli import (
     split,
     train,
 )
+from tumorboard.cli.quiet import import_quietly
 from tumorboard.errors import TumorboardError
 
 _EXIT_CODES = """\
@@ -32,7 +33,8 @@ exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Bad input never shows a traceback."""
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up notes of TensorFlow
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import_quietly("tensorflow")
     try:
         run: Callable[[argparse.Namespace], None] = options.run
         run(options)
