@@ -4,6 +4,7 @@ recipe.toml  manifest.csv  environment.json           what was planned and on wh
 audit.json                                            what was found in the images
 models/<model>.keras  models/<model>.json             the networks, each with its contract beside it
 SHA256SUMS                                            of everything in models/
+exports/<format>/<model>.*                            the networks for other runtimes, made on demand
 history/<model>.csv   predictions/<model>-<split>.csv
 metrics.json  results.md  report.html  model-card.md  checklist.md  figures/
 state/                                                what a repeated command resumes from
@@ -105,6 +106,10 @@ class RunFolder:
     def contract(self, name: str) -> Path:
         """What the network expects and answers, beside it."""
         return self.root / "models" / f"{name}.json"
+
+    def export(self, name: str, format_name: str, suffix: str) -> Path:
+        """The network for another runtime."""
+        return self.root / "exports" / format_name / f"{name}{suffix}"
 
     def history(self, name: str) -> Path:
         """Loss and accuracy of every epoch."""

@@ -13,6 +13,7 @@ from tumorboard.cli import (
     demo,
     evaluate,
     explain,
+    export,
     predict,
     report,
     serve,
@@ -61,6 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tumorboard {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (audit, split, train, evaluate, compare, predict, explain, report, demo, combine, serve):
+    for command in (
+        audit,
+        split,
+        train,
+        evaluate,
+        compare,
+        predict,
+        explain,
+        export,
+        report,
+        demo,
+        combine,
+        serve,
+    ):
         command.add(commands)
     return parser

@@ -1,0 +1,87 @@
+"""A model of a run for another runtime, compared on the run's own images."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from tumorboard import interruption, storage
+from tumorboard.data.manifest import Sample, read_csv
+from tumorboard.data.modes import Pixels
+from tumorboard.errors import DataError
+from tumorboard.exporting import exported, formats
+from tumorboard.exporting.exported import Check
+from tumorboard.models import storing
+from tumorboard.pipeline.predict import Board, open_board
+from tumorboard.runfolder import RunFolder
+
+IMAGES = 32
+"""How many images an export is compared on."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What came of it: the file, or folder, and how it compared with Keras."""
+
+    path: Path
+    check: Check
+
+
+def export(run: Path, model: str, format_name: str, out: Path | None = None) -> Export:
+    """Write a model of a finished run in another format; it is kept only if it answers as Keras does.
+
+    Args:
+        run: The run folder.
+        model: Its name, such as "ensemble".
+        format_name: onnx, openvino, litert, or saved-model.
+        out: The file; by default RUN/exports/FORMAT/MODEL with the suffix.
+
+    Raises:
+        UsageError: An unknown model or format, missing packages, or an `out` that will not do.
+        RunFolderError: No finished run.
+        ModelError: The run's model is damaged, or the file answers otherwise than Keras.
+        StorageError: The disk.
+    """
+    suffix = formats.find(format_name).suffix
+    path = out or RunFolder(run).export(model, format_name, suffix)
+    with interruption.graceful():
+        return export_from(open_board(run, (model,)), run, model, format_name, path)
+
+
+def export_from(board: Board, run: Path, model: str, format_name: str, path: Path) -> Export:
+    """As `export`, of a board that is open."""
+    file = RunFolder(run).model(model)
+    images, real = _images(RunFolder(run), board)
+    contract = storing.read_contract(file)
+    check = exported.write(
+        board.models[model], contract, storage.sha256(file), format_name, path, images, real
+    )
+    return Export(path, check)
+
+
+def _images(run: RunFolder, board: Board) -> tuple[Pixels, bool]:
+    """Images of train and validation, spread over both; random ones where these are gone."""
+    found = list(islice(_readable(_samples(run), board), IMAGES))
+    if found:
+        return np.stack(found), True
+    size = board.image.size
+    return np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8), False
+
+
+def _samples(run: RunFolder) -> Sequence[Sample]:
+    """In an order of their own, so that classes and parts mix; test stays closed."""
+    try:
+        manifest = read_csv(run.manifest.read_text(encoding="utf-8"), str(run.manifest))
+    except (OSError, ValueError, DataError, TypeError):
+        return ()
+    return sorted((one for one in manifest.samples if one.split != "test"), key=lambda one: one.sha256)
+
+
+def _readable(samples: Sequence[Sample], board: Board) -> Iterator[Pixels]:
+    for sample in samples:
+        interruption.stop_if_asked()
+        with contextlib.suppress(DataError, OSError):
+            yield board.read(sample.path)
