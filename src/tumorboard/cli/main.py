@@ -10,10 +10,12 @@ from tumorboard.cli import (
     audit,
     combine,
     compare,
+    completion,
     demo,
     evaluate,
     explain,
     export,
+    fetch,
     predict,
     report,
     serve,
@@ -75,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         demo,
         combine,
         serve,
+        fetch,
     ):
         command.add(commands)
+    completion.add(commands, parser)
     return parser
