@@ -40,6 +40,7 @@ def test_images_that_are_gone_are_said_to_be_gone(run: Path, job: Job) -> None: 
     text = (run / "report.html").read_text("utf-8")
     assert "The file is no longer where it was." in text
     assert "data:image/jpeg" not in text
+    assert "There are no heat maps" in text
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import filelock
+
 from tumorboard import interruption, storage
 from tumorboard.console import Console
 from tumorboard.data import listing
 from tumorboard.data.reading import require_regular, unusable
-from tumorboard.errors import DataError, UsageError
+from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.pipeline.opinion_table import FACTS, Row, facts, write_table
 from tumorboard.pipeline.predict import Board, open_board
 from tumorboard.runfolder import RunFolder
@@ -59,6 +61,7 @@ def predict_files(
     Raises:
         DataError: Nothing to predict, or a list that cannot be read. A bad image is no error here.
         UsageError, RunFolderError, ModelError: As `open_board`; or `out` is a source.
+        RunFolderError: Or another command writes this table now.
         StorageError, Interrupted: What was finished is kept, and not done again.
     """
     console = console or Console(quiet=True)
@@ -66,7 +69,7 @@ def predict_files(
     total = sum(1 for _ in listing.files(sources))
     if not total:
         raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
-    with interruption.graceful():
+    with interruption.graceful(), _alone(out):
         board = open_board(run, models)
         kept = _kept_at(out, run, board)
         failed = _collect(board, sources, kept, total, console)
@@ -81,6 +84,26 @@ def _check(sources: Sequence[Path], out: Path) -> None:
         raise UsageError(f"expected --out to end in .csv, found {out.name[-60:]!r}")
     if out.resolve() in {source.resolve() for source in sources}:
         raise UsageError(f"expected --out to be a new file, found one of the lists: {storage.shown(out)}")
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Two commands that write one table would mix their rows; the lock dies with its process."""
+    lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RunFolderError(
+            f"{storage.shown(out)} is being written by another predict; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise storage.storage_error(out, error) from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _kept_at(out: Path, run: Path, board: Board) -> Path:

@@ -1,4 +1,4 @@
-"""The report of a finished run, from the files in its folder alone; no network is loaded."""
+"""The report of a finished run, from the files in its folder; networks are loaded for heat maps alone."""
 
 import json
 from dataclasses import replace
@@ -14,6 +14,7 @@ from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import trusting
 from tumorboard.pipeline import calibrate, results
 from tumorboard.pipeline.job import Job
+from tumorboard.pipeline.maps import maps
 from tumorboard.recipe import load
 from tumorboard.reporting import board, cases, charts, plots, svg
 from tumorboard.reporting.card import model_card
@@ -108,4 +109,7 @@ def _material(job: Job) -> Material:
         len(json.loads(job.run.test_looks.read_text("utf-8"))),
     )
     paths = {sample.id: sample.path for sample in job.manifest.samples}
-    return replace(made, pictures=cases.pictures(board.shown_cases(made), paths, job.recipe.image.window))
+    pictures = cases.pictures(board.shown_cases(made), paths, job.recipe.image.window)
+    wanted = {name: models for name, models in board.mapped_cases(made).items() if name in pictures}
+    found = maps(job.run, wanted, paths)
+    return replace(made, pictures={name: [*one, *found.get(name, ())] for name, one in pictures.items()})

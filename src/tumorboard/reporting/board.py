@@ -8,8 +8,8 @@ from tumorboard.evaluation.agreement import Pair, pair, right_somewhere
 from tumorboard.evaluation.measure import share
 from tumorboard.evaluation.metrics import log_loss
 from tumorboard.predictions import Predictions, aligned
-from tumorboard.reporting.cases import Picture, most_disputed, surest_errors
-from tumorboard.reporting.html import Html, element, items, join, section, table
+from tumorboard.reporting.cases import Picture, most_disputed, surest_errors, surest_right
+from tumorboard.reporting.html import Html, element, items, section, table
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import UNDEFINED, of_n
 
@@ -94,9 +94,8 @@ def _pairs(models: Mapping[str, Predictions]) -> Html:
 
 
 def cases(material: Material) -> Html:
-    """Images to look at: the surest errors of the recommended model, and the most disputed."""
+    """Images to look at: the recommended model's surest errors, the most disputed, some right ones."""
     one = material.test[material.recommended]
-    errors, disputed = surest_errors(one), most_disputed(material.test)
     ids = next(iter(material.test.values())).ids
     return section(
         "cases",
@@ -105,19 +104,39 @@ def cases(material: Material) -> Html:
             "p",
             "The pictures are small copies of the study's images: share this page as you would share them.",
         ),
+        element("p", _about_maps(material)),
         element("h3", f"Surest errors of {material.recommended}"),
-        _cards(material, [one.ids[row] for row in errors], "It made no error on test."),
+        _cards(material, [one.ids[row] for row in surest_errors(one)], "It made no error on test."),
         element("h3", "Most disputed by the board"),
-        _cards(material, [ids[row] for row in disputed], "The models never disagree on test."),
+        _cards(
+            material, [ids[row] for row in most_disputed(material.test)], "The models never disagree on test."
+        ),
+        element("h3", f"Right, and the surest of each class: {material.recommended}"),
+        _cards(material, [one.ids[row] for row in surest_right(one)], "It was never right on test."),
+    )
+
+
+def _about_maps(material: Material) -> str:
+    if not any(len(pictures) > 1 for pictures in material.pictures.values()):
+        return "There are no heat maps: the images or the models are no longer where they were."
+    return (
+        "A map (Grad-CAM) is laid over the image as the network takes it, and is bright where something "
+        "spoke for that model's own answer. A map of one colour names no place. It shows where a network looked; not why, and not whether rightly."
     )
 
 
 def shown_cases(material: Material) -> list[str]:
     """Ids of the images that `cases` shows."""
-    errors = material.test[material.recommended]
-    first = next(iter(material.test.values()))
-    ids = [errors.ids[row] for row in surest_errors(errors)]
-    return list(dict.fromkeys([*ids, *(first.ids[row] for row in most_disputed(material.test))]))
+    return list(mapped_cases(material))
+
+
+def mapped_cases(material: Material) -> dict[str, list[str]]:
+    """The same, each with the models whose heat maps are wanted: all of them where they disagree."""
+    one, first = material.test[material.recommended], next(iter(material.test.values()))
+    alone = [one.ids[row] for row in (*surest_errors(one), *surest_right(one))]
+    disputed = [first.ids[row] for row in most_disputed(material.test)]
+    everyone = list(material.test)
+    return {name: [material.recommended] for name in alone} | dict.fromkeys(disputed, everyone)
 
 
 def _cards(material: Material, ids: list[str], nothing: str) -> Html:
@@ -132,7 +151,7 @@ def _card(material: Material, models: Mapping[str, Predictions], name: str) -> H
     row, names = first.ids.index(name), first.class_names
     true = names[first.labels[row]]
     pictures = material.pictures.get(name, ())
-    shown = [_picture(one, f"{one.caption} of {true}, {name}") for one in pictures]
+    shown = [_picture(one, f"{one.caption}: {true}, {name}") for one in pictures]
     said = [
         f"{model}: {names[one.predicted[row]]} ({one.probabilities[row].max():.2f})"
         for model, one in models.items()
@@ -140,9 +159,11 @@ def _card(material: Material, models: Mapping[str, Predictions], name: str) -> H
     missing = [] if shown else [element("p", "The file is no longer where it was.")]
     heading = element("p", element("strong", f"True: {true}"))
     path = element("p", name, class_="path")
-    return element("li", join([*shown, *missing]), heading, items(said), path)
+    return element("li", element("div", *shown, *missing, class_="pictures"), heading, items(said), path)
 
 
 def _picture(one: Picture, alternative: str) -> Html:
     data = base64.b64encode(one.jpeg).decode("ascii")
-    return element("img", src=f"data:image/jpeg;base64,{data}", alt=alternative, width="160", height="160")
+    source = f"data:image/jpeg;base64,{data}"
+    image = element("img", src=source, alt=alternative, width="160", height="160")
+    return element("figure", image, element("figcaption", one.caption))

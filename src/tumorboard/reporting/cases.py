@@ -34,6 +34,13 @@ def surest_errors(one: Predictions) -> list[int]:
     return [int(row) for row in wrong[np.argsort(-sureness, kind="stable")][:SHOWN]]
 
 
+def surest_right(one: Predictions) -> list[int]:
+    """Of each class that has one, the row of the right answer given with the highest probability."""
+    right, sureness = one.predicted == one.labels, one.probabilities.max(axis=1, initial=0)
+    rows = [np.flatnonzero(right & (one.labels == c)) for c in range(len(one.class_names))]
+    return [int(found[sureness[found].argmax()]) for found in rows if len(found)][:SHOWN]
+
+
 def most_disputed(models: Mapping[str, Predictions]) -> list[int]:
     """Rows, in the first model's order, on which the models' answers differ, the most divided first."""
     first = next(iter(models.values()))

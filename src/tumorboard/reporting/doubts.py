@@ -61,6 +61,6 @@ def _probabilities(material: Material) -> Iterator[str]:
     held = one.coverage.get("all") if one else None
     if one and held and held.high is not None and held.high < 1 - one.calibration.alpha:
         yield (
-            f"Its prediction sets promised to hold the true class in {percent(1 - one.calibration.alpha)} of the "
-            f"images; on test they do in {shown(held)}."
+            f"Its prediction sets promised to hold the true class in {percent(1 - one.calibration.alpha)} of "
+            f"the images; on test they do in {shown(held)}."
         )

@@ -173,7 +173,7 @@ def _sets(models: Mapping[str, Trusted]) -> Iterator[Html]:
     yield table("Sets on test", ["model", "images by size of the set", *columns.values()], rows)
     yield element(
         "p",
-        f"Made on validation so that {percent(1 - first.calibration.alpha)} of the sets hold the true class, on "
-        "average over all classes. The promise does not hold for images of another source or another mix of "
-        "classes, and is weaker because validation also chose epochs.",
+        f"Made on validation so that {percent(1 - first.calibration.alpha)} of the sets hold the true "
+        "class, on average over all classes. The promise does not hold for images of another source or "
+        "another mix of classes, and is weaker because validation also chose epochs.",
     )
