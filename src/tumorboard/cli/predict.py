@@ -30,6 +30,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     add_images(predict)
     predict.add_argument(
+        "--engine",
+        choices=("keras", "openvino", "onnx"),
+        default="keras",
+        help="what the models run on; an export is made and checked on first use; default: keras",
+    )
+    predict.add_argument(
         "--out",
         type=Path,
         default=Path("predictions.csv"),
@@ -48,6 +54,7 @@ def _predict(options: argparse.Namespace) -> None:
         options.images,
         options.out,
         models=options.model,
+        engine=options.engine,
         console=Console(options.quiet or options.json),
     )
     sys.stdout.write(_as_json(done) if options.json else _as_text(done))

@@ -23,7 +23,7 @@ from tumorboard.evaluation import calibration, conformal
 from tumorboard.explaining import gradcam
 from tumorboard.models import checksums, storing
 from tumorboard.models.contract import Contract
-from tumorboard.models.predicting import probabilities
+from tumorboard.models.predicting import Network, probabilities
 from tumorboard.pipeline.trust import Trust, read_json, read_trust
 from tumorboard.runfolder import RunFolder
 from tumorboard.training import backend
@@ -59,12 +59,16 @@ class Board:
         contract: What all of them expect and answer.
         recommended: The name of the one whose answer is the board's.
         trust: How far that answer may be trusted.
+        engine: What its networks run on.
+        engines: The networks on an engine other than Keras, by name; see `pipeline.engines`.
     """
 
     models: Mapping[str, keras.Model]
     contract: Contract
     recommended: str
     trust: Trust = field(default_factory=Trust)
+    engine: str = "keras"
+    engines: Mapping[str, Network] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,7 +98,8 @@ class Board:
 
     def opinion(self, pixels: Pixels) -> Opinion:
         """What the board makes of one image, uint8 (S, S, 3)."""
-        rows = {name: probabilities(model, pixels[None])[0] for name, model in self.models.items()}
+        networks = {**self.models, **self.engines}
+        rows = {name: probabilities(model, pixels[None])[0] for name, model in networks.items()}
         trust, row = self.trust, rows[self.recommended]
         unlike = trust.is_unlike(pixels)
         if trust.temperature is None:

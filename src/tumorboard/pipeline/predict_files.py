@@ -19,6 +19,7 @@ from tumorboard.console import Console
 from tumorboard.data import listing
 from tumorboard.data.reading import require_regular, unusable
 from tumorboard.errors import DataError, RunFolderError, UsageError
+from tumorboard.pipeline.engines import KERAS, on_engine
 from tumorboard.pipeline.opinion_table import FACTS, Row, facts, write_table
 from tumorboard.pipeline.predict import Board, open_board
 from tumorboard.runfolder import RunFolder
@@ -47,6 +48,7 @@ def predict_files(
     out: Path,
     *,
     models: Sequence[str] = (),
+    engine: str = KERAS,
     console: Console | None = None,
 ) -> Predicted:
     """Write the board's opinion of every file to a CSV; see docs/predict.md for its columns.
@@ -56,6 +58,7 @@ def predict_files(
         sources: Files, folders, CSVs with a column `path`.
         out: The table; an older one is replaced when the new one is complete.
         models: Of the run; all by default.
+        engine: What the models run on: keras, openvino, onnx; as `engines.on_engine`.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -70,7 +73,7 @@ def predict_files(
     if not total:
         raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
     with interruption.graceful(), _alone(out):
-        board = open_board(run, models)
+        board = on_engine(open_board(run, models), run, engine)
         kept = _kept_at(out, run, board)
         failed = _collect(board, sources, kept, total, console)
         with storage.writing(out) as file:
@@ -108,7 +111,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _kept_at(out: Path, run: Path, board: Board) -> Path:
     """Where rows are kept: named after the models, so that those of another board are never taken over."""
-    folder, digest = RunFolder(run), hashlib.sha256(repr(board.names).encode())
+    folder, digest = RunFolder(run), hashlib.sha256(repr((board.names, board.engine)).encode())
     for file in (folder.checksums, folder.calibration, folder.metrics):
         digest.update(file.read_bytes() if file.is_file() else b"none")
     return out.with_name(f"{out.stem}.{digest.hexdigest()[:12]}.unfinished.jsonl")
