@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from tumorboard.data.manifest import load, write_csv
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.pipeline.compare import compare
 from tumorboard.pipeline.evaluate import evaluate_data, evaluate_predictions, overlap, read_metadata
+from tumorboard.predictions import Predictions
 from tumorboard.runfolder import RunFolder
 
 
@@ -153,6 +155,23 @@ def test_runs_are_compared_by_their_recommended_models_with_mean_and_spread(
     page = capsys.readouterr().out
     assert "x: custom - y: custom" in page
     assert "standard deviation" in page
+    assert compare(runs).comparisons[0].n == 60
+
+
+def test_the_same_files_are_matched_when_another_run_knows_them_by_other_paths(tmp_path: Path) -> None:
+    runs = [with_predictions(tmp_path / name, "custom", skill) for name, skill in (("x", 0.9), ("y", 0.6))]
+    for root, prefix in zip(runs, ("", "../"), strict=True):
+        run = RunFolder(root)
+        path = run.predictions("custom", "test")
+        said = Predictions.from_csv(path.read_text(), str(path))
+        ids = [f"{prefix}{one}" for one in said.ids]
+        path.write_text(replace(said, ids=tuple(ids)).to_csv())
+        # As on real data: a file that is there twice has one hash.
+        rows = [
+            f"{one},/{one},test,{said.class_names[label]},,{number // 2}"
+            for number, (one, label) in enumerate(zip(ids, said.labels, strict=True))
+        ]
+        run.manifest.write_text("\n".join(["id,path,split,label,group,sha256", *rows]) + "\n")
     assert compare(runs).comparisons[0].n == 60
 
 

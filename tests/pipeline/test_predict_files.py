@@ -10,7 +10,7 @@ from tests.small_models import IMAGE
 from tumorboard import NOTICE, interruption
 from tumorboard.cli.main import main
 from tumorboard.data.inputs import read_input
-from tumorboard.errors import DataError, Interrupted, UsageError
+from tumorboard.errors import DataError, Interrupted, RunFolderError, UsageError
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline import predict_files as module
 from tumorboard.pipeline.predict import Board, open_board
@@ -144,6 +144,13 @@ def test_nothing_in_the_table_is_a_formula(run, tmp_path, monkeypatch):
     assert rows(predict_files(run.root, [module.Path("=1+1.png")], tmp_path / "o.csv").table)[0]["path"] == (
         "'=1+1.png"
     )
+
+
+def test_two_commands_never_write_one_table(run, scans, tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    with module._alone(out), pytest.raises(RunFolderError, match="another predict"):
+        predict_files(run.root, [scans], out)
+    assert predict_files(run.root, [scans], out).files == 4
 
 
 @pytest.mark.parametrize(

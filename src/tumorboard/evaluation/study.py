@@ -18,8 +18,6 @@ UNDERFIT_SHARE = 0.5
 OVERFIT_GAP = 0.05
 # In nats: the typical probability of the true class falls by a quarter (exp(-0.3) = 0.74) from train on.
 OVERCONFIDENT_GAP = 0.3
-# One image more or less is what a rerun with another seed changes; it cannot tell two models apart.
-TIED_IMAGES = 1
 SIGNIFICANCE = 0.05
 # Below it a gap's interval cries wolf up to 14 % of the time (computed), from it on 4 %; it should be 2.5 %.
 FEW_IMAGES = 30
@@ -143,9 +141,11 @@ def _points(share: float) -> str:
 
 
 def recommend(valid: Mapping[str, Predictions]) -> Recommendation:
-    """The model of highest validation accuracy; of those within `TIED_IMAGES` of it, that of lowest log loss.
+    """Of the models that validation cannot tell from the most accurate one, that of lowest log loss.
 
-    It takes each model's validation predictions and nothing else. Equal in both: the first in `valid`.
+    A difference in accuracy that McNemar's test calls noise chooses nothing; log loss sees how sure every
+    answer was, and is the steadier judge of few images. It takes each model's validation predictions and
+    nothing else. Equal in both: the first in `valid`.
 
     Raises:
         DataError: No model, no validation images, or the models were not given the same ones.
@@ -183,19 +183,17 @@ def _right(one: Predictions) -> int:
 
 
 def _best(models: Mapping[str, Predictions]) -> str:
-    most = max(_right(one) for one in models.values())
-    tied = [name for name, one in models.items() if _right(one) >= most - TIED_IMAGES]
-    return min(tied, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
+    top = max(models.values(), key=_right)
+    level = [name for name, one in models.items() if mcnemar(top, one) >= SIGNIFICANCE]
+    return min(level, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
 
 
 def _reason(best: str, second: str, models: Mapping[str, Predictions], p: float) -> str:
     n, right, also = len(models[best]), _right(models[best]), _right(models[second])
     loss, others = (metrics.log_loss(models[m].labels, models[m].probabilities) for m in (best, second))
-    why = f"{best} has the highest accuracy on validation"
-    if abs(right - also) <= TIED_IMAGES:
-        why = f"{best} is level with {second} in validation accuracy and not above it in log loss"
     noise = "within noise: another sample may turn it round" if p >= SIGNIFICANCE else "more than noise"
     return (
-        f"{why} ({right} of {n} right, log loss {loss:.3f}; {second}: {also} of {n}, {others:.3f}). "
+        f"{best} has the lowest log loss on validation of the models whose accuracy is not clearly below the "
+        f"highest ({right} of {n} right, log loss {loss:.3f}; {second}: {also} of {n}, {others:.3f}). "
         f"The difference in accuracy is {noise} (exact McNemar test, p = {p:.2g})."
     )

@@ -1,15 +1,21 @@
 """Several runs on the same test images: their recommended models compared, and how runs differ."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
+from typing import TYPE_CHECKING
 
 from tumorboard.errors import RunFolderError, UsageError
 from tumorboard.predictions import Predictions
 from tumorboard.reporting.judgement import Judgement
 from tumorboard.runfolder import RunFolder
 from tumorboard.storage import shown
+
+if TYPE_CHECKING:
+    from tumorboard.data.manifest import Sample
 
 
 def compare(runs: Sequence[Path]) -> Judgement:
@@ -22,10 +28,12 @@ def compare(runs: Sequence[Path]) -> Judgement:
     """
     if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("expected two different run folders or more to compare; give each once")
-    names = _names(runs)
-    found = {
-        f"{name}: {model}": one for name, run in zip(names, runs, strict=True) for model, one in [_said(run)]
-    }
+    found = {}
+    ids = {content: sample.id for sample, content in _contents(runs[0])}
+    for name, run in zip(_names(runs), runs, strict=True):
+        model, said = _said(run)
+        same = {sample.id: ids.get(content, sample.id) for sample, content in _contents(run)}
+        found[f"{name}: {model}"] = replace(said, ids=tuple(same.get(one, one) for one in said.ids))
     scores = [float((one.labels == one.predicted).mean()) for one in found.values()]
     spread = (
         f"Test accuracy over {len(runs)} runs: mean {mean(scores):.3f}, standard deviation "
@@ -58,8 +66,18 @@ def _said(root: Path) -> tuple[str, Predictions]:
 
 
 def _groups(root: Path) -> dict[str, str]:
+    return {sample.id: sample.group for sample, _ in _contents(root) if sample.group}
+
+
+def _contents(root: Path) -> list[tuple["Sample", tuple[str, str, int]]]:
+    """Each sample with its hash, its label and which such file it is; its id, a path, may differ by run."""
     from tumorboard.data.manifest import read_csv
 
     path = RunFolder(root).manifest
-    samples = read_csv(path.read_text("utf-8"), str(path)).samples
-    return {sample.id: sample.group for sample in samples if sample.group}
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    for sample in read_csv(path.read_text("utf-8"), str(path)).samples:
+        what = (sample.sha256, sample.label)
+        found.append((sample, (*what, seen[what])))
+        seen[what] += 1
+    return found
