@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.test_prepare import prepared
+from tests.small_runs import draw
 from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
 from tumorboard.data.manifest import Manifest, Sample
@@ -59,3 +61,12 @@ def test_findings_come_with_what_they_mean(tmp_path: Path) -> None:
         "t",
         "c",
     )
+
+
+def test_class_folders_that_differ_by_split_are_found_inside_a_training_too(tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    for folder in (tmp_path / "data" / "train").iterdir():
+        folder.rename(folder.with_name(f"{folder.name}_left"))
+    job = prepared(tmp_path)
+    leaks.look(job)
+    assert "TB301" in {finding.code for finding in leaks.findings(job)}

@@ -13,6 +13,7 @@ import numpy as np
 from tumorboard import storage
 from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
+from tumorboard.data.classes import Matching
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.rows import Rows
 from tumorboard.errors import DataError
@@ -31,6 +32,7 @@ class Job:
         manifest: All samples, every one in a split.
         decoded: Their images, in the manifest's order.
         console: Where progress is shown.
+        matching: How class folders were matched; None if nobody knows any more.
     """
 
     run: RunFolder
@@ -38,6 +40,7 @@ class Job:
     manifest: Manifest
     decoded: Decoded
     console: Console
+    matching: Matching | None = None
 
     def images(self, split: str) -> Rows:
         """The split's images, uint8, in the order of `part`."""

@@ -19,7 +19,7 @@ def look(job: Job) -> None:
     if job.run.audit.is_file():
         return
     window, problems = job.recipe.image.window, job.decoded.problems
-    report = audit(job.manifest, job.console, problems=problems, window=window)
+    report = audit(job.manifest, job.console, problems=problems, matching=job.matching, window=window)
     storage.write_json(job.run.audit, report.to_json())
 
 

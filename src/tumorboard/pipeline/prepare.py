@@ -41,7 +41,7 @@ def prepare(
     whole = splits.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, recipe, now)
-    return Job(run, recipe, whole, decoded, console)
+    return Job(run, recipe, whole, decoded, console, loaded.matching)
 
 
 def find(source: Path, console: Console, class_map: Groups, merge: Groups) -> Loaded:
