@@ -18,6 +18,7 @@ from tumorboard.data.buckets import Indices
 from tumorboard.evaluation.intervals import wilson
 
 _FOLDS, _TREES = 5, 25
+_FEW_ROWS = 10
 _FEWEST = 10  # pictures of a class, in as many groups as there are folds
 _MOST = 5000
 _GAIN, _CLASS_GAIN = 0.05, 0.2  # over chance: less is no shortcut worth a warning
@@ -162,13 +163,18 @@ def _groups(study: Study) -> Indices:
 def _cross_validated(features: Features, labels: Indices, groups: Indices) -> Features:
     """(N, C): the forest's share of votes for each class, of images that it did not learn from."""
     shares = np.zeros((len(labels), labels.max() + 1))
-    folds = _folds(labels, groups)
+    folds, trees = _folds(labels, groups), _trees(features)
     for held_out in range(_FOLDS):
         train, rest = folds != held_out, np.flatnonzero(folds == held_out)
-        forest = ExtraTreesClassifier(_TREES, min_samples_leaf=2, random_state=0)
+        forest = ExtraTreesClassifier(trees, min_samples_leaf=2, random_state=0)
         forest.fit(features[train], labels[train])
         shares[np.ix_(rest, forest.classes_)] = forest.predict_proba(features[rest])
     return shares
+
+
+def _trees(features: Features) -> int:
+    """One, where there are so few different rows that every tree tells all of them apart."""
+    return 1 if len(np.unique(features, axis=0)) <= _FEW_ROWS else _TREES
 
 
 def _folds(labels: Indices, groups: Indices) -> Indices:
