@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -27,7 +28,8 @@ def paths(tmp_path: Path) -> dict[str, Path]:
 def test_each_wanted_model_gives_one_small_map(run: RunFolder, paths: dict[str, Path]) -> None:
     found = maps(run, {"a": ["custom"], "gone": ["custom"]}, paths)
     assert list(found) == ["a"]
-    assert [one.caption for one in found["a"]] == ["map of custom"]
+    assert found["a"][0].caption.startswith("map of custom")
+    assert len(found["a"]) == 1
     assert found["a"][0].jpeg.startswith(b"\xff\xd8")
     assert found == maps(run, {"a": ["custom"]}, paths)
 
@@ -46,3 +48,9 @@ def test_a_model_that_is_gone_leaves_the_report_without_maps(run: RunFolder, pat
 
 def test_without_an_image_no_model_is_loaded(tmp_path: Path) -> None:
     assert not maps(RunFolder(tmp_path), {"gone": ["custom"]}, {"gone": tmp_path / "gone.png"})
+
+
+def test_a_map_without_a_dark_place_is_said_to_show_none() -> None:
+    assert module._caption("a", np.ones((2, 2), np.float32)) == "map of a: no place stands out"
+    assert module._caption("a", np.zeros((2, 2), np.float32)) == "map of a: no place stands out"
+    assert module._caption("a", np.eye(2, dtype=np.float32)) == "map of a"

@@ -1,3 +1,5 @@
+import re
+
 from tumorboard import NOTICE
 from tumorboard.reporting.card import model_card
 from tumorboard.reporting.checklist import OPEN, answers, checklist
@@ -12,6 +14,13 @@ def test_every_item_is_filled_in_or_stands_open() -> None:
     assert [row.split("|")[1].strip() for row in rows] == [str(n) for n in range(1, 43)]
     assert sum(OPEN in row for row in rows) == 42 - len(answers(one))
     assert all(row.split("|")[3].strip() for row in rows)
+
+
+def test_every_answer_names_the_file_it_is_from() -> None:
+    found = answers(material())
+    assert len(found) >= 25
+    files = "manifest.csv|metrics.json|audit.json|recipe.toml|environment.json|report.html|test_looks.json"
+    assert all(re.search(rf" \[({files}|models/\*\.json)\]$", text) for text in found.values())
 
 
 def test_what_only_the_authors_know_is_not_made_up() -> None:

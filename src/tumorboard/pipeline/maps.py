@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tumorboard.explaining.gradcam import Map
 
 _SIDE = 160
+_FLAT = 0.5  # of the hottest place
 _SECONDS = 60.0  # a slow machine gets the first maps, not a long wait
 
 
@@ -51,8 +52,14 @@ def maps(
             continue
         for name in models if time.monotonic() < end else ():
             heat = board.heat_map(name, pixels)
-            found.setdefault(one, []).append(Picture(f"map of {name}", _jpeg(pixels, heat)))
+            found.setdefault(one, []).append(Picture(_caption(name, heat), _jpeg(pixels, heat)))
     return found
+
+
+def _caption(name: str, heat: "Map") -> str:
+    """A map without a dark place, or without a bright one, must not be read as a finding."""
+    flat = float(heat.min()) > _FLAT or float(heat.max()) == 0.0
+    return f"map of {name}" + (": no place stands out" if flat else "")
 
 
 def _jpeg(pixels: "Pixels", heat: "Map") -> bytes:

@@ -121,7 +121,8 @@ def _about_maps(material: Material) -> str:
         return "There are no heat maps: the images or the models are no longer where they were."
     return (
         "A map (Grad-CAM) is laid over the image as the network takes it, and is bright where something "
-        "spoke for that model's own answer. A map of one colour names no place. It shows where a network looked; not why, and not whether rightly."
+        "spoke for that model's own answer. A map of one colour names no place. It shows where a "
+        "network looked; not why, and not whether rightly."
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from tumorboard import NOTICE
+from tumorboard.reporting.board import COMBINED
+from tumorboard.reporting.certainty import FIGURES
 from tumorboard.reporting.markdown import escaped, table
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import of_n
@@ -86,7 +88,7 @@ def checklist(material: Material) -> str:
 
 
 def answers(material: Material) -> Mapping[int, str]:
-    """By CLAIM's number what the run knows of it."""
+    """By CLAIM's number what the run knows of it, and in brackets the file of the run that says so."""
     facts, summary = material.study.facts, material.summary
     sizes = ", ".join(f"{split} {len(material.study.labels[split])} images" for split in SPLITS)
     environment = {name: value for name, value in material.environment.items() if name != "command"}
@@ -94,30 +96,56 @@ def answers(material: Material) -> Mapping[int, str]:
         f"{title}: {s[material.recommended].n} images" for title, s in summary.test_subsets.items()
     )
     found = "; ".join(f"{one.code} {one.title}" for one in facts.findings if one.severity == "error")
+    robust = "; ".join(
+        f"{title}: {of_n(s[material.recommended].accuracy)}" for title, s in summary.test_subsets.items()
+    )
+    robust = f"as given: {of_n(material.scores.accuracy)}" + (f"; {robust}" if robust else "")
     groups = (
         "Groups (patients) are kept in one part." if facts.grouped else "Not checked: the data names none."
     )
-    return {
-        9: "Images are resized as the section image of recipe.toml says; all else is inside the models.",
-        10: f"Test is also scored on subsets: {subsets or 'none'}.",
-        11: f"Classes: {', '.join(material.study.class_names)}. What each means: to be said by the authors.",
-        13: f"What the audit calls errors: {found or 'nothing'}.",
-        19: f"{sizes}. Why so many: to be said by the authors.",
-        20: "manifest.csv lists the part of every image with its hash.",
-        21: groups,
-        22: f"Models: {', '.join(material.test)}; every layer is in models/. {' '.join(facts.models)}",
-        23: ", ".join(f"{name} {value}" for name, value in environment.items()),
-        24: "Backbone and weights of each model are in recipe.toml; all draws come from its seed.",
-        25: "Augmentation, optimiser, schedule, epochs: recipe.toml; every epoch: history/.",
-        26: summary.recommendation.reason,
-        27: "; ".join(line for line in facts.models if line.startswith(("ensemble", "chained"))) or "none",
-        28: "Accuracy, log loss, recall of each class, and the other figures of metrics.json.",
-        29: "95 % Wilson intervals of proportions; exact McNemar tests between models.",
-        32: "None was tested in this run.",
-        33: f"{sizes}; by class in report.html.",
-        35: f"{material.recommended} on test: accuracy {of_n(material.scores.accuracy)}.",
-        36: "Each proportion in report.html and metrics.json has its n and its interval.",
-        37: "Confusion matrices and the surest errors are in report.html.",
-        38: f"One run of seed {facts.seed}; test was scored {material.looks} time(s). Others: the authors.",
-        41: f"Every setting is in recipe.toml; to repeat: {facts.command}",
+    many = sum(len(material.study.labels[split]) for split in SPLITS)
+    mapped = sum(len(pictures) > 1 for pictures in material.pictures.values())
+    known = {
+        7: (
+            "The files named in the manifest. Where they come from: to be said by the authors.",
+            "manifest.csv",
+        ),
+        8: (
+            f"{many} images were used. Who and what was eligible: to be said by the authors.",
+            "manifest.csv",
+        ),
+        9: ("Images are resized as its section image says; all else is inside the models.", "recipe.toml"),
+        10: (f"Test is also scored on subsets: {subsets or 'none'}.", "metrics.json"),
+        11: (
+            f"Classes: {', '.join(material.study.class_names)}. What each means: the authors.",
+            "metrics.json",
+        ),
+        13: (f"What the audit calls errors: {found or 'nothing'}.", "audit.json"),
+        19: (f"{sizes}. Why so many: to be said by the authors.", "manifest.csv"),
+        20: ("The part of every image, with its hash, is listed.", "manifest.csv"),
+        21: (groups, "manifest.csv"),
+        22: (f"Models: {', '.join(material.test)}. {'; '.join(facts.models)}", "models/*.json"),
+        23: (", ".join(f"{name} {value}" for name, value in environment.items()), "environment.json"),
+        24: ("Backbone and weights of each model; all draws come from its seed.", "recipe.toml"),
+        25: ("Augmentation, optimiser, schedule, epochs; every epoch is in history/.", "recipe.toml"),
+        26: (summary.recommendation.reason, "metrics.json"),
+        27: ("; ".join(one for one in facts.models if one.startswith(COMBINED)) or "none", "models/*.json"),
+        28: (
+            f"Accuracy, {', '.join(FIGURES.values())}, ECE; of each class recall and others.",
+            "metrics.json",
+        ),
+        29: ("95 % intervals; paired tests between models, corrected by Holm's method.", "metrics.json"),
+        30: (f"Recommended model's test accuracy: {robust}. No other change was tried.", "metrics.json"),
+        31: (f"Grad-CAM maps of {mapped} test images.", "report.html"),
+        32: ("None was tested in this run.", "metrics.json"),
+        33: (f"{sizes}; by class in report.html.", "manifest.csv"),
+        35: (f"{material.recommended} on test: accuracy {of_n(material.scores.accuracy)}.", "metrics.json"),
+        36: ("Each proportion has its n and its interval.", "metrics.json"),
+        37: ("Confusion matrices, the surest errors and the most disputed cases.", "report.html"),
+        38: (
+            f"One run of seed {facts.seed}; test was scored {material.looks} time(s). Others: the authors.",
+            "test_looks.json",
+        ),
+        41: (f"Every setting is in recipe.toml; to repeat: {facts.command}", "environment.json"),
     }
+    return {number: f"{text} [{file}]" for number, (text, file) in known.items()}
