@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from tumorboard import NOTICE
-from tumorboard.evaluation import subsets
-from tumorboard.evaluation.intervals import wilson
 from tumorboard.evaluation.score import Scores, evaluate
 from tumorboard.evaluation.study import Recommendation, mcnemar, recommend
 from tumorboard.predictions import Predictions
@@ -26,14 +24,12 @@ class Repeats:
         ways: The same for each way to combine, fitted on the other folds.
         runs: By run, model and split: predictions.
         seconds: Of each run.
-        shortcuts: Classes that metadata give away; accuracy is told among the others too.
     """
 
     held_out: Mapping[str, Predictions]
     ways: Mapping[str, Predictions]
     runs: Mapping[str, Mapping[str, Mapping[str, Predictions]]]
     seconds: Mapping[str, float]
-    shortcuts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,6 @@ def spread(values: Sequence[float]) -> Spread:
 
 def repeats_json(study: Repeats) -> str:
     """Every figure, for machines."""
-    others = _among_the_others(study)
     content = {
         "format": FORMAT,
         "notice": NOTICE,
@@ -66,15 +61,6 @@ def repeats_json(study: Repeats) -> str:
             for (model, split, what), values in _figures(study).items()
         },
         "seconds": dict(study.seconds),
-        "without_classes_that_metadata_give_away": {
-            "classes": list(study.shortcuts),
-            "folds": {name: evaluate(one).to_dict() for name, one in others.held_out.items()},
-            "ways_to_combine": {name: evaluate(one).to_dict() for name, one in others.ways.items()},
-            "seeds": {
-                f"{model} {split} {what}": vars(spread(values))
-                for (model, split, what), values in _figures(others).items()
-            },
-        },
     }
     return json.dumps(content, indent=2) + "\n"
 
@@ -84,72 +70,7 @@ def repeats_md(study: Repeats) -> str:
     sections = [f"**{NOTICE}**", "# Repeated study"]
     if study.held_out:
         sections += [*_folds(study), *_choice(study)]
-    sections += _seeds(study)
-    if study.shortcuts:
-        sections += _others(study)
-    return "\n\n".join(sections) + "\n"
-
-
-def _others(study: Repeats) -> list[str]:
-    others, names = _among_the_others(study), ", ".join(map(escaped, study.shortcuts))
-    sections = [
-        "## Among the other classes",
-        f"Metadata of the files alone give away: {names}. What follows is scored on images of the other classes; "
-        "models were trained on all, and an answer with a left-out class counts as wrong. Images of test "
-        "with twins in train are not left out here; each run's own page does that.",
-    ]
-    if others.held_out:
-        found = {**others.held_out, **{f"ensemble: {name}": one for name, one in others.ways.items()}}
-        sections.append(_scores({name: evaluate(one) for name, one in found.items()}))
-    return [*sections, _mean_accuracies(others)]
-
-
-def _mean_accuracies(study: Repeats) -> str:
-    """Test accuracy a model: over runs its mean and spread; the interval is of the images, at the mean."""
-    header = [
-        "model, test accuracy",
-        "mean (95 % interval of the images)",
-        "n images",
-        "runs",
-        "lowest",
-        "highest",
-    ]
-    n = {model: len(splits["test"]) for models in study.runs.values() for model, splits in models.items()}
-    rows = []
-    for (model, split, what), values in _figures(study).items():
-        if (split, what) == ("test", "accuracy"):
-            one = spread(values)
-            limits = " to ".join(map(decimals, wilson(one.mean * n[model], n[model])))
-            mean_of = f"{decimals(one.mean)} ({limits})"
-            rows.append(
-                [escaped(model), mean_of, str(n[model]), str(one.n), *map(decimals, (one.low, one.high))]
-            )
-    return table(header, rows)
-
-
-def _among_the_others(study: Repeats) -> Repeats:
-    """The same study without the images of the classes that metadata give away; empty if there are none."""
-    if not study.shortcuts:
-        return Repeats({}, {}, {}, {})
-    return Repeats(
-        {name: _without(one, study.shortcuts) for name, one in study.held_out.items()},
-        {name: _without(one, study.shortcuts) for name, one in study.ways.items()},
-        {
-            run: {
-                model: {split: _without(one, study.shortcuts) for split, one in splits.items()}
-                for model, splits in models.items()
-            }
-            for run, models in study.runs.items()
-        },
-        study.seconds,
-    )
-
-
-def _without(one: Predictions, classes: Sequence[str]) -> Predictions:
-    kept = [
-        name for name, label in zip(one.ids, one.labels, strict=True) if one.class_names[label] not in classes
-    ]
-    return subsets.keep(one, kept)
+    return "\n\n".join([*sections, *_seeds(study)]) + "\n"
 
 
 def _folds(study: Repeats) -> list[str]:
