@@ -34,3 +34,12 @@ def test_borders_see_the_outermost_four_pixels_and_no_more() -> None:
     assert found.shape == (3, 120)
     assert np.array_equal(found[0], found[1])
     assert sorted(found[2])[-2:] == [1, 16]
+
+
+def test_a_blurred_picture_is_the_means_of_its_blocks() -> None:
+    picture = np.zeros((64, 64), np.uint8)
+    picture[:8, 8:16] = 200
+    picture[63, 63] = 64
+    found = clues.blurred(study([Row(thumbnail=picture)]))
+    assert found.shape == (1, 64)
+    assert (found[0, 1], found[0, 63], found.sum()) == (200, 1, 201)

@@ -9,6 +9,7 @@ from tumorboard.auditing.study import Picture, Study
 
 _BLOCK = 4  # of a thumbnail's 64 pixels: the outermost sixteenth on each side
 _BINS = 16
+_COARSE = 8  # blocks each way of a blurred picture
 
 
 def categories(values: Sequence[Hashable]) -> Features:
@@ -54,3 +55,11 @@ def borders(study: Study) -> Features:
     edge = np.ones(blocks.shape[1:4:2], bool)
     edge[1:-1, 1:-1] = False
     return np.concatenate([blocks.mean(axis=(2, 4))[:, edge], blocks.max(axis=(2, 4))[:, edge]], axis=1)
+
+
+def blurred(study: Study) -> Features:
+    """(N, 64): mean grey of the 8 x 8 blocks of each picture."""
+    side = study.thumbnails.shape[1] // _COARSE
+    blocks = study.thumbnails.reshape(-1, _COARSE, side, _COARSE, side)
+    means: Features = blocks.mean(axis=(2, 4)).reshape(-1, _COARSE**2)
+    return means

@@ -7,6 +7,7 @@ from tumorboard.auditing import pairs
 from tumorboard.auditing.checks import (
     bit_depths,
     blank,
+    blurred,
     border,
     burned_in,
     class_balance,
@@ -66,6 +67,7 @@ CHECKS = (
     metadata.CHECK,
     intensity.CHECK,
     border.CHECK,
+    blurred.CHECK,
     coloured_marks.CHECK,
     burned_in.CHECK,
     identifiers.CHECK,
