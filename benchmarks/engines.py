@@ -1,0 +1,73 @@
+"""Images a second of one model: our prediction path against each runtime called by itself, in one run.
+
+    python benchmarks/engines.py RUN [--model ensemble] [--images 200] [--rounds 3]
+
+`raw` calls the runtime on float32 arrays that lie ready, one image a call; `ours` is the path that
+`predict` takes from a decoded image to probabilities; `plain` is `model.predict` in batches of 32. The
+rounds take turns and the fastest counts, so that what else the machine does weighs less. Missing exports
+are made in RUN/exports.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if it is imported before Keras
+
+import numpy as np
+
+from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline.engines import on_engine
+from tumorboard.pipeline.predict import Board, open_board
+
+ENGINES = ("keras", "openvino", "onnx")
+
+
+def main() -> None:
+    """Print the rates and the ratio of ours to raw, an engine a line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--model", default="ensemble")
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    keras = open_board(options.run, (options.model,))
+    boards = [on_engine(keras, options.run, engine) for engine in ENGINES]
+    size = keras.image.size
+    images = np.random.default_rng(0).integers(0, 256, (options.images, size, size, 3), np.uint8)
+    best = _race(_runners(boards, options.model, images), options.images, options.rounds)
+    print(f"{options.model}, {options.images} images, plain model.predict: {best['plain']:.1f} images/s")
+    for engine in ENGINES:
+        raw, ours = best[f"{engine} raw"], best[f"{engine} ours"]
+        against = f"{raw / best['plain']:.2f} of plain"
+        print(f"{engine}: raw {raw:.1f} images/s ({against}), ours {ours:.1f}, ours/raw {ours / raw:.2f}")
+
+
+def _runners(boards: list[Board], name: str, images: np.ndarray) -> dict[str, Callable[[], object]]:
+    ready, model = images.astype(np.float32), boards[0].models[name]
+    runners: dict[str, Callable[[], object]] = {"plain": lambda: model.predict(images, 32, verbose=0)}
+    for board in boards:
+        network = {**board.models, **board.engines}[name]
+        call = getattr(network, "answer", network.predict_on_batch)
+        runners[f"{board.engine} raw"] = lambda call=call: [call(one[None]) for one in ready]
+        runners[f"{board.engine} ours"] = lambda network=network: probabilities(network, images)
+    return runners
+
+
+def _race(runners: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:
+    for run in runners.values():
+        run()  # builds the graphs
+    best = dict.fromkeys(runners, 0.0)
+    for _ in range(rounds):
+        for name, run in runners.items():
+            begun = time.perf_counter()
+            run()
+            best[name] = max(best[name], count / (time.perf_counter() - begun))
+    return best
+
+
+if __name__ == "__main__":
+    main()
