@@ -29,6 +29,10 @@ _LOCK, _HOLDER = ".lock", ".holder.json"
 _PATIENCE = 20  # looks at the holder's note, 30 ms apart
 
 
+class FolderInUse(RunFolderError):
+    """Another process works in the run folder."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The paths of one run; nothing here reads or writes."""
@@ -154,7 +158,8 @@ def locked(run: RunFolder) -> Iterator[None]:
     """Hold the run folder for this process; the lock dies with the process.
 
     Raises:
-        RunFolderError: Another process holds it (names its PID and host), or it is a folder of other files.
+        FolderInUse: Another process holds it (names its PID and host).
+        RunFolderError: It is a folder of other files.
         StorageError: It cannot be made or written.
     """
     try:
@@ -163,7 +168,7 @@ def locked(run: RunFolder) -> Iterator[None]:
         lock = filelock.FileLock(run.root / _LOCK)
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise RunFolderError(
+        raise FolderInUse(
             f"{shown(run.root)} is in use by {_holder(run)}; wait for it to end, or choose another --out"
         ) from None
     except OSError as error:

@@ -2,8 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tumorboard.cli.shared import add_classes, add_settings, command, show
+from tumorboard.errors import UsageError
+
+if TYPE_CHECKING:
+    from tumorboard.recipe import Recipe
+    from tumorboard.runfolder import RunFolder
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -32,6 +38,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     train.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="N runs, their seeds counted up; mean and spread"
     )
+    train.add_argument(
+        "--ray",
+        metavar="local|ADDRESS",
+        help="spread the runs of --folds and --seeds over this machine or a Ray cluster (the extra cluster)",
+    )
     add_settings(train)
     add_classes(train)
 
@@ -50,7 +61,9 @@ def _train(options: argparse.Namespace) -> None:
         "skip_bad": options.skip_bad,
         "console": Console(options.quiet or options.json),
     }
-    if options.folds or options.seeds != 1:
+    if options.ray:
+        run = _scattered(options, recipe, common)
+    elif options.folds or options.seeds != 1:
         from tumorboard.pipeline.repeats import repeat
 
         run = repeat(options.data, options.out, recipe, folds=options.folds, seeds=options.seeds, **common)
@@ -59,3 +72,26 @@ def _train(options: argparse.Namespace) -> None:
 
         run = train(options.data, options.out, recipe, **common)
     show(run.results, run.metrics, options.json)
+
+
+def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, Any]) -> "RunFolder":
+    from tumorboard.cluster import connecting
+
+    connecting.require()
+    if not options.folds and options.seeds == 1:
+        raise UsageError("expected --folds or --seeds with --ray, found neither; one run is one task")
+    from tumorboard.cluster.training import engine
+    from tumorboard.pipeline.repeats import repeat
+
+    threads = recipe.threads or 1  # a number that does not depend on the machine
+    plan = recipe.model_copy(update={"threads": threads})
+    with connecting.connected(options.ray):
+        return repeat(
+            options.data,
+            options.out,
+            plan,
+            folds=options.folds,
+            seeds=options.seeds,
+            engine=engine(threads),
+            **common,
+        )

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,16 +13,50 @@ from tumorboard.combining import rules
 from tumorboard.console import Console
 from tumorboard.errors import UsageError
 from tumorboard.evaluation.study import recommend
+from tumorboard.pipeline import leaks
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.pipeline.split import split
 from tumorboard.pipeline.train import train
 from tumorboard.predictions import Predictions
 from tumorboard.recipe import Recipe
-from tumorboard.reporting.repeats import Repeats, repeats_json, repeats_md
+from tumorboard.reporting.repeated import Repeats
+from tumorboard.reporting.repeats import repeats_json, repeats_md
 from tumorboard.reporting.study import SPLITS
 from tumorboard.runfolder import RunFolder
 
 _FOLD_VALID = 0.1  # of all images; a fold's validation part chooses nothing when the recipe has no patience
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of the study; needs nothing of any other run, so it can be done anywhere.
+
+    Attributes:
+        source: The manifest it learns from.
+        out: Its run folder, the record of what is finished.
+        recipe: The settings.
+    """
+
+    source: Path
+    out: Path
+    recipe: Recipe
+
+
+Engine = Callable[[Sequence[Task], Console], None]
+"""Carries out all tasks, in any order."""
+
+
+def carry_out(task: Task, console: Console | None = None) -> None:
+    """Train one run; what was finished of it earlier is not done again."""
+    train(task.source, task.out, task.recipe, console=console)
+    keras.utils.clear_session()  # or the graphs of all runs stay in memory
+
+
+def one_by_one(tasks: Sequence[Task], console: Console) -> None:
+    """The engine of one machine."""
+    for task in tasks:
+        console.say(task.out.name)
+        carry_out(task, console)
 
 
 def repeat(
@@ -35,6 +70,7 @@ def repeat(
     merge: Mapping[str, Sequence[str]] = {},
     skip_bad: bool = False,
     console: Console | None = None,
+    engine: Engine = one_by_one,
 ) -> RunFolder:
     """Train the study once a fold and once a seed; a repeated call goes on where it stopped.
 
@@ -52,6 +88,7 @@ def repeat(
         merge: As for `train`.
         skip_bad: As for `train`.
         console: Where progress is shown; quiet by default.
+        engine: Who trains the runs.
 
     Raises:
         TumorboardError: One of its kinds, see `tumorboard.errors`.
@@ -63,14 +100,15 @@ def repeat(
         with runfolder.locked(data):
             prepare(Path(source), data, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
             shutil.rmtree(data.cache, ignore_errors=True)
-        found = _cross_validate(whole, data, recipe, folds, console)
+        found = _cross_validate(whole, data, recipe, folds, engine, console)
         ways = _ways(found, recipe)
-        runs = _seeds(whole, data, _with_rule(recipe, found, ways), seeds, console)
+        runs = _seeds(whole, data, _with_rule(recipe, found, ways), seeds, engine, console)
         study = Repeats(
             {name: rules.together([fold[name] for fold in found]) for name in _models(recipe) if found},
             ways,
             {run.root.name: _all_predictions(run, recipe) for run in runs},
             {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
+            leaks.shortcuts(runs[0], _predictions(runs[0], "ensemble", "test").class_names),
         )
         storage.write_text(whole.metrics, repeats_json(study))
         storage.write_text(whole.results, repeats_md(study))
@@ -89,7 +127,7 @@ Fold = Mapping[str, Predictions]
 
 
 def _cross_validate(
-    whole: RunFolder, data: RunFolder, recipe: Recipe, k: int, console: Console
+    whole: RunFolder, data: RunFolder, recipe: Recipe, k: int, engine: Engine, console: Console
 ) -> list[Fold]:
     folder = whole.root / "folds"
     files = [folder / f"manifest-fold{number}.csv" for number in range(1, k + 1)]
@@ -104,20 +142,14 @@ def _cross_validate(
             seed=recipe.seed,
             keep_test=True,
         )
-    found: list[Fold] = []
-    for number, file in enumerate(files, start=1):
-        console.say(f"fold {number} of {k}")
-        run = _train(file, folder / f"fold-{number}", recipe, console)
-        found.append({name: _predictions(run, name, "test") for name in _models(recipe)})
-    return found
+    tasks = [Task(file, folder / f"fold-{number}", recipe) for number, file in enumerate(files, start=1)]
+    runs = _run(tasks, engine, console)
+    return [{name: _predictions(run, name, "test") for name in _models(recipe)} for run in runs]
 
 
-def _train(source: Path, out: Path, recipe: Recipe, console: Console) -> RunFolder:
-    run = RunFolder(out)
-    if not run.results.is_file():
-        train(source, out, recipe, console=console)
-        keras.utils.clear_session()  # or the graphs of all runs stay in memory
-    return run
+def _run(tasks: Sequence[Task], engine: Engine, console: Console) -> list[RunFolder]:
+    engine([task for task in tasks if not RunFolder(task.out).results.is_file()], console)
+    return [RunFolder(task.out) for task in tasks]
 
 
 def _ways(found: Sequence[Fold], recipe: Recipe) -> dict[str, Predictions]:
@@ -140,14 +172,11 @@ def _with_rule(recipe: Recipe, found: Sequence[Fold], ways: Mapping[str, Predict
 
 
 def _seeds(
-    whole: RunFolder, data: RunFolder, recipe: Recipe, seeds: int, console: Console
+    whole: RunFolder, data: RunFolder, recipe: Recipe, seeds: int, engine: Engine, console: Console
 ) -> list[RunFolder]:
-    runs = []
-    for seed in range(recipe.seed, recipe.seed + seeds):
-        console.say(f"seed {seed}")
-        plan = recipe.model_copy(update={"seed": seed})
-        runs.append(_train(data.manifest, whole.root / f"seed-{seed}", plan, console))
-    return runs
+    plans = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(seeds)]
+    tasks = [Task(data.manifest, whole.root / f"seed-{plan.seed}", plan) for plan in plans]
+    return _run(tasks, engine, console)
 
 
 def _all_predictions(run: RunFolder, recipe: Recipe) -> dict[str, dict[str, Predictions]]:

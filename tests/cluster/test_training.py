@@ -1,0 +1,116 @@
+"""A repeated study on a Ray of this machine is, bit for bit, the one of a single process."""
+
+import contextlib
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.small_runs import RECIPE, add_tiny_backbone, bits, draw
+from tumorboard.cli.main import main
+from tumorboard.cluster.training import when_free
+from tumorboard.models.catalogue import BACKBONES
+from tumorboard.runfolder import FolderInUse, RunFolder
+
+ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
+RUNS = ("folds/fold-1", "folds/fold-2", "seed-3", "seed-4")
+ROOT = Path(__file__).parents[2]
+HOOK = {"worker_process_setup_hook": add_tiny_backbone, "env_vars": {"PYTHONPATH": str(ROOT)}}
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+
+def train(root, name, *flags):
+    command = ["train", str(root / "data"), "--out", str(root / name), "--recipe", str(root / "recipe.toml")]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return main([*command, "--quiet", *flags])
+
+
+def study(root):
+    draw(root / "data")
+    (root / "recipe.toml").write_text(RECIPE.replace("seed = 3", "seed = 3\nthreads = 1"))
+    add_tiny_backbone()
+    return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    yield study(tmp_path)
+    BACKBONES.pop("tiny")
+
+
+def machine(cpus):
+    return ray.init(
+        num_cpus=cpus,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        log_to_driver=False,
+        runtime_env=HOOK,
+    )
+
+
+def test_two_runs_on_ray_are_those_of_one_process_and_are_not_done_again(root):
+    assert train(root, "plain", "--seeds", "2") == 0
+    with machine(2):
+        assert train(root, "scattered", "--seeds", "2", "--ray", "local") == 0
+        models = sorted((root / "scattered").rglob("*.keras"))
+        before = [file.stat().st_mtime_ns for file in models]
+        assert train(root, "scattered", "--seeds", "2", "--ray", "local") == 0
+        assert [file.stat().st_mtime_ns for file in models] == before
+    for run in ("seed-3", "seed-4"):
+        assert bits(root / "scattered" / run) == bits(root / "plain" / run)
+        environment = json.loads(RunFolder(root / "scattered" / run).environment.read_text())
+        assert environment["threads"] == 1
+        assert "default_worker" not in environment["command"]
+
+
+@pytest.mark.slow
+def test_a_lost_machine_costs_no_bit_and_nothing_finished_is_done_again(root):
+    from ray.cluster_utils import Cluster
+
+    assert train(root, "plain", "--seeds", "2", "--folds", "2") == 0
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    lost = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, runtime_env=HOOK)
+    try:
+        import threading
+
+        kept = {}
+        killer = threading.Thread(target=_kill, args=(cluster, lost, root / "scattered", kept))
+        killer.start()
+        assert train(root, "scattered", "--seeds", "2", "--folds", "2", "--ray", cluster.address) == 0
+        killer.join()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    for run in RUNS:
+        assert bits(root / "scattered" / run) == bits(root / "plain" / run)
+    assert kept
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
+def _kill(cluster, node, out, kept):
+    """Once both first tasks have finished a model, take a machine away."""
+    while len(list((out / "folds").glob("fold-*/models/custom.keras"))) < 2:
+        time.sleep(0.05)
+    kept.update({file: file.stat().st_mtime_ns for file in out.rglob("custom.keras")})
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def test_one_run_is_not_for_ray(root, capsys):
+    assert train(root, "one", "--ray", "local") == 2
+    assert "--seeds" in capsys.readouterr().err
+
+
+def test_a_folder_is_waited_for_but_not_for_ever():
+    answers = iter([FolderInUse("in use"), None])
+
+    def work():
+        if error := next(answers):
+            raise error
+
+    when_free(work, patience=5)
+    with pytest.raises(FolderInUse):
+        when_free(lambda: (_ for _ in ()).throw(FolderInUse("in use")), patience=-1)
