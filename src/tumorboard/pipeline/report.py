@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from tumorboard.reporting.card import model_card
 from tumorboard.reporting.checklist import checklist
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.page import page
+from tumorboard.reporting.study_page import study_page
 from tumorboard.runfolder import RunFolder
 
 
@@ -28,7 +30,7 @@ def report(root: Path) -> Path:
     """Write report.html, and every chart in figures/ as SVG, PNG and CSV; an earlier report is replaced.
 
     Args:
-        root: A finished run's folder.
+        root: A finished run's folder, or that of a repeated study.
 
     Returns:
         The path of report.html.
@@ -44,10 +46,24 @@ def report(root: Path) -> Path:
             f"expected a finished run with metrics.json in {storage.shown(root)}, found none; "
             "repeat tumorboard train until it is done"
         )
+    if not run.manifest.is_file() and (metrics := _repeated(run)) is not None:
+        storage.write_text(run.report, study_page(metrics))
+        return run.report
     material = write(_reopened(run))
     for name, chart in plots.everything(material).items():
         storage.write_bytes(run.figure(name), charts.to_png(chart))
     return run.report
+
+
+def _repeated(run: RunFolder) -> dict[str, Any] | None:
+    """The figures of a repeated study, whose folder holds runs and is none itself."""
+    try:
+        metrics = json.loads(run.metrics.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"expected JSON in {storage.shown(run.metrics)}, found none; restore it"
+        ) from error
+    return metrics if isinstance(metrics, dict) and "ways_to_combine" in metrics else None
 
 
 def rescore(root: Path) -> RunFolder:

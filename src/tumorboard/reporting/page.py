@@ -40,7 +40,7 @@ def page(material: Material) -> str:
         element("main", *parts),
         element("footer", element("p", f"{NOTICE} Made by tumorboard from the files of its run folder.")),
     ]
-    return f"<!DOCTYPE html>\n{element('html', _head(title), element('body', *body), lang='en')}\n"
+    return f"<!DOCTYPE html>\n{element('html', head(title), element('body', *body), lang='en')}\n"
 
 
 def _notices(material: Material) -> Iterator[Html]:
@@ -49,7 +49,8 @@ def _notices(material: Material) -> Iterator[Html]:
         yield element("p", SYNTHETIC, class_="notice")
 
 
-def _head(title: str) -> Html:
+def head(title: str) -> Html:
+    """A page's head: the style inside it, and a policy under which nothing is fetched or run."""
     style = resources.files("tumorboard.reporting").joinpath("report.css").read_text("utf-8")
     return element(
         "head",
