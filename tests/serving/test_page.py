@@ -86,6 +86,32 @@ def drop(page, name, content):
     )
 
 
+def test_paste_an_image(page, slice_png):
+    opened = page()
+    opened.evaluate(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "image.png", {type: "image/png"}));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+        }""",
+        list(slice_png),
+    )
+    done(opened, "image.png: the board says normal")
+
+
+def test_in_forced_colours_bars_and_buttons_can_be_seen(page, slice_png):
+    opened = page(forced_colors="active")
+    drop(opened, "a.png", slice_png)
+    done(opened, "the board says")
+    for part in (".bar", "button.explain"):
+        assert opened.locator(part).first.evaluate("one => getComputedStyle(one).borderTopWidth") == "1px"
+    bar, ground = (
+        opened.locator(part).first.evaluate("one => getComputedStyle(one).backgroundColor")
+        for part in (".bar i", "body")
+    )
+    assert bar != ground
+
+
 CT = np.arange(1024).reshape(32, 32) * 2
 
 
