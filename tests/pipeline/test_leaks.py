@@ -70,3 +70,11 @@ def test_class_folders_that_differ_by_split_are_found_inside_a_training_too(tmp_
     job = prepared(tmp_path)
     leaks.look(job)
     assert "TB301" in {finding.code for finding in leaks.findings(job)}
+
+
+def test_shortcuts_are_the_classes_that_metadata_give_away_unless_none_would_be_left(tmp_path: Path) -> None:
+    names = ("cancer", "normal", "other")
+    numbers = {"normal: found": 0.9, "normal: suspected": 0.0}
+    assert leaks.shortcuts(audited(tmp_path, [], numbers).run, names) == ("normal",)
+    every = {f"{n}: {what}": value for n in names for what, value in (("found", 1.0), ("suspected", 0.0))}
+    assert leaks.shortcuts(audited(tmp_path, [], every).run, names) == ()

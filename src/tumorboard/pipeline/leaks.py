@@ -8,6 +8,7 @@ from tumorboard import storage
 from tumorboard.pipeline.audit import audit
 from tumorboard.pipeline.job import Job
 from tumorboard.reporting.study import Finding
+from tumorboard.runfolder import RunFolder
 
 METADATA = "TB501"
 _TOLD, _MISTAKEN = 0.8, 0.1
@@ -25,19 +26,25 @@ def look(job: Job) -> None:
 
 def findings(job: Job) -> tuple[Finding, ...]:
     """What the audit found, the worst first."""
-    found = _report(job)["findings"]
+    found = _report(job.run)["findings"]
     return tuple(Finding(one["severity"], one["code"], one["title"], one["consequence"]) for one in found)
 
 
 def test_subsets(job: Job) -> dict[str, set[str]]:
     """By title, the test images that are left without twins, and without a class that metadata give away."""
-    report, test = _report(job), job.part("test").samples
+    report, test = _report(job.run), job.part("test").samples
     clean = {sample.id for sample in test} - set(report["leaked"])
     subsets = {"without twins in train or validation": clean} if len(clean) < len(test) else {}
     for name in _told_by_metadata(report, job.manifest.class_names):
         others = {sample.id for sample in test if sample.label != name} & clean
         subsets[f"nor {name}, which metadata give away"] = others
     return subsets
+
+
+def shortcuts(run: RunFolder, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes that metadata give away, by the run's own audit; none if no other class would be left."""
+    told = tuple(_told_by_metadata(_report(run), class_names))
+    return told if len(told) < len(class_names) else ()
 
 
 def _told_by_metadata(report: Mapping[str, Any], class_names: tuple[str, ...]) -> list[str]:
@@ -52,6 +59,6 @@ def _told_by_metadata(report: Mapping[str, Any], class_names: tuple[str, ...]) -
     ]
 
 
-def _report(job: Job) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(job.run.audit.read_text("utf-8"))
+def _report(run: RunFolder) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(run.audit.read_text("utf-8"))
     return content

@@ -1,0 +1,84 @@
+"""A repeated study as a record: what its runs said, and the spread of every figure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from tumorboard.evaluation import subsets
+from tumorboard.evaluation.score import evaluate
+from tumorboard.predictions import Predictions
+from tumorboard.reporting.study import SPLITS
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What repeating has found.
+
+    Args:
+        held_out: By model, what it says of every image of the folds, trained without that image's fold.
+        ways: The same for each way to combine, fitted on the other folds.
+        runs: By run, model and split: predictions.
+        seconds: Of each run.
+        shortcuts: Classes that metadata give away; accuracy is told among the others too.
+    """
+
+    held_out: Mapping[str, Predictions]
+    ways: Mapping[str, Predictions]
+    runs: Mapping[str, Mapping[str, Mapping[str, Predictions]]]
+    seconds: Mapping[str, float]
+    shortcuts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over n runs; `sd` is the sample's, None for one run."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, standard deviation and range."""
+    sd = stdev(values) if len(values) > 1 else None
+    return Spread(len(values), mean(values), sd, min(values), max(values))
+
+
+def figures(study: Repeats) -> dict[tuple[str, str, str], list[float]]:
+    """(model, split, figure) -> a value a run."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for models in study.runs.values():
+        for model, splits in models.items():
+            for split in SPLITS:
+                scores = evaluate(splits[split])
+                for what, value in (("accuracy", scores.accuracy.value), ("loss", scores.loss.value)):
+                    if value is not None:
+                        found.setdefault((model, split, what), []).append(value)
+    return found
+
+
+def among_the_others(study: Repeats) -> Repeats:
+    """The same study without the images of the classes that metadata give away; empty if there are none."""
+    if not study.shortcuts:
+        return Repeats({}, {}, {}, {})
+    return Repeats(
+        {name: _without(one, study.shortcuts) for name, one in study.held_out.items()},
+        {name: _without(one, study.shortcuts) for name, one in study.ways.items()},
+        {
+            run: {
+                model: {split: _without(one, study.shortcuts) for split, one in splits.items()}
+                for model, splits in models.items()
+            }
+            for run, models in study.runs.items()
+        },
+        study.seconds,
+    )
+
+
+def _without(one: Predictions, classes: Sequence[str]) -> Predictions:
+    kept = [
+        name for name, label in zip(one.ids, one.labels, strict=True) if one.class_names[label] not in classes
+    ]
+    return subsets.keep(one, kept)
