@@ -120,7 +120,8 @@ def test_rows_that_do_not_fit_are_made_again(run, board, scans, tmp_path, damage
     whole = predict_files(run.root, [scans], out).table.read_bytes()
     kept = module._kept_at(out, run.root, board)
     first, second = (
-        json.dumps(module._row(board, scans / "0" / name)).encode() + b"\n" for name in ("0.png", "2.png")
+        json.dumps(module.opinion_row(board, scans / "0" / name)).encode() + b"\n"
+        for name in ("0.png", "2.png")
     )
     if damage == "a changed image":
         Image.fromarray(pixels(1, seed=9)[0]).save(scans / "0" / "2.png")

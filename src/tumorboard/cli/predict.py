@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard.cli.shared import add_images, command
+from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tumorboard.pipeline.predict_files import Predicted
@@ -42,11 +43,19 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="FILE.csv",
         help="default: predictions.csv",
     )
+    predict.add_argument(
+        "--ray",
+        metavar="local|ADDRESS",
+        help="spread the files over this machine or a Ray cluster (the extra cluster); "
+        "--out is then a folder of Parquet parts",
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:
+    if options.ray:
+        _scattered(options)
+        return
     from tumorboard.console import Console
-    from tumorboard.errors import DataError
     from tumorboard.pipeline.predict_files import predict_files
 
     done = predict_files(
@@ -62,6 +71,28 @@ def _predict(options: argparse.Namespace) -> None:
         raise DataError(
             f"{done.failed} of {done.files} files could not be read; their rows in {done.table.name} say why"
         )
+
+
+def _scattered(options: argparse.Namespace) -> None:
+    from tumorboard.cluster import connecting
+
+    connecting.require()
+    if options.engine != "keras" or options.out.suffix:
+        raise UsageError("expected a folder as --out and no other --engine with --ray; the folder gets parts")
+    from tumorboard import NOTICE
+    from tumorboard.cluster.predicting import predict_scattered
+    from tumorboard.console import Console
+
+    console = Console(options.quiet or options.json)
+    with connecting.connected(options.ray):
+        files, failed = predict_scattered(
+            options.run_folder, options.images, options.out, models=options.model, console=console
+        )
+    facts = {"predictions": str(options.out), "files": files, "failed": failed, "notice": NOTICE}
+    said = f"{files - failed} of {files} files predicted\n{NOTICE}\nPredictions: {options.out}"
+    sys.stdout.write((json.dumps(facts) if options.json else said) + "\n")
+    if failed:
+        raise DataError(f"{failed} of {files} files could not be read; their rows say why")
 
 
 def _as_json(done: "Predicted") -> str:

@@ -123,7 +123,7 @@ def _collect(board: Board, sources: Sequence[Path], kept: Path, total: int, cons
     with _appending(kept) as file, console.task("predicting") as progress:
         for number, path in enumerate(listing.files(sources), start=1):
             interruption.stop_if_asked()
-            row = _next_kept(file, path) or _append(file, _row(board, path))
+            row = _next_kept(file, path) or _append(file, opinion_row(board, path))
             failed += bool(row["error"])
             progress(number, total, f"{failed} unreadable" if failed else "")
     return failed
@@ -171,7 +171,8 @@ def _append(file: IO[bytes], row: Row) -> Row:
     return row
 
 
-def _row(board: Board, path: Path) -> Row:
+def opinion_row(board: Board, path: Path) -> Row:
+    """The board's opinion of a file as plain values, or why the file could not be read."""
     row: Row = dict.fromkeys(FACTS, None) | {"path": _text(path), "sha256": "", "notes": "", "error": ""}
     try:
         require_regular(path)

@@ -1,0 +1,188 @@
+"""Files through the board on a Ray cluster, into Parquet parts: a row a file, nothing twice, nothing lost.
+
+A part is named after its place in the list of files, so a part that is there is finished, whoever wrote it.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tumorboard import NOTICE, interruption, runfolder, storage
+from tumorboard.cluster import connecting
+from tumorboard.console import Console
+from tumorboard.data import listing
+from tumorboard.errors import DataError, RunFolderError, TumorboardError
+from tumorboard.pipeline.opinion_table import FACTS, Row
+from tumorboard.pipeline.predict import Board, open_board
+from tumorboard.pipeline.predict_files import opinion_row
+from tumorboard.runfolder import RunFolder
+
+PART = 250  # files in a part
+_RETRIES = 4
+_LOOK_EVERY = 0.5  # seconds between looks at Ctrl-C
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some files, and the table that their rows go to."""
+
+    table: Path
+    files: tuple[Path, ...]
+
+
+def predict_scattered(
+    run: Path, sources: Sequence[Path], out: Path, *, models: Sequence[str] = (), console: Console
+) -> tuple[int, int]:
+    """Write `out/part-000000.parquet`, ... by actors that load the models once.
+
+    Args:
+        run: A finished run, under the same path on every machine.
+        sources: Files, folders, CSVs with a column `path`; the same.
+        out: A new folder, or one of an interrupted call, which goes on where that one stopped.
+        models: Of the run; all by default.
+        console: Where progress is shown.
+
+    Returns:
+        The number of files, and of those that could not be read.
+
+    Raises:
+        DataError: Nothing to predict. A bad image is no error here, but a row that says why.
+        RunFolderError: `out` was begun with other files or models, or is in use.
+    """
+    absolute = [source.absolute() for source in sources]
+    total, digest = _described(run, absolute, models)
+    if not total:
+        raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
+    with interruption.graceful():
+        _begin(out, {"plan": {"files": total, "part": PART, "digest": digest}})
+        with runfolder.locked(RunFolder(out)):
+            missing = (part for part in parts(absolute, out.absolute()) if not part.table.is_file())
+            _spread(run.absolute(), models, missing, -(-total // PART), console)
+    return total, _failed(out)
+
+
+def parts(sources: Sequence[Path], out: Path) -> Iterator[Part]:
+    """All files in their order, cut into parts."""
+    files = listing.files(sources)
+    for number in itertools.count():
+        some = tuple(itertools.islice(files, PART))
+        if not some:
+            return
+        yield Part(out / f"part-{number:06d}.parquet", some)
+
+
+def _described(run: Path, sources: Sequence[Path], models: Sequence[str]) -> tuple[int, str]:
+    """The number of files, and a digest of their names and of the models; memory does not grow."""
+    digest, total = hashlib.sha256(json.dumps(sorted(models)).encode()), 0
+    for file in (RunFolder(run).checksums, RunFolder(run).calibration, RunFolder(run).metrics):
+        digest.update(file.read_bytes() if file.is_file() else b"none")
+    for path in listing.files(sources):
+        digest.update(bytes(path) + b"\0")
+        total += 1
+    return total, digest.hexdigest()
+
+
+def _begin(out: Path, plan: dict[str, Any]) -> None:
+    """Write down what the folder is of; refuse one that is of something else."""
+    state = RunFolder(out).fingerprint
+    if state.is_file() and json.loads(state.read_text("utf-8")) != plan:
+        raise RunFolderError(
+            f"{storage.shown(out)} was begun with other files or models; choose another --out, "
+            "or repeat the command as it was"
+        )
+    if not state.is_file() and out.is_dir() and any(out.iterdir()):
+        raise RunFolderError(
+            f"expected a new folder at {storage.shown(out)}, found files; choose another --out"
+        )
+    storage.write_json(state, plan)
+
+
+def _failed(out: Path) -> int:
+    """Rows with an error, part by part."""
+    from pyarrow import compute, parquet
+
+    tables = (parquet.read_table(file, columns=["error"]) for file in sorted(out.glob("part-*.parquet")))
+    return sum(compute.sum(compute.not_equal(one["error"], "")).as_py() for one in tables)
+
+
+class Predictor:
+    """The board in a process of its own."""
+
+    def __init__(self, run: Path, models: Sequence[str]) -> None:
+        self._board = open_board(run, models)
+
+    def write(self, part: Part) -> None:
+        """Write a part, whole or not at all."""
+        write_part(part.table, self._board, [opinion_row(self._board, path) for path in part.files])
+
+
+def write_part(table: Path, board: Board, rows: Sequence[Row]) -> None:
+    """Rows as Parquet, the columns those of docs/predict.md, the notice in the file's metadata."""
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = {"confidence": pyarrow.float64(), "ask_a_human": pyarrow.bool_()}
+    kinds |= {"unlike_training": pyarrow.bool_(), "possible": pyarrow.list_(pyarrow.string())}
+    columns = {name: pyarrow.array([row[name] for row in rows], kinds.get(name, "string")) for name in FACTS}
+    for name in board.names:
+        for number, one in enumerate(board.class_names):
+            values = [_said(row, name, number) for row in rows]
+            columns[f"{name}:{one}"] = pyarrow.array(values, "float64")
+    content = pyarrow.table(columns).replace_schema_metadata({"notice": NOTICE})
+    with storage.replacing(table) as temporary:
+        parquet.write_table(content, temporary)
+
+
+def _said(row: Row, name: str, number: int) -> float | None:
+    said = row.get("probabilities")
+    return said[name][number] if said else None
+
+
+def _spread(run: Path, models: Sequence[str], missing: Iterator[Part], number: int, console: Console) -> None:
+    """Give every idle actor the next part; no more parts are in memory than there are actors."""
+    import ray
+
+    threads = max(1, _threads(run))
+    count = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+    actor = ray.remote(Predictor).options(
+        num_cpus=threads,
+        max_restarts=_RETRIES,
+        max_task_retries=_RETRIES,
+        runtime_env=connecting.environment(),
+    )
+    first = list(itertools.islice(missing, count))
+    waiting = {(one := actor.remote(run, tuple(models))).write.remote(part): one for part in first}
+    try:
+        with console.task("predicting parts") as progress:
+            _collect(waiting, missing, lambda done: progress(done, number, ""))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TumorboardError):
+            raise error.cause from None
+        raise
+    finally:
+        for one in waiting.values():
+            ray.kill(one)
+
+
+def _collect(waiting: dict[Any, Any], missing: Iterator[Part], progress: Callable[[int], None]) -> None:
+    import ray
+
+    done = 0
+    while waiting:
+        interruption.stop_if_asked()
+        for ref in ray.wait(list(waiting), timeout=_LOOK_EVERY)[0]:
+            ray.get(ref)
+            idle, done = waiting.pop(ref), done + 1
+            progress(done)
+            if part := next(missing, None):
+                waiting[idle.write.remote(part)] = idle
+
+
+def _threads(run: Path) -> int:
+    file = RunFolder(run).environment
+    found = json.loads(file.read_text("utf-8")).get("threads", 1) if file.is_file() else 1
+    return int(found)
