@@ -259,3 +259,15 @@ def test_a_model_file_that_was_damaged_is_made_again(finished: Finished, tmp_pat
     assert bits(run.root) == bits(finished.run)
     with runfolder.locked(run):
         pass
+
+
+def test_the_folder_of_a_repeated_study_is_refused_in_one_line(tmp_path, capsys):  # type: ignore[no-untyped-def]
+    (tmp_path / "study" / "data").mkdir(parents=True)
+    (tmp_path / "study" / "data" / "manifest.csv").write_text("path,label\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["train", str(tmp_path), "--out", str(tmp_path / "study")]) == 6
+    err = capsys.readouterr().err
+    assert "repeated study" in err
+    assert "--folds" in err
+    assert len(err.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from tumorboard import interruption, runfolder
 from tumorboard.console import Console
+from tumorboard.errors import RunFolderError
 from tumorboard.pipeline import fingerprint, leaks
 from tumorboard.pipeline.job import Job
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.recipe import Recipe, load
 from tumorboard.runfolder import RunFolder
+from tumorboard.storage import shown
 
 
 def train(
@@ -41,6 +43,7 @@ def train(
     """
     run, console = RunFolder(Path(out)), console or Console(quiet=True)
     plan = load(recipe) if isinstance(recipe, str) else recipe
+    _refuse_a_study(run)
     with interruption.graceful(), runfolder.locked(run):
         job = prepare(Path(source), run, plan, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
         _audit(job)
@@ -48,6 +51,14 @@ def train(
         _open_test(job)
         shutil.rmtree(run.cache, ignore_errors=True)
     return run
+
+
+def _refuse_a_study(run: RunFolder) -> None:
+    if RunFolder(run.root / "data").manifest.is_file():
+        raise RunFolderError(
+            f"expected a run folder or a new one, found a repeated study in {shown(run.root)}; "
+            "repeat it with its --folds and --seeds, or choose another --out"
+        )
 
 
 def _audit(job: Job) -> None:
