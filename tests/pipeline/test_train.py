@@ -101,6 +101,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
     charts = {f"{kind}-{name}" for kind in ("roc", "pr", "reliability") for name in MODELS}
     fitted = [name for name in MODELS if (finished.run / f"history/{name}.csv").is_file()]
     charts |= {f"learning-{metric}-{name}" for metric in ("loss", "accuracy") for name in fitted}
+    charts |= {"coverage-accuracy"}
     promised |= {f"figures/{chart}.{kind}" for chart in charts for kind in ("svg", "csv")}
     promised |= {f"models/{name}.{kind}" for name in MODELS for kind in ("keras", "json")}
     promised |= {f"history/{name}.csv" for name in MODELS}

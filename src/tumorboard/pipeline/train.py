@@ -1,5 +1,6 @@
 """The main job: from class folders to four trained, evaluated models."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def train(
 
 
 def _refuse_a_study(run: RunFolder) -> None:
-    if RunFolder(run.root / "data").manifest.is_file():
+    if os.path.isfile(RunFolder(run.root / "data").manifest):  # no error at a name that cannot be
         raise RunFolderError(
             f"expected a run folder or a new one, found a repeated study in {shown(run.root)}; "
             "repeat it with its --folds and --seeds, or choose another --out"

@@ -1,0 +1,39 @@
+"""How much of a network's last feature map still tells places apart?
+
+    python experiments/feature_maps.py RUN/models/pretrained.keras IMAGE...
+
+A channel with one value everywhere, as a ReLU6 has that is stuck at 0 or at 6, shows no place: many of them
+make heat maps flat, and are a sign of too high a learning rate.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+import tumorboard as tb
+from tumorboard.models.contract import tap
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("images", type=Path, nargs="+")
+    options = parser.parse_args()
+    model, contract = tb.load_model(options.model)
+    pixels = np.stack([tb.read_input(path, contract.image) for path in options.images])
+    print(f"the same at every place: {still(model, pixels):.1%} of the channels, {len(pixels)} images")
+
+
+def still(model: keras.Model, pixels: np.ndarray) -> float:
+    """The share of channels of the feature map that are constant over an image, mean over the images."""
+    maps = keras.Model(model.input, tap(model, "feature_map")).predict(pixels, verbose=0)
+    return float(np.mean(np.ptp(maps, axis=(1, 2)) < 1e-6))
+
+
+if __name__ == "__main__":
+    main()
