@@ -30,6 +30,7 @@ class Row:
     digest: str = ""
     coloured: float = 0.0
     median_colour: float = 0.0
+    signs_in_a_row: int = 0
     notes: tuple[str, ...] = ()
     thumbnail: Pixels | None = field(default=None, repr=False)
 
@@ -49,6 +50,7 @@ def study(rows: Iterable[Row], problems: tuple[str, ...] = (), matching: Matchin
             row.digest or str(i),
             row.coloured,
             row.median_colour,
+            row.signs_in_a_row,
             row.notes,
         )
         for i, row in enumerate(rows)

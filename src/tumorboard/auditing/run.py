@@ -33,6 +33,7 @@ from tumorboard.auditing.checks import (
     sizes_by_class,
     small_parts,
     unreadable,
+    writing,
 )
 from tumorboard.auditing.outcome import SEVERITIES, Finding, NotApplicable
 from tumorboard.auditing.study import Study
@@ -71,6 +72,7 @@ CHECKS = (
     coloured_marks.CHECK,
     burned_in.CHECK,
     identifiers.CHECK,
+    writing.CHECK,
 )
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from tumorboard.auditing.writing import longest_row
 from tumorboard.data import twins
 from tumorboard.data.buckets import Indices
 from tumorboard.data.cache import pixel_digest
@@ -36,6 +37,7 @@ class Picture:
         pixel_sha256: Of its shape and pixels.
         coloured: Share of its pixels that are clearly coloured, 0 to 1.
         median_colour: Median spread of red, green and blue, 0-255: about 0 for a grey picture.
+        signs_in_a_row: Letters or digits on one line, by `writing.longest_row`.
         notes: What the reader remarked.
     """
 
@@ -45,6 +47,7 @@ class Picture:
     pixel_sha256: str
     coloured: float
     median_colour: float
+    signs_in_a_row: int
     notes: tuple[str, ...]
 
 
@@ -134,7 +137,8 @@ def _look(sample: Sample, window: str) -> tuple[Picture, Pixels] | DataError:
     grey = header.mode in _MODES_OF_GREY
     coloured, median = (0.0, 0.0) if grey else colour(image)
     height, width = image.shape[:2]
-    picture = Picture(header, height, width, pixel_digest(image), coloured, median, notes)
+    same, signs = pixel_digest(image), longest_row(image)
+    picture = Picture(header, height, width, same, coloured, median, signs, notes)
     return picture, twins.thumbnail(image)
 
 

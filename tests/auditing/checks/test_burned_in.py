@@ -10,7 +10,7 @@ def test_what_the_reader_noted_is_found() -> None:
     note = "x.dcm: " + BURNED_IN.format("secondary capture")
     found = only(CHECK, study([Row(header=DICOM), Row(header=DICOM, notes=(note,))]))
     assert (found.severity, found.files) == ("warning", (("0001",),))
-    assert "not searched" in found.title
+    assert "by their headers" in found.title
 
 
 def test_other_notes_pass() -> None:
@@ -18,4 +18,4 @@ def test_other_notes_pass() -> None:
 
 
 def test_without_dicom_it_does_not_apply() -> None:
-    assert "not searched for" in reason(CHECK, study([Row()]))
+    assert "no header says" in reason(CHECK, study([Row()]))

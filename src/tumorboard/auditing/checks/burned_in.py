@@ -9,7 +9,7 @@ _SAYS = BURNED_IN.partition("{")[0]
 
 def _look(study: Study) -> Outcome:
     if all(picture.header.format != "DICOM" for picture in study.pictures):
-        return NotApplicable("no DICOM: nothing says whether text is burned in, and it is not searched for")
+        return NotApplicable("no DICOM: no header says whether text is burned in")
     found = [
         sample.id
         for sample, picture in zip(study.samples, study.pictures, strict=True)
@@ -20,7 +20,7 @@ def _look(study: Study) -> Outcome:
     return (
         Finding(
             "warning",
-            f"{len(found)} may carry burned-in text, by their headers; the pixels were not searched",
+            f"{len(found)} may carry burned-in text, by their headers",
             "Burned-in text may name the patient, and a network can learn it instead of the disease.",
             "Look at them; crop or black out the text before you share images, models or reports.",
             alone(found),
