@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.study import gap_interval, mcnemar, recommend, study_scores, verdict
+from tumorboard.evaluation.study import gap_interval, mcnemar, most_accurate, recommend, study_scores, verdict
 from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made, shuffled
@@ -155,3 +155,9 @@ def test_mcnemar_nears_its_large_sample_form():
     labels = random.integers(0, 3, n)
     expected = chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1)  # with continuity correction
     assert mcnemar(made(first, labels), made(second, labels)) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_most_accurate_is_it_whatever_its_loss_unless_one_image_decides() -> None:
+    more = right(15, confidence=0.4)
+    assert most_accurate({"surer": right(13, confidence=0.9), "more": more}) == "more"
+    assert most_accurate({"more": more, "surer": right(14, confidence=0.8)}) == "surer"

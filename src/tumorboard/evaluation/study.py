@@ -178,6 +178,16 @@ def mcnemar(first: Predictions, second: Predictions) -> float:
     return float(binomtest(lone, differing).pvalue) if differing else 1.0
 
 
+def most_accurate(models: Mapping[str, Predictions]) -> str:
+    """The model of highest accuracy; of those within one image of it, that of lowest log loss.
+
+    For judges of hundreds of images; of few, accuracy is too coarse a judge: see `recommend`.
+    """
+    most = max(map(_right, models.values()))
+    tied = [name for name, one in models.items() if _right(one) >= most - 1]
+    return min(tied, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
+
+
 def _right(one: Predictions) -> int:
     return int(np.sum(one.predicted == one.labels))
 

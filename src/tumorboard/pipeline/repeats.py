@@ -12,7 +12,7 @@ from tumorboard import interruption, runfolder, storage
 from tumorboard.combining import rules
 from tumorboard.console import Console
 from tumorboard.errors import UsageError
-from tumorboard.evaluation.study import recommend
+from tumorboard.evaluation.study import most_accurate
 from tumorboard.pipeline import leaks
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.pipeline.split import split
@@ -22,6 +22,7 @@ from tumorboard.recipe import Recipe
 from tumorboard.reporting.repeated import Repeats
 from tumorboard.reporting.repeats import repeats_json, repeats_md
 from tumorboard.reporting.study import SPLITS
+from tumorboard.reporting.study_page import study_page
 from tumorboard.runfolder import RunFolder
 
 _FOLD_VALID = 0.1  # of all images; a fold's validation part chooses nothing when the recipe has no patience
@@ -111,6 +112,7 @@ def repeat(
             leaks.shortcuts(runs[0], _predictions(runs[0], "ensemble", "test").class_names),
         )
         storage.write_text(whole.metrics, repeats_json(study))
+        storage.write_text(whole.report, study_page(json.loads(repeats_json(study))))
         storage.write_text(whole.results, repeats_md(study))
     return whole
 
@@ -164,7 +166,7 @@ def _with_rule(recipe: Recipe, found: Sequence[Fold], ways: Mapping[str, Predict
     """The recipe with the form that the folds prefer; the weights of an average come from them too."""
     if not found:
         return recipe
-    form = recommend(ways).model
+    form = most_accurate(ways)
     pooled = rules.pooled([[fold[name] for name in recipe.ensemble.members] for fold in found])
     weights = rules.fit(form, pooled).weights
     chosen = recipe.ensemble.model_copy(update={"form": form, "weights": weights})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import wilson
 from tumorboard.evaluation.score import Scores, evaluate
-from tumorboard.evaluation.study import Recommendation, mcnemar, recommend
+from tumorboard.evaluation.study import mcnemar, most_accurate
 from tumorboard.reporting.markdown import decimals, escaped, of_n, table, with_interval
 from tumorboard.reporting.repeated import Repeats, among_the_others, figures, spread
 
@@ -112,23 +112,20 @@ def _scores(found: Mapping[str, Scores]) -> str:
 
 
 def _choice(study: Repeats) -> list[str]:
-    chosen = recommend(study.ways)
+    chosen = most_accurate(study.ways)
     return [
         "## How to combine",
         "Every way was fitted on all folds but one and judged on that one.",
         _scores({name: evaluate(one) for name, one in study.ways.items()}),
-        f"Chosen for the runs below: **{chosen.model}**. {_reason(chosen)}",
-        _against_the_best_member(study, chosen.model),
+        f"Chosen for the runs below: **{chosen}**, the most accurate on held-out images; of those within one "
+        "image of it, the one of lowest log loss.",
+        _against_the_best_member(study, chosen),
     ]
-
-
-def _reason(chosen: Recommendation) -> str:
-    return chosen.reason.replace("validation", "held-out images")
 
 
 def _against_the_best_member(study: Repeats, form: str) -> str:
     members = {name: one for name, one in study.held_out.items() if name not in {"ensemble", "chained"}}
-    best = recommend(members).model
+    best = most_accurate(members)
     joint, alone = (evaluate(one).accuracy.value or 0.0 for one in (study.ways[form], members[best]))
     p = mcnemar(study.ways[form], members[best])
     verdict = "It beats its best member" if joint > alone else "It does not beat its best member"
