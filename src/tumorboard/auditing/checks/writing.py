@@ -19,7 +19,7 @@ def _look(study: Study) -> Outcome:
     return (
         Finding(
             "warning",
-            f"{len(found)} images seem to carry writing on a dark ground ({shown})",
+            f"what looks like writing, in {len(found)} of {len(study.samples)} images ({shown})",
             "Writing may name the patient, and a network can learn it instead of the disease.",
             "Look at them; crop or black out the writing before you train on them or share anything.",
             alone([sample.id for sample in found]),
