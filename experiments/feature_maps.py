@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import tumorboard as tb
-from tumorboard.models.contract import tap
+from tumorboard.models.contract import tap, taps
 
 
 def main() -> None:
@@ -30,8 +30,9 @@ def main() -> None:
 
 
 def still(model: keras.Model, pixels: np.ndarray) -> float:
-    """The share of channels of the feature map that are constant over an image, mean over the images."""
-    maps = keras.Model(model.input, tap(model, "feature_map")).predict(pixels, verbose=0)
+    """The share of channels of the feature map that are constant over an image, mean over the images; of a composite its first member's."""
+    first = (taps(model, "feature_map") or [tap(model, "feature_map")])[0]
+    maps = keras.Model(model.input, first).predict(pixels, verbose=0)
     return float(np.mean(np.ptp(maps, axis=(1, 2)) < 1e-6))
 
 
