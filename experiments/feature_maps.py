@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def still(model: keras.Model, pixels: np.ndarray) -> float:
-    """The share of channels that are constant over an image, mean over the images; a composite's first map."""
+    """The share of channels that are constant over an image, mean over images; a composite's first map."""
     first = (taps(model, "feature_map") or [tap(model, "feature_map")])[0]
     maps = keras.Model(model.input, first).predict(pixels, verbose=0)
     return float(np.mean(np.ptp(maps, axis=(1, 2)) < 1e-6))
