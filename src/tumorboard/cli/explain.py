@@ -72,6 +72,8 @@ def _as_text(done: "Explained") -> str:
 
 
 def _likeness(value: float) -> str:
+    if value == 0:  # see `likeness_when_shuffled`
+        return "flat, or the model's own is, which proves nothing"
     return (
         "almost the same, so it shows the image more than what was learned" if value > 0.9 else "another one"
     )
