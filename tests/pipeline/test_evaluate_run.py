@@ -181,3 +181,5 @@ def test_one_run_or_an_unfinished_one_cannot_be_compared(tmp_path: Path) -> None
         compare([run, run])
     with pytest.raises(RunFolderError, match="finished run"):
         compare([run, tmp_path / "nothing"])
+    with pytest.raises(RunFolderError, match="finished run"):
+        compare([tmp_path / "nothing", run])

@@ -1,10 +1,12 @@
 """What a check says: findings, or nothing found, or that it did not apply, which is not the same."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tumorboard.auditing.study import Study
+from tumorboard.data.manifest import Sample
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -55,3 +57,10 @@ class Check:
 def alone(ids: "list[str] | tuple[str, ...]") -> tuple[tuple[str, ...], ...]:
     """Files that do not belong together: a group each."""
     return tuple((one,) for one in ids)
+
+
+def by_class(study: Study, found: Sequence[Sample]) -> tuple[dict[str, int], str]:
+    """How many of each class were found, and the same in words: "3 of 120 a, 1 of 80 b"."""
+    whole = Counter(sample.label for sample in study.samples)
+    counts = dict(sorted(Counter(sample.label for sample in found).items()))
+    return counts, ", ".join(f"{n} of {whole[name]} {name}" for name, n in counts.items())

@@ -2,11 +2,16 @@
 
 import contextlib
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
-from tumorboard.errors import UsageError
+from tumorboard import interruption
+from tumorboard.errors import TumorboardError, UsageError
+
+RETRIES = 4
+"""Of a task whose worker or machine was lost."""
+_LOOK_EVERY = 0.5  # seconds between looks at Ctrl-C
 
 _PASSED_ON = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")  # what the bits of a result depend on
 
@@ -55,6 +60,23 @@ def environment() -> dict[str, dict[str, str]]:
     return {"env_vars": {name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
 
 
-def command() -> list[str]:
-    """What the user typed; a worker records it as its own, not the worker's."""
-    return list(sys.argv)
+def finished(refs: Iterable[Any]) -> list[Any]:
+    """Those that are done by now, after a short wait; raises Interrupted when the user asks to stop."""
+    import ray
+
+    interruption.stop_if_asked()
+    done: list[Any] = ray.wait(list(refs), timeout=_LOOK_EVERY)[0]
+    return done
+
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+    """An error of ours, raised in a worker, is raised here as it was there."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TumorboardError):
+            raise error.cause from None
+        raise

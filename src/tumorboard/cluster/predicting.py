@@ -3,7 +3,6 @@
 A part is named after its place in the list of files, so a part that is there is finished, whoever wrote it.
 """
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +14,13 @@ from tumorboard import NOTICE, interruption, runfolder, storage
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
 from tumorboard.data import listing
-from tumorboard.errors import DataError, RunFolderError, TumorboardError
+from tumorboard.errors import DataError, RunFolderError
 from tumorboard.pipeline.opinion_table import FACTS, Row
 from tumorboard.pipeline.predict import Board, open_board
-from tumorboard.pipeline.predict_files import opinion_row
+from tumorboard.pipeline.predict_files import digest_of, opinion_row
 from tumorboard.runfolder import RunFolder
 
 PART = 250  # files in a part
-_RETRIES = 4
-_LOOK_EVERY = 0.5  # seconds between looks at Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -77,9 +74,7 @@ def parts(sources: Sequence[Path], out: Path) -> Iterator[Part]:
 
 def _described(run: Path, sources: Sequence[Path], models: Sequence[str]) -> tuple[int, str]:
     """The number of files, and a digest of their names and of the models; memory does not grow."""
-    digest, total = hashlib.sha256(json.dumps(sorted(models)).encode()), 0
-    for file in (RunFolder(run).checksums, RunFolder(run).calibration, RunFolder(run).metrics):
-        digest.update(file.read_bytes() if file.is_file() else b"none")
+    digest, total = digest_of(RunFolder(run), json.dumps(sorted(models))), 0
     for path in listing.files(sources):
         digest.update(bytes(path) + b"\0")
         total += 1
@@ -150,19 +145,15 @@ def _spread(run: Path, models: Sequence[str], missing: Iterator[Part], number: i
     count = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
     actor = ray.remote(Predictor).options(
         num_cpus=threads,
-        max_restarts=_RETRIES,
-        max_task_retries=_RETRIES,
+        max_restarts=connecting.RETRIES,
+        max_task_retries=connecting.RETRIES,
         runtime_env=connecting.environment(),
     )
     first = list(itertools.islice(missing, count))
     waiting = {(one := actor.remote(run, tuple(models))).write.remote(part): one for part in first}
     try:
-        with console.task("predicting parts") as progress:
+        with connecting.own_errors(), console.task("predicting parts") as progress:
             _collect(waiting, missing, lambda done: progress(done, number, ""))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, TumorboardError):
-            raise error.cause from None
-        raise
     finally:
         for one in waiting.values():
             ray.kill(one)
@@ -173,8 +164,7 @@ def _collect(waiting: dict[Any, Any], missing: Iterator[Part], progress: Callabl
 
     done = 0
     while waiting:
-        interruption.stop_if_asked()
-        for ref in ray.wait(list(waiting), timeout=_LOOK_EVERY)[0]:
+        for ref in connecting.finished(waiting):
             ray.get(ref)
             idle, done = waiting.pop(ref), done + 1
             progress(done)

@@ -5,16 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tumorboard import interruption
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
-from tumorboard.errors import TumorboardError
 from tumorboard.pipeline.repeats import Engine, Task, carry_out
 from tumorboard.runfolder import FolderInUse
 
-_RETRIES = 4  # of a task whose worker or machine was lost
 _PATIENCE = 60  # seconds until a lost worker's lock must be free
-_LOOK_EVERY = 0.5  # seconds between looks at Ctrl-C
 
 
 def engine(threads: int) -> Engine:
@@ -40,11 +36,11 @@ def _submit(task: Task, threads: int) -> Any:
     fresh = ray.remote(max_calls=1)(_work)  # a process a task: its threads are pinned when it begins
     remote = fresh.options(
         num_cpus=threads,
-        max_retries=_RETRIES,
+        max_retries=connecting.RETRIES,
         runtime_env=connecting.environment(),
         name=task.out.name,
     )
-    return remote.remote(absolute, connecting.command())
+    return remote.remote(absolute, list(sys.argv))
 
 
 def _work(task: Task, command: list[str]) -> None:
@@ -74,15 +70,11 @@ def _gather(waiting: dict[str, Any], console: Console) -> None:
 
     names = {ref: name for name, ref in waiting.items()}
     try:
-        while names:
-            interruption.stop_if_asked()
-            for ref in ray.wait(list(names), timeout=_LOOK_EVERY)[0]:
-                ray.get(ref)
-                console.say(f"{names.pop(ref)} is done")
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, TumorboardError):
-            raise error.cause from None
-        raise
+        with connecting.own_errors():
+            while names:
+                for ref in connecting.finished(names):
+                    ray.get(ref)
+                    console.say(f"{names.pop(ref)} is done")
     finally:
         for ref in names:
             ray.cancel(ref, force=True)

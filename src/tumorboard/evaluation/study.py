@@ -184,8 +184,11 @@ def most_accurate(models: Mapping[str, Predictions]) -> str:
     For judges of hundreds of images; of few, accuracy is too coarse a judge: see `recommend`.
     """
     most = max(map(_right, models.values()))
-    tied = [name for name, one in models.items() if _right(one) >= most - 1]
-    return min(tied, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
+    return _lowest_loss({name: one for name, one in models.items() if _right(one) >= most - 1})
+
+
+def _lowest_loss(models: Mapping[str, Predictions]) -> str:
+    return min(models, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
 
 
 def _right(one: Predictions) -> int:
@@ -194,8 +197,7 @@ def _right(one: Predictions) -> int:
 
 def _best(models: Mapping[str, Predictions]) -> str:
     top = max(models.values(), key=_right)
-    level = [name for name, one in models.items() if mcnemar(top, one) >= SIGNIFICANCE]
-    return min(level, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
+    return _lowest_loss({name: one for name, one in models.items() if mcnemar(top, one) >= SIGNIFICANCE})
 
 
 def _reason(best: str, second: str, models: Mapping[str, Predictions], p: float) -> str:

@@ -28,22 +28,23 @@ def compare(runs: Sequence[Path]) -> Judgement:
     """
     if len(runs) < 2 or len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("expected two different run folders or more to compare; give each once")
-    found = {}
-    ids = {content: sample.id for sample, content in _contents(runs[0])}
-    for name, run in zip(_names(runs), runs, strict=True):
-        model, said = _said(run)
-        same = {sample.id: ids.get(content, sample.id) for sample, content in _contents(run)}
+    answers = [_said(run) for run in runs]  # first: it says which run is not finished
+    found, contents = {}, [_contents(run) for run in runs]
+    ids = {content: sample.id for sample, content in contents[0]}
+    for name, (model, said), listed in zip(_names(runs), answers, contents, strict=True):
+        same = {sample.id: ids.get(content, sample.id) for sample, content in listed}
         found[f"{name}: {model}"] = replace(said, ids=tuple(same.get(one, one) for one in said.ids))
     scores = [float((one.labels == one.predicted).mean()) for one in found.values()]
     spread = (
         f"Test accuracy over {len(runs)} runs: mean {mean(scores):.3f}, standard deviation "
         f"{stdev(scores):.3f}, lowest {min(scores):.3f}, highest {max(scores):.3f}."
     )
+    groups = {sample.id: sample.group for sample, _ in contents[0] if sample.group}
     caution = (
         "Choosing a run by these figures would be a choice made on test: its figure would then be too good. "
         "Runs that differ in the seed alone are one method; report their mean and spread, not the best."
     )
-    return Judgement("Runs compared on test", found, notes=(spread, caution), groups=_groups(runs[0]))
+    return Judgement("Runs compared on test", found, notes=(spread, caution), groups=groups)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
@@ -63,10 +64,6 @@ def _said(root: Path) -> tuple[str, Predictions]:
         raise RunFolderError(
             f"expected a finished run in {shown(root)}, found none that can be read; repeat tumorboard train"
         ) from error
-
-
-def _groups(root: Path) -> dict[str, str]:
-    return {sample.id: sample.group for sample, _ in _contents(root) if sample.group}
 
 
 def _contents(root: Path) -> list[tuple["Sample", tuple[str, str, int]]]:

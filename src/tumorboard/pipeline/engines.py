@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tumorboard import storage
 from tumorboard.exporting import exported, formats
-from tumorboard.models import storing
 from tumorboard.models.predicting import Network
 from tumorboard.pipeline.export import export_from
 from tumorboard.pipeline.predict import Board
@@ -38,4 +37,4 @@ def _opened(board: Board, run: Path, name: str, engine: str) -> Network:
     path = folder.export(name, engine, formats.find(engine).suffix)
     if not exported.is_export(path, engine, storage.sha256(folder.model(name))):
         export_from(board, run, name, engine, path)
-    return exported.reopen(path, engine, storing.read_contract(folder.model(name)))
+    return exported.reopen(path, engine, board.contract)

@@ -111,10 +111,16 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _kept_at(out: Path, run: Path, board: Board) -> Path:
     """Where rows are kept: named after the models, so that those of another board are never taken over."""
-    folder, digest = RunFolder(run), hashlib.sha256(repr((board.names, board.engine)).encode())
-    for file in (folder.checksums, folder.calibration, folder.metrics):
-        digest.update(file.read_bytes() if file.is_file() else b"none")
+    digest = digest_of(RunFolder(run), repr((board.names, board.engine)))
     return out.with_name(f"{out.stem}.{digest.hexdigest()[:12]}.unfinished.jsonl")
+
+
+def digest_of(run: RunFolder, asked: str) -> "hashlib._Hash":
+    """Of what opinions depend on beside images: the run's models, calibration, figures; what is asked."""
+    digest = hashlib.sha256(asked.encode())
+    for file in (run.checksums, run.calibration, run.metrics):
+        digest.update(file.read_bytes() if file.is_file() else b"none")
+    return digest
 
 
 def _collect(board: Board, sources: Sequence[Path], kept: Path, total: int, console: Console) -> int:

@@ -111,8 +111,9 @@ def repeat(
             {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
             leaks.shortcuts(runs[0], _predictions(runs[0], "ensemble", "test").class_names),
         )
-        storage.write_text(whole.metrics, repeats_json(study))
-        storage.write_text(whole.report, study_page(json.loads(repeats_json(study))))
+        figures = repeats_json(study)  # bootstraps: made once
+        storage.write_text(whole.metrics, figures)
+        storage.write_text(whole.report, study_page(json.loads(figures)))
         storage.write_text(whole.results, repeats_md(study))
     return whole
 

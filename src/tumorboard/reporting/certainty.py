@@ -69,7 +69,15 @@ def _stars(scores: Mapping[str, Scores]) -> Iterable[str]:
 
 def by_class(scores: Scores) -> Iterable[str]:
     """Every class against the others: what is found, what is right, how it is ranked, beside its share."""
-    columns: dict[str, Mapping[str, Measure]] = {
+    columns = class_figures(scores)
+    rows = [[escaped(name), *(of_n(one[name]) for one in columns.values())] for name in scores.recall]
+    yield table(["class", *columns], rows)
+    yield "A guess has its class's prevalence as AUPRC, and 0.5 as AUROC."
+
+
+def class_figures(scores: Scores) -> dict[str, Mapping[str, Measure]]:
+    """By title, each figure that a class has against the others."""
+    return {
         "prevalence": scores.prevalence,
         "recall (sensitivity)": scores.recall,
         "precision": scores.precision,
@@ -77,9 +85,6 @@ def by_class(scores: Scores) -> Iterable[str]:
         "AUROC": scores.class_auroc,
         "AUPRC": scores.class_auprc,
     }
-    rows = [[escaped(name), *(of_n(one[name]) for one in columns.values())] for name in scores.recall]
-    yield table(["class", *columns], rows)
-    yield "A guess has its class's prevalence as AUPRC, and 0.5 as AUROC."
 
 
 def with_band(error: CalibrationError) -> str:
@@ -94,7 +99,7 @@ def differences(comparisons: Sequence[Comparison]) -> Iterable[str]:
     pairs = dict.fromkeys((one.first, one.second) for one in comparisons)
     found = {(one.first, one.second, one.figure): one for one in comparisons}
     rows = [
-        [escaped(f"{first} - {second}"), *(_difference(found[first, second, key]) for key in COMPARED)]
+        [escaped(f"{first} - {second}"), *(difference(found[first, second, key]) for key in COMPARED)]
         for first, second in pairs
     ]
     yield table(["models", *COMPARED.values()], rows)
@@ -108,7 +113,8 @@ def differences(comparisons: Sequence[Comparison]) -> Iterable[str]:
     )
 
 
-def _difference(one: Comparison) -> str:
+def difference(one: Comparison) -> str:
+    """With its interval and its corrected p."""
     if one.difference is None or one.p_holm is None:
         return UNDEFINED
     interval = "" if one.low is None or one.high is None else f" ({one.low:+.3f} to {one.high:+.3f})"
@@ -165,7 +171,7 @@ def _referring(models: Mapping[str, Trusted]) -> Iterable[str]:
     shares = next(iter(models.values())).curve
     header = ["model", *(f"surest {round(100 * one.coverage)} %" for one in shares), "not referred"]
     rows = [
-        [escaped(name), *(_kept(part) for part in one.curve), _answered(one)] for name, one in models.items()
+        [escaped(name), *(_kept(part) for part in one.curve), answered(one)] for name, one in models.items()
     ]
     yield table(header, rows)
     yield (
@@ -178,5 +184,6 @@ def _kept(part: Kept) -> str:
     return of_n(part.accuracy)
 
 
-def _answered(one: Trusted) -> str:
+def answered(one: Trusted) -> str:
+    """Accuracy of what is not referred."""
     return "no threshold reaches 95 %" if one.answered is None else of_n(one.answered)

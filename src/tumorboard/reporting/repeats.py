@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import wilson
@@ -19,24 +20,25 @@ def repeats_json(study: Repeats) -> str:
     content = {
         "format": FORMAT,
         "notice": NOTICE,
+        **_scored(study),
+        "seconds": dict(study.seconds),
+        "without_classes_that_metadata_give_away": {
+            "classes": list(study.shortcuts),
+            **_scored(others),
+        },
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _scored(study: Repeats) -> dict[str, Any]:
+    return {
         "folds": {name: evaluate(one).to_dict() for name, one in study.held_out.items()},
         "ways_to_combine": {name: evaluate(one).to_dict() for name, one in study.ways.items()},
         "seeds": {
             f"{model} {split} {what}": vars(spread(values))
             for (model, split, what), values in figures(study).items()
         },
-        "seconds": dict(study.seconds),
-        "without_classes_that_metadata_give_away": {
-            "classes": list(study.shortcuts),
-            "folds": {name: evaluate(one).to_dict() for name, one in others.held_out.items()},
-            "ways_to_combine": {name: evaluate(one).to_dict() for name, one in others.ways.items()},
-            "seeds": {
-                f"{model} {split} {what}": vars(spread(values))
-                for (model, split, what), values in figures(others).items()
-            },
-        },
     }
-    return json.dumps(content, indent=2) + "\n"
 
 
 def repeats_md(study: Repeats) -> str:

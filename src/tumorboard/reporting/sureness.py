@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from tumorboard.evaluation.comparing import Comparison
-from tumorboard.evaluation.measure import Measure
 from tumorboard.evaluation.score import Scores
 from tumorboard.evaluation.trusting import WANTED, Trusted
 from tumorboard.reporting import plots, svg
-from tumorboard.reporting.certainty import COMPARED, FIGURES, with_band
+from tumorboard.reporting.certainty import COMPARED, FIGURES, answered, class_figures, difference, with_band
 from tumorboard.reporting.html import Html, details, element, section, table
 from tumorboard.reporting.material import Material
-from tumorboard.reporting.numbers import UNDEFINED, of_n, percent, shown
+from tumorboard.reporting.numbers import of_n, percent, shown
 
 _BAND = (
     "ECE: expected calibration error, and in brackets the band in which 95 % of perfectly calibrated models "
@@ -42,14 +41,7 @@ def all_figures(material: Material) -> Iterator[Html]:
 
 
 def _by_class(name: str, scores: Scores) -> Html:
-    columns: dict[str, Mapping[str, Measure]] = {
-        "prevalence": scores.prevalence,
-        "recall (sensitivity)": scores.recall,
-        "precision": scores.precision,
-        "specificity": scores.specificity,
-        "AUROC": scores.class_auroc,
-        "AUPRC": scores.class_auprc,
-    }
+    columns = class_figures(scores)
     rows = [[c, *(of_n(one[c]) for one in columns.values())] for c in scores.recall]
     return table(f"{name}: each class of test against the others", ["class", *columns], rows)
 
@@ -74,11 +66,9 @@ def _pairs(found: Sequence[Comparison]) -> Html:
 
 
 def _difference(one: Comparison) -> Html | str:
-    if one.difference is None or one.p_holm is None:
-        return UNDEFINED
-    interval = "" if one.low is None or one.high is None else f" ({one.low:+.3f} to {one.high:+.3f})"
-    said = f"{one.difference:+.3f}{interval}, p = {one.p_holm:.2g}"
-    return element("strong", said) if one.p_holm < 0.05 else said
+    said = difference(one)
+    sure = one.difference is not None and one.p_holm is not None and one.p_holm < 0.05
+    return element("strong", said) if sure else said
 
 
 def _tests(found: Sequence[Comparison]) -> str:
@@ -151,10 +141,9 @@ def _referral(name: str, one: Trusted | None) -> str:
 def _kept(models: Mapping[str, Trusted]) -> Html:
     shares = next(iter(models.values())).curve
     header = ["model", *(f"surest {round(100 * one.coverage)} %" for one in shares), "not referred"]
-    rows = []
-    for name, one in models.items():
-        answered = "no threshold reaches 95 %" if one.answered is None else of_n(one.answered)
-        rows.append([name, *(of_n(part.accuracy) for part in one.curve), answered])
+    rows = [
+        [name, *(of_n(part.accuracy) for part in one.curve), answered(one)] for name, one in models.items()
+    ]
     return table("Coverage and accuracy", header, rows)
 
 

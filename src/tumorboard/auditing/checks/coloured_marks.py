@@ -1,8 +1,6 @@
 """TB601: coloured marks on grey images."""
 
-from collections import Counter
-
-from tumorboard.auditing.outcome import Check, Finding, Outcome, alone
+from tumorboard.auditing.outcome import Check, Finding, Outcome, alone, by_class
 from tumorboard.auditing.study import Picture, Study
 
 _GREY = 8  # median spread of the channels, 0-255
@@ -13,9 +11,7 @@ def _look(study: Study) -> Outcome:
     found = [s for s, p in zip(study.samples, study.pictures, strict=True) if _marked(p)]
     if not found:
         return ()
-    whole = Counter(sample.label for sample in study.samples)
-    counts = Counter(sample.label for sample in found)
-    shown = ", ".join(f"{n} of {whole[name]} {name}" for name, n in sorted(counts.items()))
+    counts, shown = by_class(study, found)
     return (
         Finding(
             "warning",
@@ -23,7 +19,7 @@ def _look(study: Study) -> Outcome:
             "A network can learn the marks, arrows or writing of one class instead of the disease.",
             "Get the images without them, or crop them away; compare Grad-CAM pictures of these images.",
             alone([sample.id for sample in found]),
-            dict(sorted(counts.items())),
+            counts,
         ),
     )
 

@@ -1,8 +1,6 @@
 """TB604: writing burned into the pixels."""
 
-from collections import Counter
-
-from tumorboard.auditing.outcome import Check, Finding, Outcome, alone
+from tumorboard.auditing.outcome import Check, Finding, Outcome, alone, by_class
 from tumorboard.auditing.study import Study
 
 _FEWEST = 3  # signs in a row
@@ -13,9 +11,7 @@ def _look(study: Study) -> Outcome:
     found = [sample for sample, picture in pairs if picture.signs_in_a_row >= _FEWEST]
     if not found:
         return ()
-    whole = Counter(sample.label for sample in study.samples)
-    counts = Counter(sample.label for sample in found)
-    shown = ", ".join(f"{n} of {whole[name]} {name}" for name, n in sorted(counts.items()))
+    counts, shown = by_class(study, found)
     return (
         Finding(
             "warning",
@@ -23,7 +19,7 @@ def _look(study: Study) -> Outcome:
             "Writing may name the patient, and a network can learn it instead of the disease.",
             "Look at them; crop or black out the writing before you train on them or share anything.",
             alone([sample.id for sample in found]),
-            dict(sorted(counts.items())),
+            counts,
         ),
     )
 
