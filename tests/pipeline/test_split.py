@@ -188,3 +188,12 @@ def test_the_command_as_json(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert said["files"] == [str(tmp_path / f"m-fold{k}.csv") for k in (1, 2)]
     assert sum(said["counts"][0]["test"].values()) + sum(said["counts"][1]["test"].values()) == 40
     assert said["together"]["components"] == 36
+
+
+def test_groups_in_names_stay_together(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "splits.csv"
+    done = split(data, file, group_by_name=r"^[ab]\d*(\d)\.png$")  # a3 and a13 are one patient
+    assert done.together.groups == 20
+    found = by_name(file)
+    for digit in range(8):
+        assert len({found[f"{label}{n}{digit}.png"]["split"] for label in "a" for n in ("", "1")}) == 1

@@ -32,6 +32,7 @@ from tumorboard.auditing.checks import (
     several_frames,
     sizes_by_class,
     small_parts,
+    telling_names,
     unreadable,
     writing,
 )
@@ -65,6 +66,7 @@ CHECKS = (
     near_labels.CHECK,
     groups_across.CHECK,
     groups_missing.CHECK,
+    telling_names.CHECK,
     metadata.CHECK,
     intensity.CHECK,
     border.CHECK,

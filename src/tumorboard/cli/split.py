@@ -38,6 +38,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         action="store_true",
         help="leave out the given test images: deal the others",
     )
+    split.add_argument(
+        "--group-by-name",
+        default="",
+        metavar="REGEX",
+        help="images of a class whose file names have the same in the expression's brackets are one group, "
+        r"as a patient: '^\d+(?: \((\d+)\))?\.png$' puts '7.png' with '8.png', '7 (2).png' with '8 (2).png'",
+    )
     split.add_argument("--seed", type=int, default=0, help="same seed, same splits")
     split.add_argument("--window", default="", help="grey window of DICOM images, as in train")
     add_classes(split)
@@ -60,6 +67,7 @@ def _split(options: argparse.Namespace) -> None:
         skip_bad=options.skip_bad,
         window=options.window,
         keep_test=options.keep_test,
+        group_by_name=options.group_by_name,
         console=Console(options.quiet or options.json),
     )
     sys.stdout.write(_as_json(done) if options.json else _as_text(done))
@@ -84,7 +92,7 @@ def _kept(found: "Together") -> str:
     if found.ungrouped:
         lines.append(
             f"Patient independence not checked: {found.ungrouped} images belong to no group "
-            "(give a CSV with a group column)"
+            "(give a CSV with a group column, or --group-by-name)"
         )
     return "\n".join(lines)
 

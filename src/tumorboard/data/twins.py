@@ -96,6 +96,18 @@ def search(pixel_sha256: Sequence[str], thumbnails: Pixels) -> Twins:
     return Twins(picture, near, _joined(pairs, len(firsts))[picture])
 
 
+def most_similar(thumbnails: Pixels) -> Indices:
+    """For each of at least two pictures the position of the one most like it, as they are, unturned.
+
+    Args:
+        thumbnails: uint8 (N, 64, 64); N x N numbers are made.
+    """
+    rows = _normalised(thumbnails).reshape(len(thumbnails), -1)
+    alike = np.nan_to_num(rows @ rows.T, nan=-1.0)
+    np.fill_diagonal(alike, -np.inf)
+    return np.asarray(alike.argmax(axis=1), np.int64)
+
+
 def _distinct(pixel_sha256: Sequence[str]) -> tuple[Indices, Indices]:
     """Where each picture occurs first, and for every position its picture's number."""
     numbers: dict[str, int] = {}

@@ -12,7 +12,7 @@ from tumorboard import recipe, storage, windows
 from tumorboard.auditing.study import Study, gather
 from tumorboard.console import Console
 from tumorboard.data import folds as dealing
-from tumorboard.data import table_writing
+from tumorboard.data import name_groups, table_writing
 from tumorboard.data.manifest import Loaded, Manifest, require_usable
 from tumorboard.data.reading import display
 from tumorboard.errors import DataError, UsageError
@@ -70,6 +70,7 @@ def split(
     skip_bad: bool = False,
     window: str = "",
     keep_test: bool = False,
+    group_by_name: str = "",
     console: Console | None = None,
 ) -> Division:
     """Make new splits of all images, whatever split they were in; groups and twins stay together.
@@ -86,6 +87,8 @@ def split(
         skip_bad: Leave out files that cannot be read.
         window: Of DICOM images: they are compared as they are seen through it.
         keep_test: Leave out the images of a given test part: only train and validation are dealt anew.
+        group_by_name: Group images that the data leaves without a group by their class and by what the
+            groups of this regular expression find in their file names; "" for none.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -96,7 +99,7 @@ def split(
     console = console or Console(quiet=True)
     sizes = _sizes(folds, valid, test, window)
     files = _files(source, out, folds)
-    loaded = find(source, console, class_map, merge)
+    loaded = name_groups.filled(find(source, console, class_map, merge), group_by_name)
     study = _study(_without_test(loaded) if keep_test else loaded, window, skip_bad, console)
     tied = dealing.components(study.manifest, [one.pixel_sha256 for one in study.pictures], study.twins)
     manifests = _dealt(study.manifest, tied, folds, sizes, seed)
