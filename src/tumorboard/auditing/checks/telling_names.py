@@ -76,7 +76,7 @@ def _finding(
         f"by {rule} in their names, images of {', '.join(told)} fall into {len(series)} series that look "
         f"alike, {len(torn)} of them in more than one split",
         f"The picture most like another has the same in its name in {hits / count:.0%} ({int(hits)} of "
-        f"{int(count)}) where chance gives {chance / count:.0%}: series may be patients, whom a model can know.",
+        f"{int(count)}) where chance gives {chance / count:.0%}: series may be patients, whom a model knows.",
         "Ask who named the files; tumorboard split --group-by-name keeps series together.",
         tuple(tuple(sample.id for sample in one) for one in torn),
         {
