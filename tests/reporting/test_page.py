@@ -82,6 +82,12 @@ def test_the_first_screen_holds_the_answer() -> None:
     assert "one run, seed 3" in first
 
 
+def test_series_that_file_names_tell_are_a_caution_on_the_first_screen() -> None:
+    series = Finding("warning", "TB409", "By the number, 21 series", "A model may know them.")
+    text = page(material(findings=(series,)))
+    assert "By the number, 21 series. A model may know them." in text[: text.index('id="results"')]
+
+
 def test_equal_material_gives_equal_text() -> None:
     assert page(material()) == page(material())
 

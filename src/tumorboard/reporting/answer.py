@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from tumorboard.auditing.checks import telling_names
 from tumorboard.reporting.doubts import doubts
 from tumorboard.reporting.html import Html, element, items, join, section
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import counted, percent, shown
 
 _FEW = 100
+_SERIES = telling_names.CHECK.code
 
 
 def answer(material: Material) -> Html:
@@ -73,6 +75,7 @@ def _cautions(material: Material) -> Iterator[str]:
             "Patient independence was not checked: the data names no patients. Slices of one patient may be "
             "in several parts; figures may be too good and intervals too narrow."
         )
+        yield from (f"{one.title}. {one.consequence}" for one in facts.findings if one.code == _SERIES)
     yield (
         f"This is one run, seed {facts.seed}. The intervals do not contain the noise of the seed; another "
         "seed may change the order of the models."

@@ -73,7 +73,7 @@ def _finding(
     torn = [one for one in series if len({sample.split for sample in one}) > 1]
     return Finding(
         "warning",
-        f"by {rule} in their names, images of {', '.join(told)} fall into {len(series)} series that look "
+        f"By {rule} in their names, images of {', '.join(told)} fall into {len(series)} series that look "
         f"alike, {len(torn)} of them in more than one split",
         f"The picture most like another has the same in its name in {hits / count:.0%} ({int(hits)} of "
         f"{int(count)}) where chance gives {chance / count:.0%}: series may be patients, whom a model knows.",
