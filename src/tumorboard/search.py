@@ -22,8 +22,8 @@ from tumorboard.sections import Section
 Value = bool | int | float | str
 Choices = Annotated[list[Value], Field(min_length=2)]
 
-_OPEN = ("models", "ensemble", "chained", "image")
-"""What may be searched: a seed is no setting but luck, and other splits are other data."""
+_OPEN = {"models": True, "ensemble": True, "chained": True, "image": {"size", "resize", "interpolation"}}
+"""What may be searched: a seed is no setting but luck, and another window or split makes other data."""
 
 
 class Range(Section):
@@ -69,7 +69,7 @@ def value(recipe: Recipe, name: str) -> Value:
     Raises:
         RecipeError: No such setting; lists the known ones.
     """
-    at: Any = {key: part for key, part in recipe.model_dump(mode="json").items() if key in _OPEN}
+    at: Any = recipe.model_dump(mode="json", include=_OPEN)
     for key in name.split("."):
         if not isinstance(at, dict) or key not in at:
             known = f"; known here: {', '.join(at)}" if isinstance(at, dict) else ""

@@ -1,7 +1,7 @@
 """What the next trial tries, and whether one that has begun is worth going on with: Optuna decides.
 
-Optuna keeps nothing: its study is built anew, in memory, for each trial from the trials so far. So a study that
-was killed goes on as it would have gone on, and there is no second record to fall out of step with ours.
+Optuna keeps nothing: its study is built anew, in memory, for each trial from the trials so far. So a study
+that was killed goes on as it would have gone on, and no second record can fall out of step with ours.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Tuning: settings from a recipe's search space are tried, each scored on held-out folds; test stays closed.
 
-What is tried next depends on the seed and the trials before it alone, and what is done is not done again: a study
-that was interrupted, or killed, ends as it would have ended.
+What is tried next depends on the seed and the trials before it alone, and what is done is not done again: a
+study that was interrupted, or killed, ends as it would have ended.
 """
 
 import json
@@ -108,7 +108,7 @@ def _searched(space: Space, recipe: Recipe, model: str, trials: int, folds: int)
 def _pool(
     source: Path, whole: RunFolder, recipe: Recipe, console: Console, skip_bad: bool, how: _Classes
 ) -> tuple[Path, _Classes]:
-    """The images, with a test part as it is given or as `train` would split it off; how to read their classes."""
+    """The images, with test as it is given or as `train` would split it off; how to read their classes."""
     if "test" in manifest.parts(source):
         return source, how
     split = RunFolder(whole.root / "split")
