@@ -22,7 +22,12 @@ from tumorboard.sections import Section
 Value = bool | int | float | str
 Choices = Annotated[list[Value], Field(min_length=2)]
 
-_OPEN = {"models": True, "ensemble": True, "chained": True, "image": {"size", "resize", "interpolation"}}
+_OPEN: Mapping[str, bool | set[str]] = {
+    "models": True,
+    "ensemble": True,
+    "chained": True,
+    "image": {"size", "resize", "interpolation"},
+}
 """What may be searched: a seed is no setting but luck, and another window or split makes other data."""
 
 

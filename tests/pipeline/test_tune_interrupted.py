@@ -1,4 +1,4 @@
-"""Kills and signals at random points of a study: it ends as one left alone, bit for bit. See tests/zygote.py."""
+"""Kills and signals at random points of a study: its end is that of one left alone, bit for bit."""
 
 import json
 import signal

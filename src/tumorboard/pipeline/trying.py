@@ -5,7 +5,7 @@ Of a fold that is done the predictions are there, and it is not done again.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tumorboard import interruption, runfolder, search, storage
@@ -84,8 +84,7 @@ def _held_out(file: Path, run: RunFolder, recipe: Recipe, model: str, console: C
     """What a model says of a fold, trained without it; of the run its networks and its cache are not kept."""
     if not run.predictions(model, "test").is_file():
         with runfolder.locked(run):
-            job = prepare(file, run, recipe, Console(quiet=True), class_map={}, merge={}, skip_bad=False)
-            _train(replace(job, console=console), model)
+            _train(prepare(file, run, recipe, console, class_map={}, merge={}, skip_bad=False), model)
     for rest in (run.cache, run.model(model).parent):
         shutil.rmtree(rest, ignore_errors=True)
     return predictions(run, model, "test")

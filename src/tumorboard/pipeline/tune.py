@@ -66,13 +66,9 @@ def tune(
         TumorboardError: One of its kinds, see `tumorboard.errors`.
     """
     drawing.require()
-    space, whole, console = (
-        _searched(space, recipe, model, trials, folds),
-        RunFolder(Path(out)),
-        console or _QUIET,
-    )
+    space = _searched(space, recipe, model, trials, folds)
+    whole, console, how = RunFolder(Path(out)), console or _QUIET, {"class_map": class_map, "merge": merge}
     refuse_a_study(whole)
-    how = {"class_map": class_map, "merge": merge}
     with interruption.graceful(), runfolder.locked(whole):
         pool, how = _pool(Path(source), whole, recipe, console, skip_bad, how)
         samples = find(pool, _QUIET, **how, leave_out="test").manifest
