@@ -2,150 +2,56 @@
 
 A recipe holds everything that may change a result. What is planned here is what runs, and what a
 saved run is repeated with. An unknown key is an error that lists the known ones.
+
+A file may also declare a table `[search]`, which `tumorboard.search` reads for `tumorboard tune`. It is no
+part of the recipe: what a run does never depends on it.
 """
 
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from tumorboard import windows
 from tumorboard.errors import RecipeError
+from tumorboard.sections import (
+    Augmentation,
+    Chained,
+    Custom,
+    Ensemble,
+    Image,
+    Name,
+    Network,
+    Pretrained,
+    Section,
+    Splitting,
+    Training,
+)
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+__all__ = [
+    "Augmentation",
+    "Chained",
+    "Custom",
+    "Ensemble",
+    "Image",
+    "Network",
+    "Pretrained",
+    "Recipe",
+    "Splitting",
+    "Training",
+    "dump",
+    "load",
+    "parse",
+    "read",
+]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Image(_Section):
-    """How a decoded image becomes the network's input of (size, size, 3), uint8, 0-255.
-
-    `window` is of DICOM only: "" for the one in each file, "lung", "mediastinum" or "CENTER,WIDTH".
-    """
-
-    size: Annotated[int, Field(ge=32, le=1024)] = 224
-    resize: Literal["stretch", "pad"] = "stretch"
-    interpolation: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
-    window: str = ""
-
-    @field_validator("window")
-    @classmethod
-    def _is_a_window(cls, text: str) -> str:
-        windows.parse(text)
-        return text
-
-
-class Splitting(_Section):
-    """What is split off train when the data has no valid or test part, as fractions of all images."""
-
-    valid: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
-
-
-class Augmentation(_Section):
-    """Random changes of training images; factors as in the Keras layers of the same names."""
-
-    flip: Literal["none", "horizontal", "horizontal_and_vertical"] = "horizontal"
-    rotation: Fraction = 0.2
-    zoom: Fraction = 0.2
-    translation: Fraction = 0.0
-    contrast: Fraction = 0.0
-    fill: Literal["reflect", "constant", "nearest"] = "reflect"
+SEARCH = "search"
+"""The table of a recipe file that only tuning reads."""
 
 
-class Training(_Section):
-    """How a network is fitted.
-
-    `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
-    training image and fits the rest on them; fewer where they would take more than `cache_gb` of disk, but
-    at least one. `patience` = 0 trains to the last epoch and keeps it.
-    """
-
-    epochs: Annotated[int, Field(ge=1)] = 100
-    patience: Annotated[int, Field(ge=0)] = 20
-    batch: Annotated[int, Field(ge=1)] = 32
-    optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    schedule: Literal["constant", "one-cycle"] = "constant"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    label_smoothing: Fraction = 0.0
-    class_weights: bool = False
-    views: Annotated[int, Field(ge=0, le=64)] = 0
-    cache_gb: Annotated[float, Field(gt=0)] = 8.0
-
-
-class Pretrained(_Section):
-    """A network on a pretrained backbone.
-
-    `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the stage
-    that the backbone's own table chooses. `norms` "frozen" keeps the batch norms above the cut as they
-    came, "trained" fits them too; `momentum` is that of the norms which are fitted. `preprocessing` "own" is
-    what the backbone was trained with; "unit" divides by 255, as the original study did.
-    """
-
-    kind: Literal["pretrained"] = "pretrained"
-    backbone: str = "efficientnet-lite0"
-    weights: str = "imagenet"
-    preprocessing: Literal["own", "unit"] = "own"
-    cut: str = "top"
-    norms: Literal["frozen", "trained"] = "trained"
-    momentum: Fraction = 0.99
-    pooling: Literal["max", "average"] = "max"
-    units: Annotated[int, Field(ge=1)] = 256
-    dropout: Fraction = 0.25
-    augmentation: Augmentation = Augmentation()
-    training: Training = Training()
-
-
-class Custom(_Section):
-    """A network trained from scratch: the study's own (`notebook`), or a small residual one."""
-
-    kind: Literal["custom"] = "custom"
-    design: Literal["notebook", "residual"] = "residual"
-    dropout: Fraction = 0.25
-    augmentation: Augmentation = Augmentation()
-    training: Training = Training()
-
-
-class Ensemble(_Section):
-    """How members' class probabilities become one answer.
-
-    Forms A to D are the study's: A averages and then trains a Dense layer, B averages, C is A as a
-    two-input model, D trains a Dense layer on the concatenation. `weighted` chooses the weights of the
-    average on validation, `greedy` draws members with replacement (Caruana et al. 2004), `stacked` is D
-    fitted on validation instead of train; `vote` is the majority vote. `weights` fixes those of an average,
-    one a member, instead of choosing them on validation.
-    """
-
-    members: Annotated[tuple[str, ...], Field(min_length=2)] = ("pretrained", "custom")
-    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked"] = "weighted"
-    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    training: Training = Training()
-
-
-class Chained(_Section):
-    """A second network on the first one's embedding, trained end to end.
-
-    `start` "fresh" begins with new heads, as the study did; "trained" begins from the trained first link.
-    """
-
-    first: str = "pretrained"
-    start: Literal["fresh", "trained"] = "trained"
-    units: Annotated[int, Field(ge=1)] = 256
-    dropout: Fraction = 0.25
-    training: Training = Training()
-
-
-Network = Annotated[Pretrained | Custom, Field(discriminator="kind")]
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that may change the result of a run."""
 
     name: str
@@ -170,6 +76,10 @@ class Recipe(_Section):
             raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
         return self
 
+    def made_of(self, model: str) -> tuple[str, ...]:
+        """The models that must be there before this one: an ensemble's members, a chain's first link."""
+        return {"ensemble": self.ensemble.members, "chained": (self.chained.first,)}.get(model, ())
+
     def with_options(
         self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None
     ) -> "Recipe":
@@ -189,14 +99,23 @@ def load(name_or_file: str) -> Recipe:
     Raises:
         RecipeError: No such recipe, not TOML, an unknown key, or a value out of range.
     """
+    return parse(*read(name_or_file))
+
+
+def read(name_or_file: str) -> tuple[str, str]:
+    """The text of a recipe, and what to call it in errors.
+
+    Raises:
+        RecipeError: No such recipe.
+    """
     known = sorted(
         file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml")
     )
     if name_or_file in known:
-        return parse((_shipped() / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file)
+        return (_shipped() / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file
     path = Path(name_or_file)
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path)[-80:])
+        return path.read_text(encoding="utf-8"), str(path)[-80:]
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
             f"expected a recipe ({', '.join(known)}) or a TOML file in UTF-8, found neither at "
@@ -205,17 +124,18 @@ def load(name_or_file: str) -> Recipe:
 
 
 def parse(text: str, source: str) -> Recipe:
-    """Read a recipe from TOML text; `source` is named in errors.
+    """Read a recipe from TOML text; `source` is named in errors. A search space in it is left unread.
 
     Raises:
         RecipeError: Not TOML, an unknown key, or a value out of range.
     """
     try:
-        return Recipe.model_validate(tomllib.loads(text))
+        content = tomllib.loads(text)
+        return Recipe.model_validate({key: value for key, value in content.items() if key != SEARCH})
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source} is not valid TOML: {error}") from error
     except ValidationError as error:
-        lines = [_explain(one, Recipe) for one in error.errors()]
+        lines = [explain(one, Recipe) for one in error.errors()]
         raise RecipeError(f"{source}: {lines[0]}", lines[1:]) from error
 
 
@@ -228,7 +148,7 @@ def _shipped() -> Any:
     return resources.files("tumorboard") / "recipes"
 
 
-def _explain(error: Any, root: type[BaseModel]) -> str:
+def explain(error: Any, root: type[BaseModel]) -> str:
     """One pydantic error as one line; an unknown key lists the known ones."""
     where = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] == "extra_forbidden":
@@ -250,4 +170,4 @@ def _known_keys(location: tuple[str | int, ...], root: type[BaseModel]) -> list[
             section = field.annotation
         elif part in kinds:
             section = kinds[part]
-    return list(section.model_fields)
+    return [*section.model_fields, *((SEARCH,) if section is Recipe else ())]

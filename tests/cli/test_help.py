@@ -21,7 +21,7 @@ HEAVY = (
     "rich",
     "pydantic",
 )
-COMMANDS = ("train", "demo", "combine", "predict", "explain", "export", "fetch")
+COMMANDS = ("train", "tune", "demo", "combine", "predict", "explain", "export", "fetch")
 Capture = pytest.CaptureFixture[str]
 
 

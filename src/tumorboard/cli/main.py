@@ -21,6 +21,7 @@ from tumorboard.cli import (
     serve,
     split,
     train,
+    tune,
 )
 from tumorboard.cli.quiet import import_quietly
 from tumorboard.errors import TumorboardError
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         audit,
         split,
         train,
+        tune,
         evaluate,
         compare,
         predict,

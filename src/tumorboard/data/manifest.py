@@ -96,6 +96,7 @@ def load(
     source: Path,
     class_map: Mapping[str, Sequence[str]] = {},
     merge: Mapping[str, Sequence[str]] = {},
+    leave_out: str | None = None,
 ) -> Loaded:
     """Find the images of a study in class folders, or in a manifest CSV, and hash them.
 
@@ -103,18 +104,33 @@ def load(
         source: A folder of splits of class folders, of class folders, or a CSV (see `folders`, `tables`).
         class_map: Class name to the folders that are this class.
         merge: New class name to the classes that it takes in.
+        leave_out: A split whose files are not opened, and are not in the manifest.
 
     Raises:
         DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
     """
-    found = tables.read(source) if source.is_file() else folders.scan(source)
+    found = _found(source)
     matching = classes.match(_by_split(found), class_map, merge)
-    samples, problems = _hashed(dicom_groups.filled(found.entries), matching)
+    entries = [entry for entry in found.entries if entry.split != leave_out]
+    samples, problems = _hashed(dicom_groups.filled(entries), matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     problems = [*found.problems, *problems]
     require_usable(manifest, str(source), problems)
     return Loaded(manifest, matching, tuple(problems))
+
+
+def parts(source: Path) -> frozenset[str]:
+    """The splits that the data comes in, "" for unknown; no image is opened.
+
+    Raises:
+        DataError: No such source, or an unknown layout.
+    """
+    return frozenset(_found(source).folders)
+
+
+def _found(source: Path) -> Found:
+    return tables.read(source) if source.is_file() else folders.scan(source)
 
 
 def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()) -> None:

@@ -21,16 +21,16 @@ from tumorboard.training.resume import Row
 def convene(job: Job) -> None:
     """Make every model of the recipe, and what it says of train and validation; test stays closed."""
     _refuse_unknown_backbones(job)
-    for name in job.recipe.models:
+    for name in job.models:
         with job.phase(name):
-            _member(job, name)
+            make(job, name)
             predict(job, name, "train", "valid")
-    with job.phase("ensemble"):
-        _ensemble(job)
-        predict(job, "ensemble", "train", "valid")
-    with job.phase("chained"):
-        _chained(job)
-        predict(job, "chained", "train", "valid")
+
+
+def make(job: Job, name: str) -> None:
+    """Make one model, unless it is made; those that it is made of must be there."""
+    if not storing.is_saved(job.run.model(name)):
+        {"ensemble": _ensemble, "chained": _chained}.get(name, _member)(job, name)
 
 
 def predict(job: Job, name: str, *splits: str) -> None:
@@ -55,40 +55,38 @@ def _refuse_unknown_backbones(job: Job) -> None:
 
 
 def _member(job: Job, name: str) -> None:
-    if storing.is_saved(job.run.model(name)):
-        return
     settings = job.recipe.models[name]
     model = _fresh(job, name, job.seed(name))
     history = fit_images(job, model, settings.training, settings)
     save(job, model, settings.kind, settings.training, history)
 
 
-def _ensemble(job: Job) -> None:
-    if storing.is_saved(job.run.model("ensemble")):
-        return
+def _ensemble(job: Job, name: str) -> None:
     settings = job.recipe.ensemble
-    members = [storing.load(job.run.model(name)) for name in settings.members]
+    members = [storing.load(job.run.model(member)) for member in settings.members]
     rule = rules.Rule(settings.form, settings.weights)
     if not rule.weights:
-        rule = rules.fit(settings.form, [job.predictions(name, "valid") for name in settings.members])
-    model = ensemble.build("ensemble", members, rule, seed=job.seed("ensemble"))
+        rule = rules.fit(settings.form, _opinions(job, "valid"))
+    model = ensemble.build(name, members, rule, seed=job.seed(name))
     history: list[Row] = []
     if rule.form in ensemble.TRAINED:
-        train, valid = (
-            opinions([job.predictions(name, split) for name in settings.members])
-            for split in ("train", "valid")
-        )
-        history = fit_examples(job, ensemble.head(model), settings.training, train, valid, "ensemble")
+        train, valid = (opinions(_opinions(job, split)) for split in ("train", "valid"))
+        history = fit_examples(job, ensemble.head(model), settings.training, train, valid, name)
     details = {"form": rule.form, "members": list(settings.members), "weights": list(rule.weights)}
     save(job, model, "ensemble", settings.training, history, details)
 
 
-def _chained(job: Job) -> None:
-    if storing.is_saved(job.run.model("chained")):
-        return
+def _opinions(job: Job, split: str) -> list[Predictions]:
+    """What the ensemble's members say of a split."""
+    for member in job.recipe.ensemble.members:
+        predict(job, member, split)
+    return [job.predictions(member, split) for member in job.recipe.ensemble.members]
+
+
+def _chained(job: Job, name: str) -> None:
     settings = job.recipe.chained
     first = job.recipe.models[settings.first]
-    model = chain.build("chained", [_first_link(job)], settings, job.seed("chained"))
+    model = chain.build(name, [_first_link(job)], settings, job.seed(name))
     history = fit_images(job, model, settings.training, first)
     details = {"first": settings.first, "start": settings.start}
     save(job, model, "chained", settings.training, history, details)

@@ -22,6 +22,23 @@ from tumorboard.recipe import Recipe
 from tumorboard.runfolder import RunFolder
 
 
+def predictions(run: RunFolder, name: str, split: str) -> Predictions:
+    """What a model of a run was found to say of a split.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    path = run.predictions(name, split)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"expected predictions in {storage.shown(path)}, found none that can be read; "
+            "delete the file and repeat the command"
+        ) from error
+    return Predictions.from_csv(text, str(path))
+
+
 @dataclass(frozen=True)
 class Job:
     """What every stage of a run needs.
@@ -67,15 +84,7 @@ class Job:
         Raises:
             DataError: The file is missing or damaged.
         """
-        path = self.run.predictions(name, split)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"expected predictions in {storage.shown(path)}, found none that can be read; "
-                "delete the file and repeat the command"
-            ) from error
-        return Predictions.from_csv(text, str(path))
+        return predictions(self.run, name, split)
 
     @contextlib.contextmanager
     def phase(self, title: str) -> Iterator[None]:

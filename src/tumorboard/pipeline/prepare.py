@@ -44,13 +44,15 @@ def prepare(
     return Job(run, recipe, whole, decoded, console, loaded.matching)
 
 
-def find(source: Path, console: Console, class_map: Groups, merge: Groups) -> Loaded:
-    """Find the images and show how classes were matched across splits.
+def find(
+    source: Path, console: Console, class_map: Groups, merge: Groups, leave_out: str | None = None
+) -> Loaded:
+    """Find the images, except those of a split left out, and show how classes were matched across splits.
 
     Raises:
         DataError: The data cannot be used.
     """
-    loaded = manifest.load(source, class_map, merge)
+    loaded = manifest.load(source, class_map, merge, leave_out)
     console.say(_table(loaded.matching))
     return loaded
 

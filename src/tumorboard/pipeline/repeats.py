@@ -13,9 +13,9 @@ from tumorboard.combining import rules
 from tumorboard.console import Console
 from tumorboard.errors import UsageError
 from tumorboard.evaluation.study import most_accurate
-from tumorboard.pipeline import leaks
+from tumorboard.pipeline import folding, leaks
+from tumorboard.pipeline.job import predictions
 from tumorboard.pipeline.prepare import prepare
-from tumorboard.pipeline.split import split
 from tumorboard.pipeline.train import train
 from tumorboard.predictions import Predictions
 from tumorboard.recipe import Recipe
@@ -24,8 +24,6 @@ from tumorboard.reporting.repeats import repeats_json, repeats_md
 from tumorboard.reporting.study import SPLITS
 from tumorboard.reporting.study_page import study_page
 from tumorboard.runfolder import RunFolder
-
-_FOLD_VALID = 0.1  # of all images; a fold's validation part chooses nothing when the recipe has no patience
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def repeat(
             ways,
             {run.root.name: _all_predictions(run, recipe) for run in runs},
             {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
-            leaks.shortcuts(runs[0], _predictions(runs[0], "ensemble", "test").class_names),
+            leaks.shortcuts(runs[0], predictions(runs[0], "ensemble", "test").class_names),
         )
         figures = repeats_json(study)  # bootstraps: made once
         storage.write_text(whole.metrics, figures)
@@ -133,21 +131,10 @@ def _cross_validate(
     whole: RunFolder, data: RunFolder, recipe: Recipe, k: int, engine: Engine, console: Console
 ) -> list[Fold]:
     folder = whole.root / "folds"
-    files = [folder / f"manifest-fold{number}.csv" for number in range(1, k + 1)]
-    if not all(file.is_file() for file in files):
-        for file in files:
-            file.unlink(missing_ok=True)
-        split(
-            data.manifest,
-            folder / "manifest.csv",
-            folds=k,
-            valid=_FOLD_VALID,
-            seed=recipe.seed,
-            keep_test=True,
-        )
+    files = folding.deal(data.manifest, folder, recipe, k)
     tasks = [Task(file, folder / f"fold-{number}", recipe) for number, file in enumerate(files, start=1)]
     runs = _run(tasks, engine, console)
-    return [{name: _predictions(run, name, "test") for name in _models(recipe)} for run in runs]
+    return [{name: predictions(run, name, "test") for name in _models(recipe)} for run in runs]
 
 
 def _run(tasks: Sequence[Task], engine: Engine, console: Console) -> list[RunFolder]:
@@ -183,12 +170,7 @@ def _seeds(
 
 
 def _all_predictions(run: RunFolder, recipe: Recipe) -> dict[str, dict[str, Predictions]]:
-    return {name: {split: _predictions(run, name, split) for split in SPLITS} for name in _models(recipe)}
-
-
-def _predictions(run: RunFolder, name: str, split: str) -> Predictions:
-    path = run.predictions(name, split)
-    return Predictions.from_csv(path.read_text(encoding="utf-8"), str(path))
+    return {name: {split: predictions(run, name, split) for split in SPLITS} for name in _models(recipe)}
 
 
 def _models(recipe: Recipe) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def split(
         merge: New class name to the classes that it takes in.
         skip_bad: Leave out files that cannot be read.
         window: Of DICOM images: they are compared as they are seen through it.
-        keep_test: Leave out the images of a given test part: only train and validation are dealt anew.
+        keep_test: Leave out the images of a given test part, unopened: only the others are dealt anew.
         group_by_name: Group images that the data leaves without a group by their class and by what the
             groups of this regular expression find in their file names; "" for none.
         console: Where progress is shown; quiet by default.
@@ -99,8 +99,8 @@ def split(
     console = console or Console(quiet=True)
     sizes = _sizes(folds, valid, test, window)
     files = _files(source, out, folds)
-    loaded = name_groups.filled(find(source, console, class_map, merge), group_by_name)
-    study = _study(_without_test(loaded) if keep_test else loaded, window, skip_bad, console)
+    loaded = find(source, console, class_map, merge, "test" if keep_test else None)
+    study = _study(name_groups.filled(loaded, group_by_name), window, skip_bad, console)
     tied = dealing.components(study.manifest, [one.pixel_sha256 for one in study.pictures], study.twins)
     manifests = _dealt(study.manifest, tied, folds, sizes, seed)
     texts = [
@@ -149,11 +149,6 @@ def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
             "choose another folder"
         )
     return numbered or (out,)
-
-
-def _without_test(loaded: Loaded) -> Loaded:
-    kept = tuple(sample for sample in loaded.manifest.samples if sample.split != "test")
-    return replace(loaded, manifest=replace(loaded.manifest, samples=kept))
 
 
 def _study(loaded: Loaded, window: str, skip_bad: bool, console: Console) -> Study:

@@ -44,7 +44,7 @@ def train(
     """
     run, console = RunFolder(Path(out)), console or Console(quiet=True)
     plan = load(recipe) if isinstance(recipe, str) else recipe
-    _refuse_a_study(run)
+    refuse_a_study(run)
     with interruption.graceful(), runfolder.locked(run):
         job = prepare(Path(source), run, plan, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
         _audit(job)
@@ -54,7 +54,8 @@ def train(
     return run
 
 
-def _refuse_a_study(run: RunFolder) -> None:
+def refuse_a_study(run: RunFolder) -> None:
+    """Raise RunFolderError if the folder is that of a repeated study."""
     if os.path.isfile(RunFolder(run.root / "data").manifest):  # no error at a name that cannot be
         raise RunFolderError(
             f"expected a run folder or a new one, found a repeated study in {shown(run.root)}; "
