@@ -114,7 +114,9 @@ def test_nothing_at_an_address_is_named(url):
         urls(url)
 
 
-@pytest.mark.parametrize("url", ["file:///etc", "simplecache::s3://scans", "http://x/", "s3://key:word@scans/x"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc", "simplecache::s3://scans", "http://x/", "s3://key:word@scans/x"]
+)
 def test_other_stores_and_credentials_in_an_address_are_refused_and_not_repeated(url):
     with pytest.raises(UsageError, match="expected s3://") as caught:
         urls(url)
