@@ -40,9 +40,7 @@ def main() -> None:
 
         def prediction(cpus: int, out: Path) -> small_jobs.Done:
             out = out if cpus else out.with_suffix(".csv")
-            return small_jobs.command(
-                "predict", folder / "repeats-0" / "seed-0", files, "--out", out, cpus=cpus
-            )
+            return small_jobs.command("predict", run, files, "--out", out, cpus=cpus)
 
         rows.append(_row(f"`predict`, {options.files} files", prediction, folder / "prediction"))
     head = "| job | no Ray, s | one worker, s | two workers, s | one / two | Ray costs, s | of five minutes |"
