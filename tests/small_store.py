@@ -12,6 +12,7 @@ BUCKET = "scans"
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
     """Serve an empty bucket; the address of the server, which the environment points to as well."""
+    import requests
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -23,6 +24,7 @@ def serving() -> Iterator[str]:
     try:
         with mock.patch.dict("os.environ", dict(zip(names, (*SECRETS, address, "us-east-1"), strict=True))):
             forget()
+            requests.post(f"{address}/moto-api/reset", timeout=30)  # servers of a process share their objects
             client().create_bucket(Bucket=BUCKET)
             yield address
     finally:

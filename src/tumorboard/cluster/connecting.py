@@ -17,8 +17,8 @@ _PASSED_ON = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")  # what the bits of a re
 
 
 def require() -> None:
-    """Raise UsageError when Ray is not installed."""
-    if find_spec("ray") is None:
+    """Raise UsageError when Ray, or what writes Parquet, is not installed."""
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
         raise UsageError('--ray needs packages that are not installed: pip install "tumorboard[cluster]"')
 
 
