@@ -46,7 +46,9 @@ def main() -> None:
     head = "| job | no Ray, s | one worker, s | two workers, s | one / two | Ray costs, s | of five minutes |"
     text = "\n".join([head, "| --- |" + " ---: |" * 6, *rows])
     small_jobs.write(
-        options.page, "cluster", f"{text}\n\nLoad of the machine at the end: {os.getloadavg()[1]:.1f}"
+        options.page,
+        "cluster",
+        f"{text}\n\nLoad of the machine (five minutes) at the end: {os.getloadavg()[1]:.1f}",
     )
 
 

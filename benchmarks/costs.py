@@ -33,7 +33,7 @@ class Line:
     def row(self) -> str:
         """Of the table."""
         cells = [self.fixed, self.each, *(self.fixed + self.each * size for size in _SIZES)]
-        told = [f"{cell:,.3g}" if abs(cell) < 1000 else f"{cell:,.0f}" for cell in cells]
+        told = [f"{round(cell, 6):,.3g}" if abs(cell) < 1000 else f"{cell:,.0f}" for cell in cells]
         return f"| {self.title} | {' | '.join(told)} |"
 
 
