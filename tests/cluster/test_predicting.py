@@ -1,16 +1,22 @@
 """Parts made on a Ray of this machine hold the rows of one process, once each, after an interruption too."""
 
 import contextlib
-import io
+import errno
+import os
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests import small_store
 from tests.small_boards import NAMES, finished, pixels
 from tumorboard import NOTICE
 from tumorboard.cli.main import main
 from tumorboard.cluster import predicting
 from tumorboard.console import Console
+from tumorboard.data import stores
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.pipeline.predict import open_board
 from tumorboard.pipeline.predict_files import opinion_row
@@ -68,13 +74,62 @@ def same(run, scans, found):
             assert said == expected["probabilities"][name]
 
 
-def test_on_ray_the_rows_are_those_of_one_process(run, scans, tmp_path):
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        command = ["predict", str(run.root), str(scans), "--out", str(tmp_path / "out"), "--quiet"]
-        assert main([*command, "--ray", "local"]) == 3
-    assert "4 of 5 files predicted" in said.getvalue()
-    assert NOTICE in said.getvalue()
-    same(run, scans, table(tmp_path / "out"))
+@pytest.fixture
+def stored(scans):
+    """The scans as objects, and the address that they lie under."""
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    pytest.importorskip("moto", reason="the store of the tests is not installed")
+    with small_store.serving():
+        for file in scans.iterdir():
+            small_store.put(f"archive/{file.name}", file.read_bytes())
+        yield "s3://scans/archive"
+
+
+def test_on_ray_files_and_objects_get_the_rows_of_one_process_and_nobody_else_hears_of_it(
+    run, scans, stored, tmp_path, monkeypatch, capfd
+):
+    heard, count = set(), predicting._failed
+    monkeypatch.setattr(predicting, "_failed", lambda out: heard.update(listening()) or count(out))
+    out = tmp_path / "out"
+    assert main(["predict", str(run.root), str(scans), stored, "--out", str(out), "--ray", "local"]) == 3
+    said = capfd.readouterr()
+    assert "8 of 10 files predicted" in said.out
+    assert NOTICE in said.out
+    rows = table(out)
+    same(run, scans, rows[:5])
+    assert [row["path"] for row in rows[5:]] == [f"{stored}/{Path(row['path']).name}" for row in rows[:5]]
+    assert [_but_path(row) for row in rows[5:]] == [_but_path(row) for row in rows[:5]]
+    assert stored in rows[-1]["error"]
+    assert heard or sys.platform != "linux"
+    assert heard <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    sessions = Path(tempfile.gettempdir(), "ray").glob(f"session_*_{os.getpid()}")
+    logs = [file for one in sessions for file in (one / "logs").rglob("*") if file.is_file()]
+    texts = [file.read_text(errors="replace") for file in [*logs, *out.iterdir()]]
+    assert logs
+    assert not [text for text in (*said, *texts) for secret in small_store.SECRETS if secret in text]
+
+
+def listening():
+    """The addresses, as Linux writes them, that this process and those below it listen on."""
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+    lines = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()]
+    sockets = {f"socket:[{line[9]}]": line[1].partition(":")[0] for line in lines if line[3] == "0A"}
+    files = [file for pid in below(os.getpid()) for file in Path(f"/proc/{pid}/fd").glob("*")]
+    return {sockets[link] for file in files if (link := link_of(file)) in sockets}
+
+
+def link_of(file):
+    with contextlib.suppress(OSError):  # closed since
+        return os.readlink(file)
+
+
+def below(pid):
+    children = " ".join(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *(one for child in children.split() for one in below(int(child)))]
+
+
+def _but_path(row):
+    return {name: value for name, value in row.items() if name not in ("path", "error")}
 
 
 def test_a_repeated_call_makes_only_what_is_missing(run, scans, tmp_path, by_hand):
@@ -86,6 +141,48 @@ def test_a_repeated_call_makes_only_what_is_missing(run, scans, tmp_path, by_han
     assert by_hand == names
     same(run, scans, table(out))
     assert parquet.read_table(out / names[0]).schema.metadata[b"notice"].decode() == NOTICE
+
+
+def test_a_part_is_made_again_when_a_file_of_it_changed(run, scans, tmp_path, by_hand):
+    out = tmp_path / "out"
+    predicting.predict_scattered(run.root, [scans], out, console=QUIET)
+    by_hand.clear()
+    predicting.predict_scattered(run.root, [scans], out, console=QUIET)
+    assert by_hand == []
+    (scans / "1.png").write_bytes((scans / "2.png").read_bytes())
+    predicting.predict_scattered(run.root, [scans], out, console=QUIET)
+    assert by_hand == ["part-000000.parquet"]
+    same(run, scans, table(out))
+    (out / "part-000002.parquet").write_bytes(b"torn")
+    predicting.predict_scattered(run.root, [scans], out, console=QUIET)
+    assert by_hand == ["part-000000.parquet", "part-000002.parquet"]
+    same(run, scans, table(out))
+
+
+def test_a_part_is_made_again_when_an_object_of_it_changed(run, scans, stored, tmp_path, by_hand):
+    out = tmp_path / "out"
+    predicting.predict_scattered(run.root, [stored], out, console=QUIET)
+    by_hand.clear()
+    small_store.put("archive/3.png", (scans / "2.png").read_bytes())
+    predicting.predict_scattered(run.root, [stored], out, console=QUIET)
+    assert by_hand == ["part-000001.parquet"]
+    rows = {row["path"]: row["sha256"] for row in table(out)}
+    assert len(rows) == 5
+    assert rows[f"{stored}/3.png"] == rows[f"{stored}/2.png"]
+
+
+def test_what_cannot_be_read_now_is_asked_for_again(run, scans, tmp_path, by_hand, monkeypatch):
+    out = tmp_path / "out"
+
+    def down(source):
+        raise OSError(errno.EIO, "EndpointConnectionError")
+
+    with monkeypatch.context() as store:
+        store.setattr(stores, "opened", down)
+        assert predicting.predict_scattered(run.root, [scans], out, console=QUIET) == (5, 5)
+    assert "EndpointConnectionError" in table(out)[0]["error"]
+    assert predicting.predict_scattered(run.root, [scans], out, console=QUIET) == (5, 1)
+    same(run, scans, table(out))
 
 
 def test_another_job_is_not_mixed_in(run, scans, tmp_path, by_hand):

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from tests.small_runs import RECIPE, add_tiny_backbone, bits, draw
 from tumorboard.cli.main import main
+from tumorboard.cluster import connecting
 from tumorboard.cluster.training import when_free
 from tumorboard.models.catalogue import BACKBONES
 from tumorboard.runfolder import FolderInUse, RunFolder
@@ -56,9 +58,8 @@ def root(tmp_path):
 
 def machine(cpus):
     return ray.init(
+        **connecting.here(),
         num_cpus=cpus,
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
         log_to_driver=False,
         runtime_env=HOOK,
     )
@@ -85,31 +86,40 @@ def test_a_lost_machine_costs_no_bit_and_nothing_finished_is_done_again(root):
 
     assert train_alone(root, "plain", "--seeds", "2", "--folds", "2") == 0
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    lost = cluster.add_node(num_cpus=1)
+    lost, seen = cluster.add_node(num_cpus=1), {}
     ray.init(address=cluster.address, log_to_driver=False, runtime_env=HOOK)
     try:
-        import threading
-
-        kept = {}
-        killer = threading.Thread(target=_kill, args=(cluster, lost, root / "scattered", kept))
+        killer = Thread(target=_kill, args=(cluster, lost, root / "scattered", seen), daemon=True)
         killer.start()
         assert train(root, "scattered", "--seeds", "2", "--folds", "2", "--ray", cluster.address) == 0
-        killer.join()
+        killer.join(timeout=5)
     finally:
         ray.shutdown()
         cluster.shutdown()
     for run in RUNS:
         assert bits(root / "scattered" / run) == bits(root / "plain" / run)
-    assert kept
-    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert len(seen["moved"]) == 1  # the task was taken from one process and given to another
+    assert len(seen["models"]) >= 2
+    assert {file: file.stat().st_mtime_ns for file in seen["models"]} == seen["models"]
 
 
-def _kill(cluster, node, out, kept):
-    """Once both first tasks have finished a model, take a machine away."""
-    while len(list((out / "folds").glob("fold-*/models/custom.keras"))) < 2:
+def _kill(cluster, node, out, seen):
+    """Once both first tasks have finished a model, take a machine away and see who goes on."""
+    folds = [out / "folds" / f"fold-{number}" for number in (1, 2)]
+    while not all((fold / "models" / "custom.keras").is_file() for fold in folds):
         time.sleep(0.05)
-    kept.update({file: file.stat().st_mtime_ns for file in out.rglob("custom.keras")})
+    before = {fold: _holder(fold) for fold in folds}
+    seen["models"] = {file: file.stat().st_mtime_ns for file in out.rglob("models/[!.]*.keras")}
     cluster.remove_node(node, allow_graceful=False)
+    while not seen.get("moved"):
+        seen["moved"] = [fold for fold in folds if _holder(fold) not in (None, before[fold])]
+        time.sleep(0.05)
+
+
+def _holder(run):
+    """The process that works in a run folder; None when nobody does."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((run / ".holder.json").read_text())["pid"]
 
 
 def test_one_run_is_not_for_ray(root, capsys):

@@ -1,10 +1,12 @@
 import csv
 import json
 import os
+from operator import itemgetter
 
 import pytest
 from PIL import Image
 
+from tests import small_store
 from tests.small_boards import CLASSES, NAMES, calibrate, finished, pixels
 from tests.small_models import IMAGE
 from tumorboard import NOTICE, interruption
@@ -204,3 +206,20 @@ def test_fifty_bad_files_among_a_thousand(run, board, tmp_path, monkeypatch):
     assert (done.files, done.failed) == (1000, 50)
     found = [row for row in rows(done.table) if not row["error"]]
     assert [list(row.values())[1:] for row in found] == [list(row.values())[1:] for row in expected]
+
+
+def test_objects_of_a_store_get_the_rows_of_files(run, scans, tmp_path):
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    pytest.importorskip("moto", reason="the store of the tests is not installed")
+    (scans / "bad.png").write_text("no image")
+    with small_store.serving():
+        for file in scans.rglob("*.png"):
+            small_store.put(f"archive/{file.relative_to(scans)}", file.read_bytes())
+        url = f"s3://{small_store.BUCKET}/archive"
+        stored = rows(predict_files(run.root, [url], tmp_path / "stored.csv").table)
+    here = sorted(rows(predict_files(run.root, [scans], tmp_path / "here.csv").table), key=itemgetter("path"))
+    assert [row["path"] for row in stored] == [row["path"].replace(str(scans), url) for row in here]
+    assert [row["error"] for row in stored] == [row["error"].replace(str(scans), url) for row in here]
+    for row in stored + here:
+        del row["path"], row["error"]
+    assert stored == here

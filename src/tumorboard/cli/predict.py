@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tumorboard.cli.shared import add_images, command
+from tumorboard.cli.shared import add_images, command, path_or_address
 from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "  tumorboard predict runs/first slice.png other.dcm --out predictions.csv\n"
         "  tumorboard predict runs/first scans/new/ --out new.csv --model ensemble\n"
         "  tumorboard predict runs/first list.csv --out listed.csv\n"
+        "  tumorboard predict runs/first s3://bucket/scans --out stored.csv   (the extra s3)\n"
         "A file that cannot be read gets a row that says why; the exit code is 3 then.\n"
         "Repeat an interrupted command to resume it.",
         _predict,
     )
-    add_images(predict)
+    add_images(predict, path_or_address)
     predict.add_argument(
         "--engine",
         choices=("keras", "openvino", "onnx"),

@@ -71,12 +71,17 @@ def add_class_names(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_images(command: argparse.ArgumentParser) -> None:
+def path_or_address(text: str) -> Path | str:
+    """An address in a store stays text: a path would lose one of its slashes."""
+    return text if "://" in text else Path(text)
+
+
+def add_images(command: argparse.ArgumentParser, kind: Callable[[str], Path | str] = Path) -> None:
     """A run, its models, and new images for them."""
     command.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished run")
     command.add_argument(
         "images",
-        type=Path,
+        type=kind,
         nargs="+",
         metavar="FILES|FOLDER|LIST.csv",
         help="PNG, JPEG, BMP, TIFF, WebP, DICOM; folders of any depth; a CSV with a column path",

@@ -17,8 +17,8 @@ _PASSED_ON = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")  # what the bits of a re
 
 
 def require() -> None:
-    """Raise UsageError when Ray is not installed."""
-    if find_spec("ray") is None:
+    """Raise UsageError when Ray, or what writes Parquet, is not installed."""
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
         raise UsageError('--ray needs packages that are not installed: pip install "tumorboard[cluster]"')
 
 
@@ -36,13 +36,14 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    where = {"address": address} if address != "local" else _here()
+    where = {"address": address} if address != "local" else here()
     try:
         ray.init(**where, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # plain ones too: a node that did not start in time
+        remedy = "repeat the command" if address == "local" else "start it with: ray start --head"
         raise UsageError(
             f"expected --ray local or a running cluster, found none at {address[:60]!r} "
-            f"({str(error)[:80]}); start it with: ray start --head"
+            f"({str(error)[:80]}); {remedy}"
         ) from error
     try:
         yield
@@ -50,8 +51,14 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _here() -> dict[str, object]:
-    """A cluster of this machine that nobody else can reach."""
+def here() -> dict[str, object]:
+    """Ray's settings for a cluster of this machine that nobody else can reach; a test looks at its sockets.
+
+    Left alone, Ray takes 127.0.0.1 for the address by which others reach this machine, and listens on all.
+    """
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False
     return {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 
 

@@ -1,10 +1,13 @@
 """Files through the board on a Ray cluster, into Parquet parts: a row a file, nothing twice, nothing lost.
 
-A part is named after its place in the list of files, so a part that is there is finished, whoever wrote it.
+A part is named after its place in the list of files and says which versions of them it is of. So a part that
+is there is finished, whoever wrote it, until one of its files changes.
 """
 
+import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,8 @@ from typing import Any
 from tumorboard import NOTICE, interruption, runfolder, storage
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
-from tumorboard.data import listing
+from tumorboard.data import stores
+from tumorboard.data.stores import Source
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.pipeline.opinion_table import FACTS, Row
 from tumorboard.pipeline.predict import Board, open_board
@@ -25,20 +29,27 @@ PART = 250  # files in a part
 
 @dataclass(frozen=True)
 class Part:
-    """Some files, and the table that their rows go to."""
+    """Some files, and the table that their rows go to.
+
+    Attributes:
+        table: A Parquet file.
+        files: Those of its rows, in their order.
+        versions: A digest of `stores.version` of each, taken before any of them is read.
+    """
 
     table: Path
-    files: tuple[Path, ...]
+    files: tuple[Source, ...]
+    versions: str
 
 
 def predict_scattered(
-    run: Path, sources: Sequence[Path], out: Path, *, models: Sequence[str] = (), console: Console
+    run: Path, sources: Sequence[Path | str], out: Path, *, models: Sequence[str] = (), console: Console
 ) -> tuple[int, int]:
     """Write `out/part-000000.parquet`, ... by actors that load the models once.
 
     Args:
         run: A finished run, under the same path on every machine.
-        sources: Files, folders, CSVs with a column `path`; the same.
+        sources: Files, folders, CSVs with a column `path`, the same; as text, addresses in a store.
         out: A new folder, or one of an interrupted call, which goes on where that one stopped.
         models: Of the run; all by default.
         console: Where progress is shown.
@@ -50,33 +61,48 @@ def predict_scattered(
         DataError: Nothing to predict. A bad image is no error here, but a row that says why.
         RunFolderError: `out` was begun with other files or models, or is in use.
     """
-    absolute = [source.absolute() for source in sources]
+    absolute = [source.absolute() if isinstance(source, Path) else source for source in sources]
     total, digest = _described(run, absolute, models)
     if not total:
-        raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
+        raise DataError(f"expected images in {sources[0]}, found no file; check the path")
     with interruption.graceful():
         _begin(out, {"plan": {"files": total, "part": PART, "digest": digest}})
         with runfolder.locked(RunFolder(out)):
-            missing = (part for part in parts(absolute, out.absolute()) if not part.table.is_file())
+            missing = (part for part in parts(absolute, out.absolute()) if not _is_made(part))
             _spread(run.absolute(), models, missing, -(-total // PART), console)
     return total, _failed(out)
 
 
-def parts(sources: Sequence[Path], out: Path) -> Iterator[Part]:
+def parts(sources: Sequence[Path | str], out: Path) -> Iterator[Part]:
     """All files in their order, cut into parts."""
-    files = listing.files(sources)
+    files = stores.sources(sources)
     for number in itertools.count():
         some = tuple(itertools.islice(files, PART))
         if not some:
             return
-        yield Part(out / f"part-{number:06d}.parquet", some)
+        versions = hashlib.sha256("\0".join(map(stores.version, some)).encode()).hexdigest()
+        yield Part(out / f"part-{number:06d}.parquet", some, versions)
 
 
-def _described(run: Path, sources: Sequence[Path], models: Sequence[str]) -> tuple[int, str]:
+def _is_made(part: Part) -> bool:
+    """Whether its table is of its files as they are now."""
+    import pyarrow
+    from pyarrow import parquet
+
+    if not part.table.is_file():
+        return False
+    try:
+        told = parquet.read_schema(part.table).metadata or {}
+    except pyarrow.ArrowInvalid:  # damaged
+        return False
+    return bool(told.get(b"versions", b"").decode("utf-8", "replace") == part.versions)
+
+
+def _described(run: Path, sources: Sequence[Path | str], models: Sequence[str]) -> tuple[int, str]:
     """The number of files, and a digest of their names and of the models; memory does not grow."""
     digest, total = digest_of(RunFolder(run), json.dumps(sorted(models))), 0
-    for path in listing.files(sources):
-        digest.update(bytes(path) + b"\0")
+    for source in stores.sources(sources):
+        digest.update(os.fsencode(str(source)) + b"\0")
         total += 1
     return total, digest.hexdigest()
 
@@ -112,11 +138,14 @@ class Predictor:
 
     def write(self, part: Part) -> None:
         """Write a part, whole or not at all."""
-        write_part(part.table, self._board, [opinion_row(self._board, path) for path in part.files])
+        write_part(part, self._board, [opinion_row(self._board, source) for source in part.files])
 
 
-def write_part(table: Path, board: Board, rows: Sequence[Row]) -> None:
-    """Rows as Parquet, the columns those of docs/predict.md, the notice in the file's metadata."""
+def write_part(part: Part, board: Board, rows: Sequence[Row]) -> None:
+    """Rows as Parquet, the columns those of docs/predict.md, the notice in the file's metadata.
+
+    A part with a file that could not be read now says no versions: a repeated call makes it again.
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -127,8 +156,9 @@ def write_part(table: Path, board: Board, rows: Sequence[Row]) -> None:
         for number, one in enumerate(board.class_names):
             values = [_said(row, name, number) for row in rows]
             columns[f"{name}:{one}"] = pyarrow.array(values, "float64")
-    content = pyarrow.table(columns).replace_schema_metadata({"notice": NOTICE})
-    with storage.replacing(table) as temporary:
+    versions = "" if any("again" in row for row in rows) else part.versions
+    content = pyarrow.table(columns).replace_schema_metadata({"notice": NOTICE, "versions": versions})
+    with storage.replacing(part.table) as temporary:
         parquet.write_table(content, temporary)
 
 

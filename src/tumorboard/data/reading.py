@@ -62,11 +62,11 @@ def read_with_notes(
     Raises:
         DataError: As `read_image`.
     """
-    file_bytes = require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
+    require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
     try:
         # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
         with path.open("rb") as file:
-            return _decoded(file, path, file_bytes, window, max_pixels)
+            return read_open(file, path, window=window, max_pixels=max_pixels)
     except FAILURES as error:
         raise unusable(path, _reason(error)) from error
 
@@ -81,8 +81,21 @@ def read_bytes(
     """
     if not content:
         raise unusable(name, "an empty file")
+    return read_open(io.BytesIO(content), name, window=window, max_pixels=max_pixels)
+
+
+def read_open(
+    file: BinaryIO, name: Path | str, *, window: str = "", max_pixels: int = MAX_PIXELS
+) -> tuple[Pixels, tuple[str, ...]]:
+    """As `read_with_notes`, of an open file; `name` is what errors and notes call it.
+
+    Raises:
+        DataError: As `read_image`.
+    """
     try:
-        return _decoded(io.BytesIO(content), Path(name), len(content), window, max_pixels)
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        return _decoded(file, name, size, window, max_pixels)
     except FAILURES as error:
         raise unusable(name, _reason(error)) from error
 
@@ -113,25 +126,34 @@ def require_regular(path: Path) -> int:
         raise unusable(path, _reason(error)) from error
     if not stat.S_ISREG(status.st_mode):
         raise unusable(path, _KINDS.get(stat.S_IFMT(status.st_mode), "a device"))
-    if status.st_size == 0:
-        raise unusable(path, "an empty file")
-    if status.st_size > MAX_BYTES:
-        raise unusable(path, f"{status.st_size} bytes, more than the {MAX_BYTES} that are read")
+    require_size(path, status.st_size)
     return status.st_size
 
 
+def require_size(name: Path | str, size: int) -> None:
+    """Check, before it is read, that a file has a size that is read.
+
+    Raises:
+        DataError: It is empty, or larger than `MAX_BYTES`.
+    """
+    if size == 0:
+        raise unusable(name, "an empty file")
+    if size > MAX_BYTES:
+        raise unusable(name, f"{size} bytes, more than the {MAX_BYTES} that are read")
+
+
 def _decoded(
-    file: BinaryIO, path: Path, file_bytes: int, window: str, max_pixels: int
+    file: BinaryIO, name: Path | str, file_bytes: int, window: str, max_pixels: int
 ) -> tuple[Pixels, tuple[str, ...]]:
     """The pixels and the notes of an open file, by what is in it."""
     with readers_quiet():
         dicom_file = recognised(file.read(HEAD_BYTES))
         file.seek(0)
         if dicom_file:
-            pixels, notes = _dicom(file, path, window, max_pixels)
+            pixels, notes = _dicom(file, name, window, max_pixels)
         else:
             pixels, notes = _picture(file, file_bytes, max_pixels)
-    return pixels, tuple(f"{display(path)}: {note}" for note in notes)
+    return pixels, tuple(f"{display(name)}: {note}" for note in notes)
 
 
 def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
@@ -142,14 +164,14 @@ def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, 
         return _upright(image), modes.notes(image)
 
 
-def _dicom(file: BinaryIO, path: Path, window: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+def _dicom(file: BinaryIO, name: Path | str, window: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
     """As `_picture`; errors of other packages are not chained, for they may quote the header."""
     try:
         picture = dicom.read(file, windows.parse(window), max_pixels)
     except DicomError as error:
-        raise unusable(path, str(error), error.remedy) from None
+        raise unusable(name, str(error), error.remedy) from None
     except FAILURES as error:
-        raise unusable(path, f"a damaged DICOM file ({type(error).__name__})") from None
+        raise unusable(name, f"a damaged DICOM file ({type(error).__name__})") from None
     return picture.pixels, picture.notes
 
 

@@ -7,6 +7,7 @@ here, one image at a time, so that they give the same bits.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from tumorboard import recipe
 from tumorboard.combining.fitting_together import check_compatible
 from tumorboard.data.inputs import input_of_bytes
 from tumorboard.data.modes import Pixels
-from tumorboard.data.reading import read_with_notes
+from tumorboard.data.reading import read_open, read_with_notes
 from tumorboard.data.resizing import to_input
 from tumorboard.errors import UsageError
 from tumorboard.evaluation import calibration, conformal
@@ -94,6 +95,11 @@ class Board:
         if isinstance(source, bytes):
             return input_of_bytes(source, "the image", self.image)
         pixels, notes = read_with_notes(Path(source), window=self.image.window)
+        return to_input(pixels, self.image), notes
+
+    def read_open(self, file: BinaryIO, name: str) -> tuple[Pixels, tuple[str, ...]]:
+        """As `read_with_notes`, of an open file; `name` is what errors and notes call it."""
+        pixels, notes = read_open(file, name, window=self.image.window)
         return to_input(pixels, self.image), notes
 
     def opinion(self, pixels: Pixels) -> Opinion:

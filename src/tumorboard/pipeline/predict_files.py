@@ -16,8 +16,9 @@ import filelock
 
 from tumorboard import interruption, storage
 from tumorboard.console import Console
-from tumorboard.data import listing
-from tumorboard.data.reading import require_regular, unusable
+from tumorboard.data import stores
+from tumorboard.data.reading import unusable
+from tumorboard.data.stores import Opened, Source
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.pipeline.engines import KERAS, on_engine
 from tumorboard.pipeline.opinion_table import FACTS, Row, facts, write_table
@@ -44,7 +45,7 @@ class Predicted:
 
 def predict_files(
     run: Path,
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     out: Path,
     *,
     models: Sequence[str] = (),
@@ -55,7 +56,7 @@ def predict_files(
 
     Args:
         run: A finished run.
-        sources: Files, folders, CSVs with a column `path`.
+        sources: Files, folders, CSVs with a column `path`; as text, addresses in a store (`stores.sources`).
         out: The table; an older one is replaced when the new one is complete.
         models: Of the run; all by default.
         engine: What the models run on: keras, openvino, onnx; as `engines.on_engine`.
@@ -69,9 +70,9 @@ def predict_files(
     """
     console = console or Console(quiet=True)
     _check(sources, out)
-    total = sum(1 for _ in listing.files(sources))
+    total = sum(1 for _ in stores.sources(sources))
     if not total:
-        raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
+        raise DataError(f"expected images in {sources[0]}, found no file; check the path")
     with interruption.graceful(), _alone(out):
         board = on_engine(open_board(run, models), run, engine)
         kept = _kept_at(out, run, board)
@@ -82,10 +83,10 @@ def predict_files(
     return Predicted(out, total, failed, board.recommended)
 
 
-def _check(sources: Sequence[Path], out: Path) -> None:
+def _check(sources: Sequence[Path | str], out: Path) -> None:
     if out.suffix.lower() != ".csv":
         raise UsageError(f"expected --out to end in .csv, found {out.name[-60:]!r}")
-    if out.resolve() in {source.resolve() for source in sources}:
+    if out.resolve() in {Path(source).resolve() for source in sources}:
         raise UsageError(f"expected --out to be a new file, found one of the lists: {storage.shown(out)}")
 
 
@@ -123,13 +124,13 @@ def digest_of(run: RunFolder, asked: str) -> "hashlib._Hash":
     return digest
 
 
-def _collect(board: Board, sources: Sequence[Path], kept: Path, total: int, console: Console) -> int:
+def _collect(board: Board, sources: Sequence[Path | str], kept: Path, total: int, console: Console) -> int:
     """Make every row that is not made, and keep it; returns how many have an error."""
     failed = 0
     with _appending(kept) as file, console.task("predicting") as progress:
-        for number, path in enumerate(listing.files(sources), start=1):
+        for number, source in enumerate(stores.sources(sources), start=1):
             interruption.stop_if_asked()
-            row = _next_kept(file, path) or _append(file, opinion_row(board, path))
+            row = _next_kept(file, source) or _append(file, opinion_row(board, source))
             failed += bool(row["error"])
             progress(number, total, f"{failed} unreadable" if failed else "")
     return failed
@@ -145,7 +146,7 @@ def _appending(kept: Path) -> Iterator[IO[bytes]]:
         raise storage.storage_error(kept, error) from error
 
 
-def _next_kept(file: IO[bytes], path: Path) -> Row | None:
+def _next_kept(file: IO[bytes], source: Source) -> Row | None:
     """The next row that an interrupted command left, if it is of this file as it is now."""
     start = file.tell()
     with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -153,9 +154,9 @@ def _next_kept(file: IO[bytes], path: Path) -> Row | None:
         row: Row = json.loads(line)
         if (
             line.endswith(b"\n")
-            and row["path"] == _text(path)
+            and row["path"] == _text(source)
             and row["sha256"]
-            and _same(path, row["sha256"])
+            and _same(source, row["sha256"])
         ):
             return row
     file.seek(start)
@@ -163,12 +164,16 @@ def _next_kept(file: IO[bytes], path: Path) -> Row | None:
     return None
 
 
-def _same(path: Path, digest: str) -> bool:
+def _same(source: Source, digest: str) -> bool:
     try:
-        require_regular(path)
-        return storage.sha256(path) == digest
+        with stores.opened(source) as file:
+            return _sha256(file) == digest
     except (DataError, OSError):
         return False
+
+
+def _sha256(file: Opened) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _append(file: IO[bytes], row: Row) -> Row:
@@ -177,20 +182,24 @@ def _append(file: IO[bytes], row: Row) -> Row:
     return row
 
 
-def opinion_row(board: Board, path: Path) -> Row:
-    """The board's opinion of a file as plain values, or why the file could not be read."""
-    row: Row = dict.fromkeys(FACTS, None) | {"path": _text(path), "sha256": "", "notes": "", "error": ""}
+def opinion_row(board: Board, source: Source) -> Row:
+    """The board's opinion of a file as plain values, or why the file could not be read.
+
+    Where it could not be read now, but may be later, the row holds `again` as well.
+    """
+    row: Row = dict.fromkeys(FACTS, None) | {"path": _text(source), "sha256": "", "notes": "", "error": ""}
     try:
-        require_regular(path)
-        row["sha256"] = storage.sha256(path)
-        pixels, notes = board.read_with_notes(path)
+        with stores.opened(source) as file:
+            row["sha256"] = _sha256(file)
+            pixels, notes = board.read_open(file, str(source))
     except DataError as error:
         return row | {"error": str(error)}
     except OSError as error:
-        return row | {"error": str(unusable(path, f"a file that cannot be read ({error.strerror})"))}
+        why = unusable(str(source), f"a file that cannot be read ({error.strerror})")
+        return row | {"error": str(why), "again": True}
     return row | {"notes": "; ".join(notes)} | facts(board, board.opinion(pixels))
 
 
-def _text(path: Path) -> str:
-    """A path as text that UTF-8 holds."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+def _text(source: Source) -> str:
+    """A path or an address as text that UTF-8 holds."""
+    return str(source).encode("utf-8", "backslashreplace").decode("utf-8")

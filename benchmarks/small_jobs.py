@@ -1,0 +1,183 @@
+"""What several benchmarks need: a small study, commands as processes with their peaks, figures in a page."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import tomli_w
+
+from tumorboard.data.phantoms import draw
+
+_CODE = "import sys; from tumorboard.cli.main import main; sys.exit(main(sys.argv[1:]))"
+_ON_RAY = """
+import os, sys, ray
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+from tumorboard.cli.main import main
+from tumorboard.cluster.connecting import here
+ray.init(**here(), num_cpus={}, log_to_driver=False, logging_level="error")
+sys.exit(main([*sys.argv[1:], "--ray", "local"]))
+"""
+
+
+@dataclass
+class Done:
+    """What a command took.
+
+    Attributes:
+        seconds: By the clock.
+        memory: Of the process itself, its most in MB.
+        child: Of the largest of those below it, the same.
+        read: By all of them, in MB, from files and sockets.
+        disk: Its `--out` folder's most, in MB.
+    """
+
+    seconds: float = 0
+    memory: float = 0
+    child: float = 0
+    read: float = 0
+    disk: float = 0
+
+
+def data(folder: Path, images_per_class: int) -> Path:
+    """Drawn images of four classes."""
+    return draw(folder / f"data-{images_per_class}", images_per_class=images_per_class)
+
+
+def recipe(folder: Path, epochs: float = 1.0) -> Path:
+    """The demo's recipe with one thread and a share of its epochs."""
+    plan = tomllib.loads((resources.files("tumorboard") / "recipes" / "demo.toml").read_text("utf-8"))
+    trainings = [model["training"] for model in (*plan["models"].values(), plan["chained"])]
+    for training in trainings:
+        training["epochs"] = max(1, round(training["epochs"] * epochs))
+    file = folder / "recipe.toml"
+    file.write_text(tomli_w.dumps({"threads": 1} | plan), "utf-8")
+    return file
+
+
+def small_run(folder: Path) -> Path:
+    """A finished run with the demo's networks, hardly trained: it costs what others cost."""
+    run = folder / "run"
+    if not (run / "results.md").is_file():
+        train(data(folder, 16), run, recipe(folder, 0.05))
+    return run
+
+
+def train(images: Path, out: Path, settings: Path, *flags: object, cpus: int = 0) -> Done:
+    """The main job; one of the drawn files is damaged."""
+    return command("train", images, "--out", out, "--recipe", settings, "--skip-bad", *flags, cpus=cpus)
+
+
+def command(*words: object, cpus: int = 0, accept: tuple[int, ...] = (0,)) -> Done:
+    """Carry out a `tumorboard` command, on a Ray of so many processors unless that is 0."""
+    begun = time.perf_counter()
+    process = begin(*words, cpus=cpus)
+    out = Path(str(words[words.index("--out") + 1])) if "--out" in words else None
+    watch = Watch(process.pid, out)
+    if process.wait() not in accept:
+        sys.exit(f"tumorboard {words[0]} ended with exit code {process.returncode}")
+    watch.done.seconds = time.perf_counter() - begun
+    return watch.stop()
+
+
+def begin(*words: object, cpus: int = 0) -> "subprocess.Popen[bytes]":
+    """As `command`, without waiting; in a process group of its own."""
+    code = _ON_RAY.format(cpus) if cpus else _CODE
+    line = [sys.executable, "-c", code, *map(str, words), "--quiet"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)
+
+
+class Watch:
+    """Looks at a process and all below it twice a second; Linux alone."""
+
+    def __init__(self, pid: int, out: Path | None = None) -> None:
+        self.done = Done()
+        self._pid, self._out, self._over = pid, out, threading.Event()
+        self._read: dict[int, float] = {}
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> Done:
+        """What was seen."""
+        self._over.set()
+        self._thread.join()
+        return self.done
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.5):
+            family, done = below(self._pid), self.done
+            sizes = {pid: _number(f"/proc/{pid}/status", "VmHWM:") / 1e3 for pid in family}
+            done.memory = max(done.memory, sizes.pop(self._pid))
+            done.child = max(done.child, *sizes.values(), 0)
+            self._read |= {pid: _number(f"/proc/{pid}/io", "rchar:") / 1e6 for pid in family if lives(pid)}
+            done.read = sum(self._read.values())
+            if self._out and self._out.is_dir():
+                done.disk = max(done.disk, size(self._out))
+
+
+def size(folder: Path) -> float:
+    """Of all files below it, in MB; some may vanish meanwhile."""
+    found = 0
+    for file in folder.rglob("*"):
+        try:
+            found += file.stat().st_size
+        except OSError:
+            continue
+    return found / 1e6
+
+
+def copies(images: Path, folder: Path, count: int) -> Path:
+    """Files of the test part, over and over, under other names."""
+    found = sorted((images / "test").rglob("*.png"))
+    folder.mkdir()
+    for number in range(count):
+        shutil.copyfile(found[number % len(found)], folder / f"synthetic_{number:06d}.png")
+    return folder
+
+
+def below(pid: int) -> list[int]:
+    """A process and all that it began, as far as they live."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _number(file: str, name: str) -> int:
+    """What a line of /proc says; 0 of a process that is gone."""
+    try:
+        return int(Path(file).read_text().partition(name)[2].split()[0])
+    except (OSError, IndexError):
+        return 0
+
+
+def write(page: Path | None, marker: str, text: str) -> None:
+    """Print the text, and put it between `<!-- marker -->` and `<!-- /marker -->` of the page."""
+    print(text)
+    if page:
+        before, _, rest = page.read_text("utf-8").partition(f"<!-- {marker} -->\n")
+        _, end, after = rest.partition(f"<!-- /{marker} -->")
+        if not end:
+            sys.exit(f"expected the markers {marker} in {page}")
+        page.write_text(f"{before}<!-- {marker} -->\n{text}\n{end}{after}", "utf-8")
