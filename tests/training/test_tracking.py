@@ -1,0 +1,108 @@
+"""The trainings shown elsewhere: they change no bit, go on after an interruption, and stay on this machine."""
+
+import contextlib
+import os
+import socket
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.test_fit import trained
+from tumorboard import interruption
+from tumorboard.errors import UsageError
+from tumorboard.recipe import Training
+from tumorboard.training import tracking
+
+SETTINGS = Training(epochs=4, patience=2, batch=8, learning_rate=0.01)
+KINDS = tuple(tracking.NEEDED)
+
+
+@pytest.fixture(autouse=True)
+def this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("a connection")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refused)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+
+
+def require(kind: str) -> None:
+    for name in tracking.NEEDED[kind]:
+        pytest.importorskip(name, reason=f'needs `pip install "tumorboard[{kind}]"`')
+
+
+def fitted(kind: str, root: Path, epochs_before_a_stop: int = 0) -> tuple[list[np.ndarray], list]:
+    """Weights and history of a training that is tracked, stopped once and resumed if wanted."""
+
+    def stop(row: dict[str, float]) -> None:
+        if row["epoch"] == epochs_before_a_stop and not (root / "stopped").exists():
+            (root / "stopped").touch()
+            raise interruption.Interrupted(2)
+
+    for _ in range(2):
+        with contextlib.suppress(interruption.Interrupted):
+            with tracking.listening(kind, root / kind, "net") as listeners:
+                model, history = trained(SETTINGS, root / "state.npz", listeners=listeners, on_epoch=stop)
+            return [np.asarray(one) for one in model.get_weights()], history
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory):
+    return fitted("", tmp_path_factory.mktemp("alone"))
+
+
+def losses(kind: str, folder: Path) -> list[float]:
+    """The training losses that were shown, in the order of their epochs."""
+    if kind == "mlflow":
+        with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as store:
+            found = store.execute("select value from metrics where key = 'loss' order by step, timestamp")
+            return [value for (value,) in found]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "net" / "train"))
+    events.Reload()
+    return [float(one.tensor_proto.float_val[0]) for one in events.Tensors("epoch_loss")]
+
+
+@pytest.mark.parametrize("stopped_after", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_and_history_are_those_of_an_untracked_training(kind, stopped_after, alone, tmp_path) -> None:
+    require(kind)
+    weights, history = fitted(kind, tmp_path, stopped_after)
+    assert history == alone[1]
+    assert all(np.array_equal(mine, its) for mine, its in zip(weights, alone[0], strict=True))
+    shown = losses(kind, tmp_path / kind)
+    assert shown == pytest.approx([row["loss"] for row in history])
+
+
+def test_mlflow_keeps_one_run_in_the_folder_and_reports_to_nobody(tmp_path) -> None:
+    require("mlflow")
+    fitted("mlflow", tmp_path, 2)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow" / "mlflow.db")) as store:
+        assert store.execute("select name, artifact_uri from runs").fetchall()[0][0] == "net"
+        assert store.execute("select count(*) from runs").fetchall() == [(1,)]
+    assert (tmp_path / "mlflow" / "artifacts").is_dir()
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_another_place_is_the_users_own_choice_and_said(tmp_path, monkeypatch) -> None:
+    assert tracking.place("mlflow", tmp_path) == str(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example")
+    assert tracking.place("mlflow", tmp_path) == "https://tracking.example"
+    assert tracking.place("tensorboard", tmp_path) == str(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_the_extra_one_line_says_how_to_get_it(kind, monkeypatch) -> None:
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=rf'pip install "tumorboard\[{kind}\]"'):
+        tracking.require(kind)
