@@ -170,6 +170,12 @@ class Recipe(_Section):
             raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
         return self
 
+    def training(self, name: str) -> Training:
+        """How a model is fitted, the ensemble and the chain among them."""
+        return {"ensemble": self.ensemble.training, "chained": self.chained.training}.get(
+            name
+        ) or self.models[name].training
+
     def with_options(
         self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None
     ) -> "Recipe":

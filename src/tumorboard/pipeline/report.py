@@ -123,6 +123,7 @@ def _material(job: Job) -> Material:
         json.loads(job.run.environment.read_text("utf-8")),
         job.run.recipe.read_text("utf-8"),
         len(json.loads(job.run.test_looks.read_text("utf-8"))),
+        losses=results.losses(job),
     )
     paths = {sample.id: sample.path for sample in job.manifest.samples}
     pictures = cases.pictures(board.shown_cases(made), paths, job.recipe.image.window)

@@ -31,7 +31,7 @@ def require(kind: str) -> None:
 
 
 def place(kind: str, folder: Path) -> str:
-    """Where the figures of a training go: into the folder, or to the MLflow server that the user has named."""
+    """Where the figures of a training go: the folder, or the MLflow server that the user has named."""
     return os.environ.get(_URI, str(folder)) if kind == "mlflow" else str(folder)
 
 
@@ -62,8 +62,10 @@ def _mlflow(folder: Path, name: str) -> Iterator["keras.callbacks.Callback"]:
     known = note.read_text("utf-8") if note.is_file() else None
     with mlflow.start_run(run_id=known, run_name=None if known else name) as run:
         storage.write_text(note, run.info.run_id)
-        yield mlflow.keras.MlflowCallback()
-        mlflow.flush_async_logging()
+        try:
+            yield mlflow.keras.MlflowCallback()
+        finally:
+            mlflow.flush_async_logging()
 
 
 def _opened(folder: Path) -> Any:
