@@ -24,7 +24,7 @@ def read(job: Job) -> Study:
     return Study(
         models,
         baselines(next(iter(models.values()))),
-        _facts(job),
+        facts(job),
         leaks.test_subsets(job),
         {sample.id: sample.group for sample in job.manifest.samples if sample.group},
         calibrate.read(job.run),
@@ -65,7 +65,8 @@ def count_look_at_test(run: RunFolder, images: int) -> None:
     storage.write_json(run.test_looks, looks)
 
 
-def _facts(job: Job) -> Facts:
+def facts(job: Job) -> Facts:
+    """How the run was done so far."""
     environment = json.loads(job.run.environment.read_text("utf-8"))
     packages = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
     looks = len(json.loads(job.run.test_looks.read_text("utf-8")))

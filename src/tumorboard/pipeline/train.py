@@ -99,5 +99,5 @@ def _open_test(job: Job) -> None:
         for name in job.models:
             board.predict(job, name, "test")
     with job.phase("results"):
-        results.write(job)
-    report.write(job)  # it shows the seconds of every phase
+        study = results.write(job)
+    report.write(job, study)  # it shows the seconds of every phase
