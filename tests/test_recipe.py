@@ -174,3 +174,9 @@ def test_no_options_change_nothing() -> None:
 def test_a_seed_out_of_range_is_refused() -> None:
     with pytest.raises(RecipeError, match="seed"):
         recipe.load("default").with_options(backbone=None, weights=None, seed=-1)
+
+
+def test_every_model_names_its_own_training() -> None:
+    loaded = recipe.load("default")
+    found = [loaded.training(name) for name in ("custom", "ensemble", "chained")]
+    assert found == [loaded.models["custom"].training, loaded.ensemble.training, loaded.chained.training]

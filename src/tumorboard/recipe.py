@@ -80,6 +80,12 @@ class Recipe(Section):
         """The models that must be there before this one: an ensemble's members, a chain's first link."""
         return {"ensemble": self.ensemble.members, "chained": (self.chained.first,)}.get(model, ())
 
+    def training(self, name: str) -> Training:
+        """How a model is fitted, the ensemble and the chain among them."""
+        return {"ensemble": self.ensemble.training, "chained": self.chained.training}.get(
+            name
+        ) or self.models[name].training
+
     def with_options(
         self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None
     ) -> "Recipe":

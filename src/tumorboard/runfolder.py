@@ -131,6 +131,10 @@ class RunFolder:
         """Where a training that was interrupted goes on from."""
         return self.root / "state" / f"{name}.npz"
 
+    def tracking(self, kind: str) -> Path:
+        """What TensorBoard or MLflow keep of the trainings."""
+        return self.root / "tracking" / kind
+
     @property
     def fingerprint(self) -> Path:
         """The settings, versions and files that the run was begun with; a resume compares them."""

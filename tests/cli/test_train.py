@@ -173,6 +173,8 @@ FLAGS = {
     "no --out": ["train", "data"],
     "an unknown flag": ["train", "data", "--out", "run", "--epochs", "3"],
     "a seed that is no number": ["train", "data", "--out", "run", "--seed", "x"],
+    "an unknown tracker": ["train", "data", "--out", "run", "--track", "wandb"],
+    "tracking of a repeated study": ["train", "data", "--out", "run", "--track", "mlflow", "--seeds", "2"],
 }
 
 

@@ -22,7 +22,7 @@ def test_the_command_writes_the_page_of_train_and_every_chart_three_times(
     run: Path,
     job: Job,  # noqa: F811
 ) -> None:
-    report.write(job)  # as train does
+    report.write(job, results.write(job))  # as train does
     written = job.run.report.read_bytes()
     job.run.report.unlink()
     assert main(["report", str(run)]) == 0

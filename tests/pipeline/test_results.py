@@ -71,7 +71,7 @@ def test_test_images_that_validation_holds_too_are_set_apart(job: Job) -> None:
 def test_time_and_environment_are_told_from_the_runs_own_records(job: Job) -> None:
     with job.phase("custom"):
         pass
-    facts = results._facts(job)
+    facts = results.facts(job)
     assert (facts.recipe, facts.seed, facts.backend) == ("small", 3, "tensorflow")
     assert facts.versions["keras"]
     assert set(facts.seconds) == {"custom"}

@@ -2,10 +2,13 @@ import csv
 import io
 from xml.etree import ElementTree
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tumorboard.reporting.charts import Chart, Line, to_csv, to_png
-from tumorboard.reporting.svg import alone, figure
+from tumorboard.reporting.svg import alone, figure, ticks
 
 CHART = Chart(
     "a <b> & 'c'",
@@ -49,3 +52,26 @@ def test_the_legend_lists_named_lines_only() -> None:
 def test_the_picture_is_a_png() -> None:
     with Image.open(io.BytesIO(to_png(CHART))) as image:
         assert image.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (1, 25, [5, 10, 15, 20, 25]),
+        (1, 10, [2, 4, 6, 8, 10]),
+        (0.0, 2.37, [0, 0.5, 1, 1.5, 2]),
+        (1, 1, [1]),
+        (1, 2, [1, 1.2, 1.4, 1.6, 1.8, 2]),
+    ],
+)
+def test_axes_are_marked_at_round_numbers(low, high, expected) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+@settings(max_examples=200)
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_every_axis_has_a_few_marks_within_its_range(low, length) -> None:
+    found = ticks(low, low + length)
+    assert 2 <= len(found) <= 7
+    assert all(low - length / 1e3 <= one <= low + length * 1.001 for one in found)

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -131,3 +132,9 @@ def test_drawn_images_are_called_drawn_before_anything_else() -> None:
     text = page(material(synthetic=True))
     assert text.index(SYNTHETIC) < text.index('id="answer"')
     assert SYNTHETIC not in page(material())
+
+
+def test_a_loss_of_smoothed_labels_is_called_so_on_its_chart() -> None:
+    one = replace(material(), losses={"custom": "loss, labels smoothed by 0.1"})
+    assert "custom: loss: loss, labels smoothed by 0.1 over epoch" in page(one)
+    assert "smoothed by" not in page(material())

@@ -43,6 +43,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="local|ADDRESS",
         help="spread the runs of --folds and --seeds over this machine or a Ray cluster (the extra cluster)",
     )
+    train.add_argument(
+        "--track",
+        choices=("tensorboard", "mlflow"),
+        default="",
+        help="show the trainings there too, from RUN/tracking; nothing leaves this machine",
+    )
     add_settings(train)
     add_classes(train)
 
@@ -61,6 +67,8 @@ def _train(options: argparse.Namespace) -> None:
         "skip_bad": options.skip_bad,
         "console": Console(options.quiet or options.json),
     }
+    if options.track:
+        _require_tracking(options)
     if options.ray:
         run = _scattered(options, recipe, common)
     elif options.folds or options.seeds != 1:
@@ -70,8 +78,17 @@ def _train(options: argparse.Namespace) -> None:
     else:
         from tumorboard.pipeline.train import train
 
-        run = train(options.data, options.out, recipe, **common)
+        run = train(options.data, options.out, recipe, track=options.track, **common)
     show(run.results, run.metrics, options.json)
+
+
+def _require_tracking(options: argparse.Namespace) -> None:
+    """Before anything is read: the packages, and one run."""
+    from tumorboard.training import tracking
+
+    if options.ray or options.folds or options.seeds != 1:
+        raise UsageError("expected one run with --track, found --folds, --seeds or --ray; leave one out")
+    tracking.require(options.track)
 
 
 def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, Any]) -> "RunFolder":

@@ -1,4 +1,4 @@
-"""One figure at a time with its interval: resampled ones, and areas under curves."""
+"""One figure at a time with its interval: proportions, resampled ones, and areas under curves."""
 
 import functools
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.evaluation import intervals, ranking, statistics
+from tumorboard.evaluation import intervals, metrics, ranking, statistics
 from tumorboard.evaluation.measure import Measure, measured
 from tumorboard.evaluation.resampling import Resamples, Statistic, bca
 from tumorboard.predictions import Predictions
@@ -86,6 +86,28 @@ def _with_bca(case: Case, statistic: Statistic, value: float | None, smallest: i
     interval = bca(statistic, case.resamples)
     note = REFUSED if interval is None else case.caution(smallest)
     return measured(value, len(case.one), interval, note)
+
+
+def matrix(one: Predictions) -> npt.NDArray[np.int64]:
+    """Confusion matrix, (C, C) counts."""
+    return metrics.confusion_matrix(one.labels, one.predicted, len(one.class_names))
+
+
+def proportion(case: Case, hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Measure:
+    """Share of hits among some of the samples, with Wilson's interval."""
+    n, k = int(among.sum()), int((hits & among).sum())
+    if case.groups is None:
+        return Measure(k / n if n else None, n, *intervals.wilson(k, n))
+    return Measure(k / n if n else None, n, *intervals.wilson_of_groups(hits[among], case.groups[among]))
+
+
+def balanced(case: Case) -> Measure:
+    """Mean recall, its interval joined of those of the recalls, or by drawing groups."""
+    value = metrics.balanced_accuracy(case.one.labels, case.one.predicted)
+    if case.groups is not None:
+        return resampled(case, "balanced_accuracy", value)
+    parts = [(int(row[c]), int(row.sum())) for c, row in enumerate(matrix(case.one)) if row.sum()]
+    return measured(value, len(case.one), intervals.mean_of_proportions(parts) if parts else None)
 
 
 def area(case: Case, c: int) -> Measure:

@@ -36,14 +36,19 @@ def auprc(positive: Flags, scores: Floats) -> float:
 def auprc_weighted(positive: Flags, scores: Floats, weights: Floats) -> Floats:
     """(B,) average precisions where sample i counts `weights[b, i]` times; NaN without positives."""
     order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))[: len(scores)]
-    sorted_counts = weights[:, order]
-    found = np.cumsum(sorted_counts * positive[order], axis=1)[:, ends]
-    taken = np.cumsum(sorted_counts, axis=1)[:, ends]
-    gained = np.diff(found, axis=1, prepend=0)
+    ranked, true = -scores[order], np.flatnonzero(positive[order])
+    hits = weights[:, order[true]]
+    # Samples of one score are taken together: each positive looks at the last one of its score.
+    found = np.cumsum(hits, axis=1)[:, _last_of_same(ranked[true], ranked[true])]
+    taken = np.cumsum(weights[:, order], axis=1)[:, _last_of_same(ranked, ranked[true])]
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(taken > 0, found / taken, 0.0)
-        return np.asarray((gained * precision).sum(axis=1) / (weights @ positive))
+        return np.asarray((hits * precision).sum(axis=1) / hits.sum(axis=1))
+
+
+def _last_of_same(ranked: Floats, values: Floats) -> npt.NDArray[np.int64]:
+    """Where the last of each value is in an ascending row that holds them all."""
+    return np.searchsorted(ranked, values, side="right") - 1
 
 
 def influence(positive: Flags, scores: Floats) -> Floats:

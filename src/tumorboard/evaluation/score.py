@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tumorboard.evaluation import counts, intervals, metrics
+from tumorboard.evaluation import counts, metrics
 from tumorboard.evaluation.calibration import CalibrationError, calibration_error
-from tumorboard.evaluation.figures import Case, area, case_of, macro_area, precision_area, resampled
-from tumorboard.evaluation.measure import Measure, measured
+from tumorboard.evaluation.figures import (
+    area,
+    balanced,
+    case_of,
+    macro_area,
+    matrix,
+    precision_area,
+    proportion,
+    resampled,
+)
+from tumorboard.evaluation.measure import Measure
 from tumorboard.predictions import Predictions
 
 
@@ -76,39 +84,18 @@ def evaluate(predictions: Predictions, groups: Mapping[str, str] = {}) -> Scores
         n=len(one),
         groups=None if case.groups is None else len(np.unique(case.groups)),
         loss=resampled(case, "loss", metrics.log_loss(one.labels, one.probabilities)),
-        accuracy=_proportion(case, right, everything),
-        balanced_accuracy=_balanced(case),
-        mcc=resampled(case, "mcc", float(counts.mcc(_matrix(one)))),
-        macro_f1=resampled(case, "macro_f1", float(counts.macro_f1(_matrix(one)))),
+        accuracy=proportion(case, right, everything),
+        balanced_accuracy=balanced(case),
+        mcc=resampled(case, "mcc", float(counts.mcc(matrix(one)))),
+        macro_f1=resampled(case, "macro_f1", float(counts.macro_f1(matrix(one)))),
         auroc=macro_area(case),
         auprc=resampled(case, "auprc"),
         brier=resampled(case, "brier", metrics.brier(one.labels, one.probabilities)),
         ece=calibration_error(one),
-        prevalence={name: _proportion(case, true, everything) for name, (true, _) in each.items()},
-        recall={name: _proportion(case, right, true) for name, (true, _) in each.items()},
-        precision={name: _proportion(case, right, said) for name, (_, said) in each.items()},
-        specificity={name: _proportion(case, ~said, ~true) for name, (true, said) in each.items()},
+        prevalence={name: proportion(case, true, everything) for name, (true, _) in each.items()},
+        recall={name: proportion(case, right, true) for name, (true, _) in each.items()},
+        precision={name: proportion(case, right, said) for name, (_, said) in each.items()},
+        specificity={name: proportion(case, ~said, ~true) for name, (true, said) in each.items()},
         class_auroc={name: area(case, c) for c, name in enumerate(one.class_names)},
         class_auprc={name: precision_area(case, c) for c, name in enumerate(one.class_names)},
     )
-
-
-def _matrix(one: Predictions) -> npt.NDArray[np.int64]:
-    return metrics.confusion_matrix(one.labels, one.predicted, len(one.class_names))
-
-
-def _proportion(case: Case, hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Measure:
-    """Share of hits among some of the samples."""
-    n, k = int(among.sum()), int((hits & among).sum())
-    if case.groups is None:
-        return Measure(k / n if n else None, n, *intervals.wilson(k, n))
-    return Measure(k / n if n else None, n, *intervals.wilson_of_groups(hits[among], case.groups[among]))
-
-
-def _balanced(case: Case) -> Measure:
-    value = metrics.balanced_accuracy(case.one.labels, case.one.predicted)
-    if case.groups is not None:
-        return resampled(case, "balanced_accuracy", value)
-    matrix = _matrix(case.one)
-    parts = [(int(row[c]), int(row.sum())) for c, row in enumerate(matrix) if row.sum()]
-    return measured(value, len(case.one), intervals.mean_of_proportions(parts) if parts else None)

@@ -16,7 +16,7 @@ from tumorboard.models.contract import Contract, split_at_frozen
 from tumorboard.pipeline.job import Job
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.recipe import Custom, Pretrained, Training
-from tumorboard.training import features
+from tumorboard.training import features, tracking
 from tumorboard.training.features import Views
 from tumorboard.training.fit import Examples, best_epoch, fit
 from tumorboard.training.resume import Row
@@ -49,7 +49,10 @@ def fit_examples(
 ) -> list[Row]:
     """Train a network of the run on arrays; the state is kept for a resume."""
     state, seed = job.run.state(name), job.seed(name)
-    return fit_shown(job.console, network, training, train, valid, name, state=state, seed=seed)
+    with tracking.listening(job.track, job.run.tracking(job.track), name) as listeners:
+        return fit_shown(
+            job.console, network, training, train, valid, name, state=state, seed=seed, listeners=listeners
+        )
 
 
 def opinions(members: Sequence[Predictions]) -> Examples:
@@ -68,6 +71,7 @@ def fit_shown(
     *,
     state: Path,
     seed: int,
+    listeners: Sequence[keras.callbacks.Callback] = (),
 ) -> list[Row]:
     """`training.fit.fit` with progress shown."""
     with console.task(f"{name}: training") as progress:
@@ -79,6 +83,7 @@ def fit_shown(
             state=state,
             seed=seed,
             on_epoch=lambda row: progress(int(row["epoch"]), training.epochs, _note(row)),
+            listeners=listeners,
         )
 
 

@@ -50,6 +50,7 @@ class Job:
         decoded: Their images, in the manifest's order.
         console: Where progress is shown.
         matching: How class folders were matched; None if nobody knows any more.
+        track: What shows the trainings elsewhere, one of `training.tracking.NEEDED`; nothing if empty.
     """
 
     run: RunFolder
@@ -58,6 +59,7 @@ class Job:
     decoded: Decoded
     console: Console
     matching: Matching | None = None
+    track: str = ""
 
     def images(self, split: str) -> Rows:
         """The split's images, uint8, in the order of `part`."""

@@ -22,6 +22,7 @@ from tumorboard.reporting.card import model_card
 from tumorboard.reporting.checklist import checklist
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.page import page
+from tumorboard.reporting.study import Study
 from tumorboard.reporting.study_page import study_page
 from tumorboard.runfolder import RunFolder
 
@@ -84,14 +85,18 @@ def rescore(root: Path) -> RunFolder:
     if not run.calibration.is_file():
         valid = {name: job.predictions(name, "valid") for name in job.models}
         calibrate.write(run, {name: trusting.fit(one) for name, one in valid.items()})
-    results.write(job)
-    write(job)
+    write(job, results.write(job))
     return run
 
 
-def write(job: Job) -> Material:
-    """Write report.html, its charts as SVG and CSV, the model card and the checklist."""
-    material = _material(job)
+def write(job: Job, study: Study | None = None) -> Material:
+    """Write report.html, its charts as SVG and CSV, the model card and the checklist.
+
+    Args:
+        job: A run that has its results.
+        study: What they were made of, if it is at hand: its numbers need not be computed again.
+    """
+    material = _material(job, results.read(job) if study is None else study.told_with(results.facts(job)))
     for name, chart in plots.everything(material).items():
         path = job.run.figure(name)
         storage.write_text(path.with_suffix(".svg"), svg.alone(chart))
@@ -114,15 +119,16 @@ def _reopened(run: RunFolder) -> Job:
     return Job(run, load(str(run.recipe)), manifest, nothing, Console(quiet=True))
 
 
-def _material(job: Job) -> Material:
+def _material(job: Job, study: Study) -> Material:
     histories, best = results.learning(job)
     made = Material(
-        results.read(job),
+        study,
         histories,
         best,
         json.loads(job.run.environment.read_text("utf-8")),
         job.run.recipe.read_text("utf-8"),
         len(json.loads(job.run.test_looks.read_text("utf-8"))),
+        losses=results.losses(job),
     )
     paths = {sample.id: sample.path for sample in job.manifest.samples}
     pictures = cases.pictures(board.shown_cases(made), paths, job.recipe.image.window)

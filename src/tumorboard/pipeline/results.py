@@ -24,7 +24,7 @@ def read(job: Job) -> Study:
     return Study(
         models,
         baselines(next(iter(models.values()))),
-        _facts(job),
+        facts(job),
         leaks.test_subsets(job),
         {sample.id: sample.group for sample in job.manifest.samples if sample.group},
         calibrate.read(job.run),
@@ -38,11 +38,18 @@ def learning(job: Job) -> tuple[dict[str, list[dict[str, float]]], dict[str, int
     return histories, {name: int(_details(job, name)["best_epoch"]) for name in histories}
 
 
+def losses(job: Job) -> dict[str, str]:
+    """By model, what the loss in its history is; that of smoothed labels is not the tables' log loss."""
+    smoothing = {name: job.recipe.training(name).label_smoothing for name in job.models}
+    return {name: f"loss, labels smoothed by {one:g}" if one else "loss" for name, one in smoothing.items()}
+
+
 def write(job: Job) -> Study:
     """Write metrics.json, results.md and the figures from the prediction files alone."""
     study, (histories, best) = read(job), learning(job)
     models = study.models
-    storage.write_bytes(job.run.figure("learning-curves"), figures.learning_curves(histories, best))
+    curves = figures.learning_curves(histories, best, losses(job))
+    storage.write_bytes(job.run.figure("learning-curves"), curves)
     for split in SPLITS:
         drawn = figures.confusion_matrices({name: models[name][split] for name in models}, split)
         storage.write_bytes(job.run.figure(f"confusion-{split}"), drawn)
@@ -58,7 +65,8 @@ def count_look_at_test(run: RunFolder, images: int) -> None:
     storage.write_json(run.test_looks, looks)
 
 
-def _facts(job: Job) -> Facts:
+def facts(job: Job) -> Facts:
+    """How the run was done so far."""
     environment = json.loads(job.run.environment.read_text("utf-8"))
     packages = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
     looks = len(json.loads(job.run.test_looks.read_text("utf-8")))

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tumorboard import interruption, runfolder
@@ -24,6 +25,7 @@ def train(
     class_map: Mapping[str, Sequence[str]] = {},
     merge: Mapping[str, Sequence[str]] = {},
     skip_bad: bool = False,
+    track: str = "",
     console: Console | None = None,
 ) -> RunFolder:
     """Train every model of the recipe, evaluate them, and leave it all in the folder `out`.
@@ -37,6 +39,7 @@ def train(
         class_map: Class name to the folders that are this class.
         merge: New class name to the classes that it takes in.
         skip_bad: Leave out files that cannot be read, instead of refusing to begin.
+        track: "tensorboard" or "mlflow", to show the trainings there too; changes nothing in them.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -47,6 +50,7 @@ def train(
     refuse_a_study(run)
     with interruption.graceful(), runfolder.locked(run):
         job = prepare(Path(source), run, plan, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
+        job = replace(job, track=track)
         _audit(job)
         _convene(job)
         _open_test(job)
@@ -73,8 +77,12 @@ def _convene(job: Job) -> None:
         board,
         calibrate,
     )  # Keras, seconds to import, only once the data is known to be good
-    from tumorboard.training import backend
+    from tumorboard.training import backend, tracking
 
+    if job.track:
+        tracking.require(job.track)
+        folder = job.run.tracking(job.track)
+        job.console.say(f"{job.track}: figures of the trainings go to {tracking.place(job.track, folder)}")
     backend.prepare(job.recipe.seed, fingerprint.threads(job.recipe))
     board.convene(job)
     with job.phase("calibration"):
@@ -92,5 +100,5 @@ def _open_test(job: Job) -> None:
         for name in job.models:
             board.predict(job, name, "test")
     with job.phase("results"):
-        results.write(job)
-    report.write(job)  # it shows the seconds of every phase
+        study = results.write(job)
+    report.write(job, study)  # it shows the seconds of every phase

@@ -18,13 +18,16 @@ _DPI = 120
 History = Sequence[Mapping[str, float]]
 
 
-def learning_curves(histories: Mapping[str, History], best_epochs: Mapping[str, int]) -> bytes:
+def learning_curves(
+    histories: Mapping[str, History], best_epochs: Mapping[str, int], losses: Mapping[str, str] = {}
+) -> bytes:
     """Loss and accuracy on train and validation over the epochs, a column for each model.
 
     Args:
         histories: By model, rows with epoch, loss, accuracy, val_loss, val_accuracy; no rows for a model
             that was not fitted.
         best_epochs: By model, the epoch whose weights were kept, counted as in the rows; may lack models.
+        losses: By model, what to call its loss.
 
     Returns:
         A PNG image.
@@ -35,6 +38,7 @@ def learning_curves(histories: Mapping[str, History], best_epochs: Mapping[str, 
         panels[0, column].set_title(name, parse_math=False)
         for panel, metric in zip(panels[:, column], ("loss", "accuracy"), strict=True):
             _draw_curve(panel, rows, metric, best_epochs.get(name))
+        panels[0, column].set_ylabel(losses.get(name, "loss"))
     return _png(figure)
 
 

@@ -42,7 +42,9 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) ->
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
         for row in rows
     )
-    whole = element("table", element("caption", caption), element("thead", head), element("tbody", body))
+    whole = element(
+        "table", element("caption", element("span", caption)), element("thead", head), element("tbody", body)
+    )
     return scrolling(caption, whole)
 
 

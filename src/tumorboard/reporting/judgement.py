@@ -7,6 +7,7 @@ from functools import cached_property
 
 from tumorboard import NOTICE
 from tumorboard.evaluation.comparing import Comparison, compare
+from tumorboard.evaluation.measure import Measure
 from tumorboard.evaluation.score import Scores, evaluate
 from tumorboard.evaluation.subgroups import SMALLEST, Subgroup, subgroups
 from tumorboard.evaluation.trusting import Calibration, Trusted, trusted
@@ -48,6 +49,12 @@ class Judgement:
         """By model."""
         return {name: evaluate(one, self.groups) for name, one in self.models.items()}
 
+    @property
+    def guess(self) -> tuple[str, Measure]:
+        """The commonest class of the samples, and its share: what always saying it would score."""
+        shares = next(iter(self.scores.values())).prevalence
+        return max(shares.items(), key=lambda one: one[1].value or 0.0)
+
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
         """Of all pairs of models."""
@@ -82,6 +89,7 @@ def judgement_json(one: Judgement) -> str:
             }
             for name, scores in one.scores.items()
         },
+        "guess": {"class": one.guess[0], "accuracy": asdict(one.guess[1])},
         "comparisons": [asdict(pair) for pair in one.comparisons],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -108,6 +116,8 @@ def _accuracies(one: Judgement) -> str:
         [escaped(name), of_n(s.accuracy), *(of_n(s.recall[c]) for c in names)]
         for name, s in one.scores.items()
     ]
+    found, share = one.guess
+    rows.append([f"always {escaped(found)}", of_n(share), *("" for _ in names)])
     return table(["model", "accuracy", *(f"recall {escaped(c)}" for c in names)], rows)
 
 

@@ -24,6 +24,7 @@ class Material:
         recipe: The settings as TOML text.
         looks: How often test was scored.
         pictures: By sample id, of the cases that are shown.
+        losses: By model, what to call the loss in its history; "loss" if it is the tables' log loss.
     """
 
     study: Study
@@ -33,6 +34,7 @@ class Material:
     recipe: str
     looks: int
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    losses: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def summary(self) -> Summary:

@@ -1,6 +1,7 @@
 """The charts of a report, by file name."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tumorboard.evaluation import calibration, curves
 from tumorboard.predictions import Predictions
@@ -15,7 +16,9 @@ def learning(material: Material) -> dict[str, Chart]:
     found = {}
     for name, rows in material.histories.items():
         for metric in ("loss", "accuracy"):
-            found[f"learning-{metric}-{name}"] = _learning(name, rows, metric, material.best_epochs.get(name))
+            title = material.losses.get(name, metric) if metric == "loss" else metric
+            one = _learning(name, rows, metric, material.best_epochs.get(name))
+            found[f"learning-{metric}-{name}"] = replace(one, y_label=title)
     return found
 
 

@@ -109,6 +109,14 @@ def _description(scores: Mapping[str, object]) -> Iterator[Html]:
     yield table("Description", ["model", *keys], rows)
 
 
+_HOW_TO_READ = (
+    "The grey upright line marks the epoch whose weights were kept. Train is the mean over an epoch, on "
+    "augmented images, with dropout and while the weights change; validation is scored at its end, without. "
+    "Both losses are the one that was trained with: where labels are smoothed even a perfect model's is not "
+    "0, and it is not the log loss of the tables."
+)
+
+
 def learning(material: Material) -> Html:
     """Verdicts in words, and the curves that they were not read from but agree with."""
     words = [join([element("strong", f"{n}: "), text]) for n, text in material.summary.verdicts.items()]
@@ -118,7 +126,7 @@ def learning(material: Material) -> Html:
         element("p", "Judged from train and validation alone."),
         items(words),
         grid(plots.learning(material)),
-        element("p", "The grey upright line marks the epoch whose weights were kept."),
+        element("p", _HOW_TO_READ),
     )
 
 

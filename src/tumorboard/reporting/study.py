@@ -1,7 +1,7 @@
 """What a report is made of: every model's predictions, the baselines', and how the run was done."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tumorboard.errors import DataError
@@ -106,6 +106,12 @@ class Study:
     def summary(self) -> "Summary":
         """All numbers."""
         return _summarised(self)
+
+    def told_with(self, facts: Facts) -> "Study":
+        """The same with other facts; its numbers, seconds of work, are kept."""
+        other = replace(self, facts=facts)
+        vars(other)["summary"] = self.summary
+        return other
 
     @property
     def class_names(self) -> tuple[str, ...]:

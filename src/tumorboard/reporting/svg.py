@@ -1,13 +1,14 @@
 """Charts as SVG: real text, coloured by classes that the page's style sheet sets for light and dark."""
 
+import math
 from collections.abc import Iterator
 
 from tumorboard.reporting.charts import DASHES, LIGHT, Chart, Line, named
 from tumorboard.reporting.html import Html, element, join
 
-_WIDTH, _HEIGHT = 340, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 328, 10, 256
-_ALONE = "text{fill:#222;font:11px sans-serif}.axis,.guide{stroke:#767676}" + "".join(
+_WIDTH, _HEIGHT = 264, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 250, 8, 196
+_ALONE = "text{fill:#222;font:12px sans-serif}.axis,.guide{stroke:#767676}" + "".join(
     f".c{n}{{stroke:{colour}}}circle.c{n}{{fill:{colour}}}" for n, colour in enumerate(LIGHT)
 )
 
@@ -51,15 +52,24 @@ def _stroke(number: int) -> dict[str, str]:
 def _axes(chart: Chart) -> Iterator[Html]:
     frame = f"M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}"
     yield element("path", d=frame, class_="axis", fill="none")
-    for step in range(5):
-        x, y = (low + (high - low) * step / 4 for low, high in (chart.x_range, chart.y_range))
+    for x in ticks(*chart.x_range):
         yield _text(f"{x:.3g}", _x(chart, x), _BOTTOM + 15, "middle")
-        yield _text(f"{y:.2g}", _LEFT - 5, _y(chart, y) + 4, "end")
-    yield _text(chart.x_label, (_LEFT + _RIGHT) / 2, _HEIGHT - 10, "middle")
+    for y in ticks(*chart.y_range):
+        yield _text(f"{y:.3g}", _LEFT - 5, _y(chart, y) + 4, "end")
+    yield _text(chart.x_label, (_LEFT + _RIGHT) / 2, _HEIGHT - 8, "middle")
     turn = f"rotate(-90 12 {(_TOP + _BOTTOM) / 2})"
     yield element(
         "text", chart.y_label, x="12", y=f"{(_TOP + _BOTTOM) / 2}", text_anchor="middle", transform=turn
     )
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Three to seven multiples of 1, 2 or 5 times a power of ten within a range; its value if it is none."""
+    if high <= low:
+        return [low]
+    power = 10 ** math.floor(math.log10((high - low) / 5))
+    step = next(power * one for one in (1, 2, 5, 10) if power * one >= (high - low) / 5.5)
+    return [step * n for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _text(content: str, x: float, y: float, anchor: str) -> Html:

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +34,11 @@ def fit(
     state: Path,
     seed: int,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    listeners: Sequence[keras.callbacks.Callback] = (),
 ) -> list[Row]:
     """Train the model in place, resuming from `state` if it is there; the best epoch's weights remain.
 
-    Without patience the last epoch's weights remain.
+    Without patience the last epoch's weights remain. Listeners are callbacks that change nothing.
 
     Returns:
         A row an epoch: epoch, loss, accuracy, val_loss, val_accuracy.
@@ -61,7 +62,7 @@ def fit(
             initial_epoch=progress.epoch,
             epochs=progress.epoch if progress.stopped else settings.epochs,
             shuffle=False,  # the batches shuffle themselves
-            callbacks=[*([early] if early else []), checkpoint],
+            callbacks=[*listeners, *([early] if early else []), checkpoint],
             verbose=0,
         )
     return progress.history

@@ -1,0 +1,96 @@
+"""Every page that we make, judged by axe-core (WCAG 2.2 A and AA): light and dark, on a desk and a phone."""
+
+import pytest
+
+from tests.browsing import axe, browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
+from tests.pipeline.test_results import job  # noqa: F401  the fixture
+from tests.reporting.test_page import material
+from tests.reporting.test_repeats import study
+from tests.serving.conftest import serving, slice_png  # noqa: F401
+from tumorboard.pipeline import report, results
+from tumorboard.reporting.page import page as report_page
+from tumorboard.reporting.repeats import repeats_json
+from tumorboard.reporting.study import Finding
+from tumorboard.runfolder import RunFolder
+
+pytestmark = needs_browser
+
+
+@pytest.fixture
+def opened(browser):  # noqa: F811
+    with watched(browser, "file:") as page:
+        yield page
+
+
+def unfolded(page, path):
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    return page
+
+
+def test_axe_sees_what_is_wrong(opened) -> None:
+    opened.set_content('<p style="color:#aaa">pale</p><img src="data:,">')
+    assert {fault.split(":")[0] for fault in axe(opened)} >= {"image-alt", "color-contrast", "html-has-lang"}
+
+
+def test_the_report_of_a_run(opened, job) -> None:  # noqa: F811
+    results.write(job)
+    report.write(job)
+    assert faults_everywhere(unfolded(opened, job.run.report)) == []
+
+
+def test_the_report_of_drawn_images_with_findings(opened, tmp_path) -> None:
+    file = tmp_path / "report.html"
+    findings = (
+        Finding("error", "TB401", "twins across", "too good"),
+        Finding("note", "TB304", "few", "wide"),
+    )
+    file.write_text(report_page(material(synthetic=True, findings=findings)), "utf-8")
+    assert faults_everywhere(unfolded(opened, file)) == []
+
+
+def test_the_report_of_a_repeated_study(opened, tmp_path) -> None:
+    run = RunFolder(tmp_path)
+    run.metrics.write_text(repeats_json(study(("normal",))))
+    assert report.report(tmp_path) == run.report
+    assert faults_everywhere(unfolded(opened, run.report)) == []
+
+
+@pytest.fixture
+def served(tmp_path, job):  # noqa: F811
+    """The address of the fake board's page, with a report beside it."""
+    results.write(job)
+    report.write(job)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "report.html").write_bytes(job.run.report.read_bytes())
+    with serving(tmp_path / "served") as (url, _process):
+        yield url
+
+
+def chosen(page, name, content):
+    page.get_by_label("choose files").set_input_files(
+        {"name": name, "mimeType": "image/png", "buffer": content}
+    )
+
+
+def test_the_served_page_in_all_its_states(browser, served, slice_png) -> None:  # noqa: F811
+    with watched(browser, served) as page:
+        page.goto(served)
+        page.get_by_text("4 models tell apart").wait_for()
+        assert faults_everywhere(page) == []
+        chosen(page, "slice.png", slice_png)
+        page.get_by_role("button", name="Show where it looked").click()
+        page.get_by_label("Strength of the overlay").wait_for()
+        assert faults_everywhere(page) == []
+        chosen(page, "bad.png", slice_png[:200])
+        page.locator(".problem:visible").wait_for()
+        assert faults_everywhere(page) == []
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_the_served_report(browser, served, boxed) -> None:  # noqa: F811
+    """Under its policy no script runs, not even axe's; without it axe looks, with it nothing is refused."""
+    with watched(browser, served, bypass_csp=not boxed) as page:
+        page.goto(f"{served}/report")
+        page.get_by_role("heading", name="Recommended").wait_for()
+        assert boxed or faults_everywhere(page) == []
