@@ -4,9 +4,9 @@
 
 `raw` calls the runtime of each model on float32 arrays that lie ready, one image a call, and nothing else.
 `ours` is all that `predict` does with a decoded image: every model's probabilities, the score for unlike
-images, calibration, the row as JSON. `plain` is `model.predict` of each model in batches of 32. The rounds take
-turns and the fastest counts, so that what else the machine does weighs less. Missing exports are made in
-RUN/exports.
+images, calibration, the row as JSON. `plain` is `model.predict` of each model in batches of 32. The rounds
+take turns and the fastest counts, so that what else the machine does weighs less. Missing exports are made
+in RUN/exports.
 """
 
 import argparse
