@@ -3,8 +3,8 @@
     python benchmarks/same_numbers.py RUN DATA [--images 200] [--engine openvino]
 
 Each is a process of its own: `predict` and `serve` are run as commands, the page is driven in Chromium (left
-out without playwright or a browser), and its numbers are those of the table that it offers. All four share one
-path, so that a difference is an error: exit code 1. An engine has another; its differences are printed.
+out without playwright or a browser), its numbers are those of the table that it offers. All four share one
+way to the networks: a difference is an error, exit code 1. An engine has another, which is only printed.
 """
 
 import argparse
