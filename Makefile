@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-slow check bench study clean
+.PHONY: install install-dev demo test test-offline test-slow check bench study clean
 
 install: $(STAMP)
 
@@ -27,6 +27,10 @@ demo: install
 
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term -m "not slow"
+
+# The same without a network: only the loopback address is there.
+test-offline: install-dev
+	unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow

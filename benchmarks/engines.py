@@ -1,14 +1,16 @@
-"""Images a second of one model: our prediction path against each runtime called by itself, in one run.
+"""Images a second of a run's models: what `predict` does against each runtime called by itself, in one run.
 
-    python benchmarks/engines.py RUN [--model ensemble] [--images 200] [--rounds 3]
+    python benchmarks/engines.py RUN [--images 200] [--rounds 3]
 
-`raw` calls the runtime on float32 arrays that lie ready, one image a call; `ours` is the path that
-`predict` takes from a decoded image to probabilities; `plain` is `model.predict` in batches of 32. The
-rounds take turns and the fastest counts, so that what else the machine does weighs less. Missing exports
-are made in RUN/exports.
+`raw` calls the runtime of each model on float32 arrays that lie ready, one image a call, and nothing else.
+`ours` is all that `predict` does with a decoded image: every model's probabilities, the score for unlike
+images, calibration, the row as JSON. `plain` is `model.predict` of each model in batches of 32. The rounds
+take turns and the fastest counts, so that what else the machine does weighs less. Missing exports are made
+in RUN/exports.
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable
@@ -19,8 +21,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 
 import numpy as np
 
-from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline.engines import on_engine
+from tumorboard.pipeline.opinion_table import facts
 from tumorboard.pipeline.predict import Board, open_board
 
 ENGINES = ("keras", "openvino", "onnx")
@@ -30,31 +32,43 @@ def main() -> None:
     """Print the rates and the ratio of ours to raw, an engine a line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
-    parser.add_argument("--model", default="ensemble")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    keras = open_board(options.run, (options.model,))
+    keras = open_board(options.run)
     boards = [on_engine(keras, options.run, engine) for engine in ENGINES]
     size = keras.image.size
     images = np.random.default_rng(0).integers(0, 256, (options.images, size, size, 3), np.uint8)
-    best = _race(_runners(boards, options.model, images), options.images, options.rounds)
-    print(f"{options.model}, {options.images} images, plain model.predict: {best['plain']:.1f} images/s")
+    best = _race(_runners(boards, images), options.images, options.rounds)
+    scored = "no score" if keras.trust.training is None else f"the score of {keras.recommended}"
+    print(f"{len(keras.names)} models and {scored}; {options.images} images of {size}x{size}")
+    print(f"plain model.predict: {best['plain']:.1f} images/s")
     for engine in ENGINES:
         raw, ours = best[f"{engine} raw"], best[f"{engine} ours"]
         against = f"{raw / best['plain']:.2f} of plain"
         print(f"{engine}: raw {raw:.1f} images/s ({against}), ours {ours:.1f}, ours/raw {ours / raw:.2f}")
 
 
-def _runners(boards: list[Board], name: str, images: np.ndarray) -> dict[str, Callable[[], object]]:
-    ready, model = images.astype(np.float32), boards[0].models[name]
-    runners: dict[str, Callable[[], object]] = {"plain": lambda: model.predict(images, 32, verbose=0)}
+def _runners(boards: list[Board], images: np.ndarray) -> dict[str, Callable[[], object]]:
+    ready, models = images.astype(np.float32), boards[0].models.values()
+    runners: dict[str, Callable[[], object]] = {
+        "plain": lambda: [model.predict(images, 32, verbose=0) for model in models]
+    }
     for board in boards:
-        network = {**board.models, **board.engines}[name]
-        call = getattr(network, "answer", network.predict_on_batch)
-        runners[f"{board.engine} raw"] = lambda call=call: [call(one[None]) for one in ready]
-        runners[f"{board.engine} ours"] = lambda network=network: probabilities(network, images)
+        calls = _calls(board)
+        runners[f"{board.engine} raw"] = lambda calls=calls: [
+            call(one[None]) for one in ready for call in calls
+        ]
+        runners[f"{board.engine} ours"] = lambda board=board: [
+            json.dumps(facts(board, board.opinion(one))) for one in images
+        ]
     return runners
+
+
+def _calls(board: Board) -> list[Callable[[np.ndarray], object]]:
+    if board.engines:
+        return [engine.answer for engine in board.engines.values()]
+    return [model.predict_on_batch for model in board.models.values()]
 
 
 def _race(runners: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:

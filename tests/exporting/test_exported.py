@@ -10,7 +10,7 @@ from tumorboard import storage
 from tumorboard.errors import ModelError, UsageError
 from tumorboard.exporting import exported, formats, runtimes
 from tumorboard.exporting.inference import inference_graph
-from tumorboard.models.predicting import probabilities
+from tumorboard.models.embedding import embedder
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "saved-model": ""}
 FORMATS = tuple(SUFFIX)
@@ -34,22 +34,28 @@ def need(kind):
 def test_the_file_answers_as_keras_does(tmp_path, kind):
     need(kind)
     path, check = write(tmp_path, kind=kind)
-    assert check.difference < 1e-5
+    outputs = formats.find(kind).outputs
+    assert list(check.differences) == list(outputs)
+    assert max(check.differences.values()) < 1e-5
     model, contract = networks()["ensemble"]
-    images = pixels(5, seed=9)
-    found = probabilities(exported.reopen(path, kind, contract), images)
-    np.testing.assert_allclose(found, probabilities(model, images), atol=1e-5)
+    engine = exported.reopen(path, kind, contract)
+    for image in pixels(5, seed=9):
+        found = engine.predict_on_batch(image[None])
+        for network, answer in zip((model, embedder(model)), found, strict=False):
+            np.testing.assert_allclose(answer, network.predict_on_batch(image[None]), atol=1e-5)
+        assert len(found) == len(outputs)
     facts = json.loads(exported.sidecar(path).read_text())
     assert facts["class_names"] == list(CLASSES)
     assert facts["image"] == IMAGE.model_dump()
-    assert facts["compared"] == {"images": 4, "real": True, "largest_difference": check.difference}
+    assert facts["compared"] == {"images": 4, "real": True, "largest_difference": check.differences}
+    assert facts["outputs"] == dict(zip(outputs, ([3], [136]), strict=False))
     assert exported.is_export(path, kind, "ab" * 32)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_can_be_exported(tmp_path, name):
     need("openvino")
-    assert write(tmp_path, name, "openvino")[1].difference < 1e-5
+    assert max(write(tmp_path, name, "openvino")[1].differences.values()) < 1e-5
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,12 +71,27 @@ def test_an_inference_graph_answers_alike_and_draws_nothing(name):
     assert copy.trainable_weights == []
 
 
-def test_a_file_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("number", "output"), list(enumerate(formats.OUTPUTS)))
+@pytest.mark.parametrize("wrong", [np.nan, 2e-4])
+def test_a_file_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch, number, output, wrong):
     need("onnx")
-    monkeypatch.setitem(runtimes._OPENERS, "onnx", lambda path, size: lambda image: np.full((1, 3), np.nan))
-    with pytest.raises(ModelError, match="answers otherwise than Keras by nan"):
+    opened = runtimes._OPENERS["onnx"]
+
+    def off(path, size):
+        return lambda image: [
+            one + wrong if i == number else one for i, one in enumerate(opened(path, size)(image))
+        ]
+
+    monkeypatch.setitem(runtimes._OPENERS, "onnx", off)
+    with pytest.raises(ModelError, match=f"{output} differs from Keras by (nan|2.0e-04)"):
         write(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_large_values_are_compared_in_their_own_measure():
+    expected = np.array([[400.0, 1.0]], np.float32)
+    assert exported._difference(expected, expected + np.float32([0, 0.02])) == pytest.approx(5e-5, rel=0.01)
+    assert exported._difference(expected / 400, expected / 400 + 0.5) == pytest.approx(0.5)
 
 
 def test_an_older_export_outlives_a_failed_one(tmp_path, monkeypatch):
@@ -97,6 +118,18 @@ def test_a_changed_file_is_no_export(tmp_path):
     assert not exported.is_export(path, "onnx", "ab" * 32)
 
 
+def test_a_file_without_the_embedding_is_no_export(tmp_path):
+    need("onnx")
+    path, _ = write(tmp_path)
+    facts = json.loads(exported.sidecar(path).read_text())
+    del facts["outputs"]["embedding"]
+    exported.sidecar(path).write_text(json.dumps(facts))
+    assert not exported.is_export(path, "onnx", "ab" * 32)
+    del facts["outputs"]  # as files were before
+    exported.sidecar(path).write_text(json.dumps(facts))
+    assert not exported.is_export(path, "onnx", "ab" * 32)
+
+
 def test_a_file_that_is_none_is_one_line(tmp_path):
     need("onnx")
     (tmp_path / "no.onnx").write_bytes(b"no model")
@@ -110,10 +143,14 @@ def test_the_facts_stand_in_the_files_that_have_room_for_them(tmp_path):
     import onnx
 
     path, _ = write(tmp_path)
-    facts = json.loads({one.key: one.value for one in onnx.load(path).metadata_props}["tumorboard"])
+    content = onnx.load(path)
+    assert [one.name for one in content.graph.output] == list(formats.OUTPUTS)
+    facts = json.loads({one.key: one.value for one in content.metadata_props}["tumorboard"])
+    assert facts["outputs"] == {"probabilities": [3], "embedding": [136]}
     assert (facts["class_names"], facts["model_sha256"]) == (list(CLASSES), "ab" * 32)
     path, _ = write(tmp_path, kind="openvino")
     content = formats.openvino().Core().read_model(path)
+    assert [one.any_name for one in content.outputs] == list(formats.OUTPUTS)
     assert json.loads(content.get_rt_info(["tumorboard"]).astype(str))["class_names"] == list(CLASSES)
 
 

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from tests.small_boards import finished
+from tests.small_boards import calibrate, finished
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, member, pixels
 from tumorboard import storage
 from tumorboard.errors import Interrupted, ModelError
 from tumorboard.models import checksums, storing
 from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline import predict, trust
 from tumorboard.recipe import Image
 
 
@@ -225,23 +226,38 @@ def test_a_given_model_is_tried_apart_unless_its_run_lists_it(saved, tmp_path, m
         storing.load_given(run.model("custom"))
 
 
-def test_a_thousand_flipped_bits_are_refused_before_anything_is_parsed(tmp_path):
-    run = finished(tmp_path / "run")
-    files, rng = [run.model("custom"), run.contract("custom")], np.random.default_rng(0)
+def flipped(path, rng):
+    """Flip one bit of a file; the place and what was there."""
+    where = int(rng.integers(path.stat().st_size))
+    with path.open("r+b") as file:
+        file.seek(where)
+        byte = file.read(1)[0]
+        file.seek(where)
+        file.write(bytes([byte ^ 1 << int(rng.integers(8))]))
+    return where, byte
+
+
+def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_parsed(tmp_path, monkeypatch):
+    run, rng = finished(tmp_path / "run"), np.random.default_rng(0)
+    calibrate(run, "custom")
     hashes = checksums.recorded(run)
+    files = sorted((run.root / "models").iterdir())
+    assert len(files) == 9
+    monkeypatch.setattr(predict.storing, "load", lambda path: pytest.fail("a changed model was loaded"))
+    monkeypatch.setattr(trust.Unlike, "from_bytes", lambda *_: pytest.fail("a changed file was read"))
     for number in range(1000):
-        path = files[number % 2]
-        where, bit = int(rng.integers(path.stat().st_size)), 1 << int(rng.integers(8))
+        path = files[number % len(files)]
+        where, byte = flipped(path, rng)
+        npz = path.suffix == ".npz"
+        with pytest.raises(ModelError, match=path.name):
+            _ = (
+                trust.read_trust(run, "custom", None, hashes)
+                if npz
+                else predict._load(run, path.stem, hashes)
+            )
         with path.open("r+b") as file:
-            for _ in range(2):  # flipped, and back
-                file.seek(where)
-                byte = file.read(1)[0]
-                file.seek(where)
-                file.write(bytes([byte ^ bit]))
-                file.flush()
-                if _ == 0:
-                    with pytest.raises(ModelError, match=path.name):
-                        checksums.verify(path, hashes)
+            file.seek(where)
+            file.write(bytes([byte]))
 
 
 def test_plain_keras_loads_a_model_without_this_package(tmp_path):

@@ -1,11 +1,13 @@
 import csv
+import json
 from importlib.util import find_spec
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.small_boards import CLASSES, NAMES, finished, pixels
+from tests.small_boards import CLASSES, NAMES, calibrate, finished, pixels
 from tumorboard.cli.main import main
 from tumorboard.errors import UsageError
 from tumorboard.pipeline import engines, export
@@ -30,14 +32,36 @@ def run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("engine", NEEDED)
 def test_an_engine_answers_as_keras_does_and_is_exported_once(run, engine, monkeypatch):
     need(engine)
-    keras = open_board(run.root, ("custom", "ensemble"))
-    board = on_engine(keras, run.root, engine)
-    for image in pixels(3, seed=4):
-        expected, found = keras.opinion(image).probabilities, board.opinion(image).probabilities
-        for name in keras.names:
-            np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+    calibrate(run, "custom")
+    plain = open_board(run.root, ("custom", "ensemble"))
+    board = on_engine(plain, run.root, engine)
+    for image in [*pixels(3, seed=4), np.full((32, 32, 3), 255, np.uint8)]:
+        expected, found = plain.opinion(image), board.opinion(image)
+        for name in plain.names:
+            np.testing.assert_allclose(found.probabilities[name], expected.probabilities[name], atol=1e-5)
+        assert (found.unlike, found.abstains) == (expected.unlike, expected.abstains)
+    assert found.unlike is True
     monkeypatch.setattr(engines, "export_from", lambda *_: pytest.fail("exported again"))
-    on_engine(keras, run.root, engine)
+    on_engine(plain, run.root, engine)
+
+
+def test_on_an_engine_no_image_goes_through_keras(run, monkeypatch):
+    need("onnx")
+    calibrate(run, "custom")
+    board = on_engine(open_board(run.root, ("custom",)), run.root, "onnx")
+    monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("Keras was asked"))
+    assert board.opinion(pixels(1)[0]).unlike is False
+
+
+def test_an_export_without_the_embedding_is_made_again(run):
+    need("onnx")
+    board = open_board(run.root, ("custom",))
+    on_engine(board, run.root, "onnx")
+    sidecar = run.export("custom", "onnx", ".onnx.json")
+    facts = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps({key: value for key, value in facts.items() if key != "outputs"}))
+    on_engine(board, run.root, "onnx")
+    assert list(json.loads(sidecar.read_text())["outputs"]) == ["probabilities", "embedding"]
 
 
 def test_a_changed_export_is_made_again(run):

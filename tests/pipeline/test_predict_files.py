@@ -188,7 +188,6 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
     assert said.err == "tumorboard: 1 of 5 files could not be read; their rows in out.csv say why\n"
 
 
-@pytest.mark.slow
 def test_fifty_bad_files_among_a_thousand(run, board, tmp_path, monkeypatch):
     one = Board({"custom": board.models["custom"]}, board.contract, "custom", board.trust)
     monkeypatch.setattr(module, "open_board", lambda run, models: one)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import hostile_names
 from tumorboard import NOTICE
 from tumorboard.evaluation.score import evaluate
 from tumorboard.reporting.board import shown_cases
@@ -106,6 +107,16 @@ def test_names_from_files_become_text_and_nothing_else() -> None:
     assert set(hostile.tags) == set(plain.tags) | {"img"}
     assert hostile.attributes <= plain.attributes | {"src", "alt", "width", "height"}
     assert "\u202e" not in page(_hostile())
+
+
+@pytest.mark.parametrize("name", hostile_names.NAMES[::3])
+def test_a_hostile_name_becomes_text(name: str) -> None:
+    one = material(class_names=(name, *hostile_names.NAMES[:2]), names=(name, "b"), command=name)
+    text = page(Material(one.study, {name: one.histories["custom"]}, {}, {name: name}, name, 1))
+    plain, found = Checker(page(material())), Checker(text)
+    assert set(found.tags) <= set(plain.tags)
+    assert found.attributes <= plain.attributes
+    assert {link for link in found.links if not link.startswith("data:")} <= {f"#{one}" for one in found.ids}
 
 
 def _hostile() -> Material:

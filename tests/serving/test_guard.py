@@ -70,6 +70,13 @@ def test_two_hosts_are_not_answered(tmp_path):
     assert answer.status_code == 421
 
 
+def test_no_host_at_all_is_not_answered(tmp_path):
+    asked, _ = client(tmp_path)
+    request = asked.build_request("GET", "/api/health")
+    del request.headers["Host"]
+    assert asked.send(request).status_code == 421
+
+
 def test_no_route_that_takes_something_answers_a_foreign_page(tmp_path, slice_png):
     asked, built = client(tmp_path)
     posts = [path for path, methods in built.openapi()["paths"].items() if set(methods) - {"get"}]

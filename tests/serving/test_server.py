@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import time
@@ -131,3 +132,28 @@ def test_a_client_that_never_says_what_it_wants_is_cut_off(served):
     with socket.create_connection(address(url), timeout=30) as peer:
         peer.sendall(b"GET / HT")
         assert peer.recv(10) == b""
+
+
+def files_of(process):
+    """Open files, and files in the temporary folder that are this process's."""
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def test_after_aborted_uploads_nothing_is_left(served, slice_png, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    url, process = served()
+    assert post(url, slice_png)[0] == 200
+    left, opened = sorted(scratch.rglob("*")), files_of(process)
+    for number in range(100):
+        if number % 5:
+            assert post(url, slice_png)[0] == 200
+            continue
+        with socket.create_connection(address(url), timeout=10) as peer:
+            head = HEAD % urlsplit(url).netloc.encode()
+            peer.sendall(head + b"Content-Length: 1000000\r\n\r\n" + slice_png[:100])
+    time.sleep(1)
+    assert post(url, slice_png)[0] == 200
+    assert sorted(scratch.rglob("*")) == left
+    assert files_of(process) <= opened + 2  # a connection that is still closing

@@ -34,12 +34,13 @@ def _export(options: argparse.Namespace) -> None:
     from tumorboard.pipeline.export import export
 
     done = export(options.run_folder, options.model, options.format, options.out)
-    told = {"images": done.check.images, "real": done.check.real, "difference": done.check.difference}
+    told = {"images": done.check.images, "real": done.check.real, "differences": dict(done.check.differences)}
     if options.json:
         sys.stdout.write(json.dumps({"export": str(done.path), **told, "notice": NOTICE}) + "\n")
         return
     kind = "images of the run" if done.check.real else "random images, for the run's own are gone"
+    differences = ", ".join(f"{name} {value:.1e}" for name, value in done.check.differences.items())
     sys.stdout.write(
-        f"{options.model} as {options.format}: largest difference from Keras {done.check.difference:.1e} "
+        f"{options.model} as {options.format}: largest difference from Keras: {differences}; "
         f"on {done.check.images} {kind}\n{NOTICE}\nExport: {done.path}\n"
     )

@@ -2,25 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard import storage
+from tumorboard import interruption, storage
 from tumorboard.errors import ModelError, UsageError
-from tumorboard.exporting.formats import find
-from tumorboard.exporting.inference import inference_graph
+from tumorboard.exporting.formats import Format, find
+from tumorboard.exporting.inference import inference_graph, with_embedding
 from tumorboard.exporting.runtimes import Engine, open_engine
 from tumorboard.models.contract import Contract
-from tumorboard.models.predicting import probabilities
 
 LIMIT = 1e-4
-"""The largest difference of a probability from Keras that is let through."""
+"""The largest difference from Keras that is let through, of each output."""
 
 _STAGING = ".exporting-"
 
@@ -32,12 +32,12 @@ class Check:
     Attributes:
         images: How many were compared.
         real: Whether they are the run's own; random ones otherwise.
-        difference: The largest of a probability.
+        differences: The largest of each output; where values go beyond 1, as a share of the largest.
     """
 
     images: int
     real: bool
-    difference: float
+    differences: Mapping[str, float]
 
 
 def write(
@@ -67,23 +67,26 @@ def write(
     """
     made = find(name)
     _check_name(path, made.suffix, name)
-    facts = {**contract.to_json(), "format": name, "model_sha256": sha256}
+    graph = inference_graph(model, made.embeds)
+    facts = {**contract.to_json(), "outputs": _outputs(made, graph), "format": name, "model_sha256": sha256}
     with _staging(path) as folder:
-        made.write(inference_graph(model), folder / path.name, facts)
-        check = _compare(model, open_engine(name, folder / path.name, *_sizes(contract)), images, real)
+        made.write(graph, folder / path.name, facts)
+        reference = with_embedding(model) if made.embeds else model
+        check = _compare(made, reference, reopen(folder / path.name, name, contract), images, real)
         _require_equal(check, name)
-        told = {"images": check.images, "real": check.real, "largest_difference": check.difference}
+        told = {"images": check.images, "real": check.real, "largest_difference": dict(check.differences)}
         hashes = {one: storage.sha256(folder / one) for one in _files(folder)}
         storage.write_json(sidecar(folder / path.name), {**facts, "compared": told, "sha256": hashes})
     return check
 
 
 def is_export(path: Path, name: str, sha256: str) -> bool:
-    """Whether an undamaged export, of this format and of the model of this hash, lies there."""
+    """Whether an undamaged export, of this format, its outputs and the model of this hash, lies there."""
     try:
         facts = json.loads(sidecar(path).read_text(encoding="utf-8"))
         return bool(
-            (facts["format"], facts["model_sha256"]) == (name, sha256)
+            (facts["format"], facts["model_sha256"], tuple(facts["outputs"]))
+            == (name, sha256, find(name).outputs)
             and facts["sha256"]
             and all(storage.sha256(path.parent / one) == digest for one, digest in facts["sha256"].items())
         )
@@ -93,7 +96,7 @@ def is_export(path: Path, name: str, sha256: str) -> bool:
 
 def reopen(path: Path, name: str, contract: Contract) -> Engine:
     """An export in its runtime; raises ModelError where that cannot read it."""
-    return open_engine(name, path, *_sizes(contract))
+    return open_engine(name, path, contract.image.size)
 
 
 def sidecar(path: Path) -> Path:
@@ -101,21 +104,41 @@ def sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _sizes(contract: Contract) -> tuple[int, int]:
-    return contract.image.size, len(contract.class_names)
+def _outputs(made: Format, graph: keras.Model) -> dict[str, list[int]]:
+    """Name to shape, in order, without the batch."""
+    return {name: list(one.shape[1:]) for name, one in zip(made.outputs, graph.outputs, strict=True)}
 
 
-def _compare(model: keras.Model, engine: Engine, images: npt.NDArray[np.uint8], real: bool) -> Check:
-    expected, found = probabilities(model, images), probabilities(engine, images)
-    return Check(len(images), real, float(np.abs(expected - found).max()))
+def _compare(
+    made: Format, model: keras.Model, engine: Engine, images: npt.NDArray[np.uint8], real: bool
+) -> Check:
+    pairs = zip(made.outputs, _answers(model, images), _answers(engine, images), strict=True)
+    differences = {name: _difference(expected, found) for name, expected, found in pairs}
+    return Check(len(images), real, differences)
+
+
+def _answers(network: Any, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+    """Each output, (N, ...), of one image a call."""
+    rows = []
+    for number in range(len(images)):
+        interruption.stop_if_asked()
+        told = network.predict_on_batch(images[number : number + 1])
+        rows.append(told if isinstance(told, list) else [told])
+    return [np.concatenate(output) for output in zip(*rows, strict=True)]
+
+
+def _difference(expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32]) -> float:
+    """The largest, in float32's own measure: large values are rounded more coarsely."""
+    return float(np.abs(expected - found).max() / max(1.0, np.abs(expected).max()))
 
 
 def _require_equal(check: Check, name: str) -> None:
-    if not check.difference <= LIMIT:  # NaN too
-        raise ModelError(
-            f"the {name} file answers otherwise than Keras by {check.difference:.1e} on {check.images} "
-            f"images, expected at most {LIMIT:.0e}; nothing was kept. Choose another format"
-        )
+    for output, difference in check.differences.items():
+        if not difference <= LIMIT:  # NaN too
+            raise ModelError(
+                f"the {name} file's {output} differs from Keras by {difference:.1e} on {check.images} "
+                f"images, expected at most {LIMIT:.0e}; nothing was kept. Choose another format"
+            )
 
 
 def _check_name(path: Path, suffix: str, name: str) -> None:

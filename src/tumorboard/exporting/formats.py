@@ -18,6 +18,8 @@ from tumorboard.errors import UsageError
 KEY = "tumorboard"
 """Under this name the facts stand as JSON in a file's own metadata."""
 
+OUTPUTS = ("probabilities", "embedding")
+
 Facts = Mapping[str, Any]
 
 
@@ -30,12 +32,19 @@ class Format:
         packages: Modules that must be importable.
         extra: What to install for them; "" where TensorFlow itself does it.
         write: Model, path, facts to a file there; the model is an inference graph.
+        embeds: Whether the file answers the embedding too; LiteRT would put it first.
     """
 
     suffix: str
     packages: tuple[str, ...]
     extra: str
     write: Callable[[keras.Model, Path, Facts], None]
+    embeds: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the file answers, in order."""
+        return OUTPUTS if self.embeds else OUTPUTS[:1]
 
 
 def find(name: str) -> Format:
@@ -72,9 +81,20 @@ def _onnx(model: keras.Model, path: Path, facts: Facts) -> None:
         model.export(str(path), format="onnx", verbose=False)
     onnx = importlib.import_module("onnx")
     content = onnx.load(path)
+    _rename_outputs(content.graph)
     onnx.helper.set_model_props(content, {KEY: json.dumps(facts)})
     onnx.checker.check_model(content)
     onnx.save(content, path)
+
+
+def _rename_outputs(graph: Any) -> None:
+    """From what TensorFlow calls them."""
+    names = {one.name: name for one, name in zip(graph.output, OUTPUTS, strict=False)}
+    for one in graph.output:
+        one.name = names[one.name]
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [names.get(one, one) for one in tensors]
 
 
 def _openvino(model: keras.Model, path: Path, facts: Facts) -> None:
@@ -82,6 +102,8 @@ def _openvino(model: keras.Model, path: Path, facts: Facts) -> None:
     plain = path.with_name(f"plain-{path.name}")
     model.export(str(plain), format="openvino", verbose=False)
     content = ov.Core().read_model(plain)
+    for output, name in zip(content.outputs, OUTPUTS, strict=False):
+        output.get_tensor().set_names({name})
     content.set_rt_info(json.dumps(facts), [KEY])
     ov.save_model(content, path, compress_to_fp16=False)
     del content  # it maps the file of weights
@@ -101,8 +123,8 @@ def _saved_model(model: keras.Model, path: Path, facts: Facts) -> None:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx"), "onnx", _onnx),
-    "openvino": Format(".xml", ("openvino",), "openvino", _openvino),
+    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx"), "onnx", _onnx, embeds=True),
+    "openvino": Format(".xml", ("openvino",), "openvino", _openvino, embeds=True),
     "litert": Format(".tflite", ("tensorflow", "ai_edge_litert"), "litert", _litert),
     "saved-model": Format("", ("tensorflow",), "", _saved_model),
 }

@@ -13,49 +13,48 @@ from tumorboard.errors import ModelError
 from tumorboard.exporting.formats import openvino
 
 Rows = npt.NDArray[np.float32]
+Answer = Callable[[Rows], list[Rows]]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A model in another runtime; `probabilities` takes it for a Keras model.
+    """A model in another runtime.
 
     Attributes:
-        answer: (1, S, S, 3) float32 of 0-255 -> (1, C).
-        output_shape: (None, C).
+        answer: (1, S, S, 3) float32 of 0-255 -> [(1, C)], and of a format that embeds [(1, C), (1, D)].
     """
 
-    answer: Callable[[Rows], Rows]
-    output_shape: tuple[None, int]
+    answer: Answer
 
-    def predict_on_batch(self, image: npt.NDArray[Any]) -> Rows:
-        """Class probabilities, (1, C), of one raw image, (1, S, S, 3)."""
+    def predict_on_batch(self, image: npt.NDArray[Any]) -> list[Rows]:
+        """The same of raw pixels of any type, as a Keras model of several outputs answers."""
         return self.answer(image.astype(np.float32))
 
 
-def open_engine(name: str, path: Path, size: int, classes: int) -> Engine:
+def open_engine(name: str, path: Path, size: int) -> Engine:
     """Open a file of the format `name` for images of (size, size, 3), one a call.
 
     Raises:
         ModelError: Its runtime cannot read it.
     """
     try:
-        return Engine(_OPENERS[name](path, size), (None, classes))
+        return Engine(_OPENERS[name](path, size))
     except Exception as error:  # each runtime has errors of its own
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise ModelError(f"{path.name} cannot be opened by its runtime: {reason}; export it again") from error
 
 
-def _onnx(path: Path, _: int) -> Callable[[Rows], Rows]:
+def _onnx(path: Path, _: int) -> Answer:
     runtime = importlib.import_module("onnxruntime")
     runtime.disable_telemetry_events()
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0].name
-    return lambda image: np.asarray(session.run(None, {source: image})[0])
+    return lambda image: list(session.run(None, {source: image}))
 
 
-def _openvino(path: Path, size: int) -> Callable[[Rows], Rows]:
+def _openvino(path: Path, size: int) -> Answer:
     ov = openvino()
     core = ov.Core()
     model = core.read_model(path)
@@ -63,10 +62,10 @@ def _openvino(path: Path, size: int) -> Callable[[Rows], Rows]:
     # Without the hint some processors would compute in half precision.
     hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(model, "CPU", hints).create_infer_request()
-    return lambda image: np.array(request.infer([image])[0])
+    return lambda image: [np.array(one) for one in request.infer([image]).to_tuple()]
 
 
-def _litert(path: Path, size: int) -> Callable[[Rows], Rows]:
+def _litert(path: Path, size: int) -> Answer:
     interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(str(path))
     source, target = (
         one[0]["index"] for one in (interpreter.get_input_details(), interpreter.get_output_details())
@@ -74,21 +73,21 @@ def _litert(path: Path, size: int) -> Callable[[Rows], Rows]:
     interpreter.resize_tensor_input(source, [1, size, size, 3])
     interpreter.allocate_tensors()
 
-    def answer(image: Rows) -> Rows:
+    def answer(image: Rows) -> list[Rows]:
         interpreter.set_tensor(source, image)
         interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(target))
+        return [np.asarray(interpreter.get_tensor(target))]
 
     return answer
 
 
-def _saved_model(path: Path, _: int) -> Callable[[Rows], Rows]:
+def _saved_model(path: Path, _: int) -> Answer:
     tf = importlib.import_module("tensorflow")
     loaded = tf.saved_model.load(str(path))
-    return lambda image: np.asarray(loaded.serve(tf.constant(image)))
+    return lambda image: [np.asarray(loaded.serve(tf.constant(image)))]
 
 
-_OPENERS: dict[str, Callable[[Path, int], Callable[[Rows], Rows]]] = {
+_OPENERS: dict[str, Callable[[Path, int], Answer]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "litert": _litert,

@@ -8,7 +8,7 @@ from tumorboard.runfolder import RunFolder
 
 
 def recorded(run: RunFolder) -> dict[str, str]:
-    """Hashes, hex, by file name in models/.
+    """Hashes, hex, by file name in models/; a name that leads elsewhere is no such name.
 
     Raises:
         RunFolderError: There is none: no run folder, or a run that is not finished.
@@ -21,7 +21,12 @@ def recorded(run: RunFolder) -> dict[str, str]:
             "read; check the path, or repeat tumorboard train until it is done"
         ) from error
     pairs = (line.split("  models/", 1) for line in text.splitlines())
-    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and is_plain(pair[1])}
+
+
+def is_plain(name: str) -> bool:
+    """Whether it names a file in the folder that it is joined to, whatever the system."""
+    return bool(name.strip(" .")) and not any(one in name for one in "/\\:\0")
 
 
 def verify(path: Path, hashes: dict[str, str]) -> None:

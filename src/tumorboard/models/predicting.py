@@ -1,27 +1,16 @@
 """The one way from images to probabilities: an image a call, so that no other image can change a bit."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
+import keras
 import numpy as np
 
 from tumorboard import interruption
 from tumorboard.data.rows import Images
 
 
-class Network(Protocol):
-    """A Keras model, or one that is called like it."""
-
-    @property
-    def output_shape(self) -> tuple[None, int]:
-        """(None, C)."""
-
-    def predict_on_batch(self, image: Any) -> Any:
-        """Class probabilities, (1, C), of one raw image, (1, H, W, 3)."""
-
-
 def probabilities(
-    model: Network,
+    model: keras.Model,
     images: Images,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:

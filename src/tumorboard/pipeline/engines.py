@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tumorboard import storage
 from tumorboard.exporting import exported, formats
-from tumorboard.models.predicting import Network
+from tumorboard.exporting.runtimes import Engine
 from tumorboard.pipeline.export import export_from
 from tumorboard.pipeline.predict import Board
 from tumorboard.runfolder import RunFolder
@@ -16,7 +16,7 @@ KERAS = "keras"
 def on_engine(board: Board, run: Path, engine: str) -> Board:
     """The same board with its answers from `engine`: keras, openvino or onnx.
 
-    Heat maps, and the score for images unlike the training images, stay with Keras.
+    Only heat maps stay with Keras.
 
     Raises:
         UsageError: An unknown engine, or its packages are missing.
@@ -31,7 +31,7 @@ def on_engine(board: Board, run: Path, engine: str) -> Board:
     )
 
 
-def _opened(board: Board, run: Path, name: str, engine: str) -> Network:
+def _opened(board: Board, run: Path, name: str, engine: str) -> Engine:
     """From RUN/exports, where the file is of the run's model and undamaged; exported there otherwise."""
     folder = RunFolder(run)
     path = folder.export(name, engine, formats.find(engine).suffix)

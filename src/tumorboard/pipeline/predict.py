@@ -22,10 +22,11 @@ from tumorboard.data.resizing import to_input
 from tumorboard.errors import UsageError
 from tumorboard.evaluation import calibration, conformal
 from tumorboard.explaining import gradcam
+from tumorboard.exporting.runtimes import Engine
 from tumorboard.models import checksums, storing
 from tumorboard.models.contract import Contract
-from tumorboard.models.predicting import Network, probabilities
-from tumorboard.pipeline.trust import Trust, read_json, read_trust
+from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline.trust import Embedding, Trust, read_json, read_trust
 from tumorboard.runfolder import RunFolder
 from tumorboard.training import backend
 
@@ -61,7 +62,7 @@ class Board:
         recommended: The name of the one whose answer is the board's.
         trust: How far that answer may be trusted.
         engine: What its networks run on.
-        engines: The networks on an engine other than Keras, by name; see `pipeline.engines`.
+        engines: The networks in another runtime, by name, each with its embedding; see `pipeline.engines`.
     """
 
     models: Mapping[str, keras.Model]
@@ -69,7 +70,7 @@ class Board:
     recommended: str
     trust: Trust = field(default_factory=Trust)
     engine: str = "keras"
-    engines: Mapping[str, Network] = field(default_factory=dict)
+    engines: Mapping[str, Engine] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,10 +105,9 @@ class Board:
 
     def opinion(self, pixels: Pixels) -> Opinion:
         """What the board makes of one image, uint8 (S, S, 3)."""
-        networks = {**self.models, **self.engines}
-        rows = {name: probabilities(model, pixels[None])[0] for name, model in networks.items()}
+        rows, embedding = self._told(pixels)
         trust, row = self.trust, rows[self.recommended]
-        unlike = trust.is_unlike(pixels)
+        unlike = trust.is_unlike(embedding)
         if trust.temperature is None:
             return Opinion(rows, unlike=unlike)
         row = calibration.tempered(row[None], trust.temperature)[0]
@@ -116,6 +116,15 @@ class Board:
             possible = conformal.prediction_set(row[None], trust.quantile)[0]
         abstains = None if trust.refer_below is None else bool(row.max() < trust.refer_below)
         return Opinion(rows, row, possible, abstains, unlike)
+
+    def _told(self, pixels: Pixels) -> tuple[dict[str, Row], Embedding | None]:
+        """What each model says, and what the recommended one sees; with an engine, from that alone."""
+        if not self.engines:
+            rows = {name: probabilities(model, pixels[None])[0] for name, model in self.models.items()}
+            return rows, self.trust.embedding(pixels)
+        told = {name: engine.predict_on_batch(pixels[None]) for name, engine in self.engines.items()}
+        rows = {name: one[0][0].astype(np.float64) for name, one in told.items()}
+        return rows, told[self.recommended][1]
 
     def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> gradcam.Map:
         """Where that model sees what speaks for the class (by default its answer), (S, S), 0 to 1."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from tumorboard import storage
 from tumorboard.data.modes import Pixels
@@ -18,6 +20,7 @@ from tumorboard.models.embedding import embedder
 from tumorboard.pipeline import calibrate
 from tumorboard.runfolder import RunFolder
 
+Embedding = npt.NDArray[np.float32]
 _ONE = 1 + 1e-6  # rounding
 
 
@@ -41,12 +44,15 @@ class Trust:
     training: Unlike | None = None
     embedder: keras.Model | None = None
 
-    def is_unlike(self, pixels: Pixels) -> bool | None:
-        """Whether an image, uint8 (S, S, 3), is unlike the training images."""
-        if self.training is None or self.embedder is None or self.unlike_above is None:
+    def embedding(self, pixels: Pixels) -> Embedding | None:
+        """Keras's, (1, D), of an image, uint8 (S, S, 3); None where the run cannot tell what is unlike."""
+        return None if self.embedder is None else self.embedder.predict_on_batch(pixels[None])
+
+    def is_unlike(self, embedding: Embedding | None) -> bool | None:
+        """Whether the image of an embedding, (1, D), is unlike the training images."""
+        if self.training is None or self.unlike_above is None or embedding is None:
             return None
-        score = self.training.score(self.embedder.predict_on_batch(pixels[None]))[0]
-        return bool(score > self.unlike_above)
+        return bool(self.training.score(embedding)[0] > self.unlike_above)
 
 
 def read_trust(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, str]) -> Trust:

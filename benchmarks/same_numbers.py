@@ -1,0 +1,163 @@
+"""Whether library, `predict`, HTTP and page give the same numbers for the same files, bit for bit.
+
+    python benchmarks/same_numbers.py RUN DATA [--images 200] [--engine openvino]
+
+Each is a process of its own: `predict` and `serve` are run as commands, the page is driven in Chromium (left
+out without playwright or a browser), its numbers are those of the table that it offers. All four share one
+way to the networks: a difference is an error, exit code 1. An engine has another, which is only printed.
+"""
+
+import argparse
+import csv
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if it is imported before Keras
+
+import numpy as np
+
+from tumorboard.pipeline.predict import Board, open_board
+
+_COMMAND = (sys.executable, "-c", "import sys; from tumorboard.cli.main import main; sys.exit(main())")
+_BATCH = 20  # files at once, as somebody would choose them
+Numbers = np.ndarray
+"""(files, models x classes + 1): each model's probabilities, then the board's confidence."""
+
+
+def main() -> None:
+    """Print the largest difference of each way from the library."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--engine", action="append", default=[], choices=("openvino", "onnx"))
+    options = parser.parse_args()
+    files = chosen(options.data, options.images)
+    board = open_board(options.run)
+    expected = library(board, files)
+    with serving(options.run) as url:
+        found = {"predict": predict(options.run, board, files), "HTTP": over_http(url, board, files)}
+        if browser():
+            found["page"] = page(url, board, files)
+    same = [told(name, expected, numbers, board) for name, numbers in found.items()]
+    for engine in options.engine:
+        told(engine, expected, predict(options.run, board, files, engine), board)
+    sys.exit(not all(same))
+
+
+def told(name: str, expected: Numbers, found: Numbers, board: Board) -> bool:
+    """Print how alike they are; whether they are the same."""
+    classes = len(board.class_names)
+    answers = [rows[:, :-1].reshape(len(rows), -1, classes).argmax(-1) for rows in (expected, found)]
+    others = int((answers[0] != answers[1]).sum())
+    difference = float(np.abs(expected - found).max())
+    print(f"{name}: largest difference {difference:.1e}, {others} other answers; {len(found)} images")
+    return difference == 0
+
+
+def chosen(data: Path, count: int) -> list[Path]:
+    """As many images, spread over the folder."""
+    files = sorted(path for path in data.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if len(files) < count:
+        sys.exit(f"expected {count} images in {data}, found {len(files)}; give --images")
+    return files[:: len(files) // count][:count]
+
+
+def library(board: Board, files: Sequence[Path]) -> Numbers:
+    """By `Board.opinion`."""
+    rows = []
+    for file in files:
+        opinion = board.opinion(board.read(file))
+        sure = opinion.probabilities[board.recommended] if opinion.calibrated is None else opinion.calibrated
+        rows.append([*np.concatenate([opinion.probabilities[name] for name in board.names]), sure.max()])
+    return np.array(rows)
+
+
+def predict(run: Path, board: Board, files: Sequence[Path], engine: str = "keras") -> Numbers:
+    """By `tumorboard predict`."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.csv"
+        options = ("--out", out, "--engine", engine, "--quiet")
+        subprocess.run(
+            [*_COMMAND, *map(str, ("predict", run, *files, *options))], check=True, stdout=subprocess.DEVNULL
+        )
+        return _table(out, board, ":")
+
+
+def over_http(url: str, board: Board, files: Sequence[Path]) -> Numbers:
+    """By the API of `tumorboard serve`."""
+    connection, rows = http.client.HTTPConnection(urlsplit(url).netloc), []
+    for file in files:
+        connection.request(
+            "POST", "/api/predict", file.read_bytes(), {"Content-Type": "application/octet-stream"}
+        )
+        answer = json.loads(connection.getresponse().read())
+        said = {one["name"]: one["probabilities"] for one in answer["models"]}
+        told = [said[name][one] for name in board.names for one in board.class_names]
+        rows.append([*told, answer["joint"]["confidence"]])
+    return np.array(rows)
+
+
+def page(url: str, board: Board, files: Sequence[Path]) -> Numbers:
+    """By the page: the table that it offers after every few files."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
+        opened = driver.chromium.launch(executable_path=browser(), args=["--no-sandbox"]).new_page()
+        opened.set_default_timeout(600_000)
+        tables = [
+            _offered(opened, url, files[start : start + _BATCH], Path(folder) / f"{start}.csv")
+            for start in range(0, len(files), _BATCH)
+        ]
+        return np.concatenate([_table(table, board, ": ") for table in tables])
+
+
+def _offered(opened, url: str, files: Sequence[Path], out: Path) -> Path:  # type: ignore[no-untyped-def]
+    opened.goto(url)
+    opened.get_by_label("choose files").set_input_files(files)
+    opened.get_by_text(f"All {len(files)} images are answered").wait_for()
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Download").click()
+    download.value.save_as(out)
+    return out
+
+
+def _table(file: Path, board: Board, between: str) -> Numbers:
+    columns = [f"{name}{between}{one}" for name in board.names for one in board.class_names]
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows: list[Mapping[str, str]] = list(csv.DictReader(lines))
+    return np.array([[float(row[column]) for column in (*columns, "confidence")] for row in rows])
+
+
+def browser() -> str | None:
+    """A Chromium that playwright can drive."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None) if find_spec("playwright") else None
+
+
+@contextmanager
+def serving(run: Path) -> Iterator[str]:
+    """The address of `tumorboard serve`, until the end."""
+    command = [*_COMMAND, "serve", str(run), "--port", "0", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+
+
+if __name__ == "__main__":
+    main()
