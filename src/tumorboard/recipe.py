@@ -64,7 +64,8 @@ class Training(_Section):
 
     `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
     training image and fits the rest on them; fewer where they would take more than `cache_gb` of disk, but
-    at least one. `patience` = 0 trains to the last epoch and keeps it.
+    at least one. `patience` = 0 trains to the last epoch and keeps it; `average` > 0 then keeps the moving
+    average of the weights instead, of that momentum an update (0.99: of about the last hundred).
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -78,6 +79,13 @@ class Training(_Section):
     class_weights: bool = False
     views: Annotated[int, Field(ge=0, le=64)] = 0
     cache_gb: Annotated[float, Field(gt=0)] = 8.0
+    average: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _averages_to_the_end(self) -> "Training":
+        if self.average and self.patience:
+            raise ValueError("average needs patience = 0: early stopping keeps one epoch's weights")
+        return self
 
 
 class Pretrained(_Section):
@@ -132,10 +140,12 @@ class Ensemble(_Section):
 class Chained(_Section):
     """A second network on the first one's embedding, trained end to end.
 
-    `start` "fresh" begins with new heads, as the study did; "trained" begins from the trained first link.
+    `also` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
+    new heads, as the study did; "trained" begins from the trained links.
     """
 
     first: str = "pretrained"
+    also: tuple[str, ...] = ()
     start: Literal["fresh", "trained"] = "trained"
     units: Annotated[int, Field(ge=1)] = 256
     dropout: Fraction = 0.25
@@ -163,11 +173,17 @@ class Recipe(_Section):
         reserved = {"ensemble", "chained"} & set(self.models)
         if reserved:
             raise ValueError(f"models may not be named {sorted(reserved)}")
-        for name in (*self.ensemble.members, self.chained.first):
+        links = (self.chained.first, *self.chained.also)
+        if len(set(links)) < len(links):
+            raise ValueError(f"expected each of the chain's links once, found {list(links)}")
+        for name in (*self.ensemble.members, *links):
             if name not in self.models:
                 raise ValueError(f"{name!r} is not one of the models {sorted(self.models)}")
         if self.models[self.chained.first].kind != "pretrained":
             raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
+        for name in links if self.chained.training.views else ():
+            if getattr(self.models[name], "design", "") == "notebook":
+                raise ValueError(f"{name!r} has no frozen part to keep; set chained.training.views = 0")
         return self
 
     def with_options(

@@ -21,7 +21,7 @@ from tests.small_models import (
 )
 from tumorboard.errors import ModelError
 from tumorboard.models import storing
-from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps
+from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps, trunks
 from tumorboard.models.predicting import probabilities
 from tumorboard.recipe import Chained, Image
 
@@ -162,6 +162,19 @@ def test_fitting_the_tail_trains_the_model_and_leaves_the_trunk(kind):
     assert not np.array_equal(model.predict_on_batch(images), before)
     for now, then in zip(trunk.get_weights(), trunk_before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_the_trunks_of_a_chain_are_its_links_own_and_stand_as_the_tail_takes_them():
+    links = [member("second", RESIDUAL), member("first", CUT)]
+    model, _ = chained("chained", links)
+    parts, (_, tail) = trunks(model), split_at_frozen(model)
+    assert set(parts) == {"chained_first", "chained_second"}
+    frozen = [trunk.predict_on_batch(pixels(2)) for trunk in parts.values()]
+    found = tail.predict_on_batch(frozen)
+    np.testing.assert_allclose(found, model.predict_on_batch(pixels(2)), rtol=0, atol=1e-6)
+    for link, contract in links:
+        alone = trunks(link)[contract.name].predict_on_batch(pixels(2))
+        np.testing.assert_array_equal(alone, parts[f"chained_{contract.name}"].predict_on_batch(pixels(2)))
 
 
 @pytest.mark.parametrize("kind", ["custom, notebook", "chain on two links", "ensemble B"])

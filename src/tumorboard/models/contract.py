@@ -122,6 +122,15 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     return keras.Model(model.input, frozen, name=f"{model.name}_trunk"), tail
 
 
+def trunks(model: keras.Model) -> dict[str, keras.Model]:
+    """Image -> frozen tensor, by the name of the model that owns it, in the order of the tail's inputs."""
+    return {
+        layer.name.removesuffix("_frozen"): keras.Model(model.input, layer.output, name=f"{layer.name}_trunk")
+        for layer in model.layers
+        if layer.name.endswith("_frozen")
+    }
+
+
 def copy_into(model: keras.Model, image: Any, prefix: str) -> keras.Model:
     """A copy of the model with weights of its own, its layers renamed, its graph continued from `image`."""
 

@@ -59,7 +59,7 @@ def _member(job: Job, name: str) -> None:
         return
     settings = job.recipe.models[name]
     model = _fresh(job, name, job.seed(name))
-    history = fit_images(job, model, settings.training, settings)
+    history = fit_images(job, model, settings.training)
     save(job, model, settings.kind, settings.training, history)
 
 
@@ -87,20 +87,20 @@ def _chained(job: Job) -> None:
     if storing.is_saved(job.run.model("chained")):
         return
     settings = job.recipe.chained
-    first = job.recipe.models[settings.first]
-    model = chain.build("chained", [_first_link(job)], settings, job.seed("chained"))
-    history = fit_images(job, model, settings.training, first)
-    details = {"first": settings.first, "start": settings.start}
+    links = [_link(job, settings.first, "first link")]
+    links += [_link(job, name, f"link {name}") for name in settings.also]
+    model = chain.build("chained", links, settings, job.seed("chained"))
+    history = fit_images(job, model, settings.training)
+    details = {"first": settings.first, "also": list(settings.also), "start": settings.start}
     save(job, model, "chained", settings.training, history, details)
 
 
-def _first_link(job: Job) -> tuple[keras.Model, Contract]:
-    """The trained first model, or a fresh one of the same build with first weights of its own."""
-    settings = job.recipe.chained
-    trained, contract = storing.load(job.run.model(settings.first))
-    if settings.start == "trained":
+def _link(job: Job, name: str, draw: str) -> tuple[keras.Model, Contract]:
+    """A trained model, or a fresh one of the same build with first weights of its own."""
+    trained, contract = storing.load(job.run.model(name))
+    if job.recipe.chained.start == "trained":
         return trained, contract
-    return _fresh(job, settings.first, job.seed("first link")), contract
+    return _fresh(job, name, job.seed(draw)), contract
 
 
 def _fresh(job: Job, name: str, seed: int) -> keras.Model:
