@@ -127,12 +127,15 @@ class Ensemble(_Section):
     Forms A to D are the study's: A averages and then trains a Dense layer, B averages, C is A as a
     two-input model, D trains a Dense layer on the concatenation. `weighted` chooses the weights of the
     average on validation, `greedy` draws members with replacement (Caruana et al. 2004), `stacked` is D
-    fitted on validation instead of train; `vote` is the majority vote. `weights` fixes those of an average,
-    one a member, instead of choosing them on validation.
+    fitted on validation instead of train; `boosted` trains heads on the members' embeddings of validation
+    images in sequence (SAMME); `vote` is the majority vote; `mirrored` is B over every image and its mirror
+    image. `weights` fixes those of an average, one a member, instead of choosing them on validation.
     """
 
     members: Annotated[tuple[str, ...], Field(min_length=2)] = ("pretrained", "custom")
-    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked"] = "weighted"
+    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked", "boosted", "mirrored"] = (
+        "weighted"
+    )
     weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
     training: Training = Training()
 

@@ -30,6 +30,11 @@ def pair():
     return [member("pretrained"), member("custom", NOTEBOOK)]
 
 
+def two_heads(embedding):
+    kernel = np.random.default_rng(0).normal(size=(embedding, 6)).tolist()
+    return {"weights": (2.0, 1.0), "kernel": tuple(map(tuple, kernel)), "bias": (0.0,) * 6}
+
+
 KINDS = {
     "pretrained": lambda: member("pretrained"),
     "pretrained, cut at a stage": lambda: member("pretrained", CUT),
@@ -40,6 +45,9 @@ KINDS = {
     "ensemble C": lambda: joined("ensemble", pair(), "C"),
     "ensemble D": lambda: joined("ensemble", pair(), "D"),
     "ensemble weighted": lambda: joined("ensemble", pair(), "weighted", weights=(0.25, 0.75)),
+    "ensemble mirrored": lambda: joined("ensemble", pair(), "mirrored"),
+    "one model mirrored": lambda: joined("ensemble", pair()[1:], "mirrored"),
+    "ensemble boosted": lambda: joined("ensemble", pair(), "boosted", **two_heads(8 + 128)),
     "ensemble vote": lambda: joined("ensemble", pair(), "vote"),
     "chain, fresh": lambda: chained("chained", pair()[:1], Chained(units=8, start="fresh")),
     "chain on two links": lambda: chained("chained", pair()),

@@ -3,10 +3,12 @@
 A model that is finished is not trained again; one that was interrupted goes on where it stopped.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tumorboard import storage
-from tumorboard.combining import chain, ensemble, rules
+from tumorboard.combining import boosting, chain, ensemble, rules
 from tumorboard.models import storing
 from tumorboard.models.build import build
 from tumorboard.models.catalogue import find
@@ -68,9 +70,7 @@ def _ensemble(job: Job) -> None:
         return
     settings = job.recipe.ensemble
     members = [storing.load(job.run.model(name)) for name in settings.members]
-    rule = rules.Rule(settings.form, settings.weights)
-    if not rule.weights:
-        rule = rules.fit(settings.form, [job.predictions(name, "valid") for name in settings.members])
+    rule = _rule(job, members)
     model = ensemble.build("ensemble", members, rule, seed=job.seed("ensemble"))
     history: list[Row] = []
     if rule.form in ensemble.TRAINED:
@@ -81,6 +81,17 @@ def _ensemble(job: Job) -> None:
         history = fit_examples(job, ensemble.head(model), settings.training, train, valid, "ensemble")
     details = {"form": rule.form, "members": list(settings.members), "weights": list(rule.weights)}
     save(job, model, "ensemble", settings.training, history, details)
+
+
+def _rule(job: Job, members: Sequence[tuple[keras.Model, Contract]]) -> rules.Rule:
+    """What validation says of the way to join the members, or what the recipe fixes."""
+    settings = job.recipe.ensemble
+    if settings.weights:
+        return rules.Rule(settings.form, settings.weights)
+    if settings.form == "boosted":
+        embedded = boosting.embed(members, job.images("valid"))
+        return boosting.fit(embedded, job.part("valid").labels, len(job.manifest.class_names))
+    return rules.fit(settings.form, [job.predictions(name, "valid") for name in settings.members])
 
 
 def _chained(job: Job) -> None:

@@ -101,7 +101,8 @@ def save(
 
 def _all_views(job: Job, model: keras.Model, training: Training, split: str) -> Views:
     """Of every frozen part by itself, so that a chain finds those of its links; they share the disk."""
-    found, left = [], training.cache_gb
+    found: list[Any] = []
+    left = training.cache_gb
     for owner, trunk in trunks(model).items():
         link = owner.removeprefix(f"{model.name}_")
         views, size = features.affordable(trunk, len(job.images(split)), training.views, left)

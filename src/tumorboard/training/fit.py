@@ -72,7 +72,7 @@ def fit(
 
 
 def _settle_norms(model: keras.Model, batches: Batches) -> None:
-    """Let fitted batch norms learn the statistics of the averaged weights, in one pass (Izmailov et al. 2018)."""
+    """Let fitted batch norms see what averaged weights make of train, in one pass (Izmailov et al. 2018)."""
     for number in range(len(batches)):
         interruption.stop_if_asked()
         model(batches[number][0], training=True)
