@@ -87,7 +87,8 @@ def _fitting(name: str, model: keras.Model, plan: Recipe, part: Part) -> list[Ph
 
 def _training(name: str, network: keras.Model, inputs: list[np.ndarray], labels: np.ndarray) -> Phase:
     network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    speed = rate(lambda: network.fit(inputs, labels, batch_size=32, verbose=0), len(labels))
+    x = inputs if len(inputs) > 1 else inputs[0]
+    speed = rate(lambda: network.fit(x, labels, batch_size=32, verbose=0), len(labels))
     return f"{name}, training", 3 * flop(network) / 1e9, speed
 
 

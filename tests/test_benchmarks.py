@@ -54,8 +54,14 @@ def test_cached_trunk_and_whole_backbone_are_timed_to_one_mark(benchmark, data, 
     first, second = capsys.readouterr().out.splitlines()
     assert "(n = 6)" in first
     assert re.fullmatch(r"to \d\.\d{3}: \d+ s against \d+ s: \d+\.\d times faster", second)
-    run(module, monkeypatch, data, "--recipe", recipe, "--epochs", 1, "--accuracy", 1.1)
-    assert "not reached by cached trunk and whole backbone; no ratio" in capsys.readouterr().out
+
+
+def test_a_mark_is_reached_in_the_first_epoch_that_has_it_or_not_at_all(benchmark) -> None:
+    module = benchmark("cached_trunk")
+    course = [(10.0, 0.5), (20.0, 0.8), (30.0, 0.7), (40.0, 0.9)]
+    assert [module._reached(course, mark) for mark in (0.5, 0.6, 0.8, 0.9, 0.91)] == [10, 20, 20, 40, None]
+    assert module._verdict(0.8, 20.0, 70.0) == "to 0.800: 20 s against 70 s: 3.5 times faster"
+    assert module._verdict(0.8, 20.0, None) == "to 0.800: not reached by whole backbone; no ratio"
 
 
 def test_the_whole_backbone_is_trained_but_for_its_norms(benchmark) -> None:

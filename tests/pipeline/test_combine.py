@@ -267,7 +267,8 @@ def test_no_model_is_written_over(paths, tmp_path):
 
 
 def test_an_unknown_form_lists_the_known_ones(paths, out):
-    with pytest.raises(UsageError, match="A, B, C, D, boosted, chain, greedy, mirrored, stacked, vote, weighted"):
+    known = "A, B, C, D, boosted, chain, greedy, mirrored, stacked, vote, weighted"
+    with pytest.raises(UsageError, match=known):
         combine(paths, out, "mean")
 
 

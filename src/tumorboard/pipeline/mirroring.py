@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from tumorboard import storage
@@ -46,3 +47,4 @@ def predict(run: RunFolder, names: Sequence[str], split: str, console: Console) 
         with console.task(f"{run.root.name}, {name}: predicting mirror images") as progress:
             rows = probabilities(model, images, lambda done, total: progress(done, total, ""))
         storage.write_text(file, Predictions(part.ids, part.labels, contract.class_names, rows).to_csv())
+        keras.utils.clear_session()  # or the graphs of all folds stay in memory
