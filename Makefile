@@ -41,11 +41,11 @@ check: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# For other images: make bench DATA=folder
+# For other images and a finished run of theirs: make bench DATA=folder RUN=run; writes docs/results.md
 bench: install-dev $(DATA)
 	$(BIN)/python benchmarks/twins.py $(DATA)
 	$(BIN)/python benchmarks/audit.py $(DATA)
-	$(BIN)/python benchmarks/training.py $(DATA)
+	$(BIN)/python benchmarks/page.py $(DATA) $(if $(RUN),--run $(RUN))
 
 # Cross-validates on train and validation and lets that choose how to combine; resumable. DATA=folder
 study: install $(DATA)

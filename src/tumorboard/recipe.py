@@ -69,22 +69,28 @@ class Recipe(Section):
         reserved = {"ensemble", "chained"} & set(self.models)
         if reserved:
             raise ValueError(f"models may not be named {sorted(reserved)}")
-        for name in (*self.ensemble.members, self.chained.first):
+        links = (self.chained.first, *self.chained.also)
+        if len(set(links)) < len(links):
+            raise ValueError(f"expected each of the chain's links once, found {list(links)}")
+        for name in (*self.ensemble.members, *links):
             if name not in self.models:
                 raise ValueError(f"{name!r} is not one of the models {sorted(self.models)}")
         if self.models[self.chained.first].kind != "pretrained":
             raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
+        for name in links if self.chained.training.views else ():
+            if getattr(self.models[name], "design", "") == "notebook":
+                raise ValueError(f"{name!r} has no frozen part to keep; set chained.training.views = 0")
         return self
 
     def made_of(self, model: str) -> tuple[str, ...]:
-        """The models that must be there before this one: an ensemble's members, a chain's first link."""
-        return {"ensemble": self.ensemble.members, "chained": (self.chained.first,)}.get(model, ())
+        """The models that must be there before this one: an ensemble's members, a chain's links."""
+        links = (self.chained.first, *self.chained.also)
+        return {"ensemble": self.ensemble.members, "chained": links}.get(model, ())
 
     def training(self, name: str) -> Training:
         """How a model is fitted, the ensemble and the chain among them."""
-        return {"ensemble": self.ensemble.training, "chained": self.chained.training}.get(
-            name
-        ) or self.models[name].training
+        parts = {**self.models, "ensemble": self.ensemble, "chained": self.chained}
+        return parts[name].training
 
     def with_options(
         self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tumorboard import windows
 
@@ -57,7 +57,8 @@ class Training(Section):
 
     `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
     training image and fits the rest on them; fewer where they would take more than `cache_gb` of disk, but
-    at least one. `patience` = 0 trains to the last epoch and keeps it.
+    at least one. `patience` = 0 trains to the last epoch and keeps it; `average` > 0 then keeps the moving
+    average of the weights instead, of that momentum an update (0.99: of about the last hundred).
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -71,6 +72,13 @@ class Training(Section):
     class_weights: bool = False
     views: Annotated[int, Field(ge=0, le=64)] = 0
     cache_gb: Annotated[float, Field(gt=0)] = 8.0
+    average: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _averages_to_the_end(self) -> "Training":
+        if self.average and self.patience:
+            raise ValueError("average needs patience = 0: early stopping keeps one epoch's weights")
+        return self
 
 
 class Pretrained(Section):
@@ -112,12 +120,15 @@ class Ensemble(Section):
     Forms A to D are the study's: A averages and then trains a Dense layer, B averages, C is A as a
     two-input model, D trains a Dense layer on the concatenation. `weighted` chooses the weights of the
     average on validation, `greedy` draws members with replacement (Caruana et al. 2004), `stacked` is D
-    fitted on validation instead of train; `vote` is the majority vote. `weights` fixes those of an average,
-    one a member, instead of choosing them on validation.
+    fitted on validation instead of train; `boosted` trains heads on the members' embeddings of validation
+    images in sequence (SAMME); `vote` is the majority vote; `mirrored` is B over every image and its mirror
+    image. `weights` fixes those of an average, one a member, instead of choosing them on validation.
     """
 
     members: Annotated[tuple[str, ...], Field(min_length=2)] = ("pretrained", "custom")
-    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked"] = "weighted"
+    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked", "boosted", "mirrored"] = (
+        "weighted"
+    )
     weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
     training: Training = Training()
 
@@ -125,10 +136,12 @@ class Ensemble(Section):
 class Chained(Section):
     """A second network on the first one's embedding, trained end to end.
 
-    `start` "fresh" begins with new heads, as the study did; "trained" begins from the trained first link.
+    `also` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
+    new heads, as the study did; "trained" begins from the trained links.
     """
 
     first: str = "pretrained"
+    also: tuple[str, ...] = ()
     start: Literal["fresh", "trained"] = "trained"
     units: Annotated[int, Field(ge=1)] = 256
     dropout: Fraction = 0.25

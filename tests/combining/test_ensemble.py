@@ -10,7 +10,7 @@ from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
 from tumorboard.predictions import Predictions
 
-FORMS = ("A", "B", "C", "D", "weighted", "vote")
+FORMS = ("A", "B", "C", "D", "weighted", "vote", "mirrored")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,25 @@ def said(members, form, **options):
 
 def test_b_is_the_mean_of_the_members(members, opinions):
     np.testing.assert_allclose(said(members, "B"), opinions.mean(axis=0), rtol=0, atol=1e-7)
+
+
+def test_mirrored_is_the_mean_over_images_and_mirror_images(members, opinions):
+    turned = [probabilities(model, pixels(6)[:, :, ::-1]) for model, _ in members]
+    assert not np.allclose(turned, opinions, atol=1e-4)
+    expected = (opinions.mean(axis=0) + np.mean(turned, axis=0)) / 2
+    np.testing.assert_allclose(said(members, "mirrored"), expected, rtol=0, atol=1e-6)
+    ids = tuple("abcdef")
+    records = [Predictions(ids, np.zeros(6, int), CLASSES, rows) for rows in (*opinions, *turned)]
+    by_rule = apply(Rule("mirrored"), records).probabilities
+    np.testing.assert_allclose(by_rule, expected, rtol=0, atol=1e-12)
+
+
+def test_one_model_is_enough_to_be_mirrored_but_not_to_be_averaged(members, opinions):
+    turned = probabilities(members[1][0], pixels(6)[:, :, ::-1])
+    found = said(members[1:2], "mirrored")
+    np.testing.assert_allclose(found, (opinions[1] + turned) / 2, rtol=0, atol=1e-6)
+    with pytest.raises(ModelError, match="at least two models"):
+        said(members[1:2], "B")
 
 
 def test_weighted_is_the_weighted_mean(members, opinions):
@@ -85,7 +104,7 @@ def test_heads_have_the_studys_parameters(form, parameters):
     assert {id(w) for w in model.trainable_weights} == {id(w) for w in head.trainable_weights}
 
 
-@pytest.mark.parametrize("form", ["B", "weighted", "vote"])
+@pytest.mark.parametrize("form", ["B", "weighted", "vote", "mirrored"])
 def test_other_forms_have_nothing_to_train(members, form):
     model = ensemble.build("ensemble", members, Rule(form, (0.2, 0.3, 0.5)))
     assert not model.trainable_weights

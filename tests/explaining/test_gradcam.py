@@ -46,6 +46,17 @@ def test_both_methods_find_what_the_network_looks_at(method):
     assert heat[:12, 20:].max() < 0.01
 
 
+def test_the_map_of_the_mirror_image_is_turned_back():
+    finder = spot_finder()
+    both, contract = joined("both", [finder], "mirrored")
+    alone = gradcam.heat_map(*finder, spotted(), 1)
+    np.testing.assert_allclose(gradcam.heat_map(both, contract, spotted(), 1), alone, rtol=0, atol=1e-5)
+    maps = gradcam.member_maps(both, contract, spotted(), 1)
+    assert sorted(maps) == ["both_m", "both_mirrored_m"]
+    for one in maps.values():
+        np.testing.assert_allclose(one, alone, rtol=0, atol=1e-5)
+
+
 def test_what_speaks_against_a_class_is_not_shown():
     assert not gradcam.heat_map(*spot_finder(), spotted(), 0).any()
 

@@ -21,13 +21,18 @@ from tests.small_models import (
 )
 from tumorboard.errors import ModelError
 from tumorboard.models import storing
-from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps
+from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps, trunks
 from tumorboard.models.predicting import probabilities
 from tumorboard.recipe import Chained, Image
 
 
 def pair():
     return [member("pretrained"), member("custom", NOTEBOOK)]
+
+
+def two_heads(embedding):
+    kernel = np.random.default_rng(0).normal(size=(embedding, 6)).tolist()
+    return {"weights": (2.0, 1.0), "kernel": tuple(map(tuple, kernel)), "bias": (0.0,) * 6}
 
 
 KINDS = {
@@ -40,6 +45,9 @@ KINDS = {
     "ensemble C": lambda: joined("ensemble", pair(), "C"),
     "ensemble D": lambda: joined("ensemble", pair(), "D"),
     "ensemble weighted": lambda: joined("ensemble", pair(), "weighted", weights=(0.25, 0.75)),
+    "ensemble mirrored": lambda: joined("ensemble", pair(), "mirrored"),
+    "one model mirrored": lambda: joined("ensemble", pair()[1:], "mirrored"),
+    "ensemble boosted": lambda: joined("ensemble", pair(), "boosted", **two_heads(8 + 128)),
     "ensemble vote": lambda: joined("ensemble", pair(), "vote"),
     "chain, fresh": lambda: chained("chained", pair()[:1], Chained(units=8, start="fresh")),
     "chain on two links": lambda: chained("chained", pair()),
@@ -162,6 +170,19 @@ def test_fitting_the_tail_trains_the_model_and_leaves_the_trunk(kind):
     assert not np.array_equal(model.predict_on_batch(images), before)
     for now, then in zip(trunk.get_weights(), trunk_before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_the_trunks_of_a_chain_are_its_links_own_and_stand_as_the_tail_takes_them():
+    links = [member("second", RESIDUAL), member("first", CUT)]
+    model, _ = chained("chained", links)
+    parts, (_, tail) = trunks(model), split_at_frozen(model)
+    assert set(parts) == {"chained_first", "chained_second"}
+    frozen = [trunk.predict_on_batch(pixels(2)) for trunk in parts.values()]
+    found = tail.predict_on_batch(frozen)
+    np.testing.assert_allclose(found, model.predict_on_batch(pixels(2)), rtol=0, atol=1e-6)
+    for link, contract in links:
+        alone = trunks(link)[contract.name].predict_on_batch(pixels(2))
+        np.testing.assert_array_equal(alone, parts[f"chained_{contract.name}"].predict_on_batch(pixels(2)))
 
 
 @pytest.mark.parametrize("kind", ["custom, notebook", "chain on two links", "ensemble B"])

@@ -9,8 +9,10 @@ import pytest
 
 from tests.pipeline.test_prepare import prepared
 from tests.small_models import CLASSES as LETTERS
-from tests.small_runs import draw
+from tests.small_runs import add_tiny_backbone, draw
 from tumorboard.errors import DataError, ModelError
+from tumorboard.models import storing
+from tumorboard.models.catalogue import BACKBONES
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline import board
 from tumorboard.pipeline.fitting import opinions
@@ -77,3 +79,58 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
     assert found.ids == job.part("valid").ids
     assert found.class_names == LETTERS
     np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), job.images("valid")))
+
+
+TWO_LINKS = """
+name = "two links"
+[image]
+size = 32
+[models.pretrained]
+kind = "pretrained"
+backbone = "tiny"
+weights = "none"
+cut = "block1"
+units = 8
+augmentation = { rotation = 0.0, zoom = 0.0 }
+training = { views = 2, epochs = 1, patience = 0 }
+[models.custom]
+kind = "custom"
+augmentation = { rotation = 0.0, zoom = 0.0 }
+training = { views = 1, epochs = 1, patience = 0 }
+[chained]
+also = ["custom"]
+units = 4
+training = { views = 2, epochs = 1, patience = 0 }
+"""
+
+
+def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_tiny_backbone()
+    monkeypatch.setitem(BACKBONES, "tiny", BACKBONES.pop("tiny"))
+    draw(tmp_path / "data")
+    job = prepared(tmp_path, text=TWO_LINKS)
+    seen = []
+    for name in job.recipe.models:
+        board._member(job, name)
+    kept = set(job.run.cache.rglob("view*.npy"))
+    monkeypatch.setattr("tumorboard.pipeline.fitting.fit", _noting(seen))
+    board._chained(job)
+    assert set(job.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
+    model, contract = storing.load(job.run.model("chained"))
+    assert contract.details["also"] == ["custom"]
+    joint = model.get_layer("chained_concatenate")
+    assert [tensor.shape[1] for tensor in joint.input] == [8, 192]
+    shapes = {tuple(view[0].shape for view in views) for views in seen[0].inputs}
+    assert shapes == {((7, 7, 4),) * 2, ((16, 16, 1),)}
+
+
+def _noting(seen: list[Any]) -> Any:
+    from tumorboard.training.fit import fit
+
+    def noting(network: Any, train: Any, *rest: Any, **options: Any) -> Any:
+        seen.append(train)
+        return fit(network, train, *rest, **options)
+
+    return noting

@@ -6,7 +6,7 @@ import pytest
 
 from tests.data.pictures import GREY, plant, png
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, joined, member, pixels
-from tumorboard.combining import weights
+from tumorboard.combining import boosting, weights
 from tumorboard.combining.rules import Rule
 from tumorboard.data.reading import read_image
 from tumorboard.data.resizing import to_input
@@ -119,7 +119,16 @@ def test_forms_that_learn_nothing_need_no_data(paths, networks, out, form):
     assert sorted(file.name for file in out.parent.iterdir()) == ["mean.json", "mean.keras"]
 
 
-@pytest.mark.parametrize("form", ["A", "C", "D", "weighted", "greedy", "stacked", "chain"])
+def test_one_model_is_mirrored(paths, networks, out):
+    contract = combine(paths[:1], out, "mirrored")
+    assert contract.details == {"form": "mirrored", "members": ["pretrained"], "seed": 0}
+    both = [probabilities(networks[0][0], images) for images in (pixels(3), pixels(3)[:, :, ::-1])]
+    np.testing.assert_allclose(
+        probabilities(storing.load(out)[0], pixels(3)), np.mean(both, axis=0), rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("form", ["A", "C", "D", "weighted", "greedy", "stacked", "boosted", "chain"])
 def test_forms_that_learn_ask_for_data(paths, out, form):
     with pytest.raises(UsageError, match=f"form {form} .*expected --data"):
         combine(paths, out, form)
@@ -148,6 +157,22 @@ def test_weights_are_chosen_on_validation(paths, networks, out, data):
     answers = np.stack([probabilities(network, pixels(3)) for network, _ in networks])
     expected = np.tensordot(chosen, answers, axes=1)
     np.testing.assert_allclose(probabilities(storing.load(out)[0], pixels(3)), expected, rtol=0, atol=1e-6)
+
+
+def test_heads_are_boosted_on_validation_images(paths, networks, out, data, monkeypatch):
+    given = []
+    monkeypatch.setattr(boosting, "fit", lambda *args: given.append(args) or two_heads())
+    contract = combine(paths, out, "boosted", data=data)
+    images, labels = inputs(data, "valid")
+    ((features, seen, classes),) = given
+    np.testing.assert_array_equal(features, boosting.embed(networks, images))
+    assert (seen.tolist(), classes) == ([CLASSES.index(label) for label in labels], 3)
+    assert contract.details["weights"] == [2.0, 1.0]
+    assert storing.load(out)[0].get_layer("mean_head1").kernel.shape == (136, 3)
+
+
+def two_heads():
+    return Rule("boosted", (2.0, 1.0), ((0.1,) * 6,) * 136, (0.0,) * 6)
 
 
 def test_a_chain_of_models_with_a_frozen_part_learns_from_cached_views(networks, tmp_path, out, data, taught):
@@ -242,7 +267,8 @@ def test_no_model_is_written_over(paths, tmp_path):
 
 
 def test_an_unknown_form_lists_the_known_ones(paths, out):
-    with pytest.raises(UsageError, match="A, B, C, D, chain, greedy, stacked, vote, weighted"):
+    known = "A, B, C, D, boosted, chain, greedy, mirrored, stacked, vote, weighted"
+    with pytest.raises(UsageError, match=known):
         combine(paths, out, "mean")
 
 

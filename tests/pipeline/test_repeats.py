@@ -10,8 +10,14 @@ import pytest
 
 from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, add_tiny_backbone, draw
 from tumorboard.cli.main import main
+from tumorboard.data.inputs import read_input
+from tumorboard.data.manifest import read_csv
+from tumorboard.models import storing
 from tumorboard.models.catalogue import BACKBONES
+from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline.predict import open_board
 from tumorboard.predictions import Predictions
+from tumorboard.recipe import Image
 from tumorboard.runfolder import RunFolder
 
 SEEDS = (3, 4)
@@ -29,7 +35,7 @@ def root(tmp_path_factory):
     add_tiny_backbone()
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        code = main([*command(root), "--folds", "2", "--seeds", "2", "--json"])
+        code = main([*command(root), "--folds", "2", "--seeds", "2", "--bag", "--json"])
     assert code == 0
     (root / "printed.json").write_text(out.getvalue())
     yield root
@@ -81,16 +87,55 @@ def test_the_runs_use_the_form_that_the_folds_chose(root):
         assert contract["details"]["form"] == chosen
 
 
+def test_mirror_images_are_judged_beside_the_other_ways(root):
+    printed = json.loads((root / "printed.json").read_text())
+    members, right = ("pretrained", "custom"), 0
+    for k in (1, 2):
+        run = RunFolder(root / "all" / "folds" / f"fold-{k}")
+        part = read_csv(run.manifest.read_text(), "manifest.csv").part("test")
+        images = np.stack([read_input(one.path, Image(size=32)) for one in part.samples])
+        twice = [
+            probabilities(storing.load(run.model(name))[0], turned)
+            for name in members
+            for turned in (images, images[:, :, ::-1])
+        ]
+        right += int((np.mean(twice, axis=0).argmax(axis=1) == part.labels).sum())
+        for name in members:
+            assert said(run.root, name, "test-mirrored").ids == part.ids
+    found = printed["ways_to_combine"]["mirrored"]["accuracy"]
+    assert found["value"] == pytest.approx(right / found["n"])
+
+
+def test_the_bag_is_the_mean_of_the_folds_ensembles_and_scored_on_test_alone(root):
+    folder = root / "all" / "bagged"
+    part = read_csv(RunFolder(root / "all" / "data").manifest.read_text(), "manifest.csv").part("test")
+    images = np.stack([read_input(one.path, Image(size=32)) for one in part.samples])
+    answers = [
+        probabilities(
+            storing.load(RunFolder(root / "all" / "folds" / f"fold-{k}").model("ensemble"))[0], images
+        )
+        for k in (1, 2)
+    ]
+    path = folder / "evaluations" / "manifest" / "bagged.csv"
+    found = Predictions.from_csv(path.read_text(), "bagged.csv")
+    assert found.ids == part.ids
+    np.testing.assert_allclose(found.probabilities, np.mean(answers, axis=0), rtol=0, atol=1e-6)
+    seen = [read_csv(RunFolder(root / f"all/folds/fold-{k}").manifest.read_text(), "m").ids for k in (1, 2)]
+    assert not set(part.ids) & {one for ids in seen for one in ids}
+    assert len(json.loads((folder / "test_looks.json").read_text())) == 1  # a repeated command looks no more
+    assert len(open_board(folder).models) == 1
+
+
 def test_a_repeated_command_trains_nothing_again(root):
     models = sorted((root / "all").rglob("*.keras"))
     before = [path.stat().st_mtime_ns for path in models]
-    assert len(models) == 4 * 4
+    assert len(models) == 4 * 4 + 1
     with contextlib.redirect_stdout(io.StringIO()):
-        assert main([*command(root), "--folds", "2", "--seeds", "2", "--quiet"]) == 0
+        assert main([*command(root), "--folds", "2", "--seeds", "2", "--bag", "--quiet"]) == 0
     assert [path.stat().st_mtime_ns for path in models] == before
 
 
-@pytest.mark.parametrize("flags", [("--folds", "1"), ("--seeds", "0"), ("--folds", "-2")])
+@pytest.mark.parametrize("flags", [("--bag",), ("--folds", "1"), ("--seeds", "0"), ("--folds", "-2")])
 def test_numbers_out_of_range_are_one_line(root, flags, capsys):
     assert main([*command(root), *flags]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -138,7 +138,13 @@ def test_key_is_that_of_the_weights_and_the_parts() -> None:
 @pytest.mark.parametrize(("gigabytes", "expected"), [(1.0, 8), (3e-6, 2), (1e-9, 1)])
 def test_fewer_views_where_they_would_not_fit(gigabytes, expected):
     image = keras.Input((8, 8, 3))
-    trunk = keras.Model(image, keras.layers.Conv2D(5, 1)(image))
+    trunk = keras.Model(image, keras.layers.Conv2D(5, 1)(keras.layers.RandomFlip()(image)))
     views, size = features.affordable(trunk, 2, 8, gigabytes)
     assert views == expected
     assert size == pytest.approx(views * 2 * 8 * 8 * 5 * 2 / 1e9)  # half precision
+
+
+def test_what_draws_nothing_has_one_view():
+    image = keras.Input((8, 8, 3))
+    trunk = keras.Model(image, keras.layers.Conv2D(5, 1)(image))
+    assert features.affordable(trunk, 2, 8, 1.0) == (1, pytest.approx(2 * 8 * 8 * 5 * 2 / 1e9))

@@ -19,6 +19,9 @@ TRAIN = Examples([[DRAWS.normal(size=(20, 4)).astype(np.float32)]], DRAWS.intege
 VALID = Examples([[DRAWS.normal(size=(6, 4)).astype(np.float32)]], np.arange(6) % 3)
 
 
+_KINDS = (layers.Dense, layers.BatchNormalization)
+
+
 def network(seed: int = 0) -> keras.Model:
     """Everything with a memory: weights, moving averages, dropout seeds."""
     values = keras.Input((4,))
@@ -82,6 +85,30 @@ def test_without_patience_the_last_epochs_weights_remain(one_cycle: Any, tmp_pat
     assert np.mean(answers.argmax(1) == VALID.labels) == pytest.approx(history[-1]["val_accuracy"])
     of_true = answers[np.arange(6), VALID.labels]
     assert -np.log(of_true).mean() == pytest.approx(history[-1]["val_loss"], rel=1e-5)
+
+
+def test_the_average_that_remains_is_keras_own_and_its_norms_are_settled_on_train(tmp_path: Path) -> None:
+    settings = Training(epochs=4, patience=0, batch=20, learning_rate=0.1, average=0.7)
+    steps: list[list[np.ndarray]] = []
+
+    class Noting(fitting.resume.Checkpoint):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            steps.append([np.asarray(weight) for weight in self.model.trainable_weights])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting.resume, "Checkpoint", Noting)
+        model, _ = trained(settings, tmp_path / "state")
+    expected = steps[0]
+    for now in steps[1:]:
+        expected = [0.7 * before + 0.3 * new for before, new in zip(expected, now, strict=True)]
+    for found, value in zip(model.trainable_weights, expected, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
+    dense, norm = (next(x for x in model.layers if isinstance(x, kind)) for kind in _KINDS)
+    hidden = np.asarray(dense(TRAIN.inputs[0][0]))
+    raw = trained(settings.model_copy(update={"average": 0.0}), tmp_path / "raw")[0]
+    last = next(x for x in raw.layers if isinstance(x, layers.BatchNormalization))
+    settled = 0.99 * np.asarray(last.moving_mean) + 0.01 * hidden.mean(axis=0)
+    np.testing.assert_allclose(norm.moving_mean, settled, rtol=1e-4, atol=1e-6)
 
 
 def test_label_smoothing_is_that_of_keras(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Witness:
         self.weights.append(self.model.get_weights())
         shutil.copy(self.state, f"{self.state}-{int(row['epoch'])}")
 
-    def run(self, first: int) -> list[dict[str, float]]:
+    def run(self, first: int, settings: Training = SETTINGS) -> list[dict[str, float]]:
         """Fit from the state that is there, whatever the first weights are."""
         begin = resume.Checkpoint.on_train_begin
 
@@ -71,7 +71,7 @@ class Witness:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(resume.Checkpoint, "on_train_begin", note)
-            self.model, history = trained(SETTINGS, self.state, on_epoch=self, first=first)
+            self.model, history = trained(settings, self.state, on_epoch=self, first=first)
         return history
 
 
@@ -96,6 +96,37 @@ def test_resumed_after_any_epoch_the_end_is_the_same_bit_for_bit(
         assert again.run(first=50) == history, f"resumed after epoch {epoch}"
         assert again.rates == alone.rates[epoch:]
         assert same(again.model.get_weights(), alone.model.get_weights())
+
+
+def test_an_average_of_the_weights_is_resumed_bit_for_bit_after_any_epoch(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"patience": 0, "average": 0.8})
+    alone = Witness(tmp_path / "alone")
+    history = alone.run(0, settings)
+    assert not same(alone.model.get_weights(), alone.weights[-1])
+    for epoch in range(1, 7):
+        again = Witness(tmp_path / f"resumed{epoch}")
+        shutil.copy(tmp_path / f"alone-{epoch}", again.state)
+        assert again.run(50, settings) == history
+        assert same(again.model.get_weights(), alone.model.get_weights()), f"resumed after epoch {epoch}"
+
+
+def test_interrupted_while_norms_settle_it_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SETTINGS.model_copy(update={"patience": 0, "average": 0.8, "epochs": 1})
+    model, _ = trained(settings, tmp_path / "alone")
+    stops = iter([False] * 4 + [True])  # two batches, the epoch's end, one batch of the pass
+
+    def stop() -> None:
+        if next(stops):
+            raise Interrupted("stopped")
+
+    monkeypatch.setattr(interruption, "stop_if_asked", stop)
+    with pytest.raises(Interrupted):
+        trained(settings, tmp_path / "stopped")
+    monkeypatch.undo()
+    again, _ = trained(settings, tmp_path / "stopped", first=50)
+    assert same(again.get_weights(), model.get_weights())
 
 
 def test_interrupted_in_the_middle_of_an_epoch_it_repeats_the_epoch(tmp_path: Path) -> None:

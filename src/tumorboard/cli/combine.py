@@ -23,9 +23,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     combine.add_argument(
         "--form",
-        choices=("A", "B", "C", "D", "weighted", "greedy", "stacked", "vote", "chain"),
+        choices=("A", "B", "C", "D", "weighted", "greedy", "stacked", "boosted", "vote", "mirrored", "chain"),
         default="B",
-        help="B averages, vote is the majority's; the others learn from --data",
+        help="B averages, mirrored does so over mirror images too, vote counts; the others learn from --data",
     )
     combine.add_argument("--out", type=Path, required=True, metavar="FILE.keras", help="the new model")
     combine.add_argument("--data", type=Path, help="what the forms that learn are fitted on: train and valid")

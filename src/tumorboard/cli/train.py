@@ -39,6 +39,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--seeds", type=int, default=1, metavar="N", help="N runs, their seeds counted up; mean and spread"
     )
     train.add_argument(
+        "--bag",
+        action="store_true",
+        help="also average the folds' ensembles into one model, RUN/bagged, scored on test alone",
+    )
+    train.add_argument(
         "--ray",
         metavar="local|ADDRESS",
         help="spread the runs of --folds and --seeds over this machine or a Ray cluster (the extra cluster)",
@@ -71,10 +76,11 @@ def _train(options: argparse.Namespace) -> None:
         _require_tracking(options)
     if options.ray:
         run = _scattered(options, recipe, common)
-    elif options.folds or options.seeds != 1:
+    elif options.folds or options.seeds != 1 or options.bag:
         from tumorboard.pipeline.repeats import repeat
 
-        run = repeat(options.data, options.out, recipe, folds=options.folds, seeds=options.seeds, **common)
+        numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
+        run = repeat(options.data, options.out, recipe, **numbers, **common)
     else:
         from tumorboard.pipeline.train import train
 
@@ -109,6 +115,7 @@ def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, 
             plan,
             folds=options.folds,
             seeds=options.seeds,
+            bag=options.bag,
             engine=engine(threads),
             **common,
         )

@@ -8,8 +8,10 @@ import numpy as np
 from keras import layers
 
 from tumorboard.combining.fitting_together import check_compatible, copies_of
+from tumorboard.combining.mirror import mirrored
 from tumorboard.combining.rules import AVERAGES, Rule
 from tumorboard.models.contract import Contract
+from tumorboard.models.embedding import embedder
 from tumorboard.models.pretrained import classify
 
 TRAINED = frozenset("ACD")
@@ -29,20 +31,32 @@ def build(
 
     Args:
         name: The prefix of all layer names.
-        members: At least two models that agree in input and classes.
-        rule: The study's A, B, C or D (A and C are the same function), or a fitted rule.
+        members: At least two models that agree in input and classes; one is enough to be mirrored.
+        rule: The study's A, B, C or D (A and C are the same function), or a fitted rule. `mirrored` is the
+            mean of every member's answers to the image and to its mirror image, each by a copy of its own,
+            so that all their taps stay within reach.
         seed: For the first weights of a trained layer.
 
     Raises:
         ModelError: The members do not fit together; says why.
     """
-    contract = check_compatible(members)
+    contract = check_compatible(members, rule.form)
     size = contract.image.size
     image = keras.Input((size, size, 3), name=f"{name}_image")
+    if rule.form == "boosted":
+        members = [(keras.Model(m.input, embedder(m).output, name=m.name), c) for m, c in members]
     answers = [copy.output for copy in copies_of(members, image, name, trainable=False)]
+    if rule.form == "mirrored":
+        other = mirrored(image, name)
+        copies = copies_of(members, image, f"{name}_mirrored", trainable=False, seen=other)
+        answers += [copy.output for copy in copies]
     model = keras.Model(image, _join(answers, rule, len(contract.class_names), name, seed), name=name)
     if rule.form == "stacked":
         model.get_layer(f"{name}_probabilities").set_weights([np.array(rule.kernel), np.array(rule.bias)])
+    for number in range(len(rule.weights) if rule.form == "boosted" else 0):
+        part = slice(number * len(contract.class_names), (number + 1) * len(contract.class_names))
+        weights = [np.array(rule.kernel)[:, part], np.array(rule.bias)[part]]
+        model.get_layer(f"{name}_head{number}").set_weights(weights)
     return model
 
 
@@ -55,19 +69,36 @@ def head(model: keras.Model) -> keras.Model:
 
 def _join(answers: list[Any], rule: Rule, classes: int, name: str, seed: int) -> Any:
     output = f"{name}_probabilities"
-    if rule.form == "B":
+    if rule.form in {"B", "mirrored"}:
         return layers.Average(name=output)(answers)
     if rule.form in {"D", "stacked"}:
         return classify(layers.Concatenate(name=f"{name}_concatenate")(answers), classes, name, seed)
     if rule.form in AVERAGES:
-        scaled = [
-            layers.Rescaling(weight, name=f"{name}_weight{number}")(answer)
-            for number, (weight, answer) in enumerate(zip(rule.weights, answers, strict=True))
-        ]
-        return layers.Add(name=output)(scaled)
+        return layers.Add(name=output)(_scaled(answers, rule, name))
+    if rule.form == "boosted":
+        return _boosted(answers, rule, classes, name)
     if rule.form == "vote":
         return layers.Average(name=output)([_ballot(x, f"{name}_ballot{i}") for i, x in enumerate(answers)])
     return classify(layers.Average(name=f"{name}_average")(answers), classes, name, seed)
+
+
+def _scaled(answers: Sequence[Any], rule: Rule, name: str) -> list[Any]:
+    return [
+        layers.Rescaling(weight, name=f"{name}_weight{number}")(answer)
+        for number, (weight, answer) in enumerate(zip(rule.weights, answers, strict=True))
+    ]
+
+
+def _boosted(embeddings: Sequence[Any], rule: Rule, classes: int, name: str) -> Any:
+    """The heads' weighted votes; their softmax is what SAMME's model says of the classes' probabilities."""
+    x = embeddings[0] if len(embeddings) == 1 else layers.Concatenate(name=f"{name}_concatenate")(embeddings)
+    heads = [
+        layers.Dense(classes, "softmax", trainable=False, name=f"{name}_head{number}")(x)
+        for number in range(len(rule.weights))
+    ]
+    votes = _scaled([_ballot(one, f"{name}_ballot{i}") for i, one in enumerate(heads)], rule, name)
+    total = votes[0] if len(votes) == 1 else layers.Add(name=f"{name}_votes")(votes)
+    return layers.Softmax(name=f"{name}_probabilities")(total)
 
 
 def _ballot(probabilities: Any, name: str) -> Any:

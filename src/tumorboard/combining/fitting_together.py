@@ -10,13 +10,14 @@ from tumorboard.errors import ModelError
 from tumorboard.models.contract import Contract, copy_into
 
 
-def check_compatible(members: Sequence[tuple[keras.Model, Contract]]) -> Contract:
+def check_compatible(members: Sequence[tuple[keras.Model, Contract]], form: str = "") -> Contract:
     """The contract that all members share.
 
     Raises:
-        ModelError: Fewer than two, or two that differ in classes, their order, or the input; says which.
+        ModelError: Fewer than two (a mirrored one may be alone), or two that differ in classes, their order,
+            or the input; says which.
     """
-    if len(members) < 2:
+    if len(members) < (1 if form == "mirrored" else 2):
         raise ModelError(f"expected at least two models to combine, found {len(members)}")
     first = members[0][1]
     for _, other in members[1:]:
@@ -38,15 +39,23 @@ def _compare(what: str, first: Contract, expected: Any, other: Contract, found: 
 
 
 def copies_of(
-    members: Sequence[tuple[keras.Model, Contract]], image: Any, name: str, *, trainable: bool
+    members: Sequence[tuple[keras.Model, Contract]],
+    image: Any,
+    name: str,
+    *,
+    trainable: bool,
+    seen: Any = None,
 ) -> list[keras.Model]:
-    """A copy of each member with weights of its own, its layers named `<name>_<member>_…`, on one input."""
+    """A copy of each member with weights of its own, its layers named `<name>_<member>_…`, on one input.
+
+    `seen` is what they are given in the place of the input, something made of it.
+    """
     copies: list[keras.Model] = []
     used: set[str] = set()
     for model, _ in members:
         prefix = _free_prefix(model, f"{name}_{model.name}", used)
         used |= _renamed(model, prefix)
-        copy = copy_into(model, image, prefix)
+        copy = copy_into(model, image, prefix, seen)
         if not trainable:
             copy.trainable = False
         copies.append(copy)

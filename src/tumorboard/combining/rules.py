@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
-from tumorboard.combining import weights
+from tumorboard.combining import heads, weights
 from tumorboard.evaluation.metrics import log_loss
 from tumorboard.predictions import Predictions, Probabilities, aligned
 
@@ -29,9 +28,9 @@ class Rule:
     """A rule and what was fitted of it.
 
     Args:
-        form: B, weighted, greedy, vote or stacked.
-        weights: Of an average, one a member.
-        kernel: Of `stacked`: (members * C, C), the rows in the order of the members.
+        form: B, mirrored, weighted, greedy, vote, stacked or boosted.
+        weights: Of an average, one a member; of `boosted`, one a head.
+        kernel: Of `stacked`: (members * C, C), the rows in the order of the members; of `boosted`: see there.
         bias: Of `stacked`: (C,).
     """
 
@@ -58,7 +57,10 @@ def fit(form: str, held_out: Sequence[Predictions]) -> Rule:
 
 
 def apply(rule: Rule, members: Sequence[Predictions]) -> Predictions:
-    """What the rule makes of the members' predictions; rows are joined on ids."""
+    """What the rule makes of the members' predictions; rows are joined on ids.
+
+    For `mirrored` these are first the members' and then theirs on the mirror images.
+    """
     joined = aligned(*members)
     stack = np.stack([one.probabilities for one in joined])
     first = joined[0]
@@ -94,13 +96,7 @@ def _stacked(held_out: Sequence[Predictions]) -> Rule:
     """The study's form D, but learnt from held-out answers: on train the members know the labels by heart."""
     joined = aligned(*held_out)
     features = np.concatenate([one.probabilities for one in joined], axis=1)
-    model = LogisticRegression(C=1.0, max_iter=2000).fit(features, joined[0].labels)
-    classes = len(joined[0].class_names)
-    kernel, bias = np.zeros((features.shape[1], classes)), np.full(classes, -30.0)  # a class not seen: never
-    if len(model.classes_) == 2:  # scikit-learn gives the second class's logit alone
-        kernel[:, model.classes_[1]], bias[model.classes_] = model.coef_[0], (0.0, model.intercept_[0])
-    else:
-        kernel[:, model.classes_], bias[model.classes_] = model.coef_.T, model.intercept_
+    kernel, bias = heads.fit(features, joined[0].labels, len(joined[0].class_names))
     return Rule("stacked", kernel=tuple(map(tuple, kernel.tolist())), bias=tuple(bias.tolist()))
 
 

@@ -5,6 +5,8 @@ they have a slope also where the network is sure; unlike a logit, any way of joi
 of an ensemble is the sum of its members' maps, each as strong as its say: a member of weight 0 adds nothing.
 """
 
+from collections.abc import Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
@@ -18,7 +20,7 @@ from tumorboard.models.contract import Contract, tap, taps
 
 Map = npt.NDArray[np.float32]
 
-_Cut = tuple[keras.Model, keras.Model]
+_Cut = tuple[keras.Model, keras.Model, list[bool]]
 _cuts: WeakKeyDictionary[keras.Model, _Cut] = WeakKeyDictionary()
 
 
@@ -60,12 +62,19 @@ def member_maps(
 
 
 def _cut(model: keras.Model) -> _Cut:
-    """Image -> feature maps, and feature maps -> probabilities; made once a model: tracing takes seconds."""
+    """Image -> feature maps, maps -> probabilities, which maps are mirrored; once, for it takes seconds."""
     if model not in _cuts:
         maps = taps(model, "feature_map") or [tap(model, "feature_map")]
         trunk = keras.Model(model.input, maps, name=f"{model.name}_to_maps")
-        _cuts[model] = trunk, keras.Model(maps, model.output, name=f"{model.name}_from_maps")
+        head = keras.Model(maps, model.output, name=f"{model.name}_from_maps")
+        _cuts[model] = trunk, head, [_is_mirrored(model, one) for one in maps]
     return _cuts[model]
+
+
+def _is_mirrored(model: keras.Model, found: Any) -> bool:
+    """Whether it is the map of the mirror image: in an ensemble that looks at both."""
+    way = keras.Model(model.input, found).layers
+    return len([layer for layer in way if layer.name.endswith("_mirror")]) % 2 == 1
 
 
 _members: WeakKeyDictionary[keras.Model, dict[str, keras.Model]] = WeakKeyDictionary()
@@ -86,13 +95,16 @@ def _member(model: keras.Model, layer: keras.Layer) -> keras.Model:
     return known[prefix]
 
 
-def _map(trunk: keras.Model, head: keras.Model, pixels: Pixels, target: int | None) -> Map:
+def _map(
+    trunk: keras.Model, head: keras.Model, mirrored: Sequence[bool], pixels: Pixels, target: int | None
+) -> Map:
     maps = _maps(trunk, pixels)
     if target is None:
         target = int(np.asarray(head(maps, training=False))[0].argmax())
     weighted = zip(maps, slopes(head, maps, target), strict=True)
     enlarged = [_enlarged((one[0] * slope).sum(-1), len(pixels)) for one, slope in weighted]
-    return np.asarray(np.sum(enlarged, axis=0), np.float32)
+    straight = [one[:, ::-1] if turned else one for one, turned in zip(enlarged, mirrored, strict=True)]
+    return np.asarray(np.sum(straight, axis=0), np.float32)
 
 
 def _maps(trunk: keras.Model, pixels: Pixels) -> Arrays:

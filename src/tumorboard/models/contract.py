@@ -122,14 +122,37 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     return keras.Model(model.input, frozen, name=f"{model.name}_trunk"), tail
 
 
-def copy_into(model: keras.Model, image: Any, prefix: str) -> keras.Model:
-    """A copy of the model with weights of its own, its layers renamed, its graph continued from `image`."""
+def trunks(model: keras.Model) -> dict[str, keras.Model]:
+    """Image -> frozen tensor, by the name of the model that owns it, in the order of the tail's inputs."""
+    return {
+        layer.name.removesuffix("_frozen"): keras.Model(model.input, layer.output, name=f"{layer.name}_trunk")
+        for layer in model.layers
+        if layer.name.endswith("_frozen")
+    }
+
+
+def copy_into(model: keras.Model, image: Any, prefix: str, seen: Any = None) -> keras.Model:
+    """A copy of the model with weights of its own, its layers renamed, its graph continued from an input.
+
+    Args:
+        model: What is copied.
+        image: The input.
+        prefix: The layers' new one.
+        seen: What the copy is given instead: something made of the input, whose layers become the copy's too.
+    """
+    made: list[tuple[keras.Layer, keras.Layer]] = []
 
     def rename(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         config["name"] = prefix + layer.name.removeprefix(model.name)
-        return layer.__class__.from_config(config)
+        made.append((layer, layer.__class__.from_config(config)))
+        return made[-1][1]
 
-    copy = keras.models.clone_model(model, input_tensors=image, clone_function=rename)
-    copy.set_weights(model.get_weights())
+    def call(layer: keras.Layer, *args: Any, **options: Any) -> Any:
+        given = (seen if seen is not None and one is image else one for one in args)
+        return layer(*given, **options)
+
+    copy = keras.models.clone_model(model, image, rename, call)
+    for layer, other in made:
+        other.set_weights(layer.get_weights())
     return copy

@@ -30,7 +30,7 @@ _LAYERS = (
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D",
     "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "Flatten", "GlobalAveragePooling2D",
     "GlobalMaxPooling2D", "Identity", "InputLayer", "LayerNormalization", "MaxPooling2D", "Multiply",
-    "Normalization", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation",
+    "Normalization", "Permute", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation",
     "RandomZoom", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "ZeroPadding2D",
 )
 _INITIALIZERS = (

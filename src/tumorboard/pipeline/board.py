@@ -3,10 +3,12 @@
 A model that is finished is not trained again; one that was interrupted goes on where it stopped.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tumorboard import storage
-from tumorboard.combining import chain, ensemble, rules
+from tumorboard.combining import boosting, chain, ensemble, rules
 from tumorboard.models import storing
 from tumorboard.models.build import build
 from tumorboard.models.catalogue import find
@@ -57,16 +59,14 @@ def _refuse_unknown_backbones(job: Job) -> None:
 def _member(job: Job, name: str) -> None:
     settings = job.recipe.models[name]
     model = _fresh(job, name, job.seed(name))
-    history = fit_images(job, model, settings.training, settings)
+    history = fit_images(job, model, settings.training)
     save(job, model, settings.kind, settings.training, history)
 
 
 def _ensemble(job: Job, name: str) -> None:
     settings = job.recipe.ensemble
     members = [storing.load(job.run.model(member)) for member in settings.members]
-    rule = rules.Rule(settings.form, settings.weights)
-    if not rule.weights:
-        rule = rules.fit(settings.form, _opinions(job, "valid"))
+    rule = _rule(job, members)
     model = ensemble.build(name, members, rule, seed=job.seed(name))
     history: list[Row] = []
     if rule.form in ensemble.TRAINED:
@@ -83,22 +83,33 @@ def _opinions(job: Job, split: str) -> list[Predictions]:
     return [job.predictions(member, split) for member in job.recipe.ensemble.members]
 
 
+def _rule(job: Job, members: Sequence[tuple[keras.Model, Contract]]) -> rules.Rule:
+    """What validation says of the way to join the members, or what the recipe fixes."""
+    settings = job.recipe.ensemble
+    if settings.weights:
+        return rules.Rule(settings.form, settings.weights)
+    if settings.form == "boosted":
+        embedded = boosting.embed(members, job.images("valid"))
+        return boosting.fit(embedded, job.part("valid").labels, len(job.manifest.class_names))
+    return rules.fit(settings.form, _opinions(job, "valid"))
+
+
 def _chained(job: Job, name: str) -> None:
     settings = job.recipe.chained
-    first = job.recipe.models[settings.first]
-    model = chain.build(name, [_first_link(job)], settings, job.seed(name))
-    history = fit_images(job, model, settings.training, first)
-    details = {"first": settings.first, "start": settings.start}
+    links = [_link(job, settings.first, "first link")]
+    links += [_link(job, other, f"link {other}") for other in settings.also]
+    model = chain.build(name, links, settings, job.seed(name))
+    history = fit_images(job, model, settings.training)
+    details = {"first": settings.first, "also": list(settings.also), "start": settings.start}
     save(job, model, "chained", settings.training, history, details)
 
 
-def _first_link(job: Job) -> tuple[keras.Model, Contract]:
-    """The trained first model, or a fresh one of the same build with first weights of its own."""
-    settings = job.recipe.chained
-    trained, contract = storing.load(job.run.model(settings.first))
-    if settings.start == "trained":
+def _link(job: Job, name: str, draw: str) -> tuple[keras.Model, Contract]:
+    """A trained model, or a fresh one of the same build with first weights of its own."""
+    trained, contract = storing.load(job.run.model(name))
+    if job.recipe.chained.start == "trained":
         return trained, contract
-    return _fresh(job, settings.first, job.seed("first link")), contract
+    return _fresh(job, name, job.seed(draw)), contract
 
 
 def _fresh(job: Job, name: str, seed: int) -> keras.Model:

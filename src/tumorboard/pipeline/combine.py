@@ -23,9 +23,9 @@ from tumorboard.pipeline.learning import Bench, Facts, Part, learn
 from tumorboard.pipeline.prepare import decode, find
 from tumorboard.training import backend
 
-LEARNING = ensemble.TRAINED | AVERAGES | {"stacked", "chain"}
+LEARNING = ensemble.TRAINED | AVERAGES | {"stacked", "boosted", "chain"}
 """Forms that learn from data."""
-FORMS = LEARNING | {"B", "vote"}
+FORMS = LEARNING | {"B", "vote", "mirrored"}
 
 Groups = Mapping[str, Sequence[str]]
 
@@ -45,11 +45,11 @@ def combine(
     """Write an ensemble or a chain of saved models as `out`, with its contract beside it.
 
     Args:
-        paths: Two `.keras` files or more, each with its `.json`.
+        paths: Two `.keras` files or more, each with its `.json`; one is enough to be mirrored.
         out: The new `.keras` file; the model is named after it.
-        form: "A", "B", "C", "D", "weighted", "vote", or "chain".
-        data: Class folders or a manifest CSV with train and valid, for the forms that learn (all but B and
-            vote); the models' classes must be its classes. Test images are not read.
+        form: One of `FORMS`.
+        data: Class folders or a manifest CSV with train and valid, for the forms that learn (all but B,
+            vote and mirrored); the models' classes must be its classes. Test images are not read.
         seed: Of first weights, order and views.
         class_map: Class name to the folders that are this class.
         merge: New class name to the classes that it takes in.
@@ -70,7 +70,7 @@ def combine(
     backend.prepare(seed, threads=0)
     with interruption.graceful():
         members = [storing.load_given(path) for path in paths]
-        shared = check_compatible(members)
+        shared = check_compatible(members, form)
         name = _name(out)
         if data is None or form not in LEARNING:
             model, facts = ensemble.build(name, members, Rule(form)), Facts()

@@ -12,33 +12,32 @@ from tumorboard import storage
 from tumorboard.console import Console
 from tumorboard.data.rows import Images
 from tumorboard.models import storing
-from tumorboard.models.contract import Contract, split_at_frozen
+from tumorboard.models.contract import Contract, split_at_frozen, trunks
 from tumorboard.pipeline.job import Job
 from tumorboard.predictions import Predictions, aligned
-from tumorboard.recipe import Custom, Pretrained, Training
+from tumorboard.recipe import Training
 from tumorboard.training import features, tracking
 from tumorboard.training.features import Views
 from tumorboard.training.fit import Examples, best_epoch, fit
 from tumorboard.training.resume import Row
 
 
-def fit_images(
-    job: Job, model: keras.Model, training: Training, trunk_settings: Pretrained | Custom
-) -> list[Row]:
-    """Train a model on the run's images; what is frozen in it is run once when the recipe wants views.
+def fit_images(job: Job, model: keras.Model, training: Training) -> list[Row]:
+    """Train a model of the recipe, or a chain of such, on the run's images.
+
+    What is frozen in it is run once when the recipe wants views; models that share it share its views.
 
     Args:
         job: The run.
         model: What to train, in place.
         training: How.
-        trunk_settings: What the frozen part was built by; models that share it share its views.
     """
-    trunk, network = split_at_frozen(model) if training.views else (None, model)
+    network = split_at_frozen(model)[1] if training.views else model
     examples: list[Examples] = []
     for split in ("train", "valid"):
         inputs: Views = [[job.images(split)]]
-        if trunk is not None:
-            inputs = _views(job, model.name, trunk, training, trunk_settings, split)
+        if training.views:
+            inputs = _all_views(job, model, training, split)
         examples.append(Examples(inputs, job.part(split).labels))
     train, valid = examples
     return fit_examples(job, network, training, train, valid, model.name)
@@ -105,20 +104,26 @@ def save(
     job.run.state(model.name).unlink(missing_ok=True)
 
 
+def _all_views(job: Job, model: keras.Model, training: Training, split: str) -> Views:
+    """Of every frozen part by itself, so that a chain finds those of its links; they share the disk."""
+    found: list[Any] = []
+    left = training.cache_gb
+    for owner, trunk in trunks(model).items():
+        link = owner.removeprefix(f"{model.name}_")
+        views, size = features.affordable(trunk, len(job.images(split)), training.views, left)
+        left -= size
+        found += _views(job, model.name, link, trunk, split, views, training.views, size)
+    return found
+
+
 def _views(
-    job: Job,
-    name: str,
-    trunk: keras.Model,
-    training: Training,
-    settings: Pretrained | Custom,
-    split: str,
+    job: Job, name: str, link: str, trunk: keras.Model, split: str, views: int, wanted: int, size: float
 ) -> Views:
     augmented = split == "train"
-    described = settings.model_dump(exclude={"training", "units", "dropout"})
+    described = job.recipe.models[link].model_dump(exclude={"training", "units", "dropout"})
     key = features.key(trunk, described, job.manifest.part(split).samples, augmented)
-    views, size = features.affordable(trunk, len(job.images(split)), training.views, training.cache_gb)
     if augmented and not (job.run.cache / key).exists():
-        fewer = f" instead of {training.views}, for training.cache_gb" if views < training.views else ""
+        fewer = f" instead of {wanted}, for training.cache_gb" if views < wanted else ""
         job.console.say(f"{name}: keeping {views} views of what is frozen{fewer}: {size:.2f} GB of disk")
     return views_shown(
         job.console,

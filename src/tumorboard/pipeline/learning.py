@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tumorboard.combining import chain, ensemble, rules
+from tumorboard.combining import boosting, chain, ensemble, rules
 from tumorboard.console import Console, Update
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.rows import Rows
@@ -51,7 +51,7 @@ def learn(name: str, members: Sequence[Member], form: str, bench: Bench) -> tupl
     Args:
         name: The prefix of all layer names.
         members: Saved models that fit together.
-        form: "A", "C", "D", "weighted", or "chain".
+        form: One of `combine.LEARNING`.
         bench: What it learns from.
 
     Returns:
@@ -63,6 +63,10 @@ def learn(name: str, members: Sequence[Member], form: str, bench: Bench) -> tupl
     """
     if form == "chain":
         return _chained(name, members, bench)
+    if form == "boosted":
+        part, images = bench.parts["valid"]
+        rule = boosting.fit(boosting.embed(members, images), part.labels, len(part.class_names))
+        return ensemble.build(name, members, rule), {"weights": list(rule.weights)}
     if form not in ensemble.TRAINED:
         rule = rules.fit(form, _opinions(members, bench, "valid"))
         return ensemble.build(name, members, rule), {"weights": list(rule.weights)}

@@ -12,8 +12,8 @@ from tumorboard import interruption, runfolder, storage
 from tumorboard.combining import rules
 from tumorboard.console import Console
 from tumorboard.errors import UsageError
-from tumorboard.evaluation.study import most_accurate
-from tumorboard.pipeline import folding, leaks
+from tumorboard.pipeline import bagging, choosing, folding, leaks, mirroring
+from tumorboard.pipeline.choosing import Fold
 from tumorboard.pipeline.job import predictions
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.pipeline.train import train
@@ -65,6 +65,7 @@ def repeat(
     *,
     folds: int = 0,
     seeds: int = 1,
+    bag: bool = False,
     class_map: Mapping[str, Sequence[str]] = {},
     merge: Mapping[str, Sequence[str]] = {},
     skip_bad: bool = False,
@@ -83,6 +84,7 @@ def repeat(
         recipe: The settings; the first seed is its own.
         folds: K, 2 or more; 0 for none.
         seeds: How many runs with seeds of their own, on the same split.
+        bag: Average the folds' ensembles into one model as well, in `bagged`; see `bagging`.
         class_map: As for `train`.
         merge: As for `train`.
         skip_bad: As for `train`.
@@ -92,7 +94,7 @@ def repeat(
     Raises:
         TumorboardError: One of its kinds, see `tumorboard.errors`.
     """
-    _require_numbers(folds, seeds)
+    _require_numbers(folds, seeds, bag)
     whole, console = RunFolder(Path(out)), console or Console(quiet=True)
     with interruption.graceful(), runfolder.locked(whole):
         data = RunFolder(whole.root / "data")
@@ -100,10 +102,16 @@ def repeat(
             prepare(Path(source), data, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
             shutil.rmtree(data.cache, ignore_errors=True)
         found = _cross_validate(whole, data, recipe, folds, engine, console)
-        ways = _ways(found, recipe)
-        runs = _seeds(whole, data, _with_rule(recipe, found, ways), seeds, engine, console)
+        ways = choosing.ways(found, recipe)
+        runs = _seeds(whole, data, choosing.with_rule(recipe, found, ways), seeds, engine, console)
+        if bag:
+            bagging.bag(whole, data, _fold_runs(whole, folds), console)
         study = Repeats(
-            {name: rules.together([fold[name] for fold in found]) for name in _models(recipe) if found},
+            {
+                name: rules.together([fold[name] for fold in found])
+                for name in choosing.models(recipe)
+                if found
+            },
             ways,
             {run.root.name: _all_predictions(run, recipe) for run in runs},
             {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
@@ -116,15 +124,13 @@ def repeat(
     return whole
 
 
-def _require_numbers(folds: int, seeds: int) -> None:
+def _require_numbers(folds: int, seeds: int, bag: bool) -> None:
     if folds == 1 or folds < 0:
         raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for none")
     if seeds < 1:
         raise UsageError(f"expected 1 or more --seeds, found {seeds}")
-
-
-Fold = Mapping[str, Predictions]
-"""What every model, trained without the fold, says of it."""
+    if bag and not folds:
+        raise UsageError("expected --folds with --bag, found none; it averages the folds' ensembles")
 
 
 def _cross_validate(
@@ -132,33 +138,20 @@ def _cross_validate(
 ) -> list[Fold]:
     folder = whole.root / "folds"
     files = folding.deal(data.manifest, folder, recipe, k)
-    tasks = [Task(file, folder / f"fold-{number}", recipe) for number, file in enumerate(files, start=1)]
+    tasks = [Task(file, run.root, recipe) for file, run in zip(files, _fold_runs(whole, k), strict=True)]
     runs = _run(tasks, engine, console)
-    return [{name: predictions(run, name, "test") for name in _models(recipe)} for run in runs]
+    for run in runs:
+        mirroring.predict(run, recipe.ensemble.members, "test", console)
+    return [choosing.held_out(run, recipe) for run in runs]
+
+
+def _fold_runs(whole: RunFolder, k: int) -> list[RunFolder]:
+    return [RunFolder(whole.root / "folds" / f"fold-{number}") for number in range(1, k + 1)]
 
 
 def _run(tasks: Sequence[Task], engine: Engine, console: Console) -> list[RunFolder]:
     engine([task for task in tasks if not RunFolder(task.out).results.is_file()], console)
     return [RunFolder(task.out) for task in tasks]
-
-
-def _ways(found: Sequence[Fold], recipe: Recipe) -> dict[str, Predictions]:
-    """What each way to combine, fitted on the other folds, makes of each fold."""
-    if not found:
-        return {}
-    members = [[fold[name] for name in recipe.ensemble.members] for fold in found]
-    return {form: rules.cross_fitted(form, members) for form in rules.CANDIDATES}
-
-
-def _with_rule(recipe: Recipe, found: Sequence[Fold], ways: Mapping[str, Predictions]) -> Recipe:
-    """The recipe with the form that the folds prefer; the weights of an average come from them too."""
-    if not found:
-        return recipe
-    form = most_accurate(ways)
-    pooled = rules.pooled([[fold[name] for name in recipe.ensemble.members] for fold in found])
-    weights = rules.fit(form, pooled).weights
-    chosen = recipe.ensemble.model_copy(update={"form": form, "weights": weights})
-    return recipe.model_copy(update={"ensemble": chosen})
 
 
 def _seeds(
@@ -170,8 +163,5 @@ def _seeds(
 
 
 def _all_predictions(run: RunFolder, recipe: Recipe) -> dict[str, dict[str, Predictions]]:
-    return {name: {split: predictions(run, name, split) for split in SPLITS} for name in _models(recipe)}
-
-
-def _models(recipe: Recipe) -> tuple[str, ...]:
-    return (*recipe.models, "ensemble", "chained")
+    names = choosing.models(recipe)
+    return {name: {split: predictions(run, name, split) for split in SPLITS} for name in names}

@@ -60,7 +60,11 @@ def compute(
 
 
 def affordable(trunk: keras.Model, images: int, views: int, gigabytes: float) -> tuple[int, float]:
-    """How many views fit into that much disk, at least one, and the gigabytes that they take."""
+    """How many views fit into that much disk, at least one, and the gigabytes that they take.
+
+    Of a trunk that draws nothing one view is all there is.
+    """
+    views = views if is_random(trunk) else 1
     shapes = [tensor.shape[1:] for tensor in trunk.outputs]
     one = sum(images * math.prod(shape) * np.dtype(_storage((0, *shape))).itemsize for shape in shapes) / 1e9
     count = max(1, min(views, int(gigabytes / one))) if one else views

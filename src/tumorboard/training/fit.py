@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tumorboard import interruption
 from tumorboard.errors import TrainingError
 from tumorboard.recipe import Training
 from tumorboard.training import resume
@@ -38,7 +39,8 @@ def fit(
 ) -> list[Row]:
     """Train the model in place, resuming from `state` if it is there; the best epoch's weights remain.
 
-    Without patience the last epoch's weights remain. Listeners are callbacks that change nothing.
+    Without patience the last epoch's weights remain, or their moving average; the history's rows are of the
+    weights as they were in each epoch. Listeners are callbacks that change nothing.
 
     Returns:
         A row an epoch: epoch, loss, accuracy, val_loss, val_accuracy.
@@ -65,7 +67,16 @@ def fit(
             callbacks=[*listeners, *([early] if early else []), checkpoint],
             verbose=0,
         )
+        if settings.average:
+            _settle_norms(model, Batches(train.inputs, train.labels, settings.batch, order=seed))
     return progress.history
+
+
+def _settle_norms(model: keras.Model, batches: Batches) -> None:
+    """Let fitted batch norms see what averaged weights make of train, in one pass (Izmailov et al. 2018)."""
+    for number in range(len(batches)):
+        interruption.stop_if_asked()
+        model(batches[number][0], training=True)
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
@@ -93,7 +104,8 @@ def _early_stopping(settings: Training) -> keras.callbacks.EarlyStopping | None:
 def _compile(model: keras.Model, settings: Training, steps: int) -> None:
     kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
     decay = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
-    optimizer = kinds[settings.optimizer](_learning_rate(settings, steps), **decay)
+    average = {"use_ema": True, "ema_momentum": settings.average} if settings.average else {}
+    optimizer = kinds[settings.optimizer](_learning_rate(settings, steps), **decay, **average)
     if settings.optimizer == "adamw":
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # XLA on a CPU is several times slower on convolutions than TensorFlow's own kernels.

@@ -1,0 +1,116 @@
+"""Achieved GFLOP/s of each phase of a run against a matrix product measured in the same run.
+
+    python benchmarks/arithmetic.py DATA [--images 128] [--recipe default]
+
+Counted are the multiplications and additions of convolutions and dense layers, as their weights and
+outputs give them; a training step counts three times its forward pass, what is frozen once. What else a
+phase does (augmentation, norms, reading batches) costs time and counts nothing.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if it is imported before Keras
+
+import keras
+import numpy as np
+from keras import layers
+
+from measuring import Part, matrix_gflops, rate, read, some
+from tumorboard.combining import chain, ensemble
+from tumorboard.combining.rules import Rule
+from tumorboard.models.build import build
+from tumorboard.models.contract import Contract, split_at_frozen
+from tumorboard.models.predicting import probabilities
+from tumorboard.recipe import Recipe, load
+from tumorboard.training import backend, features
+
+Phase = tuple[str, float, float]
+"""Its name, GFLOP an image, images a second."""
+
+
+def main() -> None:
+    """Print a line a phase."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--recipe", default="default")
+    options = parser.parse_args()
+    plan = load(options.recipe)
+    backend.prepare(0, plan.threads or len(os.sched_getaffinity(0)))
+    part = some(read(options.data, plan.image, "train")[0], options.images)
+    phases = measured(plan, part)
+    machine = matrix_gflops()
+    print(f"matrix product, 2,048 squared, float32: {machine:.0f} GFLOP/s")
+    for name, gflop, speed in phases:
+        achieved = gflop * speed
+        print(
+            f"{name}: {speed:.1f} images/s of {gflop:.3f} GFLOP: {achieved:.1f} GFLOP/s, "
+            f"{achieved / machine:.2f} of the matrix product"
+        )
+
+
+def measured(plan: Recipe, part: Part) -> list[Phase]:
+    """Every phase that multiplies."""
+    classes = int(part[1].max()) + 1
+    members = {name: build(name, one, plan.image, classes, 0) for name, one in plan.models.items()}
+    names = tuple(map(str, range(classes)))
+    pairs = {name: (model, Contract(name, "", names, plan.image)) for name, model in members.items()}
+    links = [pairs[name] for name in (plan.chained.first, *plan.chained.also)]
+    chained = chain.build("chained", links, plan.chained)
+    joint = ensemble.build("ensemble", [pairs[name] for name in plan.ensemble.members], Rule("B"))
+    phases = [phase for name, model in members.items() for phase in _fitting(name, model, plan, part)]
+    phases += _fitting("chained", chained, plan, part)[-1:]  # its views are those of its links
+    return [*phases, *(_predicting(model, part) for model in (*members.values(), joint, chained))]
+
+
+def _fitting(name: str, model: keras.Model, plan: Recipe, part: Part) -> list[Phase]:
+    images, labels = part
+    training = plan.chained.training if name == "chained" else plan.models[name].training
+    if not training.views:
+        return [_training(name, model, [images], labels)]
+    trunk, tail = split_at_frozen(model)
+    phases = []
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"views": 1, "augmented": True, "seed": 0}
+        places = iter(Path(folder) / str(number) for number in range(9))
+        if flop(trunk) > 1e6 and name != "chained":  # not a mere change of size or colour
+            speed = rate(lambda: features.compute(trunk, images, next(places), **options), len(images))
+            phases.append((f"{name}, views of what is frozen", flop(trunk) / 1e9, speed))
+        kept = features.compute(trunk, images, next(places), **options)
+        inputs = [np.asarray(views[0], np.float32) for views in kept]
+    return [*phases, _training(name, tail, inputs, labels)]
+
+
+def _training(name: str, network: keras.Model, inputs: list[np.ndarray], labels: np.ndarray) -> Phase:
+    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    x = inputs if len(inputs) > 1 else inputs[0]
+    speed = rate(lambda: network.fit(x, labels, batch_size=32, verbose=0), len(labels))
+    return f"{name}, training", 3 * flop(network) / 1e9, speed
+
+
+def _predicting(model: keras.Model, part: Part) -> Phase:
+    speed = rate(lambda: probabilities(model, part[0]), len(part[0]))
+    return f"{model.name}, prediction", flop(model) / 1e9, speed
+
+
+def flop(model: keras.Model) -> int:
+    """Operations of one forward pass of one image."""
+    return sum(_of_layer(layer) for layer in model.layers)
+
+
+def _of_layer(layer: keras.Layer) -> int:
+    if isinstance(layer, keras.Model):
+        return flop(layer)
+    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+        return 2 * int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
+    if isinstance(layer, layers.Dense):
+        return 2 * int(np.prod(layer.output.shape[1:-1])) * int(np.prod(layer.kernel.shape))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Seconds to a validation accuracy: the whole backbone fine-tuned, or its upper part on a cached trunk.
+
+    python benchmarks/cached_trunk.py DATA [--epochs 12] [--accuracy 0.85] [--recipe default]
+
+Both start from the same weights and are trained by the recipe's `pretrained`, with the same schedule over
+as many epochs; the one augments every image anew in every epoch, the other has the views computed first,
+which its time includes. Without --accuracy the mark is what both have reached: the lower one of their
+best accuracies.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if it is imported before Keras
+
+import keras
+from keras import layers
+
+from measuring import Part, read
+from tumorboard.models.build import build
+from tumorboard.models.contract import split_at_frozen
+from tumorboard.recipe import Recipe, Training, load
+from tumorboard.training import backend, features
+from tumorboard.training.fit import Examples, fit
+
+Course = list[tuple[float, float]]
+"""Seconds since the beginning and validation accuracy, after each epoch."""
+
+
+def main() -> None:
+    """Print both times and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--accuracy", type=float)
+    parser.add_argument("--recipe", default="default")
+    options = parser.parse_args()
+    plan = load(options.recipe)
+    training = plan.models["pretrained"].training.model_copy(update={"epochs": options.epochs})
+    parts = read(options.data, plan.image, "train", "valid")
+    cached, whole = _cached(plan, training, parts), _whole(plan, training, parts)
+    best = [max(accuracy for _, accuracy in course) for course in (cached, whole)]
+    mark = options.accuracy or min(best)
+    n = len(parts[1][1])
+    print(
+        f"pretrained, {options.epochs} epochs: on the cached trunk {cached[-1][0]:.0f} s, best validation "
+        f"accuracy {best[0]:.3f}; whole backbone {whole[-1][0]:.0f} s, {best[1]:.3f} (n = {n})"
+    )
+    print(_verdict(mark, _reached(cached, mark), _reached(whole, mark)))
+
+
+def _verdict(mark: float, cached: float | None, whole: float | None) -> str:
+    if cached is None or whole is None:
+        names = {"cached trunk": cached, "whole backbone": whole}
+        missed = [name for name, seconds in names.items() if seconds is None]
+        return f"to {mark:.3f}: not reached by {' and '.join(missed)}; no ratio"
+    return f"to {mark:.3f}: {cached:.0f} s against {whole:.0f} s: {whole / cached:.1f} times faster"
+
+
+def _reached(course: Course, mark: float) -> float | None:
+    return next((seconds for seconds, accuracy in course if accuracy >= mark), None)
+
+
+def _fresh(plan: Recipe, parts: list[Part]) -> keras.Model:
+    backend.prepare(0, plan.threads or len(os.sched_getaffinity(0)))
+    classes = int(max(labels.max() for _, labels in parts)) + 1
+    return build("pretrained", plan.models["pretrained"], plan.image, classes, 0)
+
+
+def _cached(plan: Recipe, training: Training, parts: list[Part]) -> Course:
+    trunk, tail = split_at_frozen(_fresh(plan, parts))
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        train, valid = (
+            Examples(
+                features.compute(
+                    trunk,
+                    images,
+                    Path(folder) / name,
+                    views=training.views,
+                    augmented=name == "train",
+                    seed=0,
+                ),
+                labels,
+            )
+            for name, (images, labels) in zip(("train", "valid"), parts, strict=True)
+        )
+        return _trained(tail, train, valid, training, begun)
+
+
+def _whole(plan: Recipe, training: Training, parts: list[Part]) -> Course:
+    model = _fresh(plan, parts)
+    _unfreeze(model)
+    train, valid = (Examples([[images]], labels) for images, labels in parts)
+    return _trained(model, train, valid, training, time.perf_counter())
+
+
+def _unfreeze(model: keras.Model) -> None:
+    """All convolutions; the backbone's batch norms stay as the recipe leaves those of the upper part."""
+    trunk = next(layer for layer in model.layers if layer.name.endswith(("_trunk", "_backbone")))
+    trunk.trainable = True
+    for layer in trunk.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+
+
+def _trained(
+    network: keras.Model, train: Examples, valid: Examples, training: Training, begun: float
+) -> Course:
+    course: Course = []
+    with tempfile.TemporaryDirectory() as folder:
+        fit(
+            network,
+            train,
+            valid,
+            training,
+            state=Path(folder) / "state.npz",
+            seed=0,
+            on_epoch=lambda row: course.append((time.perf_counter() - begun, row["val_accuracy"])),
+        )
+    return course
+
+
+if __name__ == "__main__":
+    main()
