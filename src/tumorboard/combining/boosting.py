@@ -16,7 +16,8 @@ from tumorboard.combining.rules import Rule
 from tumorboard.data.rows import Images
 from tumorboard.errors import TrainingError
 from tumorboard.models.contract import Contract
-from tumorboard.models.embedding import embedder, embeddings
+from tumorboard.models.embedding import embedder
+from tumorboard.models.predicting import probabilities  # of any vector, an image a call
 
 HEADS = 10
 """At most; a head without error, or one that is no better than chance, ends the sequence."""
@@ -24,12 +25,12 @@ HEADS = 10
 _WEAK = 0.01  # C of a head: weak on purpose, or a few dozen images are told apart without error at once
 
 
-def embed(members: Sequence[tuple[keras.Model, Contract]], images: Images) -> npt.NDArray[np.float32]:
+def embed(members: Sequence[tuple[keras.Model, Contract]], images: Images) -> npt.NDArray[np.float64]:
     """The members' embeddings side by side, (N, D), of images (N, H, W, 3) uint8."""
-    return np.concatenate([embeddings(embedder(model), images) for model, _ in members], axis=1)
+    return np.concatenate([probabilities(embedder(model), images) for model, _ in members], axis=1)
 
 
-def fit(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: int) -> Rule:
+def fit(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], classes: int) -> Rule:
     """The heads and what each one's vote weighs.
 
     Args:
