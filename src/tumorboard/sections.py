@@ -86,8 +86,9 @@ class Pretrained(Section):
 
     `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the stage
     that the backbone's own table chooses. `norms` "frozen" keeps the batch norms above the cut as they
-    came, "trained" fits them too; `momentum` is that of the norms which are fitted. `preprocessing` "own" is
-    what the backbone was trained with; "unit" divides by 255, as the original study did.
+    came, "trained" fits them too; `momentum` is that of the norms which are fitted. `depthwise` "frozen"
+    keeps the depthwise convolutions above the cut, whose gradients take longest on a CPU. `preprocessing`
+    "own" is what the backbone was trained with; "unit" divides by 255, as the original study did.
     """
 
     kind: Literal["pretrained"] = "pretrained"
@@ -96,6 +97,7 @@ class Pretrained(Section):
     preprocessing: Literal["own", "unit"] = "own"
     cut: str = "top"
     norms: Literal["frozen", "trained"] = "trained"
+    depthwise: Literal["frozen", "trained"] = "trained"
     momentum: Fraction = 0.99
     pooling: Literal["max", "average"] = "max"
     units: Annotated[int, Field(ge=1)] = 256

@@ -82,6 +82,22 @@ def test_a_cut_trains_what_lies_behind_it():
     assert tap(cut, "feature_map").shape == (None, 3, 3, 6)
 
 
+@pytest.mark.parametrize("depthwise", ["trained", "frozen"])
+def test_depthwise_convolutions_behind_a_cut_are_the_recipes(depthwise):
+    network = (
+        load("default").models["pretrained"].model_copy(update={"weights": "none", "depthwise": depthwise})
+    )
+    model = pretrained.build("m", network, Image(), 3, seed=0)
+    paths = [weight.path for weight in model.trainable_weights]
+    assert any("block5a_expand_conv" in path for path in paths)
+    assert any("depthwise_conv" in path for path in paths) is (depthwise == "trained")
+    copy = chain.build(
+        "c", [(model, Contract("m", "pretrained", ("a", "b", "c"), Image()))], load("default").chained
+    )
+    depthwise_copied = [weight for weight in copy.trainable_weights if "depthwise_conv" in weight.path]
+    assert bool(depthwise_copied) is (depthwise == "trained")
+
+
 @pytest.mark.parametrize(("pooling", "reduce"), [("max", np.max), ("average", np.mean)])
 def test_pooling_is_the_recipes(pooling, reduce):
     model, _ = member("m", PRETRAINED.model_copy(update={"pooling": pooling}))

@@ -24,7 +24,7 @@ def build(name: str, settings: Pretrained, image: Image, classes: int, seed: int
     backbone = build_backbone(settings.backbone, settings.weights, shape, name)
     trunk, upper = split_backbone(settings.backbone, backbone, settings.cut)
     if upper is not None:
-        _set_norms(upper, settings)
+        _hold(upper, settings)
     inputs = keras.Input(shape, name=f"{name}_image")
     x = augment(inputs, settings.augmentation, name, seed)
     x = preprocess(x, settings.backbone, settings.preprocessing, name)
@@ -35,12 +35,14 @@ def build(name: str, settings: Pretrained, image: Image, classes: int, seed: int
     return keras.Model(inputs, classify(x, classes, name, seed), name=name)
 
 
-def _set_norms(upper: keras.Model, settings: Pretrained) -> None:
-    """A frozen norm runs as in prediction; a fitted one must follow the features within few epochs."""
+def _hold(upper: keras.Model, settings: Pretrained) -> None:
+    """What stays frozen above the cut. A fitted norm must follow the features within few epochs."""
     for layer in upper.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = settings.norms == "trained"
             layer.momentum = settings.momentum
+        elif isinstance(layer, layers.DepthwiseConv2D):
+            layer.trainable = settings.depthwise == "trained"
 
 
 def _pool_and_tap(x: Any, upper: keras.Model | None, pooling: str, name: str) -> Any:
