@@ -19,7 +19,7 @@ from tests.small_boards import calibrate, finished, pixels
 from tumorboard import storage
 from tumorboard.pipeline import predict_files
 from tumorboard.pipeline.predict import open_board
-from tumorboard.serving import app, facts, guard, server
+from tumorboard.serving import app, guard, server
 from tumorboard.serving.house import House
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "same_numbers.py"
@@ -60,7 +60,7 @@ def expected(board, files):
 @pytest.fixture(scope="module")
 def url(run, board):
     """The board behind a real socket, in this process."""
-    house = House(board, lambda name, image, target: image, facts.accuracies(run), run)
+    house = House(board, lambda name, image, target: image, {}, run)
     listener = server.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     guarded = guard.Guard(app.build(house), guard.rules("127.0.0.1", port))
