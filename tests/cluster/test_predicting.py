@@ -18,8 +18,8 @@ from tumorboard.cluster import predicting
 from tumorboard.console import Console
 from tumorboard.data import stores
 from tumorboard.errors import DataError, RunFolderError
+from tumorboard.pipeline.opinion_table import opinion_row
 from tumorboard.pipeline.predict import open_board
-from tumorboard.pipeline.predict_files import opinion_row
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra cluster is not installed")
