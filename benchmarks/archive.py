@@ -24,6 +24,7 @@ import small_jobs
 from tumorboard.cluster.predicting import PART
 
 _FOLDER = 1000
+_PATIENCE = 120  # seconds until a killed command's processes must be gone
 _FLAT = 1.1  # times the memory of the smaller archive
 
 
@@ -112,7 +113,10 @@ def _killed_halfway(words: tuple[object, ...], out: Path, count: int) -> small_j
     family = small_jobs.below(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    end = time.monotonic() + _PATIENCE
     while any(map(small_jobs.lives, family)):
+        if time.monotonic() > end:
+            sys.exit("Ray's processes outlive the command that was killed")
         time.sleep(0.1)
     return watch.stop()
 

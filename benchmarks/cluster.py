@@ -45,11 +45,8 @@ def main() -> None:
         rows.append(_row(f"`predict`, {options.files} files", prediction, folder / "prediction"))
     head = "| job | no Ray, s | one worker, s | two workers, s | one / two | Ray costs, s | of five minutes |"
     text = "\n".join([head, "| --- |" + " ---: |" * 6, *rows])
-    small_jobs.write(
-        options.page,
-        "cluster",
-        f"{text}\n\nLoad of the machine (five minutes) at the end: {os.getloadavg()[1]:.1f}",
-    )
+    text += f"\n\nLoad of the machine (five minutes) at the end: {os.getloadavg()[1]:.1f}."
+    small_jobs.write(options.page, "cluster", text)
 
 
 def _row(name: str, job: _Run, out: Path) -> str:

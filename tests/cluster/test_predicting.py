@@ -18,8 +18,8 @@ from tumorboard.cluster import predicting
 from tumorboard.console import Console
 from tumorboard.data import stores
 from tumorboard.errors import DataError, RunFolderError
+from tumorboard.pipeline.opinion_table import opinion_row
 from tumorboard.pipeline.predict import open_board
-from tumorboard.pipeline.predict_files import opinion_row
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra cluster is not installed")
@@ -103,8 +103,8 @@ def test_on_ray_files_and_objects_get_the_rows_of_one_process_and_nobody_else_he
     assert heard or sys.platform != "linux"
     assert heard <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
     sessions = Path(tempfile.gettempdir(), "ray").glob(f"session_*_{os.getpid()}")
-    logs = [file for one in sessions for file in (one / "logs").rglob("*") if file.is_file()]
-    texts = [file.read_text(errors="replace") for file in [*logs, *out.iterdir()]]
+    logs = [file for one in sessions for file in (one / "logs").rglob("*")]
+    texts = [file.read_text(errors="replace") for file in [*logs, *out.rglob("*")] if file.is_file()]
     assert logs
     assert not [text for text in (*said, *texts) for secret in small_store.SECRETS if secret in text]
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tumorboard import NOTICE, interruption, runfolder, storage
+from tumorboard import interruption, runfolder, storage
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
 from tumorboard.data import stores
 from tumorboard.data.stores import Source
 from tumorboard.errors import DataError, RunFolderError
-from tumorboard.pipeline.opinion_table import FACTS, Row
-from tumorboard.pipeline.predict import Board, open_board
-from tumorboard.pipeline.predict_files import digest_of, opinion_row
+from tumorboard.pipeline.opinion_table import opinion_row, write_parquet
+from tumorboard.pipeline.predict import open_board
+from tumorboard.pipeline.predict_files import digest_of
 from tumorboard.runfolder import RunFolder
 
 PART = 250  # files in a part
@@ -137,34 +137,13 @@ class Predictor:
         self._board = open_board(run, models)
 
     def write(self, part: Part) -> None:
-        """Write a part, whole or not at all."""
-        write_part(part, self._board, [opinion_row(self._board, source) for source in part.files])
+        """Write a part, whole or not at all.
 
-
-def write_part(part: Part, board: Board, rows: Sequence[Row]) -> None:
-    """Rows as Parquet, the columns those of docs/predict.md, the notice in the file's metadata.
-
-    A part with a file that could not be read now says no versions: a repeated call makes it again.
-    """
-    import pyarrow
-    from pyarrow import parquet
-
-    kinds = {"confidence": pyarrow.float64(), "ask_a_human": pyarrow.bool_()}
-    kinds |= {"unlike_training": pyarrow.bool_(), "possible": pyarrow.list_(pyarrow.string())}
-    columns = {name: pyarrow.array([row[name] for row in rows], kinds.get(name, "string")) for name in FACTS}
-    for name in board.names:
-        for number, one in enumerate(board.class_names):
-            values = [_said(row, name, number) for row in rows]
-            columns[f"{name}:{one}"] = pyarrow.array(values, "float64")
-    versions = "" if any("again" in row for row in rows) else part.versions
-    content = pyarrow.table(columns).replace_schema_metadata({"notice": NOTICE, "versions": versions})
-    with storage.replacing(part.table) as temporary:
-        parquet.write_table(content, temporary)
-
-
-def _said(row: Row, name: str, number: int) -> float | None:
-    said = row.get("probabilities")
-    return said[name][number] if said else None
+        One with a file that could not be read now says no versions: a repeated call makes it again.
+        """
+        rows = [opinion_row(self._board, source) for source in part.files]
+        versions = "" if any("again" in row for row in rows) else part.versions
+        write_parquet(part.table, self._board, rows, {"versions": versions})
 
 
 def _spread(run: Path, models: Sequence[str], missing: Iterator[Part], number: int, console: Console) -> None:

@@ -17,6 +17,7 @@ _SIXTEEN = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _EIGHT = frozenset({"1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
 _DARK = 4096
 _PHOTOMETRIC = 262
+_ORIENTATION = 0x0112
 
 
 class UnsupportedPixelsError(ValueError):
@@ -91,3 +92,16 @@ def _sixteen_bits(image: Image.Image) -> npt.NDArray[np.integer]:
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
         return 0xFFFF - values
     return values
+
+
+def upright(image: Image.Image) -> Pixels:
+    """The pixels as the EXIF orientation wants them seen; Pillow has turned TIFFs already, on loading."""
+    pixels = to_rgb(image)
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

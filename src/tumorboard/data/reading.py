@@ -10,7 +10,6 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tumorboard import windows
@@ -30,7 +29,6 @@ MAX_BYTES = 1 << 30
 # No real picture beyond 5 million pixels is this empty; what claims to be costs seconds and half a gigabyte.
 _UNSUSPICIOUS = 5_000_000
 _PIXELS_PER_BYTE = 500
-_ORIENTATION = 0x0112
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -161,7 +159,7 @@ def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, 
         _require_pixels(image, file_bytes, max_pixels)
         modes.refuse_ambiguous(image)
         image.load()
-        return _upright(image), modes.notes(image)
+        return modes.upright(image), modes.notes(image)
 
 
 def _dicom(file: BinaryIO, name: Path | str, window: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
@@ -184,19 +182,6 @@ def _require_pixels(image: Image.Image, file_bytes: int, max_pixels: int) -> Non
         raise modes.UnsupportedPixelsError(
             f"{image.width} x {image.height} pixels in {file_bytes} bytes: damaged, or a decompression bomb"
         )
-
-
-def _upright(image: Image.Image) -> Pixels:
-    """The pixels as the EXIF orientation wants them seen; Pillow has already turned TIFFs on loading."""
-    pixels = modes.to_rgb(image)
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
 
 
 def _reason(error: BaseException) -> str:

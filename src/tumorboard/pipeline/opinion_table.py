@@ -1,14 +1,20 @@
-"""Opinions of the board as rows of plain values, and those as a CSV."""
+"""Opinions of the board as rows of plain values, and those as a CSV or as Parquet."""
 
 import csv
+import hashlib
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from tumorboard import NOTICE
+from tumorboard import NOTICE, storage
+from tumorboard.data import stores
+from tumorboard.data.reading import unusable
+from tumorboard.data.stores import Opened, Source
+from tumorboard.errors import DataError
 from tumorboard.pipeline.predict import Board, Opinion
 from tumorboard.predictions import neutralised
 
@@ -25,6 +31,39 @@ FACTS = (
     "notes",
     "error",
 )
+
+
+def opinion_row(board: Board, source: Source) -> Row:
+    """The board's opinion of a file as plain values, or why the file could not be read.
+
+    Where it could not be read now, but may be later, the row holds `again` as well.
+    """
+    row: Row = dict.fromkeys(FACTS, None) | {
+        "path": shown_path(source),
+        "sha256": "",
+        "notes": "",
+        "error": "",
+    }
+    try:
+        with stores.opened(source) as file:
+            row["sha256"] = sha256_of(file)
+            pixels, notes = board.read_open(file, str(source))
+    except DataError as error:
+        return row | {"error": str(error)}
+    except OSError as error:
+        why = unusable(str(source), f"a file that cannot be read ({error.strerror})")
+        return row | {"error": str(why), "again": True}
+    return row | {"notes": "; ".join(notes)} | facts(board, board.opinion(pixels))
+
+
+def sha256_of(file: Opened) -> str:
+    """Of an open file, hex."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shown_path(source: Source) -> str:
+    """A path or an address as text that UTF-8 holds."""
+    return str(source).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def facts(board: Board, opinion: Opinion) -> Row:
@@ -64,3 +103,25 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list):
         value = " | ".join(value)
     return neutralised(value) if isinstance(value, str) else value
+
+
+def write_parquet(path: Path, board: Board, rows: Sequence[Row], metadata: Mapping[str, str]) -> None:
+    """Rows as Parquet, the columns those of docs/predict.md, the notice in the file's metadata; atomic."""
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = {"confidence": pyarrow.float64(), "ask_a_human": pyarrow.bool_()}
+    kinds |= {"unlike_training": pyarrow.bool_(), "possible": pyarrow.list_(pyarrow.string())}
+    columns = {name: pyarrow.array([row[name] for row in rows], kinds.get(name, "string")) for name in FACTS}
+    for name in board.names:
+        for number, one in enumerate(board.class_names):
+            values = [_said(row, name, number) for row in rows]
+            columns[f"{name}:{one}"] = pyarrow.array(values, "float64")
+    content = pyarrow.table(columns).replace_schema_metadata({"notice": NOTICE, **metadata})
+    with storage.replacing(path) as temporary:
+        parquet.write_table(content, temporary)
+
+
+def _said(row: Row, name: str, number: int) -> float | None:
+    said = row.get("probabilities")
+    return said[name][number] if said else None

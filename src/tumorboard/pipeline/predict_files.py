@@ -17,11 +17,10 @@ import filelock
 from tumorboard import interruption, storage
 from tumorboard.console import Console
 from tumorboard.data import stores
-from tumorboard.data.reading import unusable
-from tumorboard.data.stores import Opened, Source
+from tumorboard.data.stores import Source
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.pipeline.engines import KERAS, on_engine
-from tumorboard.pipeline.opinion_table import FACTS, Row, facts, write_table
+from tumorboard.pipeline.opinion_table import Row, opinion_row, sha256_of, shown_path, write_table
 from tumorboard.pipeline.predict import Board, open_board
 from tumorboard.runfolder import RunFolder
 
@@ -154,7 +153,7 @@ def _next_kept(file: IO[bytes], source: Source) -> Row | None:
         row: Row = json.loads(line)
         if (
             line.endswith(b"\n")
-            and row["path"] == _text(source)
+            and row["path"] == shown_path(source)
             and row["sha256"]
             and _same(source, row["sha256"])
         ):
@@ -167,39 +166,12 @@ def _next_kept(file: IO[bytes], source: Source) -> Row | None:
 def _same(source: Source, digest: str) -> bool:
     try:
         with stores.opened(source) as file:
-            return _sha256(file) == digest
+            return sha256_of(file) == digest
     except (DataError, OSError):
         return False
-
-
-def _sha256(file: Opened) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _append(file: IO[bytes], row: Row) -> Row:
     file.write(json.dumps(row).encode() + b"\n")
     file.flush()
     return row
-
-
-def opinion_row(board: Board, source: Source) -> Row:
-    """The board's opinion of a file as plain values, or why the file could not be read.
-
-    Where it could not be read now, but may be later, the row holds `again` as well.
-    """
-    row: Row = dict.fromkeys(FACTS, None) | {"path": _text(source), "sha256": "", "notes": "", "error": ""}
-    try:
-        with stores.opened(source) as file:
-            row["sha256"] = _sha256(file)
-            pixels, notes = board.read_open(file, str(source))
-    except DataError as error:
-        return row | {"error": str(error)}
-    except OSError as error:
-        why = unusable(str(source), f"a file that cannot be read ({error.strerror})")
-        return row | {"error": str(why), "again": True}
-    return row | {"notes": "; ".join(notes)} | facts(board, board.opinion(pixels))
-
-
-def _text(source: Source) -> str:
-    """A path or an address as text that UTF-8 holds."""
-    return str(source).encode("utf-8", "backslashreplace").decode("utf-8")
