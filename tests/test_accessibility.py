@@ -91,6 +91,6 @@ def test_the_served_page_in_all_its_states(browser, served, slice_png) -> None: 
 def test_the_served_report(browser, served, boxed) -> None:  # noqa: F811
     """Under its policy no script runs, not even axe's; without it axe looks, with it nothing is refused."""
     with watched(browser, served, bypass_csp=not boxed) as page:
-        page.goto(f"{served}/report")
+        page.goto(f"{served}report")
         page.get_by_role("heading", name="Recommended").wait_for()
         assert boxed or faults_everywhere(page) == []

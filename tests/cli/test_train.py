@@ -174,7 +174,6 @@ FLAGS = {
     "an unknown flag": ["train", "data", "--out", "run", "--epochs", "3"],
     "a seed that is no number": ["train", "data", "--out", "run", "--seed", "x"],
     "an unknown tracker": ["train", "data", "--out", "run", "--track", "wandb"],
-    "tracking of a repeated study": ["train", "data", "--out", "run", "--track", "mlflow", "--seeds", "2"],
 }
 
 
@@ -186,6 +185,10 @@ def test_flags_that_do_not_fit_end_with_2(capsys: Capture, arguments: list[str])
     *usage, last = capsys.readouterr().err.splitlines()
     assert usage[0].startswith("usage: tumorboard")
     assert ": error: " in last
+
+
+def test_tracking_a_repeated_study_ends_with_2(study: Path, capsys: Capture) -> None:
+    refused(capsys, 2, run(study, "--track", "mlflow", "--seeds", 2), "expected one run with --track")
 
 
 @pytest.mark.parametrize("flag", ["--class-map", "--merge"])
