@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -98,16 +98,18 @@ def predict(run: Path, board: Board, files: Sequence[Path], engine: str = "keras
 
 def over_http(url: str, board: Board, files: Sequence[Path]) -> Numbers:
     """By the API of `tumorboard serve`."""
-    connection, rows = http.client.HTTPConnection(urlsplit(url).netloc), []
-    for file in files:
-        connection.request(
-            "POST", "/api/predict", file.read_bytes(), {"Content-Type": "application/octet-stream"}
-        )
-        answer = json.loads(connection.getresponse().read())
-        said = {one["name"]: one["probabilities"] for one in answer["models"]}
-        told = [said[name][one] for name in board.names for one in board.class_names]
-        rows.append([*told, answer["joint"]["confidence"]])
-    return np.array(rows)
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
+        return np.array([_asked(connection, board, file) for file in files])
+
+
+def _asked(connection: http.client.HTTPConnection, board: Board, file: Path) -> list[float]:
+    connection.request(
+        "POST", "/api/predict", file.read_bytes(), {"Content-Type": "application/octet-stream"}
+    )
+    answer = json.loads(connection.getresponse().read())
+    said = {one["name"]: one["probabilities"] for one in answer["models"]}
+    told = [said[name][one] for name in board.names for one in board.class_names]
+    return [*told, answer["joint"]["confidence"]]
 
 
 def page(url: str, board: Board, files: Sequence[Path]) -> Numbers:
@@ -116,7 +118,7 @@ def page(url: str, board: Board, files: Sequence[Path]) -> Numbers:
 
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
         opened = driver.chromium.launch(executable_path=browser(), args=["--no-sandbox"]).new_page()
-        opened.set_default_timeout(600_000)
+        opened.set_default_timeout(60_000)  # for a batch
         tables = [
             _offered(opened, url, files[start : start + _BATCH], Path(folder) / f"{start}.csv")
             for start in range(0, len(files), _BATCH)
@@ -126,6 +128,7 @@ def page(url: str, board: Board, files: Sequence[Path]) -> Numbers:
 
 def _offered(opened, url: str, files: Sequence[Path], out: Path) -> Path:  # type: ignore[no-untyped-def]
     opened.goto(url)
+    opened.get_by_text("models tell apart").wait_for()
     opened.get_by_label("choose files").set_input_files(files)
     opened.get_by_text(f"All {len(files)} images are answered").wait_for()
     with opened.expect_download() as download:

@@ -5,7 +5,9 @@
 
 import ipaddress
 import shutil
+import socket
 import sys
+import urllib.request
 
 import pytest
 from starlette.testclient import TestClient
@@ -77,14 +79,17 @@ def test_a_whole_study_and_its_use_ask_no_other_host(study, asked, capsys):
     assert asked == []
 
 
+def _datagram():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", ("192.0.2.1", 53))
+
+
 def test_the_check_finds_what_it_looks_for(asked):
-    import socket
-    import urllib.request
 
     for ask in (
         lambda: socket.create_connection(("192.0.2.1", 80), timeout=1),
         lambda: socket.getaddrinfo("example.org", 80),
-        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 53)),
+        _datagram,
         lambda: urllib.request.urlopen("http://example.org"),
     ):
         with pytest.raises(OSError, match="a test asked for"):

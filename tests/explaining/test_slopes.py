@@ -9,7 +9,7 @@ from tumorboard.explaining.slopes import by_differences, by_tape, log_odds, slop
 
 @pytest.mark.parametrize("name", ["custom", "ensemble", "chained"])
 def test_differences_agree_with_the_gradient(name):
-    trunk, head = gradcam._cut(networks()[name][0])
+    trunk, head, _ = gradcam._cut(networks()[name][0])
     maps = gradcam._maps(trunk, pixels(1, seed=3)[0])
     for expected, found in zip(by_tape(head, maps, 1), by_differences(head, maps, 1), strict=True):
         assert expected.shape == found.shape
@@ -17,7 +17,7 @@ def test_differences_agree_with_the_gradient(name):
 
 
 def test_other_backends_take_differences(monkeypatch):
-    trunk, head = gradcam._cut(networks()["chained"][0])
+    trunk, head, _ = gradcam._cut(networks()["chained"][0])
     maps = gradcam._maps(trunk, pixels(1)[0])
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     np.testing.assert_array_equal(slopes(head, maps, 0)[0], by_differences(head, maps, 0)[0])

@@ -113,10 +113,10 @@ def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
     job = prepared(tmp_path, text=TWO_LINKS)
     seen = []
     for name in job.recipe.models:
-        board._member(job, name)
+        board.make(job, name)
     kept = set(job.run.cache.rglob("view*.npy"))
     monkeypatch.setattr("tumorboard.pipeline.fitting.fit", _noting(seen))
-    board._chained(job)
+    board.make(job, "chained")
     assert set(job.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
     model, contract = storing.load(job.run.model("chained"))
     assert contract.details["also"] == ["custom"]

@@ -89,5 +89,5 @@ def to_png(chart: Chart) -> bytes:
 
 
 def _padded(limits: tuple[float, float]) -> tuple[float, float]:
-    margin = 0.02 * (limits[1] - limits[0])
+    margin = 0.02 * (limits[1] - limits[0]) or 0.5  # of one epoch there is no range
     return limits[0] - margin, limits[1] + margin

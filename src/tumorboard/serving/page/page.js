@@ -123,6 +123,7 @@ function listen() {
     take([...event.target.files]);
     event.target.value = "";
   });
+  byId("files").disabled = false; // what is chosen before anybody listens would be lost without a word
   byId("download").addEventListener("click", download);
   byId("clear").addEventListener("click", clear);
   document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
