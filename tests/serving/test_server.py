@@ -116,10 +116,10 @@ def test_under_load_every_answer_is_the_single_one_or_a_503(served, slice_png):
 
 
 def test_asked_to_stop_it_finishes_what_it_answers(served, slice_png):
-    url, process = served(json.dumps({"seconds": 1}))
+    url, process = served(json.dumps({"seconds": 2}))
     with ThreadPoolExecutor(3) as clients:
         answers = [clients.submit(post, url, slice_png) for _ in range(3)]
-        time.sleep(1.5)  # all three have been received; one may be answered
+        time.sleep(3)  # all three have been received; one may be answered
         process.send_signal(signal.SIGTERM)
         assert [answer.result()[0] for answer in answers] == [200] * 3
     assert process.wait(10) == 0
