@@ -3,34 +3,19 @@
 import csv
 import io
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests import hostile_names
+from tests.browsing import browser, needs_browser, playwright  # noqa: F401  the fixture
 from tests.data import dicoms
 
 from .boards import CLASSES
 from .conftest import serving
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the page needs `pip install playwright`")
-BROWSER = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no browser: `apt-get install chromium`, or name one in $CHROMIUM"
-)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +26,7 @@ def shared(tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, served, shared):
+def page(browser, served, shared):  # noqa: F811
     """Open the page; afterwards nothing was asked of another host, no dialog came, nothing failed."""
     contexts, faults = [], []
 
@@ -238,7 +223,7 @@ def test_a_hundred_hostile_names_are_text(page, slice_png, tmp_path):
     assert opened.title() != "broken"
 
 
-def test_a_server_that_is_gone_is_said(browser, served, slice_png):
+def test_a_server_that_is_gone_is_said(browser, served, slice_png):  # noqa: F811
     url, process = served()
     opened = browser.new_page()
     opened.goto(url)
