@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -39,11 +39,10 @@ RULES: dict[str, Callable[[str], str]] = {
 
 
 def _look(study: Study) -> Outcome:
-    open_ = [sample for sample in study.samples if not sample.group]
-    if not open_:
+    if all(sample.group for sample in study.samples):
         return NotApplicable("the data names the groups of all images")
     near = _neighbours(study)
-    findings = (_finding(study, open_, near, rule) for rule in RULES)
+    findings = (_finding(study, near, rule) for rule in RULES)
     return tuple(found for found in findings if found)
 
 
@@ -60,16 +59,14 @@ def _neighbours(study: Study) -> dict[str, tuple[Indices, Indices]]:
     return found
 
 
-def _finding(
-    study: Study, samples: Sequence[Sample], near: dict[str, tuple[Indices, Indices]], rule: str
-) -> Finding | None:
+def _finding(study: Study, near: dict[str, tuple[Indices, Indices]], rule: str) -> Finding | None:
     keys = [RULES[rule](PurePosixPath(sample.id).stem) for sample in study.samples]
     told = {label: _told(keys, *pair) for label, pair in near.items()}
     told = {label: figures for label, figures in told.items() if _clear(*figures)}
     if not told:
         return None
     hits, chance, count = np.sum(list(told.values()), axis=0)
-    series = _series(samples, told, RULES[rule])
+    series = _series(study.samples, keys, told)
     torn = [one for one in series if len({sample.split for sample in one}) > 1]
     return Finding(
         "warning",
@@ -105,13 +102,11 @@ def _clear(hits: int, chance: float, count: int) -> bool:
     return beyond > _CLEAR and float(binom.sf(hits - 1, count, chance / count)) < _CHANCE
 
 
-def _series(
-    samples: Sequence[Sample], labels: dict[str, tuple[int, float, int]], key: Callable[[str], str]
-) -> list[list[Sample]]:
+def _series(samples: Sequence[Sample], keys: Sequence[str], labels: Container[str]) -> list[list[Sample]]:
     found: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        if sample.label in labels:
-            found[sample.label, key(PurePosixPath(sample.id).stem)].append(sample)
+    for sample, key in zip(samples, keys, strict=True):
+        if sample.label in labels and not sample.group:
+            found[sample.label, key].append(sample)
     return list(found.values())
 
 
