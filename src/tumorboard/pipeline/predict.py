@@ -4,6 +4,7 @@ The library, `tumorboard predict` and the page all ask
 here, one image at a time, so that they give the same bits.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +26,13 @@ from tumorboard.explaining import gradcam
 from tumorboard.exporting.runtimes import Engine
 from tumorboard.models import checksums, storing
 from tumorboard.models.contract import Contract
-from tumorboard.models.predicting import probabilities
+from tumorboard.models.joint import joint
 from tumorboard.pipeline.trust import Embedding, Trust, read_json, read_trust
 from tumorboard.runfolder import RunFolder
 from tumorboard.training import backend
 
 Row = npt.NDArray[np.float64]
+_SEEN = "seen by the recommended"  # no model has a name with spaces
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,18 @@ class Board:
     def _told(self, pixels: Pixels) -> tuple[dict[str, Row], Embedding | None]:
         """What each model says, and what the recommended one sees; with an engine, from that alone."""
         if not self.engines:
-            rows = {name: probabilities(model, pixels[None])[0] for name, model in self.models.items()}
-            return rows, self.trust.embedding(pixels)
+            told = self._joint.predict_on_batch(pixels[None])
+            return {name: told[name][0].astype(np.float64) for name in self.models}, told.get(_SEEN)
         image = pixels[None].astype(np.float32)  # once, not for each model
-        told = {name: engine.answer(image) for name, engine in self.engines.items()}
-        rows = {name: one[0][0].astype(np.float64) for name, one in told.items()}
-        return rows, told[self.recommended][1]
+        answers = {name: engine.answer(image) for name, engine in self.engines.items()}
+        rows = {name: one[0][0].astype(np.float64) for name, one in answers.items()}
+        return rows, answers[self.recommended][1]
+
+    @functools.cached_property
+    def _joint(self) -> keras.Model:
+        """All networks, and what the recommended one sees, as one; built when first asked."""
+        sees = {} if self.trust.embedder is None else {_SEEN: self.trust.embedder}
+        return joint({**self.models, **sees})
 
     def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> gradcam.Map:
         """Where that model sees what speaks for the class (by default its answer), (S, S), 0 to 1."""

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import storage
-from tumorboard.data.modes import Pixels
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation.trusting import Calibration
 from tumorboard.evaluation.unlike import Unlike
@@ -43,10 +42,6 @@ class Trust:
     unlike_above: float | None = None
     training: Unlike | None = None
     embedder: keras.Model | None = None
-
-    def embedding(self, pixels: Pixels) -> Embedding | None:
-        """Keras's, (1, D), of an image, uint8 (S, S, 3); None where the run cannot tell what is unlike."""
-        return None if self.embedder is None else self.embedder.predict_on_batch(pixels[None])
 
     def is_unlike(self, embedding: Embedding | None) -> bool | None:
         """Whether the image of an embedding, (1, D), is unlike the training images."""
