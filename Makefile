@@ -25,12 +25,15 @@ $(STAMP_DEV): $(STAMP) requirements-dev.txt
 demo: install
 	$(BIN)/tumorboard demo --out demo-run
 
+# A worker that dies ends the run: pytest-xdist can wait for ever for the one that takes its place.
+TESTS := -n 2 --dist loadfile --max-worker-restart 0 -m "not slow"
+
 test: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term -m "not slow"
+	$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term
 
 # The same without a network: only the loopback address is there.
 test-offline: install-dev
-	unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh $(BIN)/python -m pytest $(TESTS)
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
