@@ -139,12 +139,13 @@ class Chained(Section):
     """A second network on the first one's embedding, trained end to end.
 
     `also` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
-    new heads, as the study did; "trained" begins from the trained links.
+    new heads, as the study did; "trained" begins from the trained links; "kept" has these as they are,
+    and only the second network learns.
     """
 
     first: str = "pretrained"
     also: tuple[str, ...] = ()
-    start: Literal["fresh", "trained"] = "trained"
+    start: Literal["fresh", "trained", "kept"] = "trained"
     units: Annotated[int, Field(ge=1)] = 256
     dropout: Fraction = 0.25
     training: Training = Training()

@@ -62,6 +62,17 @@ def test_what_was_frozen_in_the_first_link_stays_frozen():
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.parametrize("settings", [CUT, RESIDUAL])
+def test_kept_links_stay_as_they_are(settings):
+    model = chain.build("chained", [member("first", settings)], CHAINED.model_copy(update={"start": "kept"}))
+    learning = {weight.path.split("/")[0] for weight in model.trainable_weights}
+    assert learning == {"chained_dense", "chained_probabilities"}
+    before = {weight.path: np.asarray(weight) for weight in model.weights}
+    fitted(model)
+    changed = {w.path.split("/")[0] for w in model.weights if not np.array_equal(w, before[w.path])}
+    assert changed == learning
+
+
 def test_the_second_link_is_the_recipes():
     model = chain.build("chained", [member("first")], CHAINED.model_copy(update={"units": 5, "dropout": 0.5}))
     assert tap(model, "embedding").shape == (None, 5)

@@ -1,4 +1,4 @@
-"""A second network on the embeddings of others, as one model that is trained end to end."""
+"""A second network on the embeddings of others, as one model."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,16 @@ def build(
 ) -> keras.Model:
     """Cut the first models at their embeddings and feed these to Dense, Dropout and a new classifier.
 
-    The chain owns copies, so that its training changes nobody else; what was frozen in them stays frozen.
+    The chain owns copies, so that its training changes nobody else; what was frozen in them stays frozen,
+    and with `start` "kept" all of them does.
     Several first links are joined by concatenation.
     """
     contract = links[0][1]
     size = contract.image.size
     image = keras.Input((size, size, 3), name=f"{name}_image")
     cut = [(keras.Model(m.input, tap(m, "embedding"), name=m.name), c) for m, c in links]
-    embeddings = [copy.output for copy in copies_of(cut, image, name, trainable=True)]
+    learning = settings.start != "kept"
+    embeddings = [copy.output for copy in copies_of(cut, image, name, trainable=learning)]
     x = embeddings[0] if len(embeddings) == 1 else layers.Concatenate(name=f"{name}_concatenate")(embeddings)
     x = link(x, settings.units, settings.dropout, name, seed)
     return keras.Model(image, classify(x, len(contract.class_names), name, seed), name=name)

@@ -107,9 +107,9 @@ def _chained(job: Job, name: str) -> None:
 def _link(job: Job, name: str, draw: str) -> tuple[keras.Model, Contract]:
     """A trained model, or a fresh one of the same build with first weights of its own."""
     trained, contract = storing.load(job.run.model(name))
-    if job.recipe.chained.start == "trained":
-        return trained, contract
-    return _fresh(job, name, job.seed(draw)), contract
+    if job.recipe.chained.start == "fresh":
+        return _fresh(job, name, job.seed(draw)), contract
+    return trained, contract
 
 
 def _fresh(job: Job, name: str, seed: int) -> keras.Model:
