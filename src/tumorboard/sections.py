@@ -136,7 +136,7 @@ class Ensemble(Section):
 
 
 class Chained(Section):
-    """A second network on the first one's embedding, trained end to end.
+    """A second network on the first one's embedding.
 
     `also` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
     new heads, as the study did; "trained" begins from the trained links; "kept" has these as they are,
