@@ -12,7 +12,6 @@ from tumorboard import interruption, storage
 from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
 from tumorboard.data.manifest import Manifest, read_csv
-from tumorboard.data.rows import Rows
 from tumorboard.data.tables import rows as table_rows
 from tumorboard.errors import DataError
 from tumorboard.pipeline import calibrate
@@ -23,7 +22,7 @@ from tumorboard.reporting.judgement import Judgement, judgement_json, judgement_
 from tumorboard.runfolder import RunFolder
 
 if TYPE_CHECKING:
-    import keras
+    from tumorboard.pipeline.predict import Board
 
 
 def evaluate_data(
@@ -67,7 +66,7 @@ def evaluate_data(
         board = open_board(run)
         decoded = decode(replace(loaded, manifest=part), Path(cache), board.image, console, skip_bad)
         _count_looks(folder, decoded.manifest, known)
-        models = {name: _ask(board.models[name], name, decoded, console) for name in board.names}
+        models = _ask(board, decoded, console)
     for name, one in models.items():
         storage.write_text(out / f"{name}.csv", one.to_csv())
     groups = {sample.id: sample.group for sample in part.samples if sample.group}
@@ -168,14 +167,18 @@ def _scored(found: Manifest, class_names: tuple[str, ...], data: Path) -> Manife
     return replace(found, samples=samples, class_names=class_names)
 
 
-def _ask(model: "keras.Model", name: str, decoded: Decoded, console: Console) -> Predictions:
-    from tumorboard.models.predicting import probabilities
-
-    part = decoded.manifest
-    images = Rows(decoded.images, np.arange(len(part.samples)))
-    with console.task(f"{name}: predicting") as progress:
-        rows = probabilities(model, images, lambda done, total: progress(done, total, ""))
-    return Predictions(part.ids, part.labels, part.class_names, rows)
+def _ask(board: "Board", decoded: Decoded, console: Console) -> dict[str, Predictions]:
+    """What each model of the board says of all images."""
+    part, told = decoded.manifest, []
+    with console.task("predicting") as progress:
+        for number in range(len(part.samples)):
+            interruption.stop_if_asked()
+            told.append(board.opinion(decoded.images[number]).probabilities)
+            progress(number + 1, len(part.samples), "")
+    return {
+        name: Predictions(part.ids, part.labels, part.class_names, np.stack([one[name] for one in told]))
+        for name in board.names
+    }
 
 
 def _read(path: Path) -> Predictions:
