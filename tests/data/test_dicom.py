@@ -13,9 +13,10 @@ import pytest
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from tumorboard import recipe
-from tumorboard.data import cache, dicom, manifest
-from tumorboard.data.dicom_elements import DicomError
-from tumorboard.data.dicom_header import recognised
+from tumorboard.data import cache, manifest
+from tumorboard.data.dicom import picture
+from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.dicom.head import recognised
 from tumorboard.data.quiet import readers_quiet
 from tumorboard.data.reading import read_image, read_with_notes
 from tumorboard.errors import DataError
@@ -66,7 +67,7 @@ BURNED_IN = {
 @pytest.mark.parametrize("name", BURNED_IN)
 def test_text_in_the_pixels_is_warned_of_where_the_header_suggests_it(name, tmp_path):
     values, expected = BURNED_IN[name]
-    assert notes(tmp_path, image([1, 2], **WINDOW, **values)) == (dicom.BURNED_IN.format(expected),)
+    assert notes(tmp_path, image([1, 2], **WINDOW, **values)) == (picture.BURNED_IN.format(expected),)
 
 
 def test_an_ordinary_ct_needs_no_note(tmp_path):
@@ -85,7 +86,7 @@ def test_a_tiff_in_the_preamble_is_none(tmp_path):
 
 
 def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom, "find_spec", lambda name: None)
+    monkeypatch.setattr(picture, "find_spec", lambda name: None)
     (tmp_path / "scan").write_bytes(image([1, 2]))
     with pytest.raises(DataError, match=r"not installed; pip install 'tumorboard\[dicom\]'$"):
         read_image(tmp_path / "scan")
@@ -212,7 +213,7 @@ EXPECTED = {
 
 def outcome(path: Path) -> str:
     try:
-        return dicom.read(io.BytesIO(path.read_bytes()), None, 10**7).rule
+        return picture.read(io.BytesIO(path.read_bytes()), None, 10**7).rule
     except DicomError as error:
         return str(error).replace("frames, which do not stand", "several frames")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard.data import dicom_codecs
-from tumorboard.data.dicom_elements import DicomError
+from tumorboard.data.dicom import codecs
+from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.modes import Pixels
 from tumorboard.data.reading import read_image
 from tumorboard.errors import DataError
@@ -106,7 +106,7 @@ def test_a_decoder_that_dies_costs_a_line_and_the_next_file_is_read(name, tmp_pa
     assert outcome(PYDICOMS[original])[1] == ""
 
 
-class Killed(dicom_codecs.subprocess.Popen):
+class Killed(codecs.subprocess.Popen):
     """A worker that ends as soon as it is asked."""
 
     def __init__(self, *arguments, **options):
@@ -115,11 +115,11 @@ class Killed(dicom_codecs.subprocess.Popen):
 
 
 def test_a_worker_that_dies_is_not_asked_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom_codecs, "_idle", [])
-    monkeypatch.setattr(dicom_codecs.subprocess, "Popen", Killed)
+    monkeypatch.setattr(codecs, "_idle", [])
+    monkeypatch.setattr(codecs.subprocess, "Popen", Killed)
     with pytest.raises(DataError, match="damaged JPEG-LS pixels"):
         read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"])
-    assert dicom_codecs._idle == []
+    assert codecs._idle == []
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ def test_a_worker_that_dies_is_not_asked_again(tmp_path, monkeypatch):
     ],
 )
 def test_a_missing_codec_names_its_package(name, package, monkeypatch):
-    monkeypatch.setattr(dicom_codecs, "find_spec", lambda module: None)
+    monkeypatch.setattr(codecs, "find_spec", lambda module: None)
     with pytest.raises(DataError, match=f"without its codec; pip install {package}$"):
         read_image(PYDICOMS[name])
 
 
-@pytest.mark.parametrize("codec", sorted(set(dicom_codecs.CODECS.values())))
+@pytest.mark.parametrize("codec", sorted(set(codecs.CODECS.values())))
 def test_every_codec_is_installed_here(codec):
-    dicom_codecs.require(codec)
+    codecs.require(codec)
 
 
 def test_lossless_compressions_give_the_uncompressed_picture():
@@ -149,9 +149,9 @@ def test_lossless_compressions_give_the_uncompressed_picture():
 
 def test_a_frame_of_another_form_than_asked_for_is_refused(monkeypatch):
     answer = {"shape": [2, 2], "dtype": "|u1", "photometric": "MONOCHROME2"}, b"\0" * 4
-    monkeypatch.setattr(dicom_codecs, "_ask", lambda request, frame: answer)
+    monkeypatch.setattr(codecs, "_ask", lambda request, frame: answer)
     with pytest.raises(DicomError, match="2 x 2, unlike its header"):
-        dicom_codecs.decode(b"", JPEG_LS, {"rows": 3, "columns": 2})
+        codecs.decode(b"", JPEG_LS, {"rows": 3, "columns": 2})
 
 
 def test_codestreams_under_a_wrong_transfer_syntax_are_refused(tmp_path):
@@ -167,18 +167,18 @@ def test_codestreams_under_a_wrong_transfer_syntax_are_refused(tmp_path):
 FORK = """
 import os, sys
 from pathlib import Path
-from tumorboard.data import dicom_codecs
+from tumorboard.data.dicom import codecs
 from tumorboard.data.reading import read_image
 path = Path(sys.argv[1])
 expected = read_image(path).sum()
-worker = dicom_codecs._idle[0]
+worker = codecs._idle[0]
 child = os.fork()
 if child == 0:
-    assert not dicom_codecs._idle
+    assert not codecs._idle
     sys.exit(0 if read_image(path).sum() == expected else 1)
 assert os.waitpid(child, 0)[1] == 0
 assert read_image(path).sum() == expected
-assert dicom_codecs._idle == [worker], "the child has ended its parent's worker"
+assert codecs._idle == [worker], "the child has ended its parent's worker"
 """
 
 

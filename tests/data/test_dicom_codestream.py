@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from pydicom.encaps import generate_frames
 
-from tumorboard.data.dicom_codestream import begins, size
-from tumorboard.data.dicom_elements import DicomError
+from tumorboard.data.dicom.codestream import begins, size
+from tumorboard.data.dicom.elements import DicomError
 
 from .dicoms import PYDICOMS
 from .pictures import saved

@@ -3,8 +3,8 @@ import struct
 
 import pytest
 
-from tumorboard.data.dicom_dataset import scan
-from tumorboard.data.dicom_elements import Budget, DicomError, Encoding, read_element, step_over
+from tumorboard.data.dicom.dataset import scan
+from tumorboard.data.dicom.elements import Budget, DicomError, Encoding, read_element, step_over
 
 from .dicoms import element
 

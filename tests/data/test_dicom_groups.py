@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tumorboard.data import manifest
-from tumorboard.data.dicom_groups import groups
+from tumorboard.data.dicom.groups import groups
 
 from .dicoms import PYDICOMS, image
 from .pictures import grey_png, plant

@@ -9,9 +9,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from tumorboard.data import dicom_header
-from tumorboard.data.dicom_elements import DicomError
-from tumorboard.data.dicom_header import WANTED, recognised
+from tumorboard.data.dicom import head
+from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.dicom.head import WANTED, recognised
 from tumorboard.data.quiet import readers_quiet
 
 from .dicoms import (
@@ -57,7 +57,7 @@ def test_values_are_those_that_pydicom_parses():
                 continue
             file.seek(0)
             try:
-                found = dicom_header.read(file)
+                found = head.read(file)
             except DicomError:
                 continue  # several frames, or a number of frames that is no number
         with readers_quiet():
@@ -126,7 +126,7 @@ BOMBS = {
 READER = """
 import json, sys, time
 from pathlib import Path
-from tumorboard.data import dicom_codecs
+from tumorboard.data.dicom import codecs
 from tumorboard.data.reading import read_image
 from tumorboard.errors import DataError
 
@@ -147,7 +147,7 @@ for number, path in enumerate(sorted(Path(sys.argv[1]).iterdir())):
         messages[path.name] = str(error)
     seconds[path.name] = time.process_time() - start
 grown = (peak() - before) / 1024
-workers = len(dicom_codecs._idle)
+workers = len(codecs._idle)
 print(json.dumps({"messages": messages, "seconds": seconds, "grown": grown, "workers": workers}))
 """
 
@@ -175,5 +175,5 @@ def test_nothing_but_what_is_wanted_is_kept():
     secret = [(0x00100010, "PN"), (0x00100030, "DA"), (0x00080080, "LO"), (0x00104000, "LT")]
     data = sorted([*secret, *(NAMES[name] for name in ("rows", "modality"))])
     content = part10(b"".join(element(tag, vr, b"PHI!") for tag, vr in data))
-    found = dicom_header.read(io.BytesIO(content))
+    found = head.read(io.BytesIO(content))
     assert set(found.data.values) == {NAMES["rows"][0], NAMES["modality"][0]}

@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from tumorboard.data import dicom_header
-from tumorboard.data.dicom_dataset import scan
-from tumorboard.data.dicom_elements import Budget, Encoding
-from tumorboard.data.dicom_header import HEAD_BYTES, Tag
+from tumorboard.data.dicom import head
+from tumorboard.data.dicom.dataset import scan
+from tumorboard.data.dicom.elements import Budget, Encoding
+from tumorboard.data.dicom.head import HEAD_BYTES, Tag
 from tumorboard.data.failures import FAILURES
 from tumorboard.data.quiet import readers_quiet
 from tumorboard.data.reading import FORMATS
@@ -52,7 +52,7 @@ def read_header(path: Path) -> Header:
     """Read the header of an image that `reading` can read; decodes nothing, raises nothing."""
     try:
         with readers_quiet(), path.open("rb") as file:
-            dicom = dicom_header.recognised(file.read(HEAD_BYTES))
+            dicom = head.recognised(file.read(HEAD_BYTES))
             file.seek(0)
             return _dicom(file) if dicom else _picture(file)
     except FAILURES:
@@ -76,16 +76,16 @@ def _bits(image: Image.Image) -> int:
 
 
 def _dicom(file: BinaryIO) -> Header:
-    header = dicom_header.read(file)
+    header = head.read(file)
     bits = header.data.integers(Tag.STORED)
     return Header(
         "DICOM", header.data.text(Tag.PHOTOMETRIC), bits[0] if bits else 0, False, _identifiers(header)
     )
 
 
-def _identifiers(header: dicom_header.Header) -> tuple[str, ...]:
+def _identifiers(header: head.Header) -> tuple[str, ...]:
     file, budget = header.file, Budget()
-    inflated = header.syntax == dicom_header.DEFLATED
+    inflated = header.syntax == head.DEFLATED
     file.seek(0 if inflated or header.head[128:] != b"DICM" else HEAD_BYTES)
     if not inflated:
         scan(file, Encoding(implicit=False, little=True), (), _META_END, budget)

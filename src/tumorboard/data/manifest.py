@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import storage
-from tumorboard.data import classes, dicom_groups, folders, tables
+from tumorboard.data import classes, folders, tables
+from tumorboard.data.dicom.groups import filled
 from tumorboard.data.entries import Entry, Found
 from tumorboard.data.reading import display, unusable
 from tumorboard.errors import DataError
@@ -30,7 +31,7 @@ class Sample:
         path: Where the file is, absolute.
         split: "train", "valid", "test", or "" while unknown.
         label: The class.
-        group: What must not be torn apart by a split, as a patient (of DICOM: `dicom_groups`); "" for none.
+        group: What must not be torn apart by a split, as a patient (of DICOM: `groups`); "" for none.
         sha256: Of the file's bytes, hex.
     """
 
@@ -112,7 +113,7 @@ def load(
     found = _found(source)
     matching = classes.match(_by_split(found), class_map, merge)
     entries = [entry for entry in found.entries if entry.split != leave_out]
-    samples, problems = _hashed(dicom_groups.filled(entries), matching)
+    samples, problems = _hashed(filled(entries), matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     problems = [*found.problems, *problems]

@@ -13,9 +13,10 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from tumorboard import windows
-from tumorboard.data import dicom, modes
-from tumorboard.data.dicom_elements import DicomError
-from tumorboard.data.dicom_header import HEAD_BYTES, recognised
+from tumorboard.data import modes
+from tumorboard.data.dicom import picture
+from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.dicom.head import HEAD_BYTES, recognised
 from tumorboard.data.failures import FAILURES
 from tumorboard.data.modes import Pixels
 from tumorboard.data.quiet import readers_quiet
@@ -165,12 +166,12 @@ def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, 
 def _dicom(file: BinaryIO, name: Path | str, window: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
     """As `_picture`; errors of other packages are not chained, for they may quote the header."""
     try:
-        picture = dicom.read(file, windows.parse(window), max_pixels)
+        found = picture.read(file, windows.parse(window), max_pixels)
     except DicomError as error:
         raise unusable(name, str(error), error.remedy) from None
     except FAILURES as error:
         raise unusable(name, f"a damaged DICOM file ({type(error).__name__})") from None
-    return picture.pixels, picture.notes
+    return found.pixels, found.notes
 
 
 def _require_pixels(image: Image.Image, file_bytes: int, max_pixels: int) -> None:

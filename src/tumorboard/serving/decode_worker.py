@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from tumorboard import recipe
-from tumorboard.data.dicom_header import HEAD_BYTES, recognised
+from tumorboard.data.dicom.head import HEAD_BYTES, recognised
 from tumorboard.data.inputs import input_of_bytes
 from tumorboard.errors import DataError
 

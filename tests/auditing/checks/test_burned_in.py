@@ -1,6 +1,6 @@
 from tests.auditing.studies import Row, only, passes, reason, study
 from tumorboard.auditing.checks.burned_in import CHECK
-from tumorboard.data.dicom import BURNED_IN
+from tumorboard.data.dicom.picture import BURNED_IN
 from tumorboard.data.headers import Header
 
 DICOM = Header("DICOM", "MONOCHROME2", 12)

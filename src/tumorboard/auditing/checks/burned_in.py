@@ -2,7 +2,7 @@
 
 from tumorboard.auditing.outcome import Check, Finding, NotApplicable, Outcome, alone
 from tumorboard.auditing.study import Study
-from tumorboard.data.dicom import BURNED_IN
+from tumorboard.data.dicom.picture import BURNED_IN
 
 _SAYS = BURNED_IN.partition("{")[0]
 

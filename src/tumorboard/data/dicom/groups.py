@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tumorboard.data import dicom_header
-from tumorboard.data.dicom_header import HEAD_BYTES, Tag
+from tumorboard.data.dicom import head
+from tumorboard.data.dicom.head import HEAD_BYTES, Tag
 from tumorboard.data.entries import Entry
 from tumorboard.data.failures import FAILURES
 
@@ -54,12 +54,12 @@ def _group(one: _Identity, patient_of: dict[bytes, bytes], key: bytes) -> str:
 def _identity(path: Path) -> _Identity | None:
     try:
         with path.open("rb") as file:
-            if not dicom_header.recognised(file.read(HEAD_BYTES)):
+            if not head.recognised(file.read(HEAD_BYTES)):
                 return None
             file.seek(0)
             beginning = hashlib.blake2b(file.read(_BEGINNING)).digest()
             file.seek(0)
-            data = dicom_header.read(file).data
+            data = head.read(file).data
     except FAILURES:
         return None  # whoever decodes it says what is wrong with it
     patient, series = (data.raw(tag).strip(b" \0") for tag in (Tag.PATIENT, Tag.SERIES))

@@ -1,6 +1,6 @@
 """Read one DICOM object as an RGB picture of 8 bits.
 
-The rules are in `dicom_grey` and `dicom_colour`, the limits in `dicom_header` and `dicom_pixels`. Of
+The rules are in `grey` and `colour`, the limits in `head` and `pixels`. Of
 everything that may identify a patient nothing is read here, and no message quotes a header.
 """
 
@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tumorboard.data import dicom_header
-from tumorboard.data.dicom_elements import DicomError
-from tumorboard.data.dicom_header import Header, Tag
+from tumorboard.data.dicom import head
+from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.dicom.head import Header, Tag
 from tumorboard.data.modes import Pixels
 from tumorboard.windows import Window
 
@@ -38,7 +38,7 @@ class Picture:
 
     Args:
         pixels: uint8 (H, W, 3), RGB, 0-255.
-        rule: How values became grey (see `dicom_grey`), or "RGB", "PALETTE COLOR".
+        rule: How values became grey (see `grey`), or "RGB", "PALETTE COLOR".
         notes: What the user should know, without the file's name.
     """
 
@@ -60,17 +60,20 @@ def read(file: BinaryIO, window: Window | None, max_pixels: int) -> Picture:
     """
     if find_spec("pydicom") is None:
         raise DicomError("DICOM, which needs a package that is not installed", INSTALL)
-    from tumorboard.data import dicom_colour, dicom_grey, dicom_pixels  # pydicom, only if there is DICOM
+    # pydicom is imported only if there is DICOM
+    from tumorboard.data.dicom.colour import colour, palette
+    from tumorboard.data.dicom.grey import grey
+    from tumorboard.data.dicom.pixels import stored_pixels
 
-    header = dicom_header.read(file)
-    stored, layout = dicom_pixels.stored_pixels(header, max_pixels)
+    header = head.read(file)
+    stored, layout = stored_pixels(header, max_pixels)
     if layout.samples > 1:
-        return Picture(dicom_colour.colour(stored, layout), "RGB", _notes(header))
+        return Picture(colour(stored, layout), "RGB", _notes(header))
     if layout.photometric == "PALETTE COLOR":
-        pixels = dicom_colour.palette(stored, layout, header.data)
+        pixels = palette(stored, layout, header.data)
         return Picture(pixels, "PALETTE COLOR", _notes(header))
-    grey, rule, notes = dicom_grey.grey(stored, layout, header, window)
-    return Picture(np.repeat(grey[..., np.newaxis], 3, axis=2), rule, _notes(header) + notes)
+    shades, rule, notes = grey(stored, layout, header, window)
+    return Picture(np.repeat(shades[..., np.newaxis], 3, axis=2), rule, _notes(header) + notes)
 
 
 def _notes(header: Header) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO
 
-from tumorboard.data.dicom_dataset import DataSet, scan
-from tumorboard.data.dicom_elements import Budget, DicomError, Element, Encoding, is_vr, read_element
+from tumorboard.data.dicom.dataset import DataSet, scan
+from tumorboard.data.dicom.elements import Budget, DicomError, Element, Encoding, is_vr, read_element
 
 HEAD_BYTES = 132
 _MAX_INFLATED = 32 << 20

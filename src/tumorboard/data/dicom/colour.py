@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.data.dicom_dataset import DataSet
-from tumorboard.data.dicom_elements import DicomError
-from tumorboard.data.dicom_header import Tag
-from tumorboard.data.dicom_lut import table
-from tumorboard.data.dicom_pixels import Layout
+from tumorboard.data.dicom.dataset import DataSet
+from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.dicom.head import Tag
+from tumorboard.data.dicom.lut import table
+from tumorboard.data.dicom.pixels import Layout
 from tumorboard.data.modes import Pixels
 
 _PALETTES = (

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from tumorboard.data.dicom_elements import (
+from tumorboard.data.dicom.elements import (
     ITEM,
     ITEM_END,
     UNDEFINED,

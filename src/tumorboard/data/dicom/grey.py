@@ -15,11 +15,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.data.dicom_dataset import DataSet
-from tumorboard.data.dicom_elements import DicomError
-from tumorboard.data.dicom_header import WANTED, Header, Tag
-from tumorboard.data.dicom_lut import Values, lut
-from tumorboard.data.dicom_pixels import Layout
+from tumorboard.data.dicom.dataset import DataSet
+from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.dicom.head import WANTED, Header, Tag
+from tumorboard.data.dicom.lut import Values, lut
+from tumorboard.data.dicom.pixels import Layout
 from tumorboard.data.modes import Pixels
 from tumorboard.windows import Window
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.data.dicom_elements import DicomError
+from tumorboard.data.dicom.elements import DicomError
 
 _SECONDS = 120
 
@@ -121,7 +121,7 @@ def _exchange(worker: "subprocess.Popen[bytes]", request: bytes) -> tuple[dict[s
 
 def _started() -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-m", "tumorboard.data.dicom_worker"],
+        [sys.executable, "-m", "tumorboard.data.dicom.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Decode compressed frames in a process of its own: `python -m tumorboard.data.dicom_worker`.
+"""Decode compressed frames in a process of its own: `python -m tumorboard.data.dicom.worker`.
 
 Native decoders abort, hang or fill the memory on damaged frames (seen with one changed frame in forty). Here
 that ends this process, and one file's reading with it. Requests come on standard input, answers go to
@@ -20,7 +20,7 @@ from pydicom.uid import UID
 
 try:
     import resource
-except ImportError:  # Windows has no such limits; the time limit of `dicom_codecs` holds there too
+except ImportError:  # Windows has no such limits; the time limit of `codecs` holds there too
     resource = None  # type: ignore[assignment]
 
 _MEMORY = 4 << 30

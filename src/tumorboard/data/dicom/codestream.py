@@ -7,7 +7,7 @@ OpenJPEG take 8.9 GB for an image of 100 x 100. So the two must agree first.
 import struct
 from typing import NamedTuple
 
-from tumorboard.data.dicom_elements import DicomError
+from tumorboard.data.dicom.elements import DicomError
 
 _JPEG, _J2K, _JP2 = b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 # SOF0-SOF15 without DHT, JPG and DAC; SOF55 is JPEG-LS.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.data.dicom_dataset import DataSet
-from tumorboard.data.dicom_elements import DicomError
-from tumorboard.data.dicom_header import Tag
+from tumorboard.data.dicom.dataset import DataSet
+from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.dicom.head import Tag
 
 Values = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from tumorboard.data import dicom_codecs, dicom_codestream
-from tumorboard.data.dicom_elements import ITEM, SEQUENCE_END, UNDEFINED, DicomError, Encoding, read_element
-from tumorboard.data.dicom_header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header, Tag
+from tumorboard.data.dicom import codecs, codestream
+from tumorboard.data.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED, DicomError, Encoding, read_element
+from tumorboard.data.dicom.head import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header, Tag
 
 _NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
@@ -139,27 +139,27 @@ def _native(header: Header, layout: Layout) -> npt.NDArray[np.integer]:
 
 
 def _compressed(header: Header, layout: Layout) -> npt.NDArray[np.integer]:
-    codec = dicom_codecs.CODECS.get(header.syntax)
+    codec = codecs.CODECS.get(header.syntax)
     if codec is None:
         kind = UID_dictionary.get(header.syntax, ("unknown compression",))[0]
         raise DicomError(f"DICOM in {kind}, which is not decoded", "save it uncompressed")
     frame = _frame(header, layout, codec)
-    if codec is not dicom_codecs.RLE:
+    if codec is not codecs.RLE:
         _require_agreement(frame, layout, header.syntax)
     if layout.rows * layout.columns > max(_UNSUSPICIOUS, _PIXELS_PER_BYTE * len(frame)):
         raise DicomError(
             f"{layout.columns} x {layout.rows} pixels in {len(frame)} bytes: a decompression bomb"
         )
-    dicom_codecs.require(codec)
-    pixels, _ = dicom_codecs.decode(frame, header.syntax, layout.options())
+    codecs.require(codec)
+    pixels, _ = codecs.decode(frame, header.syntax, layout.options())
     return pixels
 
 
-def _frame(header: Header, layout: Layout, codec: dicom_codecs.Codec) -> bytes:
+def _frame(header: Header, layout: Layout, codec: codecs.Codec) -> bytes:
     """The fragments of the only frame, joined."""
     fragments = _fragments(header, 2 * layout.frame_bytes + _SLACK)
     offsets, parts = fragments[0], fragments[1:]
-    begun = len(parts) if codec is dicom_codecs.RLE else sum(map(dicom_codestream.begins, parts[1:])) + 1
+    begun = len(parts) if codec is codecs.RLE else sum(map(codestream.begins, parts[1:])) + 1
     if begun > 1 or len(offsets) > 4:
         raise DicomError("DICOM with more frames than its header says")
     return b"".join(parts)
@@ -182,12 +182,12 @@ def _fragments(header: Header, most: int) -> list[bytes]:
 
 
 def _require_agreement(frame: bytes, layout: Layout, syntax: str) -> None:
-    size = dicom_codestream.size(frame)
+    size = codestream.size(frame)
     if size[:3] != (layout.rows, layout.columns, layout.samples):
         raise DicomError(
             f"DICOM of {layout.columns} x {layout.rows} with pixels of {size.columns} x {size.rows}"
         )
-    if dicom_codecs.CODECS[syntax].plugin == "pillow" and size.bits != 8:
+    if codecs.CODECS[syntax].plugin == "pillow" and size.bits != 8:
         raise DicomError(
             f"DICOM in lossy JPEG of {size.bits} bits, which is not decoded", "save it uncompressed"
         )
