@@ -82,3 +82,12 @@ def test_a_lost_file_of_predictions_is_named(job: Job) -> None:
     job.run.predictions("custom", "test").unlink()
     with pytest.raises(DataError, match=r"custom-test\.csv"):
         results.write(job)
+
+
+@pytest.mark.parametrize(
+    ("also", "told"),
+    [([], "first link pretrained, kept"), (["custom"], "links pretrained and custom, kept")],
+)
+def test_a_chain_names_its_links(also, told):
+    details = {"first": "pretrained", "also": also, "start": "kept"}
+    assert results._came_out("chained", details) == f"chained: {told}"

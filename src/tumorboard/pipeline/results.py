@@ -108,5 +108,6 @@ def _came_out(name: str, details: Mapping[str, Any]) -> str:
         members = ", ".join(f"{m}{w}" for m, w in zip(details["members"], weights, strict=True))
         parts.append(f"form {details['form']} of {members}")
     if "first" in details:
-        parts.append(f"first link {details['first']}, {details['start']}")
+        links = [details["first"], *details.get("also", [])]
+        parts.append(f"{'links' if links[1:] else 'first link'} {' and '.join(links)}, {details['start']}")
     return f"{name}: {'; '.join(parts)}"
