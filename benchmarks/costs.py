@@ -39,7 +39,7 @@ class Line:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", type=int, nargs="+", default=(16, 32, 48), help="images a class")
+    parser.add_argument("--train", type=int, nargs="+", default=(16, 24, 32), help="images a class")
     parser.add_argument("--files", type=int, nargs="+", default=(100, 400), help="to predict")
     parser.add_argument("--audit", type=int, nargs="+", default=(16, 50, 200), help="images a class")
     parser.add_argument("--page", type=Path, help="where the table is written, between its markers")

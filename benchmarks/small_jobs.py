@@ -32,7 +32,7 @@ class Done:
 
     Attributes:
         seconds: By the clock.
-        memory: Of the process itself, its most in MB.
+        memory: Of the process itself, its most in MB; without mapped files, which the system can take back.
         child: Of the largest of those below it, the same.
         read: By all of them, in MB, from files and sockets.
         disk: Its `--out` folder's most, in MB.
@@ -113,7 +113,7 @@ class Watch:
     def _watch(self) -> None:
         while not self._over.wait(0.5):
             family, done = below(self._pid), self.done
-            sizes = {pid: _number(f"/proc/{pid}/status", "VmHWM:") / 1e3 for pid in family}
+            sizes = {pid: _number(f"/proc/{pid}/status", "RssAnon:") / 1e3 for pid in family}
             done.memory = max(done.memory, sizes.pop(self._pid))
             done.child = max(done.child, *sizes.values(), 0)
             self._read |= {pid: _number(f"/proc/{pid}/io", "rchar:") / 1e6 for pid in family if lives(pid)}
