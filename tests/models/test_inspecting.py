@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.models.archives import configured, saved, weighted
 from tests.paths import PATHS
 from tests.small_boards import networks
 from tumorboard.errors import ModelError
@@ -18,10 +19,7 @@ from tumorboard.models.inspecting import inspect
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    path = tmp_path_factory.mktemp("parts") / "m.keras"
-    networks()["chained"][0].save(path)
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    return saved(tmp_path_factory.mktemp("parts"))
 
 
 def packed(path, parts, compression=zipfile.ZIP_STORED):
@@ -38,22 +36,6 @@ def refused(path, match):
     assert path.name in message
     assert len(message) <= 300
     assert "\n" not in message
-
-
-def configured(parts, change):
-    """The parts with `change` applied to the config's Dense layer and to the whole."""
-    config = json.loads(parts["config.json"])
-    dense = next(one for one in config["config"]["layers"] if one["class_name"] == "Dense")
-    change(config, dense)
-    return parts | {"config.json": json.dumps(config).encode()}
-
-
-def weighted(parts, change):
-    """The parts with `change` applied to the weights file."""
-    file = io.BytesIO(parts["model.weights.h5"])
-    with h5py.File(file, "r+") as content:
-        change(content)
-    return parts | {"model.weights.h5": file.getvalue()}
 
 
 def first_array(content):
@@ -241,7 +223,7 @@ def _places(value, place=()):
         yield from _places(inner, (*place, key))
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_a_changed_config_is_let_in_with_our_classes_or_refused_in_a_line(data, parts):
     config = json.loads(parts["config.json"])
