@@ -6,7 +6,7 @@ from tests.small_models import CUT, PRETRAINED, member, pixels
 from tumorboard.combining import chain
 from tumorboard.models import pretrained
 from tumorboard.models.contract import Contract, tap
-from tumorboard.recipe import Image, load
+from tumorboard.recipe import Chained, Image, load
 
 
 def trainable(model):
@@ -91,9 +91,7 @@ def test_depthwise_convolutions_behind_a_cut_are_the_recipes(depthwise):
     paths = [weight.path for weight in model.trainable_weights]
     assert any("block5a_expand_conv" in path for path in paths)
     assert any("depthwise_conv" in path for path in paths) is (depthwise == "trained")
-    copy = chain.build(
-        "c", [(model, Contract("m", "pretrained", ("a", "b", "c"), Image()))], load("default").chained
-    )
+    copy = chain.build("c", [(model, Contract("m", "pretrained", ("a", "b", "c"), Image()))], Chained())
     depthwise_copied = [weight for weight in copy.trainable_weights if "depthwise_conv" in weight.path]
     assert bool(depthwise_copied) is (depthwise == "trained")
 
