@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.archives import configured, saved, weighted
+from tests.models.archives import archive, configured, declared, linked, outside, saved, weighted
 from tests.paths import PATHS
 from tests.small_boards import networks
 from tumorboard.errors import ModelError
@@ -23,9 +23,7 @@ def parts(tmp_path_factory):
 
 
 def packed(path, parts, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
+    path.write_bytes(archive(parts, compression))
     return path
 
 
@@ -150,26 +148,14 @@ def _fill(value):
     return change
 
 
-def _declare(content):
-    content.create_dataset("huge", (10**7, 10**3), np.float32)  # nothing is stored
-
-
 def _inflate(content):
     content.create_dataset("zeros", data=np.zeros(10**6, np.float32), compression="gzip")
-
-
-def _link(content):
-    content["other"] = h5py.ExternalLink("/etc/passwd", "/")
 
 
 def _virtual(content):
     layout = h5py.VirtualLayout((1,), np.float32)
     layout[0] = h5py.VirtualSource("/etc/passwd", "x", (1,))[0]
     content.create_virtual_dataset("virtual", layout)
-
-
-def _outside(content):
-    content.create_dataset("outside", (4,), np.uint8, external=[("/etc/passwd", 0, 4)])
 
 
 def _text(content):
@@ -181,11 +167,11 @@ def _text(content):
     [
         (_fill(np.nan), "NaN or infinity in the weights"),
         (_fill(-np.inf), "NaN or infinity in the weights"),
-        (_declare, "larger than it is, '/huge'"),
+        (declared, "larger than it is, '/huge'"),
         (_inflate, "larger than it is, '/zeros'"),
-        (_link, "a link at"),
+        (linked, "a link at"),
         (_virtual, "no array of numbers at '/virtual'"),
-        (_outside, "no array of numbers at '/outside'"),
+        (outside, "no array of numbers at '/outside'"),
         (_text, "no array of numbers at '/text'"),
     ],
 )
