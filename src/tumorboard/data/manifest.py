@@ -31,7 +31,7 @@ class Sample:
         path: Where the file is, absolute.
         split: "train", "valid", "test", or "" while unknown.
         label: The class.
-        group: What must not be torn apart by a split, as a patient (of DICOM: `groups`); "" for none.
+        group: What must not be torn apart by a split, as a patient (of DICOM: `dicom.groups`); "" for none.
         sha256: Of the file's bytes, hex.
     """
 

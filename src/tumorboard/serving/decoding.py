@@ -1,15 +1,13 @@
 """Hand uploads to decoding processes, and take raw pixels back; nothing is unpickled."""
 
-import json
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from tumorboard import recipe
+from tumorboard.data import workers
 from tumorboard.data.modes import Pixels
 from tumorboard.errors import DataError
 
@@ -51,13 +49,13 @@ class Decoders:
         """
         with self._lock:
             worker = self._idle.pop() if self._idle else None
-        worker = worker or _started()
+        worker = worker or workers.started("tumorboard.serving.decode_worker")
         alarm = threading.Timer(_SECONDS, worker.kill)
         alarm.start()
         try:
-            header, pixels = _exchange(worker, content, rule)
+            header, pixels = workers.exchange(worker, {"rule": rule.model_dump()}, content)
         except BaseException as error:
-            _end(worker)
+            workers.end(worker)
             if isinstance(error, OSError | ValueError):
                 raise DecoderEndedError from error
             raise
@@ -74,45 +72,9 @@ class Decoders:
         """End the idle processes."""
         with self._lock:
             while self._idle:
-                _end(self._idle.pop())
+                workers.end(self._idle.pop())
 
     @property
     def pids(self) -> list[int]:
         """The idle processes."""
         return [worker.pid for worker in self._idle]
-
-
-def _exchange(
-    worker: "subprocess.Popen[bytes]", content: bytes, rule: recipe.Image
-) -> tuple[dict[str, Any], bytes]:
-    if worker.stdin is None or worker.stdout is None:
-        raise OSError
-    request = {"rule": rule.model_dump(), "bytes": len(content)}
-    worker.stdin.write(json.dumps(request).encode() + b"\n" + content)
-    worker.stdin.flush()
-    header = json.loads(worker.stdout.readline())
-    pixels = worker.stdout.read(header["bytes"])
-    if len(pixels) < header["bytes"]:
-        raise OSError
-    return header, pixels
-
-
-def _started() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tumorboard.serving.decode_worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is ours to answer
-    )
-
-
-def _end(worker: "subprocess.Popen[bytes]") -> None:
-    worker.kill()
-    for pipe in (worker.stdin, worker.stdout):
-        if pipe:
-            try:
-                pipe.close()
-            except OSError:  # it ended with our request half written
-                continue
-    worker.wait()

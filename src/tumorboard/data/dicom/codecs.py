@@ -5,10 +5,8 @@ bits and video stay unread.
 """
 
 import atexit
-import json
 import os
 import subprocess
-import sys
 import threading
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tumorboard.data import workers
 from tumorboard.data.dicom.elements import DicomError
 
 _SECONDS = 120
@@ -74,7 +73,7 @@ def decode(frame: bytes, syntax: str, options: dict[str, Any]) -> tuple[npt.NDAr
     Raises:
         DicomError: The decoder failed, hung, or gave another size.
     """
-    request = {**options, "syntax": syntax, "plugin": CODECS[syntax].plugin, "bytes": len(frame)}
+    request = {**options, "syntax": syntax, "plugin": CODECS[syntax].plugin}
     answer, content = _ask(request, frame)
     if "error" in answer:
         raise DicomError(f"DICOM with damaged {CODECS[syntax].kind} pixels")
@@ -89,16 +88,16 @@ def _ask(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
     """Ask an idle worker, or a new one; one that fails is not asked again."""
     with _lock:
         worker = _idle.pop() if _idle else None
-    worker = worker or _started()
+    worker = worker or workers.started("tumorboard.data.dicom.worker")
     alarm = threading.Timer(_SECONDS, worker.kill)
     alarm.start()
     try:
-        answer = _exchange(worker, json.dumps(request).encode() + b"\n" + frame)
+        answer = workers.exchange(worker, request, frame)
     except (OSError, ValueError):
-        _end(worker)
+        workers.end(worker)
         return {"error": "ended"}, b""
     except BaseException:  # an interruption amid an answer
-        _end(worker)
+        workers.end(worker)
         raise
     finally:
         alarm.cancel()
@@ -107,38 +106,11 @@ def _ask(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
     return answer
 
 
-def _exchange(worker: "subprocess.Popen[bytes]", request: bytes) -> tuple[dict[str, Any], bytes]:
-    if worker.stdin is None or worker.stdout is None:
-        raise OSError
-    worker.stdin.write(request)
-    worker.stdin.flush()
-    header: dict[str, Any] = json.loads(worker.stdout.readline())
-    content = worker.stdout.read(header["bytes"])
-    if len(content) < header["bytes"]:
-        raise OSError
-    return header, content
-
-
-def _started() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tumorboard.data.dicom.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is ours to answer
-    )
-
-
-def _end(worker: "subprocess.Popen[bytes]") -> None:
-    worker.kill()
-    worker.communicate()
-
-
 @atexit.register
 def _end_all() -> None:
     with _lock:
         while _idle:
-            _end(_idle.pop())
+            workers.end(_idle.pop())
 
 
 def _forget() -> None:
