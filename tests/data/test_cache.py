@@ -76,6 +76,27 @@ def test_content_and_rule_are_the_key_and_names_are_not(data, tmp_path, monkeypa
     assert (changed.images[0] == 99).all()
 
 
+def test_parts_of_the_same_images_share_them_in_their_own_order(data, tmp_path, monkeypatch):
+    plant(data, {"b/again.png": grey_png(50)})  # the same file as a/1.png
+    whole = load(data).manifest
+    first = decode(whole, tmp_path / "cache", RULE)
+    forbid_reading(monkeypatch)
+    picked = [6, 1, 4]
+    part = decode(replace(whole, samples=tuple(whole.samples[i] for i in picked)), tmp_path / "cache", RULE)
+    assert [sample.id for sample in part.manifest.samples] == [whole.samples[i].id for i in picked]
+    np.testing.assert_array_equal(part.images[:], np.array(first.images)[picked])
+    assert part.pixel_sha256 == tuple(first.pixel_sha256[i] for i in picked)
+    with pytest.raises(DataError, match="1 of 4 images cannot be read"):
+        decode(part.manifest, tmp_path / "cache", RULE, problems=("no file",))
+
+
+def test_other_images_than_those_that_lie_there_are_decoded(data, tmp_path):
+    whole = load(data).manifest
+    decode(replace(whole, samples=whole.samples[:5]), tmp_path / "cache", RULE)
+    found = decode(whole, tmp_path / "cache", RULE)
+    assert found.images[5, 0, 0, 0] == read_image(whole.samples[5].path)[0, 0, 0]
+
+
 @pytest.mark.parametrize("damage", ["short", "no facts", "odd facts"])
 def test_a_damaged_cache_is_made_again(damage, data, tmp_path):
     manifest = load(data).manifest

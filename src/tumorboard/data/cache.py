@@ -1,8 +1,9 @@
-"""Decode every image once and keep the network's inputs on disk, keyed by content.
+"""Decode every image once and keep the network's inputs on disk, found again by content.
 
 Two files: the pixels as they are, row after row, and beside them a JSON with what was learned on the
-way. The rows are appended through a file and never through a writable memory map: a full disk is then an
-error that can be reported, and not a signal that kills the process.
+way. Runs on parts of the same images share them. The rows are appended through a file and never through a
+writable memory map: a full disk is then an error that can be reported, and not a signal that kills the
+process.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from tumorboard.data.manifest import Manifest, Sample, require_usable
 from tumorboard.data.modes import Pixels
 from tumorboard.data.reading import read_with_notes
 from tumorboard.data.resizing import to_input
+from tumorboard.data.rows import Images, Rows
 from tumorboard.errors import DataError
 
 READER_VERSION = 2
@@ -35,20 +37,21 @@ class Decoded:
 
     Args:
         manifest: The samples that were read.
-        images: uint8 (N, size, size, 3), read-only, mapped from the disk, in the manifest's order.
+        images: uint8 (N, size, size, 3), read-only, from the disk, in the manifest's order.
         pixel_sha256: SHA-256 (hex) of each picture's shape and pixels at full size; twins share it.
         notes: What the user should know, one line each.
         problems: The files that were left out, one line each.
     """
 
     manifest: Manifest
-    images: Pixels
+    images: Images
     pixel_sha256: tuple[str, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
 
 
 class _Facts(TypedDict):
+    files: list[str]
     pixel_sha256: list[str]
     notes: list[str]
     bad: dict[str, str]
@@ -63,7 +66,7 @@ def decode(
     skip_bad: bool = False,
     problems: Sequence[str] = (),
 ) -> Decoded:
-    """Decode all images, or map what an earlier call has decoded.
+    """Decode all images, or map what an earlier call has decoded, of these or of more.
 
     Memory stays bounded: two images at full size, and 64 at the network's.
 
@@ -79,19 +82,23 @@ def decode(
         DataError: Files that cannot be used, all of them in `details`; or too few images are left.
         StorageError: The cache cannot be written.
     """
-    path = folder / f"images-{_key(manifest, rule)}.u8"
-    facts = _stored(path, rule, len(manifest.samples))
-    if facts is None or (facts["bad"] and not skip_bad):
+    path = folder / f"images-{_key(rule)}.u8"
+    wanted = [sample.sha256 for sample in manifest.samples]
+    facts = _stored(path, rule)
+    if facts is None or not _holds(facts, wanted) or (facts["bad"] and not skip_bad):
         facts = _write(path, manifest, rule, progress)
-    faults = (*problems, *facts["bad"].values())
+    same = facts["files"] == wanted
+    faults = (*problems, *(facts["bad"].values() if same else ()))
     if faults and not skip_bad:
         raise _refusal(faults, len(manifest.samples) + len(problems))
+    if not same:
+        return _part(path, manifest, facts, rule, faults)
     good = tuple(sample for i, sample in enumerate(manifest.samples) if str(i) not in facts["bad"])
     left = replace(manifest, samples=good)
     if faults:
         require_usable(left, "what is left of the data", faults)
-    images = np.memmap(path, np.uint8, "r", shape=(len(good), rule.size, rule.size, 3))
-    return Decoded(left, images, tuple(facts["pixel_sha256"]), tuple(facts["notes"]), faults)
+    pixels, notes = tuple(facts["pixel_sha256"]), tuple(facts["notes"])
+    return Decoded(left, _mapped(path, len(good), rule), pixels, notes, faults)
 
 
 def pixel_digest(image: Pixels) -> str:
@@ -99,24 +106,51 @@ def pixel_digest(image: Pixels) -> str:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _key(manifest: Manifest, rule: recipe.Image) -> str:
-    content = [READER_VERSION, rule.model_dump(mode="json"), [sample.sha256 for sample in manifest.samples]]
+def _key(rule: recipe.Image) -> str:
+    content = [READER_VERSION, rule.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _stored(path: Path, rule: recipe.Image, images: int) -> _Facts | None:
-    """What was learned when these images were decoded; None if they were not, or the files do not fit."""
+def _rows(facts: _Facts) -> dict[str, int]:
+    """Where the pixels of a file that could be read are, by the hash of its content."""
+    good = (one for i, one in enumerate(facts["files"]) if str(i) not in facts["bad"])
+    return {one: row for row, one in enumerate(good)}
+
+
+def _holds(facts: _Facts, wanted: Sequence[str]) -> bool:
+    return facts["files"] == wanted or set(wanted) <= _rows(facts).keys()
+
+
+def _part(
+    path: Path, manifest: Manifest, facts: _Facts, rule: recipe.Image, problems: Sequence[str]
+) -> Decoded:
+    """Some of the images that lie there; their notes were told when they were decoded."""
+    rows = _rows(facts)
+    index = np.array([rows[sample.sha256] for sample in manifest.samples])
+    pixels = tuple(facts["pixel_sha256"][row] for row in index)
+    everything = _mapped(path, len(facts["pixel_sha256"]), rule)
+    return Decoded(manifest, Rows(everything, index), pixels, (), tuple(problems))
+
+
+def _mapped(path: Path, rows: int, rule: recipe.Image) -> Pixels:
+    return np.memmap(path, np.uint8, "r", shape=(rows, rule.size, rule.size, 3))
+
+
+def _stored(path: Path, rule: recipe.Image) -> _Facts | None:
+    """What was learned when images were decoded; None if none were, or the two files do not fit."""
     try:
         facts: _Facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         rows = len(facts["pixel_sha256"])
-        whole = path.stat().st_size == rows * rule.size**2 * 3 and rows + len(facts["bad"]) == images
+        files = len(facts["files"])
+        whole = path.stat().st_size == rows * rule.size**2 * 3 and rows + len(facts["bad"]) == files
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return facts if whole else None
 
 
 def _write(path: Path, manifest: Manifest, rule: recipe.Image, progress: Progress | None) -> _Facts:
-    facts: _Facts = {"pixel_sha256": [], "notes": [], "bad": {}}
+    files = [sample.sha256 for sample in manifest.samples]
+    facts: _Facts = {"files": files, "pixel_sha256": [], "notes": [], "bad": {}}
     with storage.writing(path) as file:
         for index, result in enumerate(_decoded(manifest.samples, rule)):
             _keep(result, index, file, facts)

@@ -10,13 +10,13 @@ import numpy.typing as npt
 class Rows:
     """Rows of `array`, picked and ordered by `index`; only what is sliced is read into memory."""
 
-    array: npt.NDArray[np.uint8]
+    array: "npt.NDArray[np.uint8] | Rows"
     index: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, key: int | slice) -> npt.NDArray[np.uint8]:
+    def __getitem__(self, key: int | slice | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         picked: npt.NDArray[np.uint8] = self.array[self.index[key]]
         return picked
 

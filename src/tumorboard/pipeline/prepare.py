@@ -27,8 +27,19 @@ def prepare(
     class_map: Groups,
     merge: Groups,
     skip_bad: bool,
+    images: Path | None = None,
 ) -> Job:
     """Everything that can be found wrong is found here, before Keras is loaded and anything is trained.
+
+    Args:
+        source: Class folders, or a manifest CSV.
+        run: The run folder.
+        recipe: The settings.
+        console: Where progress is shown.
+        class_map: As for `train`.
+        merge: As for `train`.
+        skip_bad: As for `train`.
+        images: Where the decoded images lie, if not in the run's own cache.
 
     Raises:
         DataError: The data cannot be used; all bad files are named.
@@ -37,7 +48,7 @@ def prepare(
     loaded = find(source, console, class_map, merge)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
-    decoded = decode(loaded, run.cache, recipe.image, console, skip_bad)
+    decoded = decode(loaded, images or run.cache, recipe.image, console, skip_bad)
     whole = splits.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, recipe, now)

@@ -26,6 +26,7 @@ def train(
     merge: Mapping[str, Sequence[str]] = {},
     skip_bad: bool = False,
     track: str = "",
+    images: Path | None = None,
     console: Console | None = None,
 ) -> RunFolder:
     """Train every model of the recipe, evaluate them, and leave it all in the folder `out`.
@@ -40,6 +41,7 @@ def train(
         merge: New class name to the classes that it takes in.
         skip_bad: Leave out files that cannot be read, instead of refusing to begin.
         track: "tensorboard" or "mlflow", to show the trainings there too; changes nothing in them.
+        images: Where decoded images are looked for and kept, for runs that share them; in the run by default.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -49,7 +51,16 @@ def train(
     plan = load(recipe) if isinstance(recipe, str) else recipe
     refuse_a_study(run)
     with interruption.graceful(), runfolder.locked(run):
-        job = prepare(Path(source), run, plan, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
+        job = prepare(
+            Path(source),
+            run,
+            plan,
+            console,
+            class_map=class_map,
+            merge=merge,
+            skip_bad=skip_bad,
+            images=images,
+        )
         job = replace(job, track=track)
         _audit(job)
         _convene(job)

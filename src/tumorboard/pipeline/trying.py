@@ -70,7 +70,7 @@ def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
     for k, file in enumerate(study.files, start=1):
         interruption.stop_if_asked()
         study.console.say(f"trial {number}, fold {k} of {len(study.files)}")
-        held.append(_held_out(file, RunFolder(folder / f"fold-{k}"), recipe, study.model, study.console))
+        held.append(_held_out(study, file, RunFolder(folder / f"fold-{k}"), recipe))
         so_far = rules.together(held)
         losses.append(metrics.log_loss(so_far.labels, so_far.probabilities))
         if k < len(study.files) and drawn.hopeless(losses[-1], k):
@@ -80,14 +80,24 @@ def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
     return Trial(drawn.values, state, tuple(losses), scores.loss, scores.accuracy)
 
 
-def _held_out(file: Path, run: RunFolder, recipe: Recipe, model: str, console: Console) -> Predictions:
+def _held_out(study: Study, file: Path, run: RunFolder, recipe: Recipe) -> Predictions:
     """What a model says of a fold, trained without it; of the run its networks and its cache are not kept."""
-    if not run.predictions(model, "test").is_file():
+    if not run.predictions(study.model, "test").is_file():
         with runfolder.locked(run):
-            _train(prepare(file, run, recipe, console, class_map={}, merge={}, skip_bad=False), model)
-    for rest in (run.cache, run.model(model).parent):
+            job = prepare(
+                file,
+                run,
+                recipe,
+                study.console,
+                class_map={},
+                merge={},
+                skip_bad=False,
+                images=study.whole.cache,
+            )
+            _train(job, study.model)
+    for rest in (run.cache, run.model(study.model).parent):
         shutil.rmtree(rest, ignore_errors=True)
-    return predictions(run, model, "test")
+    return predictions(run, study.model, "test")
 
 
 def _train(job: Job, model: str) -> None:

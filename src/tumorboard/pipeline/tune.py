@@ -81,6 +81,7 @@ def tune(
         storage.write_json(whole.fingerprint, now)
         groups = {entry.id: entry.group for entry in tables.read(files[0]).entries if entry.group}
         _search(Study(whole, recipe, space, model, files, groups, console), trials)
+        shutil.rmtree(whole.cache, ignore_errors=True)
     return whole
 
 
@@ -109,7 +110,7 @@ def _pool(
         return source, how
     split = RunFolder(whole.root / "split")
     with runfolder.locked(split):
-        prepare(source, split, recipe, console, **how, skip_bad=skip_bad)
+        prepare(source, split, recipe, console, **how, skip_bad=skip_bad, images=None)
         shutil.rmtree(split.cache, ignore_errors=True)
     return split.manifest, {"class_map": {}, "merge": {}}
 
