@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tumorboard import runfolder
+from tumorboard import runfolder, storage
 from tumorboard.errors import RunFolderError, StorageError
-from tumorboard.runfolder import RunFolder
+from tumorboard.runfolder import FolderInUse, RunFolder
 
 CONTENDERS = 20
 
@@ -196,3 +196,22 @@ def test_every_path_lies_inside_and_none_is_named_twice(tmp_path: Path) -> None:
     named += [run.figure("m"), run.state("m")]
     assert all(path.is_relative_to(tmp_path) for path in named)
     assert len(set(named)) == len(named)
+
+
+def test_models_are_made_beside_each_other_but_not_beside_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(runfolder, "_ENTRY", 0)
+    run = RunFolder(tmp_path / "run")
+    unfinished = run.model(f"{storage.TEMPORARY}-custom")
+    with runfolder.locked_model(run, "custom"):
+        storage.write_text(unfinished, "")
+        with runfolder.locked_model(run, "pretrained"):
+            for refused in (runfolder.locked(run), runfolder.locked_model(run, "custom")):
+                with pytest.raises(FolderInUse, match=f"process {os.getpid()} on"), refused:
+                    pass
+        with pytest.raises(FolderInUse), runfolder.locked(run):
+            pass
+        assert unfinished.exists()  # another process may be writing it
+    with runfolder.locked(run):
+        assert not unfinished.exists()
+        with pytest.raises(FolderInUse), runfolder.locked_model(run, "custom"):
+            pass

@@ -25,7 +25,8 @@ import filelock
 from tumorboard.errors import RunFolderError
 from tumorboard.storage import TEMPORARY, sha256, shown, storage_error, write_json, write_text
 
-_LOCK, _HOLDER = ".lock", ".holder.json"
+_LOCK, _HOLDER = ".lock", ".holder{}.json"
+_ENTRY = 2  # seconds that one process making a model waits for others to begin theirs
 _PATIENCE = 20  # looks at the holder's note, 30 ms apart
 
 
@@ -162,28 +163,51 @@ def locked(run: RunFolder) -> Iterator[None]:
     """Hold the run folder for this process; the lock dies with the process.
 
     Raises:
-        FolderInUse: Another process holds it (names its PID and host).
+        FolderInUse: Another process holds it, or makes a model of it (names its PID and host).
         RunFolderError: It is a folder of other files.
         StorageError: It cannot be made or written.
     """
+    with _held(run):
+        for lock in run.root.glob(f"{_LOCK}-*"):
+            with _held(run, lock.name.removeprefix(_LOCK)):
+                pass  # nobody makes this model
+        _remove_leftovers(run)
+        yield
+
+
+@contextlib.contextmanager
+def locked_model(run: RunFolder, name: str) -> Iterator[None]:
+    """Hold one model of the run; others may be made beside it, while nobody holds the whole.
+
+    Raises:
+        As `locked`.
+    """
+    with contextlib.ExitStack() as stack:
+        with _held(run, patience=_ENTRY):
+            stack.enter_context(_held(run, f"-{name}"))
+        yield
+
+
+@contextlib.contextmanager
+def _held(run: RunFolder, part: str = "", patience: float = 0) -> Iterator[None]:
+    holder = run.root / _HOLDER.format(part)
     try:
         _require_own(run)
         run.root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(run.root / _LOCK)
-        lock.acquire(timeout=0)
+        lock = filelock.FileLock(run.root / f"{_LOCK}{part}")
+        lock.acquire(timeout=patience)
     except filelock.Timeout:
         raise FolderInUse(
-            f"{shown(run.root)} is in use by {_holder(run)}; wait for it to end, or choose another --out"
+            f"{shown(run.root)} is in use by {_who(holder)}; wait for it to end, or choose another --out"
         ) from None
     except OSError as error:
         raise storage_error(run.root, error) from error
     try:
-        write_json(run.root / _HOLDER, {"pid": os.getpid(), "host": socket.gethostname()})
-        _remove_leftovers(run)
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname()})
         yield
     finally:
         with contextlib.suppress(OSError):
-            (run.root / _HOLDER).unlink(missing_ok=True)
+            holder.unlink(missing_ok=True)
         lock.release()
 
 
@@ -198,11 +222,11 @@ def _require_own(run: RunFolder) -> None:
         )
 
 
-def _holder(run: RunFolder) -> str:
+def _who(note: Path) -> str:
     """Who has the lock; it says so a moment after it has taken it."""
     for _ in range(_PATIENCE):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            holder = json.loads((run.root / _HOLDER).read_text(encoding="utf-8"))
+            holder = json.loads(note.read_text(encoding="utf-8"))
             pid, host = int(holder["pid"]), str(holder["host"])
             if host != socket.gethostname() or _lives(pid):
                 return f"process {pid} on {host}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import filelock
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -44,6 +45,21 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Wait for the other processes that are at this file or folder; the lock lies beside it.
+
+    Raises:
+        StorageError: No permission, or any other fault of the disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_name(f".turn-{path.name}")):
+            yield
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from tests.small_runs import RECIPE, add_tiny_backbone, bits, draw
+from tests.small_runs import MODELS, RECIPE, add_tiny_backbone, bits, draw
 from tumorboard.cli.main import main
 from tumorboard.cluster import connecting
 from tumorboard.cluster.training import when_free
@@ -65,7 +65,7 @@ def machine(cpus):
     )
 
 
-def test_two_runs_on_ray_are_those_of_one_process_and_are_not_done_again(root):
+def test_runs_on_ray_are_those_of_one_process_and_are_not_done_again(root):
     assert train_alone(root, "plain", "--seeds", "2") == 0
     with machine(2):
         assert train(root, "scattered", "--seeds", "2", "--ray", "local") == 0
@@ -73,6 +73,10 @@ def test_two_runs_on_ray_are_those_of_one_process_and_are_not_done_again(root):
         before = [file.stat().st_mtime_ns for file in models]
         assert train(root, "scattered", "--seeds", "2", "--ray", "local") == 0
         assert [file.stat().st_mtime_ns for file in models] == before
+        assert train(root, "alone", "--ray", "local") == 0
+    alone, plain = bits(root / "alone"), bits(root / "plain" / "seed-3")  # whose ids differ
+    assert [alone[model] for model in MODELS] == [plain[model] for model in MODELS]
+    assert not any((root / one / "cache").exists() for one in ("alone", "scattered/data", "scattered/seed-3"))
     for run in ("seed-3", "seed-4"):
         assert bits(root / "scattered" / run) == bits(root / "plain" / run)
         environment = json.loads(RunFolder(root / "scattered" / run).environment.read_text())
@@ -99,32 +103,31 @@ def test_a_lost_machine_costs_no_bit_and_nothing_finished_is_done_again(root):
     for run in RUNS:
         assert bits(root / "scattered" / run) == bits(root / "plain" / run)
     assert len(seen["moved"]) == 1  # the task was taken from one process and given to another
-    assert len(seen["models"]) >= 2
     assert {file: file.stat().st_mtime_ns for file in seen["models"]} == seen["models"]
 
 
 def _kill(cluster, node, out, seen):
-    """Once both first tasks have finished a model, take a machine away and see who goes on."""
-    folds = [out / "folds" / f"fold-{number}" for number in (1, 2)]
-    while not all((fold / "models" / "custom.keras").is_file() for fold in folds):
-        time.sleep(0.05)
-    before = {fold: _holder(fold) for fold in folds}
-    seen["models"] = {file: file.stat().st_mtime_ns for file in out.rglob("models/[!.]*.keras")}
+    """Once two models are finished and both machines make others, take one away and see who goes on."""
+    made, before = {}, {}
+    while len(made) < 2 or len(before) < 2:
+        time.sleep(0.02)
+        made = {file: file.stat().st_mtime_ns for file in out.rglob("models/[!.]*.keras")}
+        before = _holders(out)
     cluster.remove_node(node, allow_graceful=False)
+    seen["models"] = made
     while not seen.get("moved"):
-        seen["moved"] = [fold for fold in folds if _holder(fold) not in (None, before[fold])]
-        time.sleep(0.05)
+        now = _holders(out)
+        seen["moved"] = [piece for piece in before.keys() & now.keys() if now[piece] != before[piece]]
+        time.sleep(0.02)
 
 
-def _holder(run):
-    """The process that works in a run folder; None when nobody does."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((run / ".holder.json").read_text())["pid"]
-
-
-def test_one_run_is_not_for_ray(root, capsys):
-    assert train(root, "one", "--ray", "local") == 2
-    assert "--seeds" in capsys.readouterr().err
+def _holders(out):
+    """By the note of each model that is being made, the process that makes it."""
+    found = {}
+    for note in out.rglob(".holder-*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            found[note] = json.loads(note.read_text())["pid"]
+    return found
 
 
 def test_a_folder_is_waited_for_but_not_for_ever():

@@ -8,6 +8,7 @@ from tumorboard.cli.shared import add_classes, add_settings, command, show
 from tumorboard.errors import UsageError
 
 if TYPE_CHECKING:
+    from tumorboard.pipeline.repeats import Engine
     from tumorboard.recipe import Recipe
     from tumorboard.runfolder import RunFolder
 
@@ -46,7 +47,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     train.add_argument(
         "--ray",
         metavar="local|ADDRESS",
-        help="spread the runs of --folds and --seeds over this machine or a Ray cluster (the extra cluster)",
+        help="make models, and the runs of --folds and --seeds, beside each other on this machine or a Ray "
+        "cluster (the extra cluster)",
     )
     train.add_argument(
         "--track",
@@ -101,21 +103,26 @@ def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, 
     from tumorboard.cluster import connecting
 
     connecting.require()
-    if not options.folds and options.seeds == 1:
-        raise UsageError("expected --folds or --seeds with --ray, found neither; one run is one task")
     from tumorboard.cluster.training import engine
-    from tumorboard.pipeline.repeats import repeat
 
     threads = recipe.threads or 1  # a number that does not depend on the machine
     plan = recipe.model_copy(update={"threads": threads})
     with connecting.connected(options.ray):
-        return repeat(
-            options.data,
-            options.out,
-            plan,
-            folds=options.folds,
-            seeds=options.seeds,
-            bag=options.bag,
-            engine=engine(threads),
-            **common,
-        )
+        if not options.folds and options.seeds == 1 and not options.bag:
+            return _one_run(options, plan, engine(threads), common)
+        from tumorboard.pipeline.repeats import repeat
+
+        numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
+        return repeat(options.data, options.out, plan, engine=engine(threads), **numbers, **common)
+
+
+def _one_run(
+    options: argparse.Namespace, recipe: "Recipe", engine: "Engine", common: dict[str, Any]
+) -> "RunFolder":
+    """Its models beside each other."""
+    from tumorboard.pipeline.tasks import Task
+    from tumorboard.runfolder import RunFolder
+
+    run, console = RunFolder(options.out), common.pop("console")
+    engine([Task(options.data, run.root, recipe, run.cache, common)], console)
+    return run

@@ -67,6 +67,13 @@ def environment() -> dict[str, dict[str, str]]:
     return {"env_vars": {name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
 
 
+def slots(threads: int) -> int:
+    """How many tasks of so many threads the cluster can work at, at least one."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+
+
 def finished(refs: Iterable[Any]) -> list[Any]:
     """Those that are done by now, after a short wait; raises Interrupted when the user asks to stop."""
     import ray

@@ -151,14 +151,13 @@ def _spread(run: Path, models: Sequence[str], missing: Iterator[Part], number: i
     import ray
 
     threads = max(1, _threads(run))
-    count = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
     actor = ray.remote(Predictor).options(
         num_cpus=threads,
         max_restarts=connecting.RETRIES,
         max_task_retries=connecting.RETRIES,
         runtime_env=connecting.environment(),
     )
-    first = list(itertools.islice(missing, count))
+    first = list(itertools.islice(missing, connecting.slots(threads)))
     waiting = {(one := actor.remote(run, tuple(models))).write.remote(part): one for part in first}
     try:
         with connecting.own_errors(), console.task("predicting parts") as progress:

@@ -1,51 +1,68 @@
-"""The runs of a repeated study as Ray tasks; what is done in each is what one machine does, one by one."""
+"""Runs as Ray tasks, one a model; what is done in each is what one process does, one after the other."""
 
+import itertools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
-from tumorboard.pipeline.repeats import Engine, Task, carry_out
+from tumorboard.pipeline import tasks
+from tumorboard.pipeline.repeats import Engine
+from tumorboard.pipeline.tasks import Task
 from tumorboard.runfolder import FolderInUse
 
 _PATIENCE = 60  # seconds until a lost worker's lock must be free
+_REST = ""  # the last piece of a run, among the names of its models
 
 
 def engine(threads: int) -> Engine:
-    """Carry out tasks on the cluster that this process has joined.
+    """Carry out runs on the cluster that this process has joined.
 
-    A finished run is not begun again, one whose machine was lost goes on in another process from the state
-    in its folder. So the folder must be on a file system that all machines share.
+    A finished model is not made again, one whose machine was lost goes on in another process from the state
+    in its folder. So the folder must be on a file system that all machines share. No more runs are begun
+    than can be worked at, for each has its views on the disk until it is done.
 
     Args:
-        threads: Of each task; as many processors are reserved for it.
+        threads: Of each piece of a run; as many processors are reserved for it.
     """
 
-    def carry_out_all(tasks: Sequence[Task], console: Console) -> None:
-        _gather({task.out.name: _submit(task, threads) for task in tasks}, console)
+    def carry_out_all(all_tasks: Sequence[Task], console: Console) -> None:
+        runs = iter(all_tasks)
+        pieces: dict[Any, tuple[str, str]] = {}
+        for task in itertools.islice(runs, connecting.slots(threads)):
+            pieces |= _begin(task, threads)
+        _gather(pieces, runs, threads, console)
 
     return carry_out_all
 
 
-def _submit(task: Task, threads: int) -> Any:
+def _begin(task: Task, threads: int) -> dict[Any, tuple[str, str]]:
+    """Submit a run: by Ray's reference, its name and the model. A piece waits for those that it needs."""
     import ray
 
-    absolute = Task(task.source.absolute(), task.out.absolute(), task.recipe)
-    fresh = ray.remote(max_calls=1)(_work)  # a process a task: its threads are pinned when it begins
-    remote = fresh.options(
-        num_cpus=threads,
-        max_retries=connecting.RETRIES,
-        runtime_env=connecting.environment(),
-        name=task.out.name,
+    there = replace(
+        task, source=task.source.absolute(), out=task.out.absolute(), images=task.images.absolute()
     )
-    return remote.remote(absolute, list(sys.argv))
+    when_free(lambda: tasks.begin(there))
+    environment = connecting.environment()
+    environment["env_vars"]["TUMORBOARD_THREADS"] = str(threads)  # pinned once in a process
+    remote = ray.remote(_work).options(
+        num_cpus=threads, max_retries=connecting.RETRIES, runtime_env=environment
+    )
+    made: dict[str, Any] = {}
+    for name in (*task.recipe.models, "ensemble", "chained"):
+        needed = [made[one] for one in task.recipe.made_of(name)]
+        made[name] = remote.remote(there, name, list(sys.argv), *needed)
+    made[_REST] = remote.remote(there, _REST, list(sys.argv), *made.values())
+    return {ref: (task.out.name, name) for name, ref in made.items()}
 
 
-def _work(task: Task, command: list[str]) -> None:
+def _work(task: Task, name: str, command: list[str], *_: None) -> None:
     sys.argv[:] = command
-    when_free(lambda: carry_out(task))
+    when_free(lambda: tasks.make(task, name) if name != _REST else tasks.carry_out(task))
 
 
 def when_free(work: Callable[[], None], patience: float = _PATIENCE) -> None:
@@ -64,17 +81,22 @@ def when_free(work: Callable[[], None], patience: float = _PATIENCE) -> None:
             time.sleep(1)
 
 
-def _gather(waiting: dict[str, Any], console: Console) -> None:
-    """Wait for all; the first error, or Ctrl-C, ends the others, whose folders keep what they have."""
+def _gather(pieces: dict[Any, tuple[str, str]], runs: Iterator[Task], threads: int, console: Console) -> None:
+    """Wait for all, a new run for each that is done; the first error, or Ctrl-C, ends the others.
+
+    Their folders keep what they have.
+    """
     import ray
 
-    names = {ref: name for name, ref in waiting.items()}
     try:
         with connecting.own_errors():
-            while names:
-                for ref in connecting.finished(names):
+            while pieces:
+                for ref in connecting.finished(pieces):
                     ray.get(ref)
-                    console.say(f"{names.pop(ref)} is done")
+                    run, name = pieces.pop(ref)
+                    console.say(f"{run}: {name} is made" if name else f"{run} is done")
+                    if name == _REST and (task := next(runs, None)):
+                        pieces |= _begin(task, threads)
     finally:
-        for ref in names:
+        for ref in pieces:
             ray.cancel(ref, force=True)

@@ -7,10 +7,11 @@ from tumorboard import runfolder, storage
 from tumorboard.combining import ensemble
 from tumorboard.combining.rules import Rule
 from tumorboard.console import Console
-from tumorboard.data.manifest import Manifest, read_csv, write_csv
+from tumorboard.data.manifest import Manifest, write_csv
 from tumorboard.models import storing
 from tumorboard.models.contract import Contract
 from tumorboard.pipeline.evaluate import evaluate_data
+from tumorboard.pipeline.job import samples
 from tumorboard.pipeline.results import count_look_at_test
 from tumorboard.runfolder import RunFolder
 
@@ -33,7 +34,7 @@ def bag(whole: RunFolder, data: RunFolder, folds: Sequence[RunFolder], console: 
     with runfolder.locked(run):
         _make(run, folds)
         runfolder.write_checksums(run)
-        known = read_csv(data.manifest.read_text("utf-8"), str(data.manifest))
+        known = samples(data)
         if not (run.root / "evaluations" / "manifest" / "metrics.json").is_file():
             _write_manifest(run, known, "train", "valid")  # test is new to it, and its page says so
             count_look_at_test(run, len(known.part("test").samples))
@@ -53,6 +54,6 @@ def _make(run: RunFolder, folds: Sequence[RunFolder]) -> None:
 
 def _write_manifest(run: RunFolder, known: Manifest, *splits: str) -> None:
     """The samples of these splits; validation too was learnt from."""
-    samples = [one for one in known.samples if one.split in splits]
-    learnt = [replace(one, split="train") if one.split == "valid" else one for one in samples]
+    some = [one for one in known.samples if one.split in splits]
+    learnt = [replace(one, split="train") if one.split == "valid" else one for one in some]
     storage.write_text(run.manifest, write_csv(replace(known, samples=tuple(learnt))))

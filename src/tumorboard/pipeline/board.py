@@ -24,9 +24,14 @@ def convene(job: Job) -> None:
     """Make every model of the recipe, and what it says of train and validation; test stays closed."""
     _refuse_unknown_backbones(job)
     for name in job.models:
-        with job.phase(name):
-            make(job, name)
-            predict(job, name, "train", "valid")
+        admit(job, name)
+
+
+def admit(job: Job, name: str) -> None:
+    """One model, and what it says of train and validation; those that it is made of must be there."""
+    with job.phase(name):
+        make(job, name)
+        predict(job, name, "train", "valid")
 
 
 def make(job: Job, name: str) -> None:

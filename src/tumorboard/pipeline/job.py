@@ -14,9 +14,9 @@ from tumorboard import storage
 from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
 from tumorboard.data.classes import Matching
-from tumorboard.data.manifest import Manifest
+from tumorboard.data.manifest import Manifest, read_csv
 from tumorboard.data.rows import Rows
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, RunFolderError
 from tumorboard.predictions import Predictions
 from tumorboard.recipe import Recipe
 from tumorboard.runfolder import RunFolder
@@ -37,6 +37,21 @@ def predictions(run: RunFolder, name: str, split: str) -> Predictions:
             "delete the file and repeat the command"
         ) from error
     return Predictions.from_csv(text, str(path))
+
+
+def samples(run: RunFolder) -> Manifest:
+    """All samples of a run, every one in a split.
+
+    Raises:
+        DataError: Other columns, or a row that does not fit them.
+        RunFolderError: The file is missing or cannot be read.
+    """
+    try:
+        return read_csv(run.manifest.read_text("utf-8"), str(run.manifest))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFolderError(
+            f"expected a readable manifest.csv in {storage.shown(run.root)}, found none; restore it"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -95,9 +110,10 @@ class Job:
         try:
             yield
         finally:
-            seconds = self.seconds()
-            seconds[title] = round(seconds.get(title, 0.0) + time.monotonic() - begun, 2)
-            storage.write_json(self.run.phases, seconds)
+            with storage.turn(self.run.phases):  # models may be made at once
+                seconds = self.seconds()
+                seconds[title] = round(seconds.get(title, 0.0) + time.monotonic() - begun, 2)
+                storage.write_json(self.run.phases, seconds)
 
     def seconds(self) -> dict[str, float]:
         """Time spent by phase, over all resumes."""

@@ -3,10 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import keras
 
 from tumorboard import interruption, runfolder, storage
 from tumorboard.combining import rules
@@ -16,7 +13,7 @@ from tumorboard.pipeline import bagging, choosing, folding, leaks, mirroring
 from tumorboard.pipeline.choosing import Fold
 from tumorboard.pipeline.job import predictions
 from tumorboard.pipeline.prepare import prepare
-from tumorboard.pipeline.train import train
+from tumorboard.pipeline.tasks import Task, carry_out
 from tumorboard.predictions import Predictions
 from tumorboard.recipe import Recipe
 from tumorboard.reporting.repeated import Repeats
@@ -25,30 +22,8 @@ from tumorboard.reporting.study import SPLITS
 from tumorboard.reporting.study_page import study_page
 from tumorboard.runfolder import RunFolder
 
-
-@dataclass(frozen=True)
-class Task:
-    """One run of the study; needs nothing of any other run, so it can be done anywhere.
-
-    Attributes:
-        source: The manifest it learns from.
-        out: Its run folder, the record of what is finished.
-        recipe: The settings.
-    """
-
-    source: Path
-    out: Path
-    recipe: Recipe
-
-
 Engine = Callable[[Sequence[Task], Console], None]
-"""Carries out all tasks, in any order."""
-
-
-def carry_out(task: Task, console: Console | None = None) -> None:
-    """Train one run; what was finished of it earlier is not done again."""
-    train(task.source, task.out, task.recipe, console=console)
-    keras.utils.clear_session()  # or the graphs of all runs stay in memory
+"""Carries out all runs, in any order."""
 
 
 def one_by_one(tasks: Sequence[Task], console: Console) -> None:
@@ -100,7 +75,6 @@ def repeat(
         data = RunFolder(whole.root / "data")
         with runfolder.locked(data):
             prepare(Path(source), data, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
-            shutil.rmtree(data.cache, ignore_errors=True)
         found = _cross_validate(whole, data, recipe, folds, engine, console)
         ways = choosing.ways(found, recipe)
         runs = _seeds(whole, data, choosing.with_rule(recipe, found, ways), seeds, engine, console)
@@ -121,6 +95,7 @@ def repeat(
         storage.write_text(whole.metrics, figures)
         storage.write_text(whole.report, study_page(json.loads(figures)))
         storage.write_text(whole.results, repeats_md(study))
+        shutil.rmtree(data.cache, ignore_errors=True)
     return whole
 
 
@@ -138,10 +113,10 @@ def _cross_validate(
 ) -> list[Fold]:
     folder = whole.root / "folds"
     files = folding.deal(data.manifest, folder, recipe, k)
-    tasks = [Task(file, run.root, recipe) for file, run in zip(files, _fold_runs(whole, k), strict=True)]
-    runs = _run(tasks, engine, console)
+    folds = zip(files, _fold_runs(whole, k), strict=True)
+    runs = _run([Task(file, run.root, recipe, data.cache) for file, run in folds], engine, console)
     for run in runs:
-        mirroring.predict(run, recipe.ensemble.members, "test", console)
+        mirroring.predict(run, recipe, "test", data.cache, console)
     return [choosing.held_out(run, recipe) for run in runs]
 
 
@@ -158,7 +133,7 @@ def _seeds(
     whole: RunFolder, data: RunFolder, recipe: Recipe, seeds: int, engine: Engine, console: Console
 ) -> list[RunFolder]:
     plans = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(seeds)]
-    tasks = [Task(data.manifest, whole.root / f"seed-{plan.seed}", plan) for plan in plans]
+    tasks = [Task(data.manifest, whole.root / f"seed-{plan.seed}", plan, data.cache) for plan in plans]
     return _run(tasks, engine, console)
 
 

@@ -10,11 +10,10 @@ import numpy as np
 from tumorboard import storage
 from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
-from tumorboard.data.manifest import read_csv
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import trusting
 from tumorboard.pipeline import calibrate, results
-from tumorboard.pipeline.job import Job
+from tumorboard.pipeline.job import Job, samples
 from tumorboard.pipeline.maps import maps
 from tumorboard.recipe import load
 from tumorboard.reporting import board, cases, charts, plots, svg
@@ -109,12 +108,7 @@ def write(job: Job, study: Study | None = None) -> Material:
 
 def _reopened(run: RunFolder) -> Job:
     """The run as `train` left it, without its images, which are decoded no more."""
-    try:
-        manifest = read_csv(run.manifest.read_text("utf-8"), str(run.manifest))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunFolderError(
-            f"expected a readable manifest.csv in {storage.shown(run.root)}, found none; restore it"
-        ) from error
+    manifest = samples(run)
     nothing = Decoded(manifest, np.empty((0, 0, 0, 3), np.uint8), (), (), ())
     return Job(run, load(str(run.recipe)), manifest, nothing, Console(quiet=True))
 

@@ -51,11 +51,12 @@ def compute(
     paths = [[folder / f"view{view}-{tensor}.npy" for tensor in tensors] for view in range(count)]
     run = Augmented(trunk) if drawn else trunk
     shapes = [(len(images), *tensor.shape[1:]) for tensor in trunk.outputs]
-    for view, files in enumerate(paths):
-        if not all(file.is_file() for file in files):
-            _reseed(trunk, seed, view)
-            progress = functools.partial(_add, on_batch, view * len(images), total)
-            _write_view(run, shapes, images, files, progress)
+    with storage.turn(folder):  # another model of the same trunk may be made at once
+        for view, files in enumerate(paths):
+            if not all(file.is_file() for file in files):
+                _reseed(trunk, seed, view)
+                progress = functools.partial(_add, on_batch, view * len(images), total)
+                _write_view(run, shapes, images, files, progress)
     return [[np.load(files[tensor], mmap_mode="r") for files in paths] for tensor in tensors]
 
 
