@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tumorboard import runfolder, storage
+from tumorboard import locking, runfolder, storage
 from tumorboard.errors import RunFolderError, StorageError
-from tumorboard.runfolder import FolderInUse, RunFolder
+from tumorboard.locking import FolderInUse
+from tumorboard.runfolder import RunFolder
 
 CONTENDERS = 20
 
@@ -22,7 +23,8 @@ import os, sys, time
 from multiprocessing import get_context
 from pathlib import Path
 from tumorboard.errors import RunFolderError
-from tumorboard.runfolder import RunFolder, locked
+from tumorboard.locking import locked
+from tumorboard.runfolder import RunFolder
 
 COUNT, root, answers = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 fork = get_context("fork")
@@ -46,7 +48,8 @@ for child in children: child.join(60)
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tumorboard.runfolder import RunFolder, locked
+from tumorboard.locking import locked
+from tumorboard.runfolder import RunFolder
 
 with locked(RunFolder(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -91,18 +94,18 @@ def test_lock_is_gone_after_kill(tmp_path: Path) -> None:
     child = hold(tmp_path)
     with (
         pytest.raises(RunFolderError, match=f"process {child.pid} on"),
-        runfolder.locked(RunFolder(tmp_path)),
+        locking.locked(RunFolder(tmp_path)),
     ):
         pass
     kill(child)
-    with runfolder.locked(RunFolder(tmp_path)):
+    with locking.locked(RunFolder(tmp_path)):
         assert json.loads((tmp_path / ".holder.json").read_text())["pid"] == os.getpid()
 
 
 def test_lock_is_gone_after_an_error_and_after_the_end(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), runfolder.locked(RunFolder(tmp_path)):
+    with pytest.raises(ZeroDivisionError), locking.locked(RunFolder(tmp_path)):
         raise ZeroDivisionError
-    with runfolder.locked(RunFolder(tmp_path)):
+    with locking.locked(RunFolder(tmp_path)):
         pass
     assert not (tmp_path / ".holder.json").exists()
 
@@ -118,24 +121,24 @@ def test_lock_is_gone_after_an_error_and_after_the_end(tmp_path: Path) -> None:
 def test_a_holder_that_is_not_known_here_is_still_a_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str, said: str
 ) -> None:
-    monkeypatch.setattr(runfolder.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(locking.time, "sleep", lambda seconds: None)
     child = hold(tmp_path)
     (tmp_path / ".holder.json").write_text(note)
-    with pytest.raises(RunFolderError, match=said), runfolder.locked(RunFolder(tmp_path)):
+    with pytest.raises(RunFolderError, match=said), locking.locked(RunFolder(tmp_path)):
         pass
     kill(child)
 
 
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with runfolder.locked(run):
+    with locking.locked(run):
         pass
     kept = [run.model("hand.writing"), run.root / "notes.writing.txt"]
     gone = [run.model("custom").with_name(".writing-custom.json"), run.cache / "x" / ".writing-view0-0.npy"]
     for path in (*kept, *gone):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("some")
-    with runfolder.locked(run):
+    with locking.locked(run):
         assert [path.exists() for path in (*kept, *gone)] == [True, True, False, False]
 
 
@@ -143,7 +146,7 @@ def test_a_folder_of_other_files_is_refused_and_not_touched(tmp_path: Path) -> N
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "mine.writing").write_text("mine")
     with pytest.raises(RunFolderError, match="found other files there; choose another --out"):
-        runfolder.locked(RunFolder(tmp_path)).__enter__()
+        locking.locked(RunFolder(tmp_path)).__enter__()
     assert [path.name for path in tmp_path.rglob("*")] == ["cache", "mine.writing"]
 
 
@@ -151,13 +154,13 @@ def test_a_run_that_was_copied_without_hidden_files_is_a_run(tmp_path: Path) -> 
     run = RunFolder(tmp_path)
     run.fingerprint.parent.mkdir()
     run.fingerprint.write_text("{}")
-    with runfolder.locked(run):
+    with locking.locked(run):
         pass
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error_of_the_disk(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
-    with pytest.raises(StorageError, match="run: File exists"), runfolder.locked(RunFolder(tmp_path / "run")):
+    with pytest.raises(StorageError, match="run: File exists"), locking.locked(RunFolder(tmp_path / "run")):
         pass
 
 
@@ -165,7 +168,7 @@ def test_leftovers_that_cannot_be_removed_are_an_error_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder(tmp_path)
-    with runfolder.locked(run):
+    with locking.locked(run):
         pass
     run.metrics.with_name(".writing-metrics.json").write_text("half")
 
@@ -173,7 +176,7 @@ def test_leftovers_that_cannot_be_removed_are_an_error_of_the_disk(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", refused)
-    with pytest.raises(StorageError, match="Permission denied"), runfolder.locked(run):
+    with pytest.raises(StorageError, match="Permission denied"), locking.locked(run):
         pass
 
 
@@ -199,19 +202,19 @@ def test_every_path_lies_inside_and_none_is_named_twice(tmp_path: Path) -> None:
 
 
 def test_models_are_made_beside_each_other_but_not_beside_the_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(runfolder, "_ENTRY", 0)
+    monkeypatch.setattr(locking, "_ENTRY", 0)
     run = RunFolder(tmp_path / "run")
     unfinished = run.model(f"{storage.TEMPORARY}-custom")
-    with runfolder.locked_model(run, "custom"):
+    with locking.locked_model(run, "custom"):
         storage.write_text(unfinished, "")
-        with runfolder.locked_model(run, "pretrained"):
-            for refused in (runfolder.locked(run), runfolder.locked_model(run, "custom")):
+        with locking.locked_model(run, "pretrained"):
+            for refused in (locking.locked(run), locking.locked_model(run, "custom")):
                 with pytest.raises(FolderInUse, match=f"process {os.getpid()} on"), refused:
                     pass
-        with pytest.raises(FolderInUse), runfolder.locked(run):
+        with pytest.raises(FolderInUse), locking.locked(run):
             pass
         assert unfinished.exists()  # another process may be writing it
-    with runfolder.locked(run):
+    with locking.locked(run):
         assert not unfinished.exists()
-        with pytest.raises(FolderInUse), runfolder.locked_model(run, "custom"):
+        with pytest.raises(FolderInUse), locking.locked_model(run, "custom"):
             pass

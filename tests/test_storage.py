@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorboard import runfolder, storage
+from tumorboard import locking, storage
 from tumorboard.errors import StorageError
 from tumorboard.runfolder import RunFolder
 
@@ -139,14 +139,14 @@ def test_what_a_kill_leaves_is_removed_at_the_next_start(
     tmp_path: Path, write: Callable[[Path], None]
 ) -> None:
     run = RunFolder(tmp_path / "run")
-    with runfolder.locked(run):
+    with locking.locked(run):
         write(run.model("custom"))
     with pytest.MonkeyPatch.context() as patch:
         Faults(patch, 5, None)
         with pytest.raises(Killed):
             write(run.model("other"))
     assert [one for one in (run.root / "models").iterdir() if storage.TEMPORARY in one.name]
-    with runfolder.locked(run):
+    with locking.locked(run):
         assert [one.name for one in (run.root / "models").iterdir()] == ["custom.keras"]
 
 

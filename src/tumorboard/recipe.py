@@ -82,6 +82,11 @@ class Recipe(Section):
                 raise ValueError(f"{name!r} has no frozen part to keep; set chained.training.views = 0")
         return self
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All models, in the order in which they are made."""
+        return (*self.models, "ensemble", "chained")
+
     def made_of(self, model: str) -> tuple[str, ...]:
         """The models that must be there before this one: an ensemble's members, a chain's links."""
         links = (self.chained.first, *self.chained.also)

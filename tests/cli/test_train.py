@@ -225,9 +225,9 @@ def test_a_run_folder_of_other_data_or_settings_ends_with_6(study: Path, capsys:
 
 
 def test_a_run_folder_in_use_ends_with_6(study: Path, capsys: Capture) -> None:
-    from tumorboard import runfolder
+    from tumorboard import locking
 
-    with runfolder.locked(RunFolder(study / "run")):
+    with locking.locked(RunFolder(study / "run")):
         refused(capsys, 6, run(study), f"in use by process {os.getpid()} on", "choose another --out")
 
 

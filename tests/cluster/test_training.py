@@ -15,8 +15,9 @@ from tests.small_runs import MODELS, RECIPE, add_tiny_backbone, bits, draw
 from tumorboard.cli.main import main
 from tumorboard.cluster import connecting
 from tumorboard.cluster.training import when_free
+from tumorboard.locking import FolderInUse
 from tumorboard.models.catalogue import BACKBONES
-from tumorboard.runfolder import FolderInUse, RunFolder
+from tumorboard.runfolder import RunFolder
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 RUNS = ("folds/fold-1", "folds/fold-2", "seed-3", "seed-4")

@@ -16,7 +16,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 
 from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, SPLITS, add_tiny_backbone, bits, draw
-from tumorboard import runfolder
+from tumorboard import locking
 from tumorboard.cli.main import main
 from tumorboard.models.catalogue import BACKBONES
 from tumorboard.pipeline import board
@@ -258,7 +258,7 @@ def test_a_model_file_that_was_damaged_is_made_again(finished: Finished, tmp_pat
     again = carried_out(tmp_path, "--quiet")
     assert again.order == ["save pretrained"]
     assert bits(run.root) == bits(finished.run)
-    with runfolder.locked(run):
+    with locking.locked(run):
         pass
 
 

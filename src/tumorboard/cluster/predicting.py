@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tumorboard import interruption, runfolder, storage
+from tumorboard import interruption, locking, storage
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
 from tumorboard.data import stores
@@ -67,7 +67,7 @@ def predict_scattered(
         raise DataError(f"expected images in {sources[0]}, found no file; check the path")
     with interruption.graceful():
         _begin(out, {"plan": {"files": total, "part": PART, "digest": digest}})
-        with runfolder.locked(RunFolder(out)):
+        with locking.locked(RunFolder(out)):
             missing = (part for part in parts(absolute, out.absolute()) if not _is_made(part))
             _spread(run.absolute(), models, missing, -(-total // PART), console)
     return total, _failed(out)

@@ -9,10 +9,10 @@ from typing import Any
 
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
+from tumorboard.locking import FolderInUse
 from tumorboard.pipeline import tasks
 from tumorboard.pipeline.repeats import Engine
 from tumorboard.pipeline.tasks import Task
-from tumorboard.runfolder import FolderInUse
 
 _PATIENCE = 60  # seconds until a lost worker's lock must be free
 _REST = ""  # the last piece of a run, among the names of its models
@@ -53,7 +53,7 @@ def _begin(task: Task, threads: int) -> dict[Any, tuple[str, str]]:
         num_cpus=threads, max_retries=connecting.RETRIES, runtime_env=environment
     )
     made: dict[str, Any] = {}
-    for name in (*task.recipe.models, "ensemble", "chained"):
+    for name in task.recipe.names:
         needed = [made[one] for one in task.recipe.made_of(name)]
         made[name] = remote.remote(there, name, list(sys.argv), *needed)
     made[_REST] = remote.remote(there, _REST, list(sys.argv), *made.values())

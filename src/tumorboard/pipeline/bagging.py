@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tumorboard import runfolder, storage
+from tumorboard import locking, runfolder, storage
 from tumorboard.combining import ensemble
 from tumorboard.combining.rules import Rule
 from tumorboard.console import Console
@@ -31,7 +31,7 @@ def bag(whole: RunFolder, data: RunFolder, folds: Sequence[RunFolder], console: 
         console: Where progress is shown.
     """
     run = RunFolder(whole.root / NAME)
-    with runfolder.locked(run):
+    with locking.locked(run):
         _make(run, folds)
         runfolder.write_checksums(run)
         known = samples(data)

@@ -13,15 +13,10 @@ Fold = Mapping[str, Predictions]
 """What every model, trained without the fold, says of it; "<member> mirrored": of its mirror images."""
 
 
-def models(recipe: Recipe) -> tuple[str, ...]:
-    """The names of a run's models."""
-    return (*recipe.models, "ensemble", "chained")
-
-
 def held_out(run: RunFolder, recipe: Recipe) -> Fold:
     """A fold's run on its fold, which lies in the place of test."""
     members = recipe.ensemble.members
-    found = {name: predictions(run, name, "test") for name in models(recipe)}
+    found = {name: predictions(run, name, "test") for name in recipe.names}
     return found | {f"{name} mirrored": predictions(run, name, "test-mirrored") for name in members}
 
 

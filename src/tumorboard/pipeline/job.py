@@ -88,7 +88,7 @@ class Job:
     @cached_property
     def models(self) -> tuple[str, ...]:
         """The names of all models, in the order in which they are made."""
-        return (*self.recipe.models, "ensemble", "chained")
+        return self.recipe.names
 
     def seed(self, what: str) -> int:
         """A seed for each thing that draws, below 2**20, from the recipe's one."""

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tumorboard import interruption, runfolder, storage
+from tumorboard import interruption, locking, storage
 from tumorboard.combining import rules
 from tumorboard.console import Console
 from tumorboard.errors import UsageError
@@ -71,30 +71,16 @@ def repeat(
     """
     _require_numbers(folds, seeds, bag)
     whole, console = RunFolder(Path(out)), console or Console(quiet=True)
-    with interruption.graceful(), runfolder.locked(whole):
+    with interruption.graceful(), locking.locked(whole):
         data = RunFolder(whole.root / "data")
-        with runfolder.locked(data):
+        with locking.locked(data):
             prepare(Path(source), data, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
         found = _cross_validate(whole, data, recipe, folds, engine, console)
         ways = choosing.ways(found, recipe)
         runs = _seeds(whole, data, choosing.with_rule(recipe, found, ways), seeds, engine, console)
         if bag:
             bagging.bag(whole, data, _fold_runs(whole, folds), console)
-        study = Repeats(
-            {
-                name: rules.together([fold[name] for fold in found])
-                for name in choosing.models(recipe)
-                if found
-            },
-            ways,
-            {run.root.name: _all_predictions(run, recipe) for run in runs},
-            {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
-            leaks.shortcuts(runs[0], predictions(runs[0], "ensemble", "test").class_names),
-        )
-        figures = repeats_json(study)  # bootstraps: made once
-        storage.write_text(whole.metrics, figures)
-        storage.write_text(whole.report, study_page(json.loads(figures)))
-        storage.write_text(whole.results, repeats_md(study))
+        _write(whole, _together(found, ways, runs, recipe))
         shutil.rmtree(data.cache, ignore_errors=True)
     return whole
 
@@ -125,7 +111,8 @@ def _fold_runs(whole: RunFolder, k: int) -> list[RunFolder]:
 
 
 def _run(tasks: Sequence[Task], engine: Engine, console: Console) -> list[RunFolder]:
-    engine([task for task in tasks if not RunFolder(task.out).results.is_file()], console)
+    last = (RunFolder(task.out).checklist for task in tasks)  # the last file that a run writes
+    engine([task for task, file in zip(tasks, last, strict=True) if not file.is_file()], console)
     return [RunFolder(task.out) for task in tasks]
 
 
@@ -137,6 +124,25 @@ def _seeds(
     return _run(tasks, engine, console)
 
 
+def _together(
+    found: Sequence[Fold], ways: Mapping[str, Predictions], runs: Sequence[RunFolder], recipe: Recipe
+) -> Repeats:
+    names = recipe.names if found else ()
+    return Repeats(
+        {name: rules.together([fold[name] for fold in found]) for name in names},
+        ways,
+        {run.root.name: _all_predictions(run, recipe) for run in runs},
+        {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
+        leaks.shortcuts(runs[0], predictions(runs[0], "ensemble", "test").class_names),
+    )
+
+
+def _write(whole: RunFolder, study: Repeats) -> None:
+    figures = repeats_json(study)  # bootstraps: made once
+    storage.write_text(whole.metrics, figures)
+    storage.write_text(whole.report, study_page(json.loads(figures)))
+    storage.write_text(whole.results, repeats_md(study))
+
+
 def _all_predictions(run: RunFolder, recipe: Recipe) -> dict[str, dict[str, Predictions]]:
-    names = choosing.models(recipe)
-    return {name: {split: predictions(run, name, split) for split in SPLITS} for name in names}
+    return {name: {split: predictions(run, name, split) for split in SPLITS} for name in recipe.names}

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from tumorboard import interruption, runfolder
+from tumorboard import interruption, locking
 from tumorboard.console import Console
 from tumorboard.data import cache
 from tumorboard.pipeline import board, fingerprint
@@ -55,14 +55,14 @@ def begin(task: Task, console: Console = _QUIET) -> None:
     run = RunFolder(task.out)
     refuse_a_study(run)
     how: dict[str, Any] = {"class_map": {}, "merge": {}, "skip_bad": False, **task.how}
-    with runfolder.locked(run):
+    with locking.locked(run):
         prepare(task.source, run, task.recipe, console, **how, images=task.images)
 
 
 def make(task: Task, name: str) -> None:
     """One model of a run that was begun, and what it says of train and validation."""
     run = RunFolder(task.out)
-    with interruption.graceful(), runfolder.locked_model(run, name):
+    with interruption.graceful(), locking.locked_model(run, name):
         manifest = samples(run)
         decoded = cache.decode(manifest, task.images, task.recipe.image)
         backend.prepare(task.recipe.seed, fingerprint.threads(task.recipe))

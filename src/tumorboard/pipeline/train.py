@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tumorboard import interruption, runfolder
+from tumorboard import interruption, locking, runfolder
 from tumorboard.console import Console
 from tumorboard.errors import RunFolderError
 from tumorboard.pipeline import fingerprint, leaks
@@ -50,7 +50,7 @@ def train(
     run, console = RunFolder(Path(out)), console or Console(quiet=True)
     plan = load(recipe) if isinstance(recipe, str) else recipe
     refuse_a_study(run)
-    with interruption.graceful(), runfolder.locked(run):
+    with interruption.graceful(), locking.locked(run):
         job = prepare(
             Path(source),
             run,

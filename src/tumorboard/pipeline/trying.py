@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tumorboard import interruption, runfolder, search, storage
+from tumorboard import interruption, locking, search, storage
 from tumorboard.combining import rules
 from tumorboard.console import Console
 from tumorboard.errors import ModelError, RecipeError, TrainingError
@@ -83,7 +83,7 @@ def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
 def _held_out(study: Study, file: Path, run: RunFolder, recipe: Recipe) -> Predictions:
     """What a model says of a fold, trained without it; of the run its networks and its cache are not kept."""
     if not run.predictions(study.model, "test").is_file():
-        with runfolder.locked(run):
+        with locking.locked(run):
             job = prepare(
                 file,
                 run,

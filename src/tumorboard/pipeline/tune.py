@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from tumorboard import interruption, runfolder, search, storage
+from tumorboard import interruption, locking, search, storage
 from tumorboard.console import Console
 from tumorboard.data import manifest, tables
 from tumorboard.errors import RecipeError, RunFolderError, UsageError
@@ -69,7 +69,7 @@ def tune(
     space = _searched(space, recipe, model, trials, folds)
     whole, console, how = RunFolder(Path(out)), console or _QUIET, {"class_map": class_map, "merge": merge}
     refuse_a_study(whole)
-    with interruption.graceful(), runfolder.locked(whole):
+    with interruption.graceful(), locking.locked(whole):
         pool, how = _pool(Path(source), whole, recipe, console, skip_bad, how)
         samples = find(pool, _QUIET, **how, leave_out="test").manifest
         now = _fingerprint(recipe, space, model, folds, samples)
@@ -87,7 +87,7 @@ def tune(
 
 def _searched(space: Space, recipe: Recipe, model: str, trials: int, folds: int) -> Space:
     """The part of the space that can change the model that is scored."""
-    names = (*recipe.models, "ensemble", "chained")
+    names = recipe.names
     if model not in names:
         raise UsageError(f"expected one of the models {', '.join(names)} as --model, found {model[:60]!r}")
     if folds < 2 or trials < 1:
@@ -109,7 +109,7 @@ def _pool(
     if "test" in manifest.parts(source):
         return source, how
     split = RunFolder(whole.root / "split")
-    with runfolder.locked(split):
+    with locking.locked(split):
         prepare(source, split, recipe, console, **how, skip_bad=skip_bad, images=None)
         shutil.rmtree(split.cache, ignore_errors=True)
     return split.manifest, {"class_map": {}, "merge": {}}
