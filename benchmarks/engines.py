@@ -2,11 +2,12 @@
 
     python benchmarks/engines.py RUN [--images 200] [--rounds 3]
 
-`raw` calls the runtime of each model on float32 arrays that lie ready, one image a call, and nothing else.
+`raw` calls the runtime of each model's own file on float32 arrays that lie ready, one image a call, and
+nothing else.
 `ours` is all that `predict` does with a decoded image: every model's probabilities, the score for unlike
 images, calibration, the row as JSON. `plain` is `model.predict` of each model in batches of 32. The rounds
-take turns and the fastest counts, so that what else the machine does weighs less. Missing exports are made
-in RUN/exports.
+take turns and the fastest counts, so that what else the machine does weighs less. Exports are made in
+RUN/exports.
 """
 
 import argparse
@@ -21,10 +22,13 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 
 import numpy as np
 
+from tumorboard.exporting import exported
 from tumorboard.pipeline.engines import on_engine
+from tumorboard.pipeline.export import export
 from tumorboard.pipeline.opinion_table import facts
 from tumorboard.pipeline.predict import Board, open_board
 
+_Call = Callable[[np.ndarray], object]
 ENGINES = ("keras", "openvino", "onnx")
 
 
@@ -39,7 +43,8 @@ def main() -> None:
     boards = [on_engine(keras, options.run, engine) for engine in ENGINES]
     size = keras.image.size
     images = np.random.default_rng(0).integers(0, 256, (options.images, size, size, 3), np.uint8)
-    best = _race(_runners(boards, images), options.images, options.rounds)
+    calls = {board.engine: _calls(board, options.run) for board in boards}
+    best = _race(_runners(boards, calls, images), options.images, options.rounds)
     scored = "no score" if keras.trust.training is None else f"the score of {keras.recommended}"
     print(f"{len(keras.names)} models and {scored}; {options.images} images of {size}x{size}")
     print(f"plain model.predict: {best['plain']:.1f} images/s")
@@ -49,15 +54,16 @@ def main() -> None:
         print(f"{engine}: raw {raw:.1f} images/s ({against}), ours {ours:.1f}, ours/raw {ours / raw:.2f}")
 
 
-def _runners(boards: list[Board], images: np.ndarray) -> dict[str, Callable[[], object]]:
+def _runners(
+    boards: list[Board], calls: dict[str, list[_Call]], images: np.ndarray
+) -> dict[str, Callable[[], object]]:
     ready, models = images.astype(np.float32), boards[0].models.values()
     runners: dict[str, Callable[[], object]] = {
         "plain": lambda: [model.predict(images, 32, verbose=0) for model in models]
     }
     for board in boards:
-        calls = _calls(board)
-        runners[f"{board.engine} raw"] = lambda calls=calls: [
-            call(one[None]) for one in ready for call in calls
+        runners[f"{board.engine} raw"] = lambda own=calls[board.engine]: [
+            call(one[None]) for one in ready for call in own
         ]
         runners[f"{board.engine} ours"] = lambda board=board: [
             json.dumps(facts(board, board.opinion(one))) for one in images
@@ -65,10 +71,12 @@ def _runners(boards: list[Board], images: np.ndarray) -> dict[str, Callable[[], 
     return runners
 
 
-def _calls(board: Board) -> list[Callable[[np.ndarray], object]]:
-    if board.engines:
-        return [engine.answer for engine in board.engines.values()]
-    return [model.predict_on_batch for model in board.models.values()]
+def _calls(board: Board, run: Path) -> list[_Call]:
+    """Each model by itself."""
+    if board.runtime is None:
+        return [model.predict_on_batch for model in board.models.values()]
+    files = [export(run, name, board.engine).path for name in board.names]
+    return [exported.reopen(file, board.engine, board.contract).answer for file in files]
 
 
 def _race(runners: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:

@@ -41,7 +41,7 @@ def test_an_engine_answers_as_keras_does_and_is_exported_once(run, engine, monke
             np.testing.assert_allclose(found.probabilities[name], expected.probabilities[name], atol=1e-5)
         assert (found.unlike, found.abstains) == (expected.unlike, expected.abstains)
     assert found.unlike is True
-    monkeypatch.setattr(engines, "export_from", lambda *_: pytest.fail("exported again"))
+    monkeypatch.setattr(engines.exported, "write", lambda *_: pytest.fail("exported again"))
     on_engine(plain, run.root, engine)
 
 
@@ -57,18 +57,18 @@ def test_an_export_without_the_embedding_is_made_again(run):
     need("onnx")
     board = open_board(run.root, ("custom",))
     on_engine(board, run.root, "onnx")
-    sidecar = run.export("custom", "onnx", ".onnx.json")
+    sidecar = run.export("board-custom", "onnx", ".onnx.json")
     facts = json.loads(sidecar.read_text())
     sidecar.write_text(json.dumps({key: value for key, value in facts.items() if key != "outputs"}))
     on_engine(board, run.root, "onnx")
-    assert list(json.loads(sidecar.read_text())["outputs"]) == ["probabilities", "embedding"]
+    assert list(json.loads(sidecar.read_text())["outputs"]) == ["custom", "custom:embedding"]
 
 
 def test_a_changed_export_is_made_again(run):
     need("onnx")
     board = open_board(run.root, ("custom",))
     on_engine(board, run.root, "onnx")
-    path = run.export("custom", "onnx", ".onnx")
+    path = run.export("board-custom", "onnx", ".onnx")
     path.write_bytes(b"no model")
     assert on_engine(board, run.root, "onnx").opinion(pixels(1)[0]).probabilities["custom"].shape == (
         len(CLASSES),

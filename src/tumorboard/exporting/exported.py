@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from tumorboard import interruption, storage
 from tumorboard.errors import ModelError, UsageError
-from tumorboard.exporting.formats import Format, find
-from tumorboard.exporting.inference import inference_graph, with_embedding
+from tumorboard.exporting.formats import find
+from tumorboard.exporting.inference import inference_graph
 from tumorboard.exporting.runtimes import Engine, open_engine
 from tumorboard.models.contract import Contract
 
@@ -41,7 +41,7 @@ class Check:
 
 
 def write(
-    model: keras.Model,
+    networks: Mapping[str, keras.Model],
     contract: Contract,
     sha256: str,
     name: str,
@@ -49,12 +49,12 @@ def write(
     images: npt.NDArray[np.uint8],
     real: bool,
 ) -> Check:
-    """Write a model in the format `name`, open it again, compare it with Keras, and only then keep it.
+    """Write networks as one in the format `name`, open it again, compare with Keras, and only then keep it.
 
     Args:
-        model: As the run holds it.
-        contract: Of the model.
-        sha256: Of the model's own file.
+        networks: By output, as the run holds them.
+        contract: Of the models.
+        sha256: Says which files of the run they are.
         name: Of the format.
         path: Of the new file, or folder.
         images: To compare on, uint8 (N, S, S, 3).
@@ -67,12 +67,12 @@ def write(
     """
     made = find(name)
     _check_name(path, made.suffix, name)
-    graph = inference_graph(model, made.embeds)
-    facts = {**contract.to_json(), "outputs": _outputs(made, graph), "format": name, "model_sha256": sha256}
+    graph = inference_graph(networks)
+    outputs = {output: list(one.shape[1:]) for output, one in zip(networks, graph.outputs, strict=True)}
+    facts = {**contract.to_json(), "outputs": outputs, "format": name, "model_sha256": sha256}
     with _staging(path) as folder:
         made.write(graph, folder / path.name, facts)
-        reference = with_embedding(model) if made.embeds else model
-        check = _compare(made, reference, reopen(folder / path.name, name, contract), images, real)
+        check = _compare(networks, reopen(folder / path.name, name, contract), images, real)
         _require_equal(check, name)
         told = {"images": check.images, "real": check.real, "largest_difference": dict(check.differences)}
         hashes = {one: storage.sha256(folder / one) for one in _files(folder)}
@@ -80,13 +80,13 @@ def write(
     return check
 
 
-def is_export(path: Path, name: str, sha256: str) -> bool:
-    """Whether an undamaged export, of this format, its outputs and the model of this hash, lies there."""
+def is_export(path: Path, name: str, sha256: str, outputs: Sequence[str]) -> bool:
+    """Whether an undamaged export, of this format, these outputs and files of this hash, lies there."""
     try:
         facts = json.loads(sidecar(path).read_text(encoding="utf-8"))
         return bool(
             (facts["format"], facts["model_sha256"], tuple(facts["outputs"]))
-            == (name, sha256, find(name).outputs)
+            == (name, sha256, tuple(outputs))
             and facts["sha256"]
             and all(storage.sha256(path.parent / one) == digest for one, digest in facts["sha256"].items())
         )
@@ -104,16 +104,12 @@ def sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _outputs(made: Format, graph: keras.Model) -> dict[str, list[int]]:
-    """Name to shape, in order, without the batch."""
-    return {name: list(one.shape[1:]) for name, one in zip(made.outputs, graph.outputs, strict=True)}
-
-
 def _compare(
-    made: Format, model: keras.Model, engine: Engine, images: npt.NDArray[np.uint8], real: bool
+    networks: Mapping[str, keras.Model], engine: Engine, images: npt.NDArray[np.uint8], real: bool
 ) -> Check:
-    pairs = zip(made.outputs, _answers(model, images), _answers(engine, images), strict=True)
-    differences = {name: _difference(expected, found) for name, expected, found in pairs}
+    """Each network by itself with the whole."""
+    pairs = zip(networks.items(), _answers(engine, images), strict=True)
+    differences = {name: _difference(_answers(network, images)[0], found) for (name, network), found in pairs}
     return Check(len(images), real, differences)
 
 

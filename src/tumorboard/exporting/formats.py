@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,8 @@ from tumorboard.errors import UsageError
 KEY = "tumorboard"
 """Under this name the facts stand as JSON in a file's own metadata."""
 
-OUTPUTS = ("probabilities", "embedding")
+EMBEDDING = "embedding"
+"""What an output is called that is no probabilities."""
 
 Facts = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ class Format:
         packages: Modules that must be importable.
         extra: What to install for them; "" where TensorFlow itself does it.
         write: Model, path, facts to a file there; the model is an inference graph.
-        embeds: Whether the file answers the embedding too; LiteRT would put it first.
+        embeds: Whether the file can answer an embedding too; LiteRT would put it first.
     """
 
     suffix: str
@@ -40,11 +41,6 @@ class Format:
     extra: str
     write: Callable[[keras.Model, Path, Facts], None]
     embeds: bool = False
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """What the file answers, in order."""
-        return OUTPUTS if self.embeds else OUTPUTS[:1]
 
 
 def find(name: str) -> Format:
@@ -81,15 +77,15 @@ def _onnx(model: keras.Model, path: Path, facts: Facts) -> None:
         model.export(str(path), format="onnx", verbose=False)
     onnx = importlib.import_module("onnx")
     content = onnx.load(path)
-    _rename_outputs(content.graph)
+    _rename_outputs(content.graph, list(facts["outputs"]))
     onnx.helper.set_model_props(content, {KEY: json.dumps(facts)})
     onnx.checker.check_model(content)
     onnx.save(content, path)
 
 
-def _rename_outputs(graph: Any) -> None:
+def _rename_outputs(graph: Any, outputs: Sequence[str]) -> None:
     """From what TensorFlow calls them."""
-    names = {one.name: name for one, name in zip(graph.output, OUTPUTS, strict=False)}
+    names = {one.name: name for one, name in zip(graph.output, outputs, strict=True)}
     for one in graph.output:
         one.name = names[one.name]
     for node in graph.node:
@@ -102,7 +98,7 @@ def _openvino(model: keras.Model, path: Path, facts: Facts) -> None:
     plain = path.with_name(f"plain-{path.name}")
     model.export(str(plain), format="openvino", verbose=False)
     content = ov.Core().read_model(plain)
-    for output, name in zip(content.outputs, OUTPUTS, strict=False):
+    for output, name in zip(content.outputs, facts["outputs"], strict=True):
         output.get_tensor().set_names({name})
     content.set_rt_info(json.dumps(facts), [KEY])
     ov.save_model(content, path, compress_to_fp16=False)

@@ -1,12 +1,13 @@
-"""The part of a model that answers: no augmentation, no dropout, nothing that could still learn."""
+"""The part of networks that answers: no augmentation, no dropout, nothing that could still learn."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from tumorboard.models.embedding import embedder
+from tumorboard.models.joint import joint
 
 _RANDOM = (
     layers.RandomFlip,
@@ -18,28 +19,20 @@ _RANDOM = (
 )
 
 
-def inference_graph(model: keras.Model, embeds: bool = False) -> keras.Model:
-    """A copy, (N, S, S, 3) float32 of 0-255 to (N, C), of the same names, that only predicts.
+def inference_graph(networks: Mapping[str, keras.Model]) -> keras.Model:
+    """A copy, (N, S, S, 3) float32 of 0-255 to what each network answers, in order, that only predicts.
 
-    It is frozen: Keras exports a batch norm that may still learn in its training form, whose answers are
-    others and change with the batch.
-
-    Args:
-        model: As the run holds it.
-        embeds: Whether it answers [(N, C), (N, D)], with the embedding.
+    What the networks share is computed once. It is frozen: Keras exports a batch norm that may still learn
+    in its training form, whose answers are others and change with the batch.
     """
-    copy = keras.models.clone_model(model, clone_function=_plain)
-    copy.set_weights(model.get_weights())
-    if embeds:
-        copy = with_embedding(copy)
+    whole = joint(networks)
+    answers = [whole.output[name] for name in networks]
+    whole = keras.Model(whole.input, answers if len(answers) > 1 else answers[0])
+    copy = keras.models.clone_model(whole, clone_function=_plain)
+    copy.set_weights(whole.get_weights())
     copy.trainable = False
-    copy(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports only what has been called
+    copy(np.zeros((1, *whole.input_shape[1:]), np.float32))  # Keras exports only what has been called
     return copy
-
-
-def with_embedding(model: keras.Model) -> keras.Model:
-    """The same layers, answering probabilities and embedding."""
-    return keras.Model(model.input, [model.output, embedder(model).output], name=model.name)
 
 
 def _plain(layer: keras.Layer) -> Any:

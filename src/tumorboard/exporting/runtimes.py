@@ -18,10 +18,10 @@ Answer = Callable[[Rows], list[Rows]]
 
 @dataclass(frozen=True)
 class Engine:
-    """A model in another runtime.
+    """Networks in another runtime.
 
     Attributes:
-        answer: (1, S, S, 3) float32 of 0-255 -> [(1, C)], and of a format that embeds [(1, C), (1, D)].
+        answer: (1, S, S, 3) float32 of 0-255 -> its outputs in order: [(1, C), ...], [(1, C), ..., (1, D)].
     """
 
     answer: Answer

@@ -15,6 +15,7 @@ from tumorboard.errors import DataError
 from tumorboard.exporting import exported, formats
 from tumorboard.exporting.exported import Check
 from tumorboard.models import storing
+from tumorboard.models.embedding import embedder
 from tumorboard.pipeline.predict import Board, open_board
 from tumorboard.runfolder import RunFolder
 
@@ -53,18 +54,18 @@ def export(run: Path, model: str, format_name: str, out: Path | None = None) -> 
 
 def export_from(board: Board, run: Path, model: str, format_name: str, path: Path) -> Export:
     """As `export`, of a board that is open."""
+    network = {"probabilities": board.models[model]}
+    if formats.find(format_name).embeds:
+        network[formats.EMBEDDING] = embedder(board.models[model])
     file = RunFolder(run).model(model)
-    images, real = _images(RunFolder(run), board)
-    contract = storing.read_contract(file)
-    check = exported.write(
-        board.models[model], contract, storage.sha256(file), format_name, path, images, real
-    )
+    contract, sha256 = storing.read_contract(file), storage.sha256(file)
+    check = exported.write(network, contract, sha256, format_name, path, *images_of(run, board))
     return Export(path, check)
 
 
-def _images(run: RunFolder, board: Board) -> tuple[Pixels, bool]:
-    """Images of train and validation, spread over both; random ones where these are gone."""
-    found = list(islice(_readable(_samples(run), board), IMAGES))
+def images_of(run: Path, board: Board) -> tuple[Pixels, bool]:
+    """Images of train and validation, spread over both; random ones, and False, where these are gone."""
+    found = list(islice(_readable(_samples(RunFolder(run)), board), IMAGES))
     if found:
         return np.stack(found), True
     size = board.image.size

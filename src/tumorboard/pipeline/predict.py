@@ -64,7 +64,7 @@ class Board:
         recommended: The name of the one whose answer is the board's.
         trust: How far that answer may be trusted.
         engine: What its networks run on.
-        engines: The networks in another runtime, by name, each with its embedding; see `pipeline.engines`.
+        runtime: The networks in another runtime, in order, and what the recommended one sees; None: Keras.
     """
 
     models: Mapping[str, keras.Model]
@@ -72,7 +72,7 @@ class Board:
     recommended: str
     trust: Trust = field(default_factory=Trust)
     engine: str = "keras"
-    engines: Mapping[str, Engine] = field(default_factory=dict)
+    runtime: Engine | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,13 +121,11 @@ class Board:
 
     def _told(self, pixels: Pixels) -> tuple[dict[str, Row], Embedding | None]:
         """What each model says, and what the recommended one sees; with an engine, from that alone."""
-        if not self.engines:
+        if self.runtime is None:
             told = self._joint.predict_on_batch(pixels[None])
-            return {name: told[name][0].astype(np.float64) for name in self.models}, told.get(_SEEN)
-        image = pixels[None].astype(np.float32)  # once, not for each model
-        answers = {name: engine.answer(image) for name, engine in self.engines.items()}
-        rows = {name: one[0][0].astype(np.float64) for name, one in answers.items()}
-        return rows, answers[self.recommended][1]
+        else:
+            told = dict(zip((*self.models, _SEEN), self.runtime.predict_on_batch(pixels[None]), strict=True))
+        return {name: told[name][0].astype(np.float64) for name in self.models}, told.get(_SEEN)
 
     @functools.cached_property
     def _joint(self) -> keras.Model:
