@@ -1,6 +1,6 @@
 """Cached augmented views against augmentation on the fly: do the heads come out alike, and how much faster?
 
-    python experiments/cached_views.py DATA [--backbone NAME] [--seeds 3] [--epochs 15]
+    python experiments/cached_views.py DATA [--backbone NAME] [--seeds 3] [--epochs 15] [--views 8]
 
 Both variants train the study's first model, its backbone frozen, for the same number of epochs. Then the
 cached variant runs to its own early stopping, and the time on the fly for as many epochs is extrapolated.
@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = _read(plan, options.data, Path(folder))
         classes = int(max(data["train"].labels)) + 1
-        rows = [_one_seed(plan, data, classes, Path(folder), s, options.epochs) for s in range(options.seeds)]
+        rows = [_one_seed(plan, data, classes, Path(folder), s, options) for s in range(options.seeds)]
     cached, fly, ratios = zip(*rows, strict=True)
     for name, one in (("cached", cached), ("on the fly", fly)):
         print(
@@ -61,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--views", type=int, default=8, help="of each image")
     return parser.parse_args()
 
 
@@ -73,7 +74,7 @@ def _read(plan: Recipe, source: Path, folder: Path) -> Data:
 
 
 def _one_seed(
-    plan: Recipe, data: Data, classes: int, folder: Path, seed: int, epochs: int
+    plan: Recipe, data: Data, classes: int, folder: Path, seed: int, options: argparse.Namespace
 ) -> tuple[float, float, float]:
     """Best validation accuracy cached and on the fly, and how many times faster cached is."""
 
@@ -81,9 +82,10 @@ def _one_seed(
         keras.utils.set_random_seed(seed)
         return build("pretrained", settings, plan.image, classes, seed)
 
-    settings, short = plan.models["pretrained"], Training(epochs=epochs, patience=0)
+    epochs, settings = options.epochs, plan.models["pretrained"]
+    short = Training(epochs=epochs, patience=0)
     begun = time.monotonic()
-    views = _views(network(), data, folder / f"views{seed}", seed)
+    views = _views(network(), data, folder / f"views{seed}", options.views, seed)
     computing = time.monotonic() - begun
     state = folder / f"state{seed}"
     cached = _train(split_at_frozen(network())[1], views, short, state / "short", seed)
@@ -99,12 +101,12 @@ def _one_seed(
     return cached.accuracy, fly.accuracy, ratio
 
 
-def _views(model: keras.Model, data: Data, folder: Path, seed: int) -> Data:
+def _views(model: keras.Model, data: Data, folder: Path, views: int, seed: int) -> Data:
     trunk, _ = split_at_frozen(model)
     return {
         split: Examples(
             features.compute(
-                trunk, one.inputs[0][0], folder / split, views=8, augmented=split == "train", seed=seed
+                trunk, one.inputs[0][0], folder / split, views=views, augmented=split == "train", seed=seed
             ),
             one.labels,
         )
