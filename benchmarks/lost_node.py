@@ -79,6 +79,8 @@ def on_two_nodes(words: list[str], out: Path) -> dict[Path, int]:
         while command.poll() is None and (len(made) < 2 or len(being_made(out)) < 2):
             time.sleep(0.02)
             made = {file: file.stat().st_mtime_ns for file in out.rglob("models/[!.]*.keras")}
+        if command.poll() is not None:
+            sys.exit("the command ended before a node could be killed; ask for more --epochs")
         print(f"killed a node while these were made: {', '.join(being_made(out))}", flush=True)
         cluster.remove_node(lost, allow_graceful=False)
         if command.wait():

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import os
@@ -201,20 +202,19 @@ def test_every_path_lies_inside_and_none_is_named_twice(tmp_path: Path) -> None:
     assert len(set(named)) == len(named)
 
 
-def test_models_are_made_beside_each_other_but_not_beside_the_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(locking, "_ENTRY", 0)
+def test_parts_are_held_beside_each_other_and_outlive_who_handed_them_out(tmp_path):
     run = RunFolder(tmp_path / "run")
     unfinished = run.model(f"{storage.TEMPORARY}-custom")
-    with locking.locked_model(run, "custom"):
-        storage.write_text(unfinished, "")
-        with locking.locked_model(run, "pretrained"):
-            for refused in (locking.locked(run), locking.locked_model(run, "custom")):
-                with pytest.raises(FolderInUse, match=f"process {os.getpid()} on"), refused:
-                    pass
+    with contextlib.ExitStack() as stack:
+        with locking.locked(run):
+            stack.enter_context(locking.locked_part(run, "custom"))
+            storage.write_text(unfinished, "")
+            with locking.locked_part(run, "pretrained"):
+                for refused in (locking.locked(run), locking.locked_part(run, "custom")):
+                    with pytest.raises(FolderInUse, match=f"process {os.getpid()} on"), refused:
+                        pass
         with pytest.raises(FolderInUse), locking.locked(run):
             pass
-        assert unfinished.exists()  # another process may be writing it
+        assert unfinished.exists()  # who has the part may be writing it
     with locking.locked(run):
         assert not unfinished.exists()
-        with pytest.raises(FolderInUse), locking.locked_model(run, "custom"):
-            pass

@@ -15,7 +15,6 @@ from tumorboard.runfolder import RunFolder
 from tumorboard.storage import TEMPORARY, shown, storage_error, write_json
 
 _LOCK, _HOLDER = ".lock", ".holder{}.json"
-_ENTRY = 2  # seconds that one process making a model waits for others to begin theirs
 _PATIENCE = 20  # looks at the holder's note, 30 ms apart
 
 
@@ -34,39 +33,25 @@ def locked(run: RunFolder) -> Iterator[None]:
     """
     with _held(run):
         for lock in run.root.glob(f"{_LOCK}-*"):
-            with _held(run, lock.name.removeprefix(_LOCK)):
-                pass  # nobody makes this model
+            _acquired(run, lock.name.removeprefix(_LOCK)).release()  # nobody makes this model
         _remove_leftovers(run)
         yield
 
 
 @contextlib.contextmanager
-def locked_model(run: RunFolder, name: str) -> Iterator[None]:
-    """Hold one model of the run; others may be made beside it, while nobody holds the whole.
+def locked_part(run: RunFolder, name: str) -> Iterator[None]:
+    """Hold one part of a run, such as a model, that another process holds the whole of and has handed out.
 
     Raises:
         As `locked`.
     """
-    with contextlib.ExitStack() as stack:
-        with _held(run, patience=_ENTRY):
-            stack.enter_context(_held(run, f"-{name}"))
+    with _held(run, f"-{name}"):
         yield
 
 
 @contextlib.contextmanager
-def _held(run: RunFolder, part: str = "", patience: float = 0) -> Iterator[None]:
-    holder = run.root / _HOLDER.format(part)
-    try:
-        _require_own(run)
-        run.root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(run.root / f"{_LOCK}{part}")
-        lock.acquire(timeout=patience)
-    except filelock.Timeout:
-        raise FolderInUse(
-            f"{shown(run.root)} is in use by {_who(holder)}; wait for it to end, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise storage_error(run.root, error) from error
+def _held(run: RunFolder, part: str = "") -> Iterator[None]:
+    lock, holder = _acquired(run, part), run.root / _HOLDER.format(part)
     try:
         write_json(holder, {"pid": os.getpid(), "host": socket.gethostname()})
         yield
@@ -74,6 +59,22 @@ def _held(run: RunFolder, part: str = "", patience: float = 0) -> Iterator[None]
         with contextlib.suppress(OSError):
             holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquired(run: RunFolder, part: str) -> filelock.BaseFileLock:
+    try:
+        _require_own(run)
+        run.root.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(run.root / f"{_LOCK}{part}")
+        lock.acquire(timeout=0)
+        return lock
+    except filelock.Timeout:
+        raise FolderInUse(
+            f"{shown(run.root)} is in use by {_who(run.root / _HOLDER.format(part))}; "
+            "wait for it to end, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise storage_error(run.root, error) from error
 
 
 def _require_own(run: RunFolder) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard import recipe
+from tumorboard import recipe, storage
 from tumorboard.data import cache
 from tumorboard.data.cache import decode, pixel_digest
 from tumorboard.data.manifest import load
@@ -88,6 +88,33 @@ def test_parts_of_the_same_images_share_them_in_their_own_order(data, tmp_path, 
     assert part.pixel_sha256 == tuple(first.pixel_sha256[i] for i in picked)
     with pytest.raises(DataError, match="1 of 4 images cannot be read"):
         decode(part.manifest, tmp_path / "cache", RULE, problems=("no file",))
+
+
+def test_good_images_are_shared_though_others_beside_them_were_bad(data, tmp_path, monkeypatch):
+    plant(data, {"a/bad.png": b"not an image"})
+    good = decode(load(data).manifest, tmp_path / "cache", RULE, skip_bad=True)
+    forbid_reading(monkeypatch)
+    again = decode(good.manifest, tmp_path / "cache", RULE)
+    np.testing.assert_array_equal(again.images[:], good.images)
+    assert again.problems == ()
+
+
+def test_images_never_have_the_facts_of_others(data, tmp_path, monkeypatch):
+    decode(load(data).manifest, tmp_path / "cache", RULE)
+    (data / "a" / "0.png").write_bytes(grey_png(255))
+    replaced, replace_file = [], os.replace
+
+    def stopped(source, target):
+        if replaced:
+            raise KeyboardInterrupt  # the facts have their name by now, the images not yet
+        replaced.append(target)
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.os, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            decode(load(data).manifest, tmp_path / "cache", RULE)
+    assert (decode(load(data).manifest, tmp_path / "cache", RULE).images[0] == 255).all()
 
 
 def test_other_images_than_those_that_lie_there_are_decoded(data, tmp_path):
@@ -187,7 +214,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(data, tmp_path, monke
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="no space left"):
         decode(load(data).manifest, tmp_path / "cache", RULE)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [one.name for one in (tmp_path / "cache").iterdir() if not one.name.startswith(".turn")] == []
 
 
 def test_labels_and_parts_do_not_matter_to_the_cache(data, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 def test_models_are_named_in_the_order_of_their_making(job: Job) -> None:
-    assert job.models == MODELS
+    assert job.recipe.names == MODELS
 
 
 def test_each_thing_draws_from_a_seed_of_its_own_that_the_recipes_seed_decides(job: Job) -> None:

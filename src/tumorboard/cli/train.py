@@ -104,15 +104,15 @@ def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, 
 
     connecting.require()
     from tumorboard.cluster.training import engine
+    from tumorboard.pipeline.repeats import repeat, require_numbers
 
+    numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
+    require_numbers(**numbers)
     threads = recipe.threads or 1  # a number that does not depend on the machine
     plan = recipe.model_copy(update={"threads": threads})
     with connecting.connected(options.ray):
         if not options.folds and options.seeds == 1 and not options.bag:
             return _one_run(options, plan, engine(threads), common)
-        from tumorboard.pipeline.repeats import repeat
-
-        numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
         return repeat(options.data, options.out, plan, engine=engine(threads), **numbers, **common)
 
 
@@ -120,9 +120,9 @@ def _one_run(
     options: argparse.Namespace, recipe: "Recipe", engine: "Engine", common: dict[str, Any]
 ) -> "RunFolder":
     """Its models beside each other."""
-    from tumorboard.pipeline.tasks import Task
+    from tumorboard.pipeline.pieces import Plan
     from tumorboard.runfolder import RunFolder
 
     run, console = RunFolder(options.out), common.pop("console")
-    engine([Task(options.data, run.root, recipe, run.cache, common)], console)
+    engine([Plan(options.data, run.root, recipe, run.cache, common)], console)
     return run

@@ -68,10 +68,21 @@ def environment() -> dict[str, dict[str, str]]:
 
 
 def slots(threads: int) -> int:
-    """How many tasks of so many threads the cluster can work at, at least one."""
+    """How many tasks of so many threads the cluster can work at.
+
+    Raises:
+        UsageError: None of its machines has so many processors: they would wait for ever.
+    """
     import ray
 
-    return max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+    processors = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    found = sum(count // threads for count in processors)
+    if not found:
+        raise UsageError(
+            f"expected a machine of {threads} processors for tasks of {threads} threads, found at most "
+            f"{max(processors, default=0)}; set fewer threads in the recipe, or add a machine"
+        )
+    return found
 
 
 def finished(refs: Iterable[Any]) -> list[Any]:

@@ -1,21 +1,22 @@
-"""Runs as Ray tasks, one a model; what is done in each is what one process does, one after the other."""
+"""Runs in pieces as Ray tasks; what is done in each is what one process does, one after the other."""
 
-import itertools
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tumorboard import interruption, locking
 from tumorboard.cluster import connecting
 from tumorboard.console import Console
 from tumorboard.locking import FolderInUse
-from tumorboard.pipeline import tasks
+from tumorboard.pipeline import pieces
+from tumorboard.pipeline.pieces import RESULTS, Plan
 from tumorboard.pipeline.repeats import Engine
-from tumorboard.pipeline.tasks import Task
+from tumorboard.runfolder import RunFolder
 
 _PATIENCE = 60  # seconds until a lost worker's lock must be free
-_REST = ""  # the last piece of a run, among the names of its models
 
 
 def engine(threads: int) -> Engine:
@@ -29,43 +30,65 @@ def engine(threads: int) -> Engine:
         threads: Of each piece of a run; as many processors are reserved for it.
     """
 
-    def carry_out_all(all_tasks: Sequence[Task], console: Console) -> None:
-        runs = iter(all_tasks)
-        pieces: dict[Any, tuple[str, str]] = {}
-        for task in itertools.islice(runs, connecting.slots(threads)):
-            pieces |= _begin(task, threads)
-        _gather(pieces, runs, threads, console)
+    def carry_out_all(plans: Sequence[Plan], console: Console) -> None:
+        with interruption.graceful(), contextlib.ExitStack() as held:
+            _carry_out(iter(plans), threads, console, held)
 
     return carry_out_all
 
 
-def _begin(task: Task, threads: int) -> dict[Any, tuple[str, str]]:
-    """Submit a run: by Ray's reference, its name and the model. A piece waits for those that it needs."""
+def _carry_out(plans: Iterator[Plan], threads: int, console: Console, held: contextlib.ExitStack) -> None:
+    """Begin a run for each that ends. The first error, or Ctrl-C, ends all; folders keep what they have."""
+    import ray
+
+    waiting: dict[Any, tuple[Plan, str]] = {}
+    running, most = 0, connecting.slots(threads)
+    try:
+        with connecting.own_errors():
+            while True:
+                while running < most and (plan := next(plans, None)):
+                    waiting |= _begun(plan, threads, console, held)
+                    running += 1
+                if not waiting:
+                    return
+                for ref in connecting.finished(waiting):
+                    ray.get(ref)
+                    plan, piece = waiting.pop(ref)
+                    running -= piece == RESULTS
+                    console.say(f"{plan.out.name}: {piece} done")
+    finally:
+        for ref in waiting:
+            ray.cancel(ref, force=True)
+
+
+def _begun(
+    plan: Plan, threads: int, console: Console, held: contextlib.ExitStack
+) -> dict[Any, tuple[Plan, str]]:
+    """Take the run folder and submit the run's pieces, each of which waits for those that it needs."""
     import ray
 
     there = replace(
-        task, source=task.source.absolute(), out=task.out.absolute(), images=task.images.absolute()
+        plan, source=plan.source.absolute(), out=plan.out.absolute(), images=plan.images.absolute()
     )
-    when_free(lambda: tasks.begin(there))
+    when_free(lambda: held.enter_context(locking.locked(RunFolder(there.out))))
+    pieces.begin(there, console)
     environment = connecting.environment()
-    environment["env_vars"]["TUMORBOARD_THREADS"] = str(threads)  # pinned once in a process
+    environment["env_vars"]["TUMORBOARD_THREADS"] = str(threads)  # a process is used for one number only
     remote = ray.remote(_work).options(
         num_cpus=threads, max_retries=connecting.RETRIES, runtime_env=environment
     )
     made: dict[str, Any] = {}
-    for name in task.recipe.names:
-        needed = [made[one] for one in task.recipe.made_of(name)]
-        made[name] = remote.remote(there, name, list(sys.argv), *needed)
-    made[_REST] = remote.remote(there, _REST, list(sys.argv), *made.values())
-    return {ref: (task.out.name, name) for name, ref in made.items()}
+    for piece, needed in pieces.needs(plan.recipe).items():
+        made[piece] = remote.remote(there, piece, list(sys.argv), *(made[one] for one in needed))
+    return {ref: (plan, piece) for piece, ref in made.items()}
 
 
-def _work(task: Task, name: str, command: list[str], *_: None) -> None:
+def _work(plan: Plan, piece: str, command: list[str], *_: None) -> None:
     sys.argv[:] = command
-    when_free(lambda: tasks.make(task, name) if name != _REST else tasks.carry_out(task))
+    when_free(lambda: pieces.do(plan, piece))
 
 
-def when_free(work: Callable[[], None], patience: float = _PATIENCE) -> None:
+def when_free(work: Callable[[], object], patience: float = _PATIENCE) -> None:
     """Work in a folder; the process that had it before may take a moment to notice that its machine is lost.
 
     Raises:
@@ -74,29 +97,10 @@ def when_free(work: Callable[[], None], patience: float = _PATIENCE) -> None:
     end = time.monotonic() + patience
     while True:
         try:
-            return work()
+            work()
+            return
         except FolderInUse:
             if time.monotonic() > end:
                 raise
+            interruption.stop_if_asked()
             time.sleep(1)
-
-
-def _gather(pieces: dict[Any, tuple[str, str]], runs: Iterator[Task], threads: int, console: Console) -> None:
-    """Wait for all, a new run for each that is done; the first error, or Ctrl-C, ends the others.
-
-    Their folders keep what they have.
-    """
-    import ray
-
-    try:
-        with connecting.own_errors():
-            while pieces:
-                for ref in connecting.finished(pieces):
-                    ray.get(ref)
-                    run, name = pieces.pop(ref)
-                    console.say(f"{run}: {name} is made" if name else f"{run} is done")
-                    if name == _REST and (task := next(runs, None)):
-                        pieces |= _begin(task, threads)
-    finally:
-        for ref in pieces:
-            ray.cancel(ref, force=True)

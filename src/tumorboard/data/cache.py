@@ -84,21 +84,20 @@ def decode(
     """
     path = folder / f"images-{_key(rule)}.u8"
     wanted = [sample.sha256 for sample in manifest.samples]
-    facts = _stored(path, rule)
-    if facts is None or not _holds(facts, wanted) or (facts["bad"] and not skip_bad):
-        facts = _write(path, manifest, rule, progress)
-    same = facts["files"] == wanted
-    faults = (*problems, *(facts["bad"].values() if same else ()))
-    if faults and not skip_bad:
-        raise _refusal(faults, len(manifest.samples) + len(problems))
-    if not same:
-        return _part(path, manifest, facts, rule, faults)
+    with storage.turn(path):
+        facts = _stored(path, rule)
+        if facts is None or not _serves(facts, wanted, skip_bad):
+            facts = _write(path, manifest, rule, progress)
+        everything = _mapped(path, (len(facts["pixel_sha256"]), rule.size, rule.size, 3))
+    if facts["files"] != wanted:
+        return _part(manifest, facts, everything, problems, skip_bad)
+    faults = (*problems, *facts["bad"].values())
+    _refuse(faults, len(wanted) + len(problems), skip_bad)
     good = tuple(sample for i, sample in enumerate(manifest.samples) if str(i) not in facts["bad"])
     left = replace(manifest, samples=good)
     if faults:
         require_usable(left, "what is left of the data", faults)
-    pixels, notes = tuple(facts["pixel_sha256"]), tuple(facts["notes"])
-    return Decoded(left, _mapped(path, len(good), rule), pixels, notes, faults)
+    return Decoded(left, everything, tuple(facts["pixel_sha256"]), tuple(facts["notes"]), faults)
 
 
 def pixel_digest(image: Pixels) -> str:
@@ -117,23 +116,26 @@ def _rows(facts: _Facts) -> dict[str, int]:
     return {one: row for row, one in enumerate(good)}
 
 
-def _holds(facts: _Facts, wanted: Sequence[str]) -> bool:
-    return facts["files"] == wanted or set(wanted) <= _rows(facts).keys()
+def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels:
+    return np.memmap(path, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
+
+
+def _serves(facts: _Facts, wanted: Sequence[str], skip_bad: bool) -> bool:
+    """Whether all that is wanted lies there; what could not be read is tried again, unless it may be bad."""
+    if facts["files"] == wanted:
+        return skip_bad or not facts["bad"]
+    return set(wanted) <= _rows(facts).keys()
 
 
 def _part(
-    path: Path, manifest: Manifest, facts: _Facts, rule: recipe.Image, problems: Sequence[str]
+    manifest: Manifest, facts: _Facts, everything: Pixels, problems: Sequence[str], skip_bad: bool
 ) -> Decoded:
     """Some of the images that lie there; their notes were told when they were decoded."""
+    _refuse(problems, len(manifest.samples) + len(problems), skip_bad)
     rows = _rows(facts)
     index = np.array([rows[sample.sha256] for sample in manifest.samples])
     pixels = tuple(facts["pixel_sha256"][row] for row in index)
-    everything = _mapped(path, len(facts["pixel_sha256"]), rule)
     return Decoded(manifest, Rows(everything, index), pixels, (), tuple(problems))
-
-
-def _mapped(path: Path, rows: int, rule: recipe.Image) -> Pixels:
-    return np.memmap(path, np.uint8, "r", shape=(rows, rule.size, rule.size, 3))
 
 
 def _stored(path: Path, rule: recipe.Image) -> _Facts | None:
@@ -156,7 +158,8 @@ def _write(path: Path, manifest: Manifest, rule: recipe.Image, progress: Progres
             _keep(result, index, file, facts)
             if progress:
                 progress(index + 1, len(manifest.samples))
-        # Before the rows get their name: rows with a name always have their facts.
+        # Before the rows get their name, and after others have lost it: rows always have their own facts.
+        path.unlink(missing_ok=True)
         storage.write_json(path.with_suffix(".json"), facts)
     return facts
 
@@ -192,8 +195,10 @@ def _row(sample: Sample, rule: recipe.Image) -> _Row | DataError:
     return _Row(to_input(image, rule), pixel_digest(image), notes)
 
 
-def _refusal(faults: Sequence[str], files: int) -> DataError:
+def _refuse(faults: Sequence[str], files: int, skip_bad: bool) -> None:
+    if not faults or skip_bad:
+        return
     first = f" ({faults[0]})" if len(faults) == 1 else ""
-    return DataError(
+    raise DataError(
         f"{len(faults)} of {files} images cannot be read{first[:180]}; remove them or pass --skip-bad", faults
     )

@@ -17,13 +17,14 @@ from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline.fitting import fit_examples, fit_images, opinions, save
 from tumorboard.pipeline.job import Job
 from tumorboard.predictions import Predictions
+from tumorboard.recipe import Recipe
 from tumorboard.training.resume import Row
 
 
 def convene(job: Job) -> None:
     """Make every model of the recipe, and what it says of train and validation; test stays closed."""
-    _refuse_unknown_backbones(job)
-    for name in job.models:
+    refuse_unknown_backbones(job.recipe)
+    for name in job.recipe.names:
         admit(job, name)
 
 
@@ -54,9 +55,9 @@ def predict(job: Job, name: str, *splits: str) -> None:
         storage.write_text(job.run.predictions(name, split), text)
 
 
-def _refuse_unknown_backbones(job: Job) -> None:
-    """Before the first model is trained, not when the last one's turn comes."""
-    for settings in job.recipe.models.values():
+def refuse_unknown_backbones(recipe: Recipe) -> None:
+    """Before the first model is trained, not when the last one's turn comes; raises RecipeError."""
+    for settings in recipe.models.values():
         if settings.kind == "pretrained":
             find(settings.backbone)
 

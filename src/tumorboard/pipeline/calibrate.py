@@ -22,7 +22,7 @@ def calibrate(job: Job) -> None:
     """
     if job.run.calibration.is_file():
         return
-    valid = {name: job.predictions(name, "valid") for name in job.models}
+    valid = {name: job.predictions(name, "valid") for name in job.recipe.names}
     fitted = {name: trusting.fit(one) for name, one in valid.items()}
     chosen = recommend(valid).model
     fitted[chosen] = replace(fitted[chosen], unlike=_unlike(job, chosen))

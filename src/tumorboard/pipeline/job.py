@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -84,11 +83,6 @@ class Job:
     def part(self, split: str) -> Manifest:
         """The split's samples."""
         return self.manifest.part(split)
-
-    @cached_property
-    def models(self) -> tuple[str, ...]:
-        """The names of all models, in the order in which they are made."""
-        return self.recipe.names
 
     def seed(self, what: str) -> int:
         """A seed for each thing that draws, below 2**20, from the recipe's one."""

@@ -13,10 +13,12 @@ from tumorboard.data.modes import Pixels
 from tumorboard.data.rows import Images
 from tumorboard.models import storing
 from tumorboard.models.predicting import probabilities
+from tumorboard.pipeline import fingerprint
 from tumorboard.pipeline.job import samples
 from tumorboard.predictions import Predictions
 from tumorboard.recipe import Recipe
 from tumorboard.runfolder import RunFolder
+from tumorboard.training import backend
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def predict(run: RunFolder, recipe: Recipe, split: str, images: Path, console: C
     missing = {name: file for name, file in files.items() if not file.is_file()}
     if not missing:
         return
+    backend.prepare(recipe.seed, fingerprint.threads(recipe))
     part = samples(run).part(split)
     turned: Any = _Mirrored(cache.decode(part, images, recipe.image).images)
     for name, file in missing.items():

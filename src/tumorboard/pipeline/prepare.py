@@ -24,9 +24,9 @@ def prepare(
     recipe: Recipe,
     console: Console,
     *,
-    class_map: Groups,
-    merge: Groups,
-    skip_bad: bool,
+    class_map: Mapping[str, Sequence[str]] = {},
+    merge: Mapping[str, Sequence[str]] = {},
+    skip_bad: bool = False,
     images: Path | None = None,
 ) -> Job:
     """Everything that can be found wrong is found here, before Keras is loaded and anything is trained.

@@ -12,8 +12,8 @@ from tumorboard.errors import UsageError
 from tumorboard.pipeline import bagging, choosing, folding, leaks, mirroring
 from tumorboard.pipeline.choosing import Fold
 from tumorboard.pipeline.job import predictions
+from tumorboard.pipeline.pieces import Plan, carry_out
 from tumorboard.pipeline.prepare import prepare
-from tumorboard.pipeline.tasks import Task, carry_out
 from tumorboard.predictions import Predictions
 from tumorboard.recipe import Recipe
 from tumorboard.reporting.repeated import Repeats
@@ -22,15 +22,15 @@ from tumorboard.reporting.study import SPLITS
 from tumorboard.reporting.study_page import study_page
 from tumorboard.runfolder import RunFolder
 
-Engine = Callable[[Sequence[Task], Console], None]
+Engine = Callable[[Sequence[Plan], Console], None]
 """Carries out all runs, in any order."""
 
 
-def one_by_one(tasks: Sequence[Task], console: Console) -> None:
+def one_by_one(plans: Sequence[Plan], console: Console) -> None:
     """The engine of one machine."""
-    for task in tasks:
-        console.say(task.out.name)
-        carry_out(task, console)
+    for plan in plans:
+        console.say(plan.out.name)
+        carry_out(plan, console)
 
 
 def repeat(
@@ -69,7 +69,7 @@ def repeat(
     Raises:
         TumorboardError: One of its kinds, see `tumorboard.errors`.
     """
-    _require_numbers(folds, seeds, bag)
+    require_numbers(folds, seeds, bag)
     whole, console = RunFolder(Path(out)), console or Console(quiet=True)
     with interruption.graceful(), locking.locked(whole):
         data = RunFolder(whole.root / "data")
@@ -85,7 +85,8 @@ def repeat(
     return whole
 
 
-def _require_numbers(folds: int, seeds: int, bag: bool) -> None:
+def require_numbers(folds: int, seeds: int, bag: bool) -> None:
+    """Raise UsageError if there is no such study."""
     if folds == 1 or folds < 0:
         raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for none")
     if seeds < 1:
@@ -100,7 +101,7 @@ def _cross_validate(
     folder = whole.root / "folds"
     files = folding.deal(data.manifest, folder, recipe, k)
     folds = zip(files, _fold_runs(whole, k), strict=True)
-    runs = _run([Task(file, run.root, recipe, data.cache) for file, run in folds], engine, console)
+    runs = _run([Plan(file, run.root, recipe, data.cache) for file, run in folds], engine, console)
     for run in runs:
         mirroring.predict(run, recipe, "test", data.cache, console)
     return [choosing.held_out(run, recipe) for run in runs]
@@ -110,18 +111,22 @@ def _fold_runs(whole: RunFolder, k: int) -> list[RunFolder]:
     return [RunFolder(whole.root / "folds" / f"fold-{number}") for number in range(1, k + 1)]
 
 
-def _run(tasks: Sequence[Task], engine: Engine, console: Console) -> list[RunFolder]:
-    last = (RunFolder(task.out).checklist for task in tasks)  # the last file that a run writes
-    engine([task for task, file in zip(tasks, last, strict=True) if not file.is_file()], console)
-    return [RunFolder(task.out) for task in tasks]
+def _run(plans: Sequence[Plan], engine: Engine, console: Console) -> list[RunFolder]:
+    engine([plan for plan in plans if not _is_done(RunFolder(plan.out))], console)
+    return [RunFolder(plan.out) for plan in plans]
+
+
+def _is_done(run: RunFolder) -> bool:
+    """The last file that a run writes is there, and what it then deletes is not."""
+    return run.checklist.is_file() and not run.cache.exists()
 
 
 def _seeds(
     whole: RunFolder, data: RunFolder, recipe: Recipe, seeds: int, engine: Engine, console: Console
 ) -> list[RunFolder]:
-    plans = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(seeds)]
-    tasks = [Task(data.manifest, whole.root / f"seed-{plan.seed}", plan, data.cache) for plan in plans]
-    return _run(tasks, engine, console)
+    recipes = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(seeds)]
+    plans = [Plan(data.manifest, whole.root / f"seed-{one.seed}", one, data.cache) for one in recipes]
+    return _run(plans, engine, console)
 
 
 def _together(

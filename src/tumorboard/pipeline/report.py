@@ -82,7 +82,7 @@ def rescore(root: Path) -> RunFolder:
         )
     job = _reopened(run)
     if not run.calibration.is_file():
-        valid = {name: job.predictions(name, "valid") for name in job.models}
+        valid = {name: job.predictions(name, "valid") for name in job.recipe.names}
         calibrate.write(run, {name: trusting.fit(one) for name, one in valid.items()})
     write(job, results.write(job))
     return run

@@ -20,7 +20,7 @@ from tumorboard.runfolder import RunFolder
 
 def read(job: Job) -> Study:
     """The study from the files of the run folder alone."""
-    models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.models}
+    models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.recipe.names}
     return Study(
         models,
         baselines(next(iter(models.values()))),
@@ -33,14 +33,14 @@ def read(job: Job) -> Study:
 
 def learning(job: Job) -> tuple[dict[str, list[dict[str, float]]], dict[str, int]]:
     """By model that was fitted, its history, and the epoch whose weights were kept."""
-    histories = {name: _history(job.run.history(name)) for name in job.models}
+    histories = {name: _history(job.run.history(name)) for name in job.recipe.names}
     histories = {name: rows for name, rows in histories.items() if rows}
     return histories, {name: int(_details(job, name)["best_epoch"]) for name in histories}
 
 
 def losses(job: Job) -> dict[str, str]:
     """By model, what the loss in its history is; that of smoothed labels is not the tables' log loss."""
-    smoothing = {name: job.recipe.training(name).label_smoothing for name in job.models}
+    smoothing = {name: job.recipe.training(name).label_smoothing for name in job.recipe.names}
     return {name: f"loss, labels smoothed by {one:g}" if one else "loss" for name, one in smoothing.items()}
 
 
@@ -79,7 +79,7 @@ def facts(job: Job) -> Facts:
         seconds=job.seconds(),
         grouped=all(sample.group for sample in job.manifest.samples),
         findings=leaks.findings(job),
-        models=tuple(_came_out(name, _details(job, name)) for name in job.models),
+        models=tuple(_came_out(name, _details(job, name)) for name in job.recipe.names),
         synthetic=phantoms.drawn(sample.id for sample in job.manifest.samples),
         notes=(f"The test part was scored {looks} time{'s' if looks != 1 else ''} in this run folder.",),
     )

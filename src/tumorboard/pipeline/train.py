@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tumorboard import interruption, locking, runfolder
 from tumorboard.console import Console
@@ -15,6 +16,8 @@ from tumorboard.pipeline.prepare import prepare
 from tumorboard.recipe import Recipe, load
 from tumorboard.runfolder import RunFolder
 from tumorboard.storage import shown
+
+_QUIET = Console(quiet=True)
 
 
 def train(
@@ -47,26 +50,30 @@ def train(
     Raises:
         TumorboardError: One of its kinds, see `tumorboard.errors`.
     """
-    run, console = RunFolder(Path(out)), console or Console(quiet=True)
+    run, console = RunFolder(Path(out)), console or _QUIET
     plan = load(recipe) if isinstance(recipe, str) else recipe
     refuse_a_study(run)
     with interruption.graceful(), locking.locked(run):
-        job = prepare(
-            Path(source),
-            run,
-            plan,
-            console,
-            class_map=class_map,
-            merge=merge,
-            skip_bad=skip_bad,
-            images=images,
-        )
-        job = replace(job, track=track)
-        _audit(job)
-        _convene(job)
-        _open_test(job)
-        shutil.rmtree(run.cache, ignore_errors=True)
+        how = {"class_map": class_map, "merge": merge, "skip_bad": skip_bad}
+        complete(run, Path(source), plan, **how, track=track, images=images, console=console)
     return run
+
+
+def complete(
+    run: RunFolder,
+    source: Path,
+    recipe: Recipe,
+    *,
+    track: str = "",
+    console: Console = _QUIET,
+    **how: Any,
+) -> None:
+    """As `train`, in a folder that is held already; `how` is what `prepare` is told."""
+    job = replace(prepare(source, run, recipe, console, **how), track=track)
+    _audit(job)
+    _convene(job)
+    _open_test(job)
+    shutil.rmtree(run.cache, ignore_errors=True)
 
 
 def refuse_a_study(run: RunFolder) -> None:
@@ -105,10 +112,10 @@ def _open_test(job: Job) -> None:
     """Everything is chosen by now: score test, and write the results."""
     from tumorboard.pipeline import board, report, results
 
-    if not all(job.run.predictions(name, "test").is_file() for name in job.models):
+    if not all(job.run.predictions(name, "test").is_file() for name in job.recipe.names):
         results.count_look_at_test(job.run, len(job.part("test").samples))
     with job.phase("test"):
-        for name in job.models:
+        for name in job.recipe.names:
             board.predict(job, name, "test")
     with job.phase("results"):
         study = results.write(job)

@@ -76,6 +76,8 @@ def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
         if k < len(study.files) and drawn.hopeless(losses[-1], k):
             state = "pruned"
             break
+    if any(name.startswith("image.") for name in study.space):
+        shutil.rmtree(study.whole.cache, ignore_errors=True)  # the next trial's images may be others
     scores = evaluate(so_far, study.groups)
     return Trial(drawn.values, state, tuple(losses), scores.loss, scores.accuracy)
 
@@ -84,17 +86,7 @@ def _held_out(study: Study, file: Path, run: RunFolder, recipe: Recipe) -> Predi
     """What a model says of a fold, trained without it; of the run its networks and its cache are not kept."""
     if not run.predictions(study.model, "test").is_file():
         with locking.locked(run):
-            job = prepare(
-                file,
-                run,
-                recipe,
-                study.console,
-                class_map={},
-                merge={},
-                skip_bad=False,
-                images=study.whole.cache,
-            )
-            _train(job, study.model)
+            _train(prepare(file, run, recipe, study.console, images=study.whole.cache), study.model)
     for rest in (run.cache, run.model(study.model).parent):
         shutil.rmtree(rest, ignore_errors=True)
     return predictions(run, study.model, "test")

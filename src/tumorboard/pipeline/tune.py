@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tumorboard import interruption, locking, search, storage
 from tumorboard.console import Console
@@ -27,7 +28,7 @@ from tumorboard.runfolder import RunFolder
 from tumorboard.search import Space
 
 _QUIET = Console(quiet=True)
-_Classes = dict[str, Mapping[str, Sequence[str]]]
+_Classes = dict[str, Any]
 
 
 def tune(
@@ -110,7 +111,7 @@ def _pool(
         return source, how
     split = RunFolder(whole.root / "split")
     with locking.locked(split):
-        prepare(source, split, recipe, console, **how, skip_bad=skip_bad, images=None)
+        prepare(source, split, recipe, console, **how, skip_bad=skip_bad)
         shutil.rmtree(split.cache, ignore_errors=True)
     return split.manifest, {"class_map": {}, "merge": {}}
 
