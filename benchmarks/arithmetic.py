@@ -3,8 +3,9 @@
     python benchmarks/arithmetic.py DATA [--images 128] [--recipe default]
 
 Counted are the multiplications and additions of convolutions and dense layers, as their weights and
-outputs give them; a training step counts three times its forward pass, what is frozen once. What else a
-phase does (augmentation, norms, reading batches) costs time and counts nothing.
+outputs give them. A training step counts the forward pass, the gradients of what learns, and those of the
+inputs of what lies behind it. What else a phase does (augmentation, norms, reading batches) costs time and
+counts nothing.
 """
 
 import argparse
@@ -89,12 +90,23 @@ def _training(name: str, network: keras.Model, inputs: list[np.ndarray], labels:
     network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     x = inputs if len(inputs) > 1 else inputs[0]
     speed = rate(lambda: network.fit(x, labels, batch_size=32, verbose=0), len(labels))
-    return f"{name}, training", 3 * flop(network) / 1e9, speed
+    return f"{name}, training", step(network) / 1e9, speed
 
 
 def _predicting(model: keras.Model, part: Part) -> Phase:
     speed = rate(lambda: probabilities(model, part[0]), len(part[0]))
     return f"{model.name}, prediction", flop(model) / 1e9, speed
+
+
+def step(model: keras.Model) -> int:
+    """Operations of a training step, an image."""
+    found, behind = 0, False
+    for layer in model._flatten_layers(recursive=True, include_self=False):
+        if not isinstance(layer, keras.Model):
+            learns = bool(layer.trainable_weights)
+            found += _of_layer(layer) * (1 + learns + behind)
+            behind = behind or learns
+    return found
 
 
 def flop(model: keras.Model) -> int:

@@ -170,6 +170,8 @@ def explain(error: Any, root: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] == "extra_forbidden":
         return f"unknown key {where!r}; known here: {', '.join(_known_keys(error['loc'][:-1], root))}"
+    if error["type"] == "missing":
+        return f"expected the key {where!r}, found none; see docs/recipes.md"
     found = error["input"] if not isinstance(error["input"], dict) else "a table"
     return f"{where}: {error['msg'].removeprefix('Value error, ')[:150]} (found {repr(found)[:60]})"
 

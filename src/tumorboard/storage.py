@@ -97,9 +97,12 @@ def writing_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Itera
 
 def storage_error(path: Path, error: OSError) -> StorageError:
     """A fault of the disk in one line, with the space that is left."""
-    what = "no space left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "no space left" if full else error.strerror or str(error)
+    refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    remedy = "make room or " if full else "make it writable or " if refused else ""
     return StorageError(
-        f"cannot write {shown(path)}: {what[:60]} ({_free(path)}); make room or choose another --out, "
+        f"cannot write {shown(path)}: {what[:60]} ({_free(path)}); {remedy}choose another --out, "
         "then repeat the command: what was finished is kept"
     )
 

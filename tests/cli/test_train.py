@@ -215,8 +215,9 @@ def test_weights_that_do_not_fit_end_with_5(
 
 
 def test_a_run_folder_of_other_data_or_settings_ends_with_6(study: Path, capsys: Capture) -> None:
-    (study / "recipe.toml").write_text(recipe_of('"tiny"', '"alexnet"'))
-    assert run(study) == 4  # far enough to have a run folder
+    text = recipe_of('optimizer = "adamw"\nschedule = "one-cycle"', "learning_rate = 1e30")
+    (study / "recipe.toml").write_text(text)
+    assert run(study) == 7  # far enough to have a run folder
     capsys.readouterr()
     plant(study / "data", {"train/bar/more.png": grey_png(99)})
     text = refused(capsys, 6, run(study, "--seed", 8), "was begun with other data or settings", "--out")

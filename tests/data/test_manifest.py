@@ -149,3 +149,10 @@ def test_too_few_images_come_with_the_files_that_were_lost(tmp_path):
 
 def test_one_image_of_a_class_is_enough_to_test_on():
     require_usable(Manifest.of([sample("a", "test", "x"), sample("b", "test", "y")]), "data")
+
+
+def test_a_table_without_rows_is_said_to_have_none(tmp_path):
+    table = tmp_path / "header.csv"
+    table.write_text("path,label\n", encoding="utf-8")
+    with pytest.raises(DataError, match="found no row"):
+        load(table)

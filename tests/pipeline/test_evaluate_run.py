@@ -135,6 +135,10 @@ def test_a_run_or_predictions_must_be_given_and_not_both(capsys: pytest.CaptureF
     assert main(["evaluate"]) == 2
     assert main(["evaluate", "run", "--predictions", "a.csv"]) == 2
     assert "either RUN" in capsys.readouterr().err
+    for unread in (["--metadata", "m.csv"], ["--merge", "x=y,z"], ["--skip-bad"]):
+        assert main(["evaluate", "run", *unread]) == 2
+        assert unread[0] in capsys.readouterr().err
+    assert main(["evaluate", "--predictions", "a.csv", "--merge", "x=y,z"]) == 2
 
 
 def with_predictions(root: Path, model: str, skill: float) -> Path:

@@ -63,7 +63,7 @@ def test_a_row_holds_what_the_board_says(run, board, scans, tmp_path):
         assert row["answer"] == CLASSES[opinion.calibrated.argmax()]
         assert float(row["confidence"]) == opinion.calibrated.max()
         expected = [name for name, inside in zip(CLASSES, opinion.possible, strict=True) if inside]
-        assert row["possible"] == " | ".join(expected)
+        assert row["possible"] == (" | ".join(expected) or "(none)")
         assert row["ask_a_human"] == ("yes" if opinion.abstains else "no")
         assert row["unlike_training"] == ("yes" if opinion.unlike else "no")
         assert row["notice"] == NOTICE

@@ -12,7 +12,7 @@ from tests.small_runs import CLASSES, RECIPE, draw
 from tumorboard import interruption, recipe
 from tumorboard.console import Console
 from tumorboard.data import manifest
-from tumorboard.errors import DataError, Interrupted
+from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError
 from tumorboard.pipeline.job import Job
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.runfolder import RunFolder
@@ -22,7 +22,6 @@ Capture = pytest.CaptureFixture[str]
 
 def prepared(root: Path, **options: Any) -> Job:
     settings = recipe.parse(options.pop("text", RECIPE), "test")
-    options = {"class_map": {}, "merge": {}, "skip_bad": False} | options
     console = options.pop("console", Console(quiet=True))
     return prepare(root / "data", RunFolder(root / "run"), settings, console, **options)
 
@@ -95,6 +94,19 @@ def test_a_signal_stops_the_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyP
         prepared(tmp_path)
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert not [name for name in left if not name.startswith(".turn")]
+
+
+@pytest.mark.parametrize(
+    "wrong", [('"tiny"', '"alexnet"'), ('weights = "none"', 'weights = "nowhere.h5"')], ids=str
+)
+def test_a_wrong_name_in_a_recipe_leaves_the_folder_free_for_the_right_one(
+    tmp_path: Path, wrong: tuple[str, str]
+) -> None:
+    draw(tmp_path / "data")
+    with pytest.raises((RecipeError, ModelError), match="expected"):
+        prepared(tmp_path, text=RECIPE.replace(*wrong))
+    assert not (tmp_path / "run" / "recipe.toml").exists()
+    prepared(tmp_path)
 
 
 def test_bad_data_is_found_before_keras_is_loaded() -> None:

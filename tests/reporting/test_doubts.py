@@ -29,7 +29,7 @@ def test_what_test_says_against_the_choice_is_told_and_changes_nothing() -> None
     assert one.recommended == "flatterer"
     assert "On test modest (by 1.000, p = " in text
     assert "Validation promised an accuracy of 1.000" in text
-    assert "probabilities on test are wrong by" in text
+    assert "stated confidence on test is wrong by" in text
     assert "promised to hold the true class in 90 %" in text
 
 

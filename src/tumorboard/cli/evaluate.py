@@ -41,12 +41,22 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def _evaluate(options: argparse.Namespace) -> None:
     if bool(options.run_folder) == bool(options.predictions) or (options.predictions and options.data):
         raise UsageError("expected either RUN, with --data if you like, or --predictions; see --help")
+    _refuse_unread(options)
     if options.predictions:
         _judge_files(options)
     elif options.data:
         _judge_data(options)
     else:
         _judge_again(options)
+
+
+def _refuse_unread(options: argparse.Namespace) -> None:
+    """Flags that the other arguments leave without effect."""
+    reading = {"--class-map": options.class_map, "--merge": options.merge, "--skip-bad": options.skip_bad}
+    given = [flag for flag, value in reading.items() if value and not options.data]
+    given += ["--metadata"] if options.metadata and not (options.data or options.predictions) else []
+    if given:
+        raise UsageError(f"expected --data with {given[0]}, found none; give the images, or leave it out")
 
 
 def _judge_files(options: argparse.Namespace) -> None:

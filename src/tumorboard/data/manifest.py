@@ -111,6 +111,8 @@ def load(
         DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
     """
     found = _found(source)
+    if not found.folders:
+        raise DataError(f"expected images in {display(str(source))}, found no row of any; add some")
     matching = classes.match(_by_split(found), class_map, merge)
     entries = [entry for entry in found.entries if entry.split != leave_out]
     samples, problems = _hashed(filled(entries), matching)

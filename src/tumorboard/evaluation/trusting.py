@@ -134,7 +134,7 @@ def trusted(predictions: Predictions, fitted: Calibration) -> Trusted:
         {} if fitted.quantile is None else conformal.coverage(one, fitted.quantile),
         {} if sets is None else _counted(sets.sum(axis=1)),
         curve(one),
-        None if fitted.refer_below is None else _answered(one, fitted.refer_below),
+        None if fitted.refer_below is None else answered_above(one, fitted.refer_below),
     )
 
 
@@ -150,12 +150,13 @@ def curve(predictions: Predictions) -> tuple[Kept, ...]:
     found = []
     for part in _SHARES if len(predictions) else ():
         limit = float(ordered[max(1, round(part * len(ordered))) - 1])
-        answered = _answered(predictions, limit)
+        answered = answered_above(predictions, limit)
         found.append(Kept(answered.n / len(predictions), limit, answered))
     return tuple(found)
 
 
-def _answered(predictions: Predictions, limit: float) -> Measure:
+def answered_above(predictions: Predictions, limit: float) -> Measure:
+    """Accuracy of the images of this confidence or more; n is their number."""
     kept = predictions.probabilities.max(axis=1, initial=0) >= limit
     right = (predictions.predicted == predictions.labels) & kept
     return share(int(right.sum()), int(kept.sum()))

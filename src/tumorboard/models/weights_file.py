@@ -36,6 +36,13 @@ def load_embedded(model: keras.Model, name: str) -> None:
         model.load_weights(file)
 
 
+def require(file: Path) -> None:
+    """Raise ModelError unless there is an HDF5 file."""
+    if not file.is_file() or not h5py.is_hdf5(file):
+        found = "something else (PyTorch, pickle, .keras?)" if file.exists() else "no such file"
+        raise _unfit(file, "an HDF5 file of weights", found)
+
+
 def load_file(model: keras.Model, file: Path) -> None:
     """Load a user's weights file.
 
@@ -46,9 +53,7 @@ def load_file(model: keras.Model, file: Path) -> None:
     Raises:
         ModelError: Not such a file, or the file of another network: names the first thing that does not fit.
     """
-    if not file.is_file() or not h5py.is_hdf5(file):
-        found = "something else (PyTorch, pickle, .keras?)" if file.exists() else "no such file"
-        raise _unfit(file, "an HDF5 file of weights", found)
+    require(file)
     try:
         _check(model, file)
         doubts = _load(model, file)

@@ -11,19 +11,16 @@ from tumorboard import storage
 from tumorboard.combining import boosting, chain, ensemble, rules
 from tumorboard.models import storing
 from tumorboard.models.build import build
-from tumorboard.models.catalogue import find
 from tumorboard.models.contract import Contract
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline.fitting import fit_examples, fit_images, opinions, save
 from tumorboard.pipeline.job import Job
 from tumorboard.predictions import Predictions
-from tumorboard.recipe import Recipe
 from tumorboard.training.resume import Row
 
 
 def convene(job: Job) -> None:
     """Make every model of the recipe, and what it says of train and validation; test stays closed."""
-    refuse_unknown_backbones(job.recipe)
     for name in job.recipe.names:
         admit(job, name)
 
@@ -53,13 +50,6 @@ def predict(job: Job, name: str, *splits: str) -> None:
             rows = probabilities(model, job.images(split), lambda done, total: progress(done, total, ""))
         text = Predictions(part.ids, part.labels, contract.class_names, rows).to_csv()
         storage.write_text(job.run.predictions(name, split), text)
-
-
-def refuse_unknown_backbones(recipe: Recipe) -> None:
-    """Before the first model is trained, not when the last one's turn comes; raises RecipeError."""
-    for settings in recipe.models.values():
-        if settings.kind == "pretrained":
-            find(settings.backbone)
 
 
 def _member(job: Job, name: str) -> None:

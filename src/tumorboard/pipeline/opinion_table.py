@@ -101,7 +101,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        value = " | ".join(value)
+        value = " | ".join(value) or "(none)"  # of classes that cannot be ruled out; empty: not known
     return neutralised(value) if isinstance(value, str) else value
 
 

@@ -55,7 +55,6 @@ def begin(plan: Plan, console: Console) -> None:
     """Check and write down what the run is of, so that its models can be made beside each other."""
     run = RunFolder(plan.out)
     refuse_a_study(run)
-    board.refuse_unknown_backbones(plan.recipe)
     prepare(plan.source, run, plan.recipe, console, **plan.how, images=plan.images)
 
 

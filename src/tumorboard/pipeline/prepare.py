@@ -43,6 +43,8 @@ def prepare(
 
     Raises:
         DataError: The data cannot be used; all bad files are named.
+        RecipeError: An unknown backbone.
+        ModelError: A weights file that is none.
         RunFolderError: The folder was begun with other data or settings.
     """
     loaded = find(source, console, class_map, merge)
@@ -50,9 +52,21 @@ def prepare(
     fingerprint.require_same(run, now)
     decoded = decode(loaded, images or run.cache, recipe.image, console, skip_bad)
     whole = splits.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
+    _refuse_unknown_backbones(recipe)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, recipe, now)
     return Job(run, recipe, whole, decoded, console, loaded.matching)
+
+
+def _refuse_unknown_backbones(recipe: Recipe) -> None:
+    """Before the folder is one of this recipe, and not when the model's turn comes."""
+    from tumorboard.models import catalogue, weights_file  # Keras, once the data is known to be good
+
+    for settings in recipe.models.values():
+        if settings.kind == "pretrained":
+            catalogue.find(settings.backbone)
+            if settings.weights not in {"imagenet", "none"}:
+                weights_file.require(Path(settings.weights))
 
 
 def find(

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from tumorboard.auditing.checks import telling_names
 from tumorboard.reporting.doubts import doubts
 from tumorboard.reporting.html import Html, element, items, join, section
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import counted, percent, shown
+from tumorboard.reporting.study import SERIES
 
 _FEW = 100
-_SERIES = telling_names.CHECK.code
 
 
 def answer(material: Material) -> Html:
@@ -34,11 +33,13 @@ def _how_sure(material: Material) -> Iterator[str]:
     if scores.accuracy.low is not None and scores.accuracy.high is not None:
         room = f"{percent(scores.accuracy.low)} to {percent(scores.accuracy.high)}"
         yield f"{scores.n} images leave room for a true accuracy of {room}."
-    if scores.ece.value is not None and scores.ece.null_high is not None:
-        inside = scores.ece.value <= scores.ece.null_high
+    ece = scores.ece if one is None else one.tempered.ece
+    if ece.value is not None and ece.null_high is not None:
+        inside = ece.value <= ece.null_high
         verdict = "within what chance explains" if inside else "more than chance explains"
-        limit = f"calibrated models: up to {scores.ece.null_high:.3f}"
-        yield f"Its stated confidence is off by {scores.ece.value:.3f} on average, {verdict} ({limit})."
+        limit = f"calibrated models: up to {ece.null_high:.3f}"
+        stated = "confidence" if one is None else "confidence, tempered as `predict` states it,"
+        yield f"Its stated {stated} is off by {ece.value:.3f} on average, {verdict} ({limit})."
     if one and one.answered is not None:
         yield (
             f"If it refers what it is unsure of to a human, {one.answered.n} of {scores.n} images are left "
@@ -75,7 +76,7 @@ def _cautions(material: Material) -> Iterator[str]:
             "Patient independence was not checked: the data names no patients. Slices of one patient may be "
             "in several parts; figures may be too good and intervals too narrow."
         )
-        yield from (f"{one.title}. {one.consequence}" for one in facts.findings if one.code == _SERIES)
+        yield from (f"{one.title}. {one.consequence}" for one in facts.findings if one.code == SERIES)
     yield (
         f"This is one run, seed {facts.seed}. The intervals do not contain the noise of the seed; another "
         "seed may change the order of the models."

@@ -44,7 +44,8 @@ def _bounds(material: Material, members: Mapping[str, Predictions]) -> Iterator[
     best = min(members, key=lambda name: _loss(material.study.models[name]["valid"]), default="")
     for name in COMBINED:
         if best and name in material.test:
-            yield _rescued(name, best, pair(material.test[name], material.test[best]))
+            for member in members:
+                yield _rescued(name, member, pair(material.test[name], material.test[member]))
     for name in members:
         if name != best:
             yield _cost(name, best, pair(material.test[name], material.test[best]))
@@ -58,11 +59,10 @@ def _rescued(name: str, best: str, one: Pair) -> str:
     effect = "no difference"
     if one.only_first != one.only_second:
         effect = "a gain" if one.only_first > one.only_second else "a loss"
-    sure = "within noise" if one.p_value >= 0.05 else "more than noise"
     return (
-        f"{name} against {best} (the member of lowest validation loss): rescues {one.only_first} images that "
-        f"{best} has wrong and spoils {one.only_second} that it has right, of {one.n}; {effect} of "
-        f"{abs(one.only_first - one.only_second)}, {sure} (p = {one.p_value:.2g})."
+        f"{name} against {best}: rescues {one.only_first} images that {best} has wrong and spoils "
+        f"{one.only_second} that it has right, of {one.n}; {effect} of "
+        f"{abs(one.only_first - one.only_second)}. Whether that is more than noise: see the differences."
     )
 
 

@@ -15,7 +15,7 @@ def model_card(material: Material) -> str:
         f"- {escaped(title)}: accuracy {of_n(scores[name].accuracy)}"
         for title, scores in material.summary.test_subsets.items()
     ]
-    findings = [f"- {one.code}: {escaped(one.title)}" for one in facts.findings if one.severity == "error"]
+    findings = [f"- {one.code}: {escaped(one.title)}" for one in facts.grave]
     independence = "No patient is in two parts." if facts.grouped else "Patient independence was not checked."
     parts = [
         f"**{NOTICE}**",

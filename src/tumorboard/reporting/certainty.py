@@ -157,7 +157,8 @@ def _sets(models: Mapping[str, Trusted]) -> Iterable[str]:
     yield (
         f"Prediction sets: all classes that cannot be ruled out, made so that {1 - alpha:.0%} of sets hold "
         "the true class, on average over all classes. Not valid under shift, that is for images of another "
-        "source or another mix of classes; validation also chose epochs, which weakens the promise."
+        "source or another mix of classes, and weaker because the same validation images chose the "
+        "recommendation and the temperature, and with early stopping the epochs."
     )
 
 
@@ -176,7 +177,8 @@ def _referring(models: Mapping[str, Trusted]) -> Iterable[str]:
     yield table(header, rows)
     yield (
         "Accuracy when only the surest images are answered, and the others go to a human. Not referred: of "
-        "more confidence than validation showed to be needed for 95 % right; n is what is left to answer."
+        "more confidence than validation, each image tempered without itself, asked for to have 95 % right; "
+        "n is what is left to answer."
     )
 
 

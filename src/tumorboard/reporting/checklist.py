@@ -95,7 +95,7 @@ def answers(material: Material) -> Mapping[int, str]:
     subsets = "; ".join(
         f"{title}: {s[material.recommended].n} images" for title, s in summary.test_subsets.items()
     )
-    found = "; ".join(f"{one.code} {one.title}" for one in facts.findings if one.severity == "error")
+    found = "; ".join(f"{one.code} {one.title}" for one in facts.grave)
     robust = "; ".join(
         f"{title}: {of_n(s[material.recommended].accuracy)}" for title, s in summary.test_subsets.items()
     )
@@ -120,7 +120,7 @@ def answers(material: Material) -> Mapping[int, str]:
             f"Classes: {', '.join(material.study.class_names)}. What each means: the authors.",
             "metrics.json",
         ),
-        13: (f"What the audit calls errors: {found or 'nothing'}.", "audit.json"),
+        13: (f"The gravest that the audit found: {found or 'nothing'}.", "audit.json"),
         19: (f"{sizes}. Why so many: to be said by the authors.", "manifest.csv"),
         20: ("The part of every image, with its hash, is listed.", "manifest.csv"),
         21: (groups, "manifest.csv"),

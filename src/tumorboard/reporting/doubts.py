@@ -52,10 +52,11 @@ def _fall(material: Material) -> Iterator[str]:
 
 
 def _probabilities(material: Material) -> Iterator[str]:
-    ece, one = material.scores.ece, material.summary.trusted.get(material.recommended)
+    one = material.summary.trusted.get(material.recommended)
+    ece = material.scores.ece if one is None else one.tempered.ece
     if ece.value is not None and ece.null_high is not None and ece.value > ece.null_high:
         yield (
-            f"Its probabilities on test are wrong by {ece.value:.3f} on average (calibrated models: up to "
+            f"Its stated confidence on test is wrong by {ece.value:.3f} on average (calibrated models: up to "
             f"{ece.null_high:.3f}): do not read 0.9 as 9 in 10."
         )
     held = one.coverage.get("all") if one else None

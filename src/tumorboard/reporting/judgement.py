@@ -140,5 +140,5 @@ def _subgroups(parts: tuple[Subgroup, ...], hidden: tuple[str, ...]) -> list[str
         "by what defines them."
     )
     if hidden:
-        note += escaped(f" Hidden, as smaller than {SMALLEST}: {', '.join(hidden)}.")
+        note += " " + escaped(f"Hidden, as smaller than {SMALLEST}: {', '.join(hidden)}.")
     return [table(header, rows), note]

@@ -135,7 +135,7 @@ def _test_subsets(summary: Summary) -> Iterable[str]:
     """Test accuracy as given, beside what is left of it without what makes it easy."""
     if not summary.test_subsets:
         return
-    yield "## Test accuracy, as given and without its leaks"
+    yield "## Test accuracy, as given and without images that make it easy"
     rows = []
     for name, scores in {**summary.models, **summary.baselines}.items():
         shown = (scores["test"], *(subset[name] for subset in summary.test_subsets.values()))

@@ -25,7 +25,7 @@ def findings(material: Material) -> Html:
 
 
 def results(material: Material) -> Html:
-    """The study's table, test without its leaks, and recall by class."""
+    """The study's table, test without what makes it easy, and recall by class."""
     summary = material.summary
     return section(
         "results",
@@ -86,7 +86,11 @@ def _subsets(material: Material) -> Iterator[Html]:
             [name, of_n(one["test"].accuracy), *(of_n(part[name].accuracy) for part in subsets.values())]
             for name, one in _everyone(material).items()
         ]
-        yield table("Test accuracy, as given and without its leaks", ["model", "as given", *subsets], rows)
+        yield table(
+            "Test accuracy, as given and without images that make it easy",
+            ["model", "as given", *subsets],
+            rows,
+        )
 
 
 def _recalls(material: Material, split: str) -> Html:

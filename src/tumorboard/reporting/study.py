@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from tumorboard.auditing.checks import telling_names
 from tumorboard.errors import DataError
 from tumorboard.evaluation.comparing import Comparison, compare
 from tumorboard.evaluation.score import Scores, evaluate
@@ -13,6 +14,8 @@ from tumorboard.evaluation.trusting import Calibration, Trusted, trusted
 from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")
+
+SERIES = telling_names.CHECK.code
 
 SYNTHETIC = "Synthetic images: drawn by a program, of no patient. No figure here says anything of medicine."
 """Shown above every result on drawn images."""
@@ -59,6 +62,11 @@ class Facts:
     models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     synthetic: bool = False
+
+    @property
+    def grave(self) -> tuple[Finding, ...]:
+        """What the audit calls errors, and series in several parts that only names tell, so that it warns."""
+        return tuple(one for one in self.findings if one.severity == "error" or one.code == SERIES)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from tumorboard.evaluation import calibration
 from tumorboard.evaluation.comparing import Comparison
 from tumorboard.evaluation.score import Scores
-from tumorboard.evaluation.trusting import WANTED, Trusted
+from tumorboard.evaluation.trusting import WANTED, Trusted, answered_above
 from tumorboard.reporting import plots, svg
 from tumorboard.reporting.certainty import COMPARED, FIGURES, answered, class_figures, difference, with_band
 from tumorboard.reporting.html import Html, details, element, section, table
@@ -117,7 +118,7 @@ def trust(material: Material) -> Html:
     return section(
         "trust",
         title,
-        element("p", _referral(material.recommended, models.get(material.recommended))),
+        element("p", _referral(material, models.get(material.recommended))),
         element("div", svg.figure(chart), class_="lone"),
         _kept(models),
         element("p", "Accuracy on test when only the surest images are answered, the others go to a human."),
@@ -125,16 +126,21 @@ def trust(material: Material) -> Html:
     )
 
 
-def _referral(name: str, one: Trusted | None) -> str:
+def _referral(material: Material, one: Trusted | None) -> str:
+    name = material.recommended
     if one is None or one.calibration.refer_below is None or one.answered is None:
         return (
             f"{name}: on validation no confidence was found above which {percent(WANTED)} of its answers are "
             "right. Every answer needs a human."
         )
+    valid = material.study.models[name]["valid"]
+    tempered = calibration.at_temperature(valid, one.calibration.temperature)
+    fitted = answered_above(tempered, one.calibration.refer_below)
     return (
-        f"{name}: answers of a confidence under {one.calibration.refer_below:.2f} are for a human; of those "
-        f"above it {percent(WANTED)} were right on validation. On test {one.answered.n} of {one.tempered.n} "
-        f"images are above it, and {shown(one.answered)} of them are right."
+        f"{name}: answers of a confidence under {one.calibration.refer_below:.2f} are for a human. From it "
+        f"upwards {percent(WANTED)} of the validation images are right when each is tempered without itself; "
+        f"at the temperature in use it is {shown(fitted)} of {fitted.n}. On test {one.answered.n} of "
+        f"{one.tempered.n} images are above it, and {shown(one.answered)} of them are right."
     )
 
 
@@ -164,5 +170,6 @@ def _sets(models: Mapping[str, Trusted]) -> Iterator[Html]:
         "p",
         f"Made on validation so that {percent(1 - first.calibration.alpha)} of the sets hold the true "
         "class, on average over all classes. The promise does not hold for images of another source or "
-        "another mix of classes, and is weaker because validation also chose epochs.",
+        "another mix of classes, and is weaker because the same validation images chose the recommendation "
+        "and the temperature, and with early stopping the epochs.",
     )
