@@ -3,6 +3,7 @@
 import pytest
 
 from tests.browsing import axe, browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
+from tests.pipeline.conftest import tiny_backbone_for_all  # noqa: F401
 from tests.pipeline.test_results import job  # noqa: F401  the fixture
 from tests.reporting.test_page import material
 from tests.reporting.test_repeats import study

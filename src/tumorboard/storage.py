@@ -56,7 +56,7 @@ def turn(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_name(f".turn-{path.name}")):
+        with filelock.FileLock(path.with_name(f".turn-{path.name}.lock")):
             yield
     except OSError as error:
         raise storage_error(path, error) from error
