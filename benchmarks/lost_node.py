@@ -92,11 +92,13 @@ def on_two_nodes(words: list[str], out: Path) -> dict[Path, int]:
 
 
 def being_made(out: Path) -> list[str]:
-    """The models that processes hold, with these processes' numbers."""
+    """The models that are being trained, with the processes' numbers."""
     found = []
     for note in sorted(out.rglob(".holder-*.json")):
+        model = note.stem.removeprefix(".holder-")
+        if (note.parent / "models" / f"{model}.keras").exists():
+            continue  # it is predicting by now
         with contextlib.suppress(OSError, ValueError):
-            model = note.stem.removeprefix(".holder-")
             found.append(f"{note.parent.name} {model} ({json.loads(note.read_text())['pid']})")
     return found
 

@@ -123,9 +123,11 @@ def _kill(cluster, node, out, seen):
 
 
 def _holders(out):
-    """By the note of each model that is being made, the process that makes it."""
+    """By the note of each model that is being trained, the process that trains it."""
     found = {}
     for note in out.rglob(".holder-*.json"):
+        if (note.parent / "models" / f"{note.stem.removeprefix('.holder-')}.keras").exists():
+            continue  # it is predicting by now
         with contextlib.suppress(OSError, ValueError):
             found[note] = json.loads(note.read_text())["pid"]
     return found
