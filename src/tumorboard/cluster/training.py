@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,12 +32,12 @@ def engine(threads: int) -> Engine:
 
     def carry_out_all(plans: Sequence[Plan], console: Console) -> None:
         with interruption.graceful(), contextlib.ExitStack() as held:
-            _carry_out(iter(plans), threads, console, held)
+            _carry_out(list(plans), threads, console, held)
 
     return carry_out_all
 
 
-def _carry_out(plans: Iterator[Plan], threads: int, console: Console, held: contextlib.ExitStack) -> None:
+def _carry_out(plans: list[Plan], threads: int, console: Console, held: contextlib.ExitStack) -> None:
     """Begin a run for each that ends. The first error, or Ctrl-C, ends all; folders keep what they have."""
     import ray
 
@@ -46,8 +46,9 @@ def _carry_out(plans: Iterator[Plan], threads: int, console: Console, held: cont
     try:
         with connecting.own_errors():
             while True:
-                while running < most and (plan := next(plans, None)):
-                    waiting |= _begun(plan, threads, console, held)
+                while running < most and plans:
+                    last = len(plans) < most  # too few runs are left to give everybody a whole one
+                    waiting |= _begun(plans.pop(0), threads, console, held, in_pieces=last)
                     running += 1
                 if not waiting:
                     return
@@ -62,9 +63,9 @@ def _carry_out(plans: Iterator[Plan], threads: int, console: Console, held: cont
 
 
 def _begun(
-    plan: Plan, threads: int, console: Console, held: contextlib.ExitStack
+    plan: Plan, threads: int, console: Console, held: contextlib.ExitStack, *, in_pieces: bool
 ) -> dict[Any, tuple[Plan, str]]:
-    """Take the run folder and submit the run's pieces, each of which waits for those that it needs."""
+    """Take the run folder and submit the run, whole or in pieces that wait for those that they need."""
     import ray
 
     there = replace(
@@ -78,7 +79,7 @@ def _begun(
         num_cpus=threads, max_retries=connecting.RETRIES, runtime_env=environment
     )
     made: dict[str, Any] = {}
-    for piece, needed in pieces.needs(plan.recipe).items():
+    for piece, needed in (pieces.needs(plan.recipe) if in_pieces else {RESULTS: ()}).items():
         made[piece] = remote.remote(there, piece, list(sys.argv), *(made[one] for one in needed))
     return {ref: (plan, piece) for piece, ref in made.items()}
 
