@@ -25,7 +25,6 @@ from tests.small_runs import bits
 
 from tumorboard.data import manifest
 
-_CODE = "import sys; from tumorboard.cli.main import main; sys.exit(main(sys.argv[1:]))"
 _FLAGS = ("--folds", "2", "--seeds", "2")
 _RUNS = ("folds/fold-1", "folds/fold-2", "seed-0", "seed-1")
 
@@ -74,7 +73,7 @@ def on_two_nodes(words: list[str], out: Path) -> dict[Path, int]:
     lost = cluster.add_node(num_cpus=1)
     try:
         begun = time.monotonic()
-        command = subprocess.Popen([sys.executable, "-c", _CODE, *words, "--ray", cluster.address])
+        command = subprocess.Popen([sys.executable, "-c", small_jobs.CODE, *words, "--ray", cluster.address])
         made: dict[Path, int] = {}
         while command.poll() is None and (len(made) < 2 or len(being_made(out)) < 2):
             time.sleep(0.02)

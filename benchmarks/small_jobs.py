@@ -15,7 +15,7 @@ import tomli_w
 
 from tumorboard.data.phantoms import draw
 
-_CODE = "import sys; from tumorboard.cli.main import main; sys.exit(main(sys.argv[1:]))"
+CODE = "import sys; from tumorboard.cli.main import main; sys.exit(main(sys.argv[1:]))"
 _ON_RAY = """
 import os, sys, ray
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -88,7 +88,7 @@ def command(*words: object, cpus: int = 0, accept: tuple[int, ...] = (0,)) -> Do
 
 def begin(*words: object, cpus: int = 0) -> "subprocess.Popen[bytes]":
     """As `command`, without waiting; in a process group of its own."""
-    code = _ON_RAY.format(cpus) if cpus else _CODE
+    code = _ON_RAY.format(cpus) if cpus else CODE
     line = [sys.executable, "-c", code, *map(str, words), "--quiet"]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     return subprocess.Popen(line, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)

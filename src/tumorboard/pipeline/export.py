@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from tumorboard import interruption, storage
-from tumorboard.data.manifest import Sample, read_csv
+from tumorboard.data.manifest import Sample
 from tumorboard.data.modes import Pixels
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, RunFolderError
 from tumorboard.exporting import exported, formats
 from tumorboard.exporting.exported import Check
 from tumorboard.models import storing
 from tumorboard.models.embedding import embedder
+from tumorboard.pipeline.job import samples
 from tumorboard.pipeline.predict import Board, open_board
 from tumorboard.runfolder import RunFolder
 
@@ -75,10 +76,10 @@ def images_of(run: Path, board: Board) -> tuple[Pixels, bool]:
 def _samples(run: RunFolder) -> Sequence[Sample]:
     """In an order of their own, so that classes and parts mix; test stays closed."""
     try:
-        manifest = read_csv(run.manifest.read_text(encoding="utf-8"), str(run.manifest))
-    except (OSError, ValueError, DataError, TypeError):
+        found = samples(run).samples
+    except (DataError, RunFolderError, ValueError, TypeError):
         return ()
-    return sorted((one for one in manifest.samples if one.split != "test"), key=lambda one: one.sha256)
+    return sorted((one for one in found if one.split != "test"), key=lambda one: one.sha256)
 
 
 def _readable(samples: Sequence[Sample], board: Board) -> Iterator[Pixels]:

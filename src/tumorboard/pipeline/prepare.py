@@ -29,7 +29,7 @@ def prepare(
     skip_bad: bool = False,
     images: Path | None = None,
 ) -> Job:
-    """Everything that can be found wrong is found here, before Keras is loaded and anything is trained.
+    """Everything that can be found wrong is found here, before training; in the data, before Keras is loaded.
 
     Args:
         source: Class folders, or a manifest CSV.
@@ -60,13 +60,11 @@ def prepare(
 
 def _refuse_unknown_backbones(recipe: Recipe) -> None:
     """Before the folder is one of this recipe, and not when the model's turn comes."""
-    from tumorboard.models import catalogue, weights_file  # Keras, once the data is known to be good
+    from tumorboard.models.backbones import require_known  # Keras, once the data is known to be good
 
     for settings in recipe.models.values():
         if settings.kind == "pretrained":
-            catalogue.find(settings.backbone)
-            if settings.weights not in {"imagenet", "none"}:
-                weights_file.require(Path(settings.weights))
+            require_known(settings.backbone, settings.weights)
 
 
 def find(

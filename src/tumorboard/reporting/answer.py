@@ -33,7 +33,7 @@ def _how_sure(material: Material) -> Iterator[str]:
     if scores.accuracy.low is not None and scores.accuracy.high is not None:
         room = f"{percent(scores.accuracy.low)} to {percent(scores.accuracy.high)}"
         yield f"{scores.n} images leave room for a true accuracy of {room}."
-    ece = scores.ece if one is None else one.tempered.ece
+    ece = material.stated.ece
     if ece.value is not None and ece.null_high is not None:
         inside = ece.value <= ece.null_high
         verdict = "within what chance explains" if inside else "more than chance explains"

@@ -53,7 +53,7 @@ def _fall(material: Material) -> Iterator[str]:
 
 def _probabilities(material: Material) -> Iterator[str]:
     one = material.summary.trusted.get(material.recommended)
-    ece = material.scores.ece if one is None else one.tempered.ece
+    ece = material.stated.ece
     if ece.value is not None and ece.null_high is not None and ece.value > ece.null_high:
         yield (
             f"Its stated confidence on test is wrong by {ece.value:.3f} on average (calibrated models: up to "

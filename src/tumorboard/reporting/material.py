@@ -55,3 +55,9 @@ class Material:
     def scores(self) -> Scores:
         """The recommended model's on test."""
         return self.summary.models[self.recommended]["test"]
+
+    @property
+    def stated(self) -> Scores:
+        """The same as `predict` states its confidence: tempered, where there is a calibration."""
+        one = self.summary.trusted.get(self.recommended)
+        return self.scores if one is None else one.tempered
