@@ -34,7 +34,8 @@ def preprocessing(name, mode="own"):
 def official(name, pixels):
     if name == "efficientnet-lite0":
         return (pixels - 127) / 128
-    family = BACKBONES[name].builder.__module__.rpartition(".")[2]
+    (kind,) = BACKBONES[name].builder.args
+    family = getattr(keras.applications, kind).__module__.rpartition(".")[2]
     return importlib.import_module(f"keras.applications.{family}").preprocess_input(pixels.copy())
 
 

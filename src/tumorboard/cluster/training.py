@@ -29,12 +29,32 @@ def engine(threads: int) -> Engine:
     Args:
         threads: Of each piece of a run; as many processors are reserved for it.
     """
+    _warm_up(threads)
 
     def carry_out_all(plans: Sequence[Plan], console: Console) -> None:
         with interruption.graceful(), contextlib.ExitStack() as held:
             _carry_out(list(plans), threads, console, held)
 
     return carry_out_all
+
+
+def _warm_up(threads: int) -> None:
+    """Let every worker start and import Keras while images are read here: both take seconds."""
+    for _ in range(connecting.slots(threads)):
+        _remote(threads, _import).remote()
+
+
+def _import() -> None:
+    from tumorboard.pipeline import board  # noqa: F401
+
+
+def _remote(threads: int, work: Callable[..., None]) -> Any:
+    """A function as a task; a process is used for one number of threads only."""
+    import ray
+
+    environment = connecting.environment()
+    environment["env_vars"]["TUMORBOARD_THREADS"] = str(threads)
+    return ray.remote(work).options(num_cpus=threads, max_retries=connecting.RETRIES, runtime_env=environment)
 
 
 def _carry_out(plans: list[Plan], threads: int, console: Console, held: contextlib.ExitStack) -> None:
@@ -66,18 +86,12 @@ def _begun(
     plan: Plan, threads: int, console: Console, held: contextlib.ExitStack, *, in_pieces: bool
 ) -> dict[Any, tuple[Plan, str]]:
     """Take the run folder and submit the run, whole or in pieces that wait for those that they need."""
-    import ray
-
     there = replace(
         plan, source=plan.source.absolute(), out=plan.out.absolute(), images=plan.images.absolute()
     )
     when_free(lambda: held.enter_context(locking.locked(RunFolder(there.out))))
     pieces.begin(there, console)
-    environment = connecting.environment()
-    environment["env_vars"]["TUMORBOARD_THREADS"] = str(threads)  # a process is used for one number only
-    remote = ray.remote(_work).options(
-        num_cpus=threads, max_retries=connecting.RETRIES, runtime_env=environment
-    )
+    remote = _remote(threads, _work)
     made: dict[str, Any] = {}
     for piece, needed in (pieces.needs(plan.recipe) if in_pieces else {RESULTS: ()}).items():
         made[piece] = remote.remote(there, piece, list(sys.argv), *(made[one] for one in needed))

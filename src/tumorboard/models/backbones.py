@@ -12,12 +12,10 @@ import keras
 
 from tumorboard.errors import ModelError, RecipeError
 from tumorboard.models import efficientnet_lite
-from tumorboard.models.catalogue import EMBEDDED, find, stages_of
+from tumorboard.models.catalogue import EMBEDDED, NAMED_WEIGHTS, find, stages_of
 from tumorboard.models.fetching import fetch
 from tumorboard.models.preprocessing import OWN, unit
-from tumorboard.models.weights_file import load_embedded, load_file, require
-
-_NAMED = frozenset({"imagenet", "none"})  # weights that are no file
+from tumorboard.models.weights_file import load_embedded, load_file
 
 
 def preprocess(x: Any, name: str, mode: Literal["own", "unit"], prefix: str) -> Any:
@@ -40,18 +38,6 @@ def preprocess(x: Any, name: str, mode: Literal["own", "unit"], prefix: str) -> 
     return unit(x, prefix)
 
 
-def require_known(name: str, weights: str) -> None:
-    """What can be told of a backbone without building it.
-
-    Raises:
-        RecipeError: An unknown name.
-        ModelError: A weights file that is none.
-    """
-    find(name)
-    if weights not in _NAMED:
-        require(Path(weights))
-
-
 def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], prefix: str) -> keras.Model:
     """A backbone without classifier and pooling.
 
@@ -69,7 +55,7 @@ def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], p
         ModelError: Weights that are missing, damaged or of another network.
     """
     builder = find(name).builder
-    if weights not in _NAMED:
+    if weights not in NAMED_WEIGHTS:
         _refuse_ambiguous(name)
     if builder is None:
         network = efficientnet_lite.build(input_shape, prefix)
@@ -79,7 +65,7 @@ def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], p
     backbone = keras.Model(network.input, network.output, name=f"{prefix}_backbone")
     if weights == "imagenet" and name == EMBEDDED:
         load_embedded(backbone, "efficientnet_lite0")
-    elif weights not in _NAMED:
+    elif weights not in NAMED_WEIGHTS:
         load_file(backbone, Path(weights))
     return backbone
 

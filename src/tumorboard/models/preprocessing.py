@@ -4,12 +4,12 @@ Only public Keras layers with names of their own: a saved model holds no code of
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from keras import layers
 
-Scaling = Literal["caffe", "tf", "torch", "lite", "inside"]
+from tumorboard.models.catalogue import Scaling
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

@@ -9,18 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from tumorboard import interruption, locking
 from tumorboard.console import Console
 from tumorboard.data import cache
-from tumorboard.pipeline import board, fingerprint
+from tumorboard.pipeline import fingerprint
 from tumorboard.pipeline.job import Job, samples
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.pipeline.train import complete, refuse_a_study, train
 from tumorboard.recipe import Recipe
 from tumorboard.runfolder import RunFolder
-from tumorboard.training import backend
 
 RESULTS = "results"
 _QUIET = Console(quiet=True)
@@ -48,7 +45,7 @@ class Plan:
 def carry_out(plan: Plan, console: Console) -> None:
     """The whole run in this process; what was finished of it earlier is not done again."""
     train(plan.source, plan.out, plan.recipe, **plan.how, images=plan.images, console=console)
-    keras.utils.clear_session()  # or the graphs of all runs stay in memory
+    _forget_graphs()
 
 
 def begin(plan: Plan, console: Console) -> None:
@@ -71,14 +68,24 @@ def do(plan: Plan, piece: str) -> None:
             complete(run, plan.source, plan.recipe, **plan.how, images=plan.images)
         else:
             _make(run, plan, piece)
-    keras.utils.clear_session()
+    _forget_graphs()
 
 
 def _make(run: RunFolder, plan: Plan, name: str) -> None:
     """A model, and what it says of train and validation."""
+    from tumorboard.pipeline import board
+    from tumorboard.training import backend
+
     manifest = samples(run)
     now = fingerprint.take(plan.recipe, manifest)
     fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may have others
     decoded = cache.decode(manifest, plan.images, plan.recipe.image)
     backend.prepare(plan.recipe.seed, fingerprint.threads(plan.recipe))
     board.admit(Job(run, plan.recipe, manifest, decoded, _QUIET), name)
+
+
+def _forget_graphs() -> None:
+    """Or those of all runs stay in memory."""
+    import keras
+
+    keras.utils.clear_session()

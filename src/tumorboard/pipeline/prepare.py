@@ -10,6 +10,7 @@ from tumorboard.data import cache, manifest, splits
 from tumorboard.data.cache import Decoded
 from tumorboard.data.classes import Matching
 from tumorboard.data.manifest import Loaded
+from tumorboard.models.catalogue import require_known
 from tumorboard.pipeline import fingerprint
 from tumorboard.pipeline.job import Job
 from tumorboard.recipe import Image, Recipe
@@ -60,8 +61,6 @@ def prepare(
 
 def _refuse_unknown_backbones(recipe: Recipe) -> None:
     """Before the folder is one of this recipe, and not when the model's turn comes."""
-    from tumorboard.models.backbones import require_known  # Keras, once the data is known to be good
-
     for settings in recipe.models.values():
         if settings.kind == "pretrained":
             require_known(settings.backbone, settings.weights)

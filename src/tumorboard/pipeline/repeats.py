@@ -9,7 +9,7 @@ from tumorboard import interruption, locking, storage
 from tumorboard.combining import rules
 from tumorboard.console import Console
 from tumorboard.errors import UsageError
-from tumorboard.pipeline import bagging, choosing, folding, leaks, mirroring
+from tumorboard.pipeline import choosing, folding, leaks
 from tumorboard.pipeline.choosing import Fold
 from tumorboard.pipeline.job import predictions
 from tumorboard.pipeline.pieces import Plan, carry_out
@@ -79,6 +79,8 @@ def repeat(
         ways = choosing.ways(found, recipe)
         runs = _seeds(whole, data, choosing.with_rule(recipe, found, ways), seeds, engine, console)
         if bag:
+            from tumorboard.pipeline import bagging  # Keras: whoever hands runs out can do without
+
             bagging.bag(whole, data, _fold_runs(whole, folds), console)
         _write(whole, _together(found, ways, runs, recipe))
         shutil.rmtree(data.cache, ignore_errors=True)
@@ -98,10 +100,14 @@ def require_numbers(folds: int, seeds: int, bag: bool) -> None:
 def _cross_validate(
     whole: RunFolder, data: RunFolder, recipe: Recipe, k: int, engine: Engine, console: Console
 ) -> list[Fold]:
+    if not k:
+        return []
     folder = whole.root / "folds"
     files = folding.deal(data.manifest, folder, recipe, k)
     folds = zip(files, _fold_runs(whole, k), strict=True)
     runs = _run([Plan(file, run.root, recipe, data.cache) for file, run in folds], engine, console)
+    from tumorboard.pipeline import mirroring  # Keras, once the runs are done
+
     for run in runs:
         mirroring.predict(run, recipe, "test", data.cache, console)
     return [choosing.held_out(run, recipe) for run in runs]
