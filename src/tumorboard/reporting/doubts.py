@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tumorboard.evaluation.comparing import Comparison
-from tumorboard.evaluation.study import gap_interval
+from tumorboard.evaluation.overfitting import gap_interval
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import percent, shown
 

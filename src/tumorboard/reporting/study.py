@@ -7,8 +7,9 @@ from functools import cached_property
 from tumorboard.auditing.checks import telling_names
 from tumorboard.errors import DataError
 from tumorboard.evaluation.comparing import Comparison, compare
+from tumorboard.evaluation.overfitting import verdict
 from tumorboard.evaluation.score import Scores, evaluate
-from tumorboard.evaluation.study import Recommendation, StudyScores, recommend, study_scores, verdict
+from tumorboard.evaluation.study import Recommendation, StudyScores, recommend, study_scores
 from tumorboard.evaluation.subsets import keep
 from tumorboard.evaluation.trusting import Calibration, Trusted, trusted
 from tumorboard.predictions import Predictions, aligned
