@@ -68,12 +68,11 @@ def _said(root: Path) -> tuple[str, Predictions]:
 
 def _contents(root: Path) -> list[tuple["Sample", tuple[str, str, int]]]:
     """Each sample with its hash, its label and which such file it is; its id, a path, may differ by run."""
-    from tumorboard.data.manifest import read_csv
+    from tumorboard.pipeline.job import samples
 
-    path = RunFolder(root).manifest
     seen: Counter[tuple[str, str]] = Counter()
     found = []
-    for sample in read_csv(path.read_text("utf-8"), str(path)).samples:
+    for sample in samples(RunFolder(root)).samples:
         what = (sample.sha256, sample.label)
         found.append((sample, (*what, seen[what])))
         seen[what] += 1

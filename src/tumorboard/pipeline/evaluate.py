@@ -11,10 +11,11 @@ import numpy as np
 from tumorboard import interruption, storage
 from tumorboard.console import Console
 from tumorboard.data.cache import Decoded
-from tumorboard.data.manifest import Manifest, read_csv
+from tumorboard.data.manifest import Manifest
 from tumorboard.data.tables import rows as table_rows
 from tumorboard.errors import DataError
 from tumorboard.pipeline import calibrate
+from tumorboard.pipeline.job import samples
 from tumorboard.pipeline.prepare import decode, find
 from tumorboard.pipeline.results import count_look_at_test
 from tumorboard.predictions import Predictions
@@ -58,7 +59,7 @@ def evaluate_data(
     from tumorboard.pipeline.predict import open_board  # Keras, seconds to import
 
     console, folder = console or Console(quiet=True), RunFolder(run)
-    known = _manifest(folder)
+    known = samples(folder)
     loaded = find(data, console, class_map, merge)
     part = _scored(loaded.manifest, known.class_names, data)
     out = run / "evaluations" / data.resolve().stem
@@ -150,10 +151,6 @@ def _count_looks(run: RunFolder, data: Manifest, known: Manifest) -> None:
         count_look_at_test(run, n)
 
 
-def _manifest(run: RunFolder) -> Manifest:
-    return read_csv(_text(run.manifest), str(run.manifest))
-
-
 def _scored(found: Manifest, class_names: tuple[str, ...], data: Path) -> Manifest:
     """The part to score, its labels numbered as the models' classes are."""
     strange = sorted(set(found.class_names) - set(class_names))
@@ -163,8 +160,8 @@ def _scored(found: Manifest, class_names: tuple[str, ...], data: Path) -> Manife
             f"{strange[0][:50]!r}; match them with --class-map or --merge",
             strange,
         )
-    samples = found.part("test").samples or found.samples
-    return replace(found, samples=samples, class_names=class_names)
+    scored = found.part("test").samples or found.samples
+    return replace(found, samples=scored, class_names=class_names)
 
 
 def _ask(board: "Board", decoded: Decoded, console: Console) -> dict[str, Predictions]:

@@ -107,9 +107,9 @@ def differences(comparisons: Sequence[Comparison]) -> Iterable[str]:
         dict.fromkeys(f"{name}: {found[*pair, key].test}" for key, name in COMPARED.items() for pair in pairs)
     )
     yield (
-        f"On the same {comparisons[0].n} samples, with 95 % interval and p, which is corrected for "
-        f"{len(pairs)} pairs by Holm's method within each column ({tests}). A p above 0.05 shows no "
-        "difference, and no equality either."
+        f"On the same {comparisons[0].n} samples, with the 95 % interval of each pair by itself, and p, "
+        f"corrected for {len(pairs)} pairs by Holm's method within each column ({tests}). A p above 0.05 "
+        "shows no difference, and no equality either."
     )
 
 

@@ -76,7 +76,7 @@ def _tests(found: Sequence[Comparison]) -> str:
     tests = dict.fromkeys(f"{COMPARED[one.figure]}: {one.test}" for one in found if one.figure in COMPARED)
     pairs = len({(one.first, one.second) for one in found})
     return (
-        f"In brackets the 95 % interval of the difference. p is corrected for {pairs} "
+        f"In brackets the 95 % interval of each difference by itself. p is corrected for {pairs} "
         f"pair{'' if pairs == 1 else 's'} by Holm's method within each column ({', '.join(tests)}); "
         "bold below 0.05. A larger p shows no difference, and no equality either. Nothing was chosen by "
         "this table."
