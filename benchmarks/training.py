@@ -3,9 +3,9 @@
     python benchmarks/training.py DATA [--epochs 60] [--images 128] [--backbone efficientnet-lite0]
 
 Rates are measured on some images of train and extrapolated to all of them for that many epochs; what is
-computed once is counted. For the frozen models both sides are the same network: the study runs its
-backbone in every epoch, we run it once for each view. `--backbone resnet50` is the study's own, here with
-random weights.
+computed once is counted. For the frozen models both sides are the same function: the study runs its
+backbone in every epoch, we run it once for each view, its batch norms folded. `--backbone
+resnet50` is the study's own, here with random weights.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tumorboard.combining import chain
 from tumorboard.models.build import build
 from tumorboard.models.contract import Contract, split_at_frozen
 from tumorboard.models.predicting import probabilities
-from tumorboard.recipe import Recipe, load
+from tumorboard.recipe import Pretrained, Recipe, load
 from tumorboard.training import backend, features
 
 
@@ -52,22 +52,27 @@ def _frozen(plan: Recipe, part: Part, total: int, classes: int, epochs: int) -> 
     """The study's first and its chained model: the backbone in every epoch, or once for each view."""
     images, labels = part
     network = plan.models["pretrained"]
-    model = build("pretrained", network, plan.image, classes, 0)
-    contract = Contract("pretrained", "pretrained", tuple(map(str, range(classes))), plan.image)
-    models = {"pretrained": model, "chained": chain.build("chained", [(model, contract)], plan.chained)}
-    graph, computing, kept = _views(model, images)
+    theirs = _models(plan, network.model_copy(update={"norms": "frozen"}), classes)
+    ours = _models(plan, network, classes)
+    graph, computing, kept = _views(ours["pretrained"], images)
     views = graph + total * network.training.views * computing
     print(f"{network.training.views} views of the frozen backbone: {views:.0f} s, once for both models")
     loops, heads = [], []
-    for name, one in models.items():
+    for name, one in theirs.items():
         loops.append(total * epochs / rate(lambda one=one: _epoch(one, images, labels), len(images)))
-        tail = split_at_frozen(one)[1]
+        tail = split_at_frozen(ours[name])[1]
         heads.append(total * epochs / rate(lambda tail=tail: _epoch(tail, kept, labels), len(images)))
         print(
             f"{name}, {total} images, {epochs} epochs: the study's loop {loops[-1]:.0f} s, ours "
             f"{heads[-1]:.0f} s and the views: {loops[-1] / (views + heads[-1]):.1f} times faster"
         )
     print(f"both, the views once: {sum(loops) / (views + sum(heads)):.1f} times faster")
+
+
+def _models(plan: Recipe, network: Pretrained, classes: int) -> dict[str, keras.Model]:
+    model = build("pretrained", network, plan.image, classes, 0)
+    contract = Contract("pretrained", "pretrained", tuple(map(str, range(classes))), plan.image)
+    return {"pretrained": model, "chained": chain.build("chained", [(model, contract)], plan.chained)}
 
 
 def _views(model: keras.Model, images: np.ndarray) -> tuple[float, float, np.ndarray]:

@@ -86,7 +86,8 @@ class Pretrained(Section):
 
     `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the stage
     that the backbone's own table chooses. `norms` "frozen" keeps the batch norms above the cut as they
-    came, "trained" fits them too; `momentum` is that of the norms which are fitted. `depthwise` "frozen"
+    came, "trained" fits them too, "folded" merges all of the backbone's into its convolutions, which is the
+    same network in half the time; `momentum` is that of the norms which are fitted. `depthwise` "frozen"
     keeps the depthwise convolutions above the cut, whose gradients take longest on a CPU. `preprocessing`
     "own" is what the backbone was trained with; "unit" divides by 255, as the original study did.
     """
@@ -96,7 +97,7 @@ class Pretrained(Section):
     weights: str = "imagenet"
     preprocessing: Literal["own", "unit"] = "own"
     cut: str = "top"
-    norms: Literal["frozen", "trained"] = "trained"
+    norms: Literal["folded", "frozen", "trained"] = "trained"
     depthwise: Literal["frozen", "trained"] = "trained"
     momentum: Fraction = 0.99
     pooling: Literal["max", "average"] = "max"

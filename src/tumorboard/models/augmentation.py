@@ -1,8 +1,10 @@
 """Random changes of training images, as layers of the model: active in training, absent in prediction."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from keras import layers
+import keras
+from keras import layers, ops
 
 from tumorboard.recipe import Augmentation
 
@@ -31,3 +33,67 @@ def _layers(settings: Augmentation, prefix: str, seed: int) -> list[Any]:
     if settings.contrast:
         chosen.append(layers.RandomContrast(settings.contrast, value_range=(0, 255), **named("contrast", 4)))
     return chosen
+
+
+class Augmented(keras.Model):  # type: ignore[misc]
+    """A model with its augmentation on, also in `predict_on_batch`, whose compiled graph is fast.
+
+    Turn, zoom and shift are drawn as its layers draw them and carried out in one interpolation instead of
+    three, which is faster and blurs less. A Functional model would not do: in Keras, predicting overrides
+    the `training` that a Functional graph has recorded, and all draws would be alike.
+
+    Args:
+        model: Functional, with at most one chain of such layers, as `augment` makes it; shared.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self._moves = [layer for layer in model.layers if type(layer) in _MATRICES]
+        self._before = self._after = model
+        if self._moves:
+            self._before = keras.Model(model.input, self._moves[0].input)
+            self._after = keras.Model(self._moves[-1].output, model.output)
+
+    def call(self, image: Any) -> Any:
+        """(N, H, W, C) to what the model makes of another draw."""
+        if not self._moves:
+            return self._after(image, training=True)
+        x = self._before(image, training=True)
+        return self._after(_moved(x, self._moves), training=True)
+
+
+def _moved(x: Any, moves: Sequence[Any]) -> Any:
+    x = ops.cast(x, "float32")
+    joint = _MATRICES[type(moves[0])](moves[0], x)
+    for layer in moves[1:]:  # each says where a pixel comes from, the last is asked first
+        joint = ops.matmul(joint, _MATRICES[type(layer)](layer, x))
+    flat = ops.reshape(joint, (-1, 9))[:, :8]
+    return ops.image.affine_transform(x, flat, fill_mode=moves[0].fill_mode)
+
+
+def _turn(layer: Any, x: Any) -> Any:
+    flat = layer.get_random_transformation(x)["rotation_matrix"]
+    return ops.reshape(ops.concatenate([flat, ops.ones_like(flat[:, :1])], axis=1), (-1, 3, 3))
+
+
+def _zoom(layer: Any, x: Any) -> Any:
+    drawn = layer.get_random_transformation(x)
+    height, width = drawn["height_zoom"][:, 0], drawn["width_zoom"][:, 0]
+    middle_y, middle_x = (x.shape[1] - 1) / 2, (x.shape[2] - 1) / 2
+    return _matrix(width, middle_x * (1 - width), height, middle_y * (1 - height))
+
+
+def _shift(layer: Any, x: Any) -> Any:
+    by = layer.get_random_transformation(x)["translations"]
+    one = ops.ones_like(by[:, 0])
+    return _matrix(one, -by[:, 0], one, -by[:, 1])
+
+
+def _matrix(scale_x: Any, shift_x: Any, scale_y: Any, shift_y: Any) -> Any:
+    """(N, 3, 3), from the place of a pixel to the place that it comes from."""
+    one, none = ops.ones_like(shift_x), ops.zeros_like(shift_x)
+    rows = [[scale_x, none, shift_x], [none, scale_y, shift_y], [none, none, one]]
+    return ops.stack([ops.stack(row, axis=1) for row in rows], axis=1)
+
+
+_MATRICES = {layers.RandomRotation: _turn, layers.RandomZoom: _zoom, layers.RandomTranslation: _shift}

@@ -7,6 +7,7 @@ from keras import layers
 
 from tumorboard.models.augmentation import augment
 from tumorboard.models.backbones import build_backbone, preprocess, split_backbone
+from tumorboard.models.folding import fold
 from tumorboard.recipe import Image, Pretrained
 
 
@@ -22,6 +23,8 @@ def build(name: str, settings: Pretrained, image: Image, classes: int, seed: int
     """
     shape = (image.size, image.size, 3)
     backbone = build_backbone(settings.backbone, settings.weights, shape, name)
+    if settings.norms == "folded":
+        backbone = fold(backbone)
     trunk, upper = split_backbone(settings.backbone, backbone, settings.cut)
     if upper is not None:
         _hold(upper, settings)

@@ -6,13 +6,13 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from tumorboard import interruption, storage
 from tumorboard.data.rows import Images, Rows
+from tumorboard.models.augmentation import Augmented
 
 _BATCH = 32
 
@@ -87,22 +87,6 @@ def key(trunk: keras.Model, *parts: object) -> str:
     for weight in trunk.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()[:16]
-
-
-class Augmented(keras.Model):  # type: ignore[misc]
-    """The trunk with its augmentation on, also in `predict_on_batch`, whose compiled graph is fast.
-
-    A Functional model around it would not do: in Keras, predicting overrides the `training` that a
-    Functional graph has recorded, and the views would all be alike.
-    """
-
-    def __init__(self, trunk: keras.Model) -> None:
-        super().__init__()
-        self._trunk = trunk
-
-    def call(self, image: Any) -> Any:
-        """(N, H, W, 3) to what the trunk makes of another draw."""
-        return self._trunk(image, training=True)
 
 
 def _write_view(
