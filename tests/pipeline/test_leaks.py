@@ -36,8 +36,20 @@ def test_leaked_images_are_left_out_and_nothing_else(tmp_path: Path) -> None:
     }
 
 
+def test_leaked_validation_images_are_left_out_of_validation_alone(tmp_path: Path) -> None:
+    job = audited(tmp_path, ["valid/normal/1.png"], {})
+    moved = [
+        replace(one, id=one.id.replace("test", "valid"), split="valid") for one in job.part("test").samples
+    ]
+    job = replace(job, manifest=Manifest.of([*job.manifest.samples, *moved]))
+    (left,) = leaks.valid_subsets(job).values()
+    assert {sample.id for sample in moved} - left == {"valid/normal/1.png"}
+    assert leaks.test_subsets(job) == {}
+
+
 def test_without_leaks_there_is_nothing_to_score_again(tmp_path: Path) -> None:
-    assert leaks.test_subsets(audited(tmp_path, [], {})) == {}
+    job = audited(tmp_path, [], {})
+    assert (leaks.test_subsets(job), leaks.valid_subsets(job)) == ({}, {})
 
 
 @pytest.mark.parametrize(

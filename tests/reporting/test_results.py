@@ -183,15 +183,16 @@ def test_hostile_names_break_no_table_and_bring_no_markup():
         assert len({len(cells) for _, cells in rows(block)}) == 1
 
 
-def test_a_test_subset_is_scored_on_its_own_ids_alone():
+@pytest.mark.parametrize("split", ["test", "valid"])
+def test_a_subset_is_scored_on_its_own_ids_alone(split):
     one = study()
-    kept = {"test/0.png", "test/3.png", "test/12.png", "not/there.png"}
-    one = replace(one, test_subsets={"without twins": kept})
-    scored = json.loads(metrics_json(one))["test_subsets"]["without twins"]
+    kept = {*(f"{split}/{number}.png" for number in (0, 3, 5)), "not/there.png"}
+    one = replace(one, **{f"{split}_subsets": {"without twins": kept}})
+    scored = json.loads(metrics_json(one))[f"{split}_subsets"]["without twins"]
     for name, by_split in {**one.models, **one.baselines}.items():
-        test = by_split["test"]
-        rows = [row for row, sample in enumerate(test.ids) if sample in kept]
-        right = sum(test.predicted[row] == test.labels[row] for row in rows)
+        part = by_split[split]
+        rows = [row for row, sample in enumerate(part.ids) if sample in kept]
+        right = sum(part.predicted[row] == part.labels[row] for row in rows)
         assert scored[name]["n"] == len(rows) == 3
         assert scored[name]["accuracy"]["value"] == pytest.approx(right / 3)
     cells = [cells for name, cells in rows_of(results_md(one), "without twins") if name == "custom"]

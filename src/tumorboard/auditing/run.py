@@ -88,7 +88,7 @@ class Report:
         not_applicable: Code to the reason why the check could not be made.
         muted: Codes that were not looked for.
         counts: Readable images by split and class.
-        leaked: Ids of the test images that train or valid hold too, exactly or nearly.
+        leaked: Ids of the valid and test images that an earlier part holds too, exactly or nearly.
     """
 
     findings: tuple[tuple[str, Finding], ...]
@@ -143,8 +143,13 @@ def run(study: Study, mute: Collection[str] = ()) -> Report:
         {code: one.reason for code, one in outcomes.items() if isinstance(one, NotApplicable)},
         tuple(sorted(set(mute))),
         study.manifest.counts,
-        tuple(s.id for kind in ("exact", "near") for s in pairs.leaked(study, kind, "test")),
+        _leaked(study),
     )
+
+
+def _leaked(study: Study) -> tuple[str, ...]:
+    kinds: tuple[pairs.Kind, ...] = ("exact", "near")
+    return tuple(s.id for split in pairs.EARLIER for kind in kinds for s in pairs.leaked(study, kind, split))
 
 
 def require_codes(codes: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the audit found, as the results need it: lines for the top, and test images to leave out."""
+"""What the audit found, as the results need it: lines for the top, and images to leave out."""
 
 import json
 from collections.abc import Mapping
@@ -30,15 +30,24 @@ def findings(job: Job) -> tuple[Finding, ...]:
     return tuple(Finding(one["severity"], one["code"], one["title"], one["consequence"]) for one in found)
 
 
+def valid_subsets(job: Job) -> dict[str, set[str]]:
+    """By title, the validation images that are left without twins; the figures on all chose the models."""
+    clean = _clean(job, "valid")
+    return {"without twins in train": clean} if len(clean) < len(job.part("valid").samples) else {}
+
+
 def test_subsets(job: Job) -> dict[str, set[str]]:
     """By title, the test images that are left without twins, and without a class that metadata give away."""
-    report, test = _report(job.run), job.part("test").samples
-    clean = {sample.id for sample in test} - set(report["leaked"])
+    report, test, clean = _report(job.run), job.part("test").samples, _clean(job, "test")
     subsets = {"without twins in train or validation": clean} if len(clean) < len(test) else {}
     for name in _told_by_metadata(report, job.manifest.class_names):
         others = {sample.id for sample in test if sample.label != name} & clean
         subsets[f"nor {name}, which metadata give away"] = others
     return subsets
+
+
+def _clean(job: Job, split: str) -> set[str]:
+    return {sample.id for sample in job.part(split).samples} - set(_report(job.run)["leaked"])
 
 
 def shortcuts(run: RunFolder, class_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ def read(job: Job) -> Study:
         baselines(next(iter(models.values()))),
         facts(job),
         leaks.test_subsets(job),
+        leaks.valid_subsets(job),
         {sample.id: sample.group for sample in job.manifest.samples if sample.group},
         calibrate.read(job.run),
     )

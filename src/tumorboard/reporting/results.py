@@ -1,7 +1,7 @@
 """A run's results as data (`metrics.json`) and as a page to read (`results.md`)."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -20,9 +20,9 @@ def metrics_json(study: Study) -> str:
     """All numbers as JSON text. Equal predictions give equal text: it holds no time and no version.
 
     Keys: format_version, notice, recipe, seed, class_names, recommendation, models (by name: splits with
-    their scores, verdict, study_scores, trust), comparisons (by split: pairs of models), test_subsets (by
-    title: scores by model) and baselines (by name: splits). Undefined values are null, and so are the limits
-    of an interval that is refused; its note says why.
+    their scores, verdict, study_scores, trust), comparisons (by split: pairs of models), test_subsets and
+    valid_subsets (by title: scores by model) and baselines (by name: splits). Undefined values are null, and
+    so are the limits of an interval that is refused; its note says why.
     """
     summary = summarise(study)
     content = {
@@ -37,6 +37,7 @@ def metrics_json(study: Study) -> str:
             split: [asdict(one) for one in found] for split, found in summary.comparisons.items()
         },
         "test_subsets": {title: _splits(scores) for title, scores in summary.test_subsets.items()},
+        "valid_subsets": {title: _splits(scores) for title, scores in summary.valid_subsets.items()},
         "baselines": {name: {"splits": _splits(s)} for name, s in summary.baselines.items()},
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -67,7 +68,8 @@ def results_md(study: Study) -> str:
         *_cautions(study.facts),
         *_recommended(summary),
         *_scores(summary),
-        *_test_subsets(summary),
+        *_subsets(summary, "test", summary.test_subsets),
+        *_subsets(summary, "valid", summary.valid_subsets),
         *certainty.sections(summary),
         *_description(summary),
         *_verdicts(summary),
@@ -131,16 +133,16 @@ def _loss_and_accuracy(scores: dict[str, Scores]) -> Iterable[str]:
         yield with_interval(scores[split].accuracy)
 
 
-def _test_subsets(summary: Summary) -> Iterable[str]:
-    """Test accuracy as given, beside what is left of it without what makes it easy."""
-    if not summary.test_subsets:
+def _subsets(summary: Summary, split: str, subsets: Mapping[str, Mapping[str, Scores]]) -> Iterable[str]:
+    """Accuracy as given, beside what is left of it without what makes it easy."""
+    if not subsets:
         return
-    yield "## Test accuracy, as given and without images that make it easy"
+    yield f"## {_TITLES[split].capitalize()} accuracy, as given and without images that make it easy"
     rows = []
     for name, scores in {**summary.models, **summary.baselines}.items():
-        shown = (scores["test"], *(subset[name] for subset in summary.test_subsets.values()))
+        shown = (scores[split], *(subset[name] for subset in subsets.values()))
         rows.append([escaped(name), *(of_n(one.accuracy) for one in shown)])
-    yield table(["model", "as given", *(escaped(title) for title in summary.test_subsets)], rows)
+    yield table(["model", "as given", *(escaped(title) for title in subsets)], rows)
 
 
 def _description(summary: Summary) -> Iterable[str]:

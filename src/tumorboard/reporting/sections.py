@@ -32,7 +32,8 @@ def results(material: Material) -> Html:
         "Results",
         _loss_and_accuracy(material),
         *_intervals(material),
-        *_subsets(material),
+        *_subsets(material, "test", summary.test_subsets),
+        *_subsets(material, "valid", summary.valid_subsets),
         *(_recalls(material, split) for split in ("valid", "test")),
         element("p", "The last two rows of the first table see no image. Loss is the mean log loss in nats."),
         *sureness.all_figures(material),
@@ -79,15 +80,14 @@ def _bar(share: Figure) -> Html:
     )
 
 
-def _subsets(material: Material) -> Iterator[Html]:
-    subsets = material.summary.test_subsets
+def _subsets(material: Material, split: str, subsets: Mapping[str, Mapping[str, Scores]]) -> Iterator[Html]:
     if subsets:
         rows = [
-            [name, of_n(one["test"].accuracy), *(of_n(part[name].accuracy) for part in subsets.values())]
+            [name, of_n(one[split].accuracy), *(of_n(part[name].accuracy) for part in subsets.values())]
             for name, one in _everyone(material).items()
         ]
         yield table(
-            "Test accuracy, as given and without images that make it easy",
+            f"{TITLES[split].capitalize()} accuracy, as given and without images that make it easy",
             ["model", "as given", *subsets],
             rows,
         )

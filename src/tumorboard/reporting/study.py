@@ -80,6 +80,7 @@ class Study:
         facts: How the run was done.
         test_subsets: By title, the test ids to score once more by themselves, for example those without a
             twin in train.
+        valid_subsets: The same of validation.
         groups: By sample id its group (patient), where groups are known.
         calibrations: By model, what was fitted on validation.
 
@@ -91,6 +92,7 @@ class Study:
     baselines: Mapping[str, BySplit]
     facts: Facts
     test_subsets: Mapping[str, Collection[str]] = field(default_factory=dict)
+    valid_subsets: Mapping[str, Collection[str]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
@@ -136,6 +138,7 @@ class Summary:
         models: Scores by model and split.
         baselines: Scores by baseline and split.
         test_subsets: Scores on test by title of the subset, then by model or baseline.
+        valid_subsets: The same on validation.
         verdicts: By model, on over- and underfitting, from train and validation alone.
         study_scores: By model, the study's description, which contains test figures.
         recommendation: From validation alone.
@@ -146,6 +149,7 @@ class Summary:
     models: dict[str, dict[str, Scores]]
     baselines: dict[str, dict[str, Scores]]
     test_subsets: dict[str, dict[str, Scores]]
+    valid_subsets: dict[str, dict[str, Scores]]
     verdicts: dict[str, str]
     study_scores: dict[str, StudyScores]
     recommendation: Recommendation
@@ -166,10 +170,8 @@ def _summarised(study: Study) -> Summary:
     return Summary(
         models=models,
         baselines={name: _scores(by_split, study.groups) for name, by_split in study.baselines.items()},
-        test_subsets={
-            title: {name: evaluate(keep(one["test"], ids), study.groups) for name, one in everyone.items()}
-            for title, ids in study.test_subsets.items()
-        },
+        test_subsets=_on_subsets(everyone, "test", study.test_subsets, study.groups),
+        valid_subsets=_on_subsets(everyone, "valid", study.valid_subsets, study.groups),
         verdicts={name: _verdict(s["train"], s["valid"], commonest) for name, s in models.items()},
         study_scores={name: study_scores(*map(_accuracy, s.values())) for name, s in models.items()},
         recommendation=recommend({name: by_split["valid"] for name, by_split in study.models.items()}),
@@ -182,6 +184,18 @@ def _summarised(study: Study) -> Summary:
             for name, calibration in study.calibrations.items()
         },
     )
+
+
+def _on_subsets(
+    everyone: Mapping[str, BySplit],
+    split: str,
+    subsets: Mapping[str, Collection[str]],
+    groups: Mapping[str, str],
+) -> dict[str, dict[str, Scores]]:
+    return {
+        title: {name: evaluate(keep(one[split], ids), groups) for name, one in everyone.items()}
+        for title, ids in subsets.items()
+    }
 
 
 def _scores(by_split: BySplit, groups: Mapping[str, str]) -> dict[str, Scores]:
