@@ -104,3 +104,15 @@ def test_augmented_draws_anew_each_time_and_the_same_for_the_same_seed():
     np.testing.assert_array_equal(again.predict_on_batch(images), drawn)
     assert not np.array_equal(other.predict_on_batch(images), drawn)
     assert not np.array_equal(first.predict_on_batch(images), drawn)
+
+
+def test_several_augmentations_are_each_their_own():
+    image = keras.Input((32, 48, 3))
+    settings = Augmentation(rotation=0.1, zoom=0.3)
+
+    def both():
+        branches = [augment(image, settings, name, seed) for seed, name in enumerate("ab")]
+        return keras.Model(image, keras.layers.Add()(branches))
+
+    expected = np.asarray(both()(smooth(), training=True))
+    np.testing.assert_allclose(Augmented(both()).predict_on_batch(smooth()), expected, atol=1e-3)

@@ -1,5 +1,6 @@
 """Random changes of training images, as layers of the model: active in training, absent in prediction."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,12 +44,12 @@ class Augmented(keras.Model):  # type: ignore[misc]
     the `training` that a Functional graph has recorded, and all draws would be alike.
 
     Args:
-        model: Functional, with at most one chain of such layers, as `augment` makes it; shared.
+        model: Functional; shared. With several augmentations, as of a chain's links, each layer interpolates.
     """
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
-        self._moves = [layer for layer in model.layers if type(layer) in _MATRICES]
+        self._moves = _moves(model)
         self._before = self._after = model
         if self._moves:
             self._before = keras.Model(model.input, self._moves[0].input)
@@ -60,6 +61,14 @@ class Augmented(keras.Model):  # type: ignore[misc]
             return self._after(image, training=True)
         x = self._before(image, training=True)
         return self._after(_moved(x, self._moves), training=True)
+
+
+def _moves(model: keras.Model) -> list[Any]:
+    """Its layers that only move pixels, if they follow one another; nothing if they do not."""
+    found = [layer for layer in model.layers if type(layer) in _MATRICES]
+    pairs = itertools.pairwise(found)
+    follow = all(one.output is other.input and one.fill_mode == other.fill_mode for one, other in pairs)
+    return found if follow else []
 
 
 def _moved(x: Any, moves: Sequence[Any]) -> Any:

@@ -44,7 +44,8 @@ def fold(network: keras.Model) -> keras.Model:
 def _foldable(network: keras.Model) -> dict[str, keras.Layer]:
     """By the name of a convolution, the batch norm that goes into it."""
     inner = network.layers[1:]
-    readers = Counter(id(tensor) for layer in inner for tensor in keras.tree.flatten(layer.input))
+    read = keras.tree.flatten([*(layer.input for layer in inner), *network.outputs])
+    readers = Counter(map(id, read))
     made_by = {id(layer.output): layer.name for layer in inner if _is_linear(layer)}
     return {
         made_by[id(layer.input)]: layer
