@@ -1,5 +1,6 @@
 """Random changes of training images, as layers of the model: active in training, absent in prediction."""
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -44,31 +45,31 @@ class Augmented(keras.Model):  # type: ignore[misc]
     the `training` that a Functional graph has recorded, and all draws would be alike.
 
     Args:
-        model: Functional; shared. With several augmentations, as of a chain's links, each layer interpolates.
+        model: Functional; shared. In one of several branches, as in a chain, each layer interpolates.
     """
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
-        self._moves = _moves(model)
-        self._before = self._after = model
-        if self._moves:
-            self._before = keras.Model(model.input, self._moves[0].input)
-            self._after = keras.Model(self._moves[-1].output, model.output)
+        self._before, self._moves, self._after = _parted(model)
 
     def call(self, image: Any) -> Any:
         """(N, H, W, C) to what the model makes of another draw."""
-        if not self._moves:
-            return self._after(image, training=True)
         x = self._before(image, training=True)
-        return self._after(_moved(x, self._moves), training=True)
+        return self._after(_moved(x, self._moves), training=True) if self._moves else x
 
 
-def _moves(model: keras.Model) -> list[Any]:
-    """Its layers that only move pixels, if they follow one another; nothing if they do not."""
-    found = [layer for layer in model.layers if type(layer) in _MATRICES]
-    pairs = itertools.pairwise(found)
-    follow = all(one.output is other.input and one.fill_mode == other.fill_mode for one, other in pairs)
-    return found if follow else []
+def _parted(model: keras.Model) -> tuple[keras.Model, list[Any], keras.Model]:
+    """What comes before its layers that only move pixels, these, and what comes after.
+
+    All of it is before if they do not follow one another, or another branch passes by them.
+    """
+    moves = [layer for layer in model.layers if type(layer) in _MATRICES]
+    pairs = itertools.pairwise(moves)
+    if moves and all(one.output is other.input and one.fill_mode == other.fill_mode for one, other in pairs):
+        with contextlib.suppress(ValueError):  # a branch that is not connected
+            before, after = (model.input, moves[0].input), (moves[-1].output, model.output)
+            return keras.Model(*before), moves, keras.Model(*after)
+    return model, [], model
 
 
 def _moved(x: Any, moves: Sequence[Any]) -> Any:
