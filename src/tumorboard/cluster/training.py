@@ -63,12 +63,13 @@ def _carry_out(plans: list[Plan], threads: int, console: Console, held: contextl
 
     waiting: dict[Any, tuple[Plan, str]] = {}
     running, most = 0, connecting.slots(threads)
+    rest = len(plans) % most  # runs of a last round that would leave workers idle
     try:
         with connecting.own_errors():
             while True:
                 while running < most and plans:
-                    last = len(plans) < most  # too few runs are left to give everybody a whole one
-                    waiting |= _begun(plans.pop(0), threads, console, held, in_pieces=last)
+                    in_pieces = len(plans) <= rest
+                    waiting |= _begun(plans.pop(0), threads, console, held, in_pieces=in_pieces)
                     running += 1
                 if not waiting:
                     return
