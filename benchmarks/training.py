@@ -4,8 +4,8 @@
 
 Rates are measured on some images of train and extrapolated to all of them for that many epochs; what is
 computed once is counted. For the frozen models both sides are the same function: the study runs its
-backbone in every epoch, we run it once for each view, its batch norms folded. `--backbone
-resnet50` is the study's own, here with random weights.
+backbone in every epoch, we run it once for each view, its batch norms folded. The study's own backbone is
+`--backbone resnet50`, here with random weights.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Random changes of training images, as layers of the model: active in training, absent in prediction."""
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -74,9 +75,8 @@ def _parted(model: keras.Model) -> tuple[keras.Model, list[Any], keras.Model]:
 
 def _moved(x: Any, moves: Sequence[Any]) -> Any:
     x = ops.cast(x, "float32")
-    joint = _MATRICES[type(moves[0])](moves[0], x)
-    for layer in moves[1:]:  # each says where a pixel comes from, the last is asked first
-        joint = ops.matmul(joint, _MATRICES[type(layer)](layer, x))
+    sources = (_MATRICES[type(layer)](layer, x) for layer in moves)  # of pixels; the last is asked first
+    joint = functools.reduce(ops.matmul, sources)
     flat = ops.reshape(joint, (-1, 9))[:, :8]
     return ops.image.affine_transform(x, flat, fill_mode=moves[0].fill_mode)
 

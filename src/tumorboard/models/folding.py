@@ -22,22 +22,22 @@ def fold(network: keras.Model) -> keras.Model:
     """
     norms = _foldable(network)
     gone = {norm.name for norm in norms.values()}
-    copies: dict[str, keras.Layer] = {}
+    made: list[tuple[keras.Layer, keras.Layer]] = []
 
     def copied(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config() | ({"use_bias": True} if layer.name in norms else {})
-        copies[layer.name] = layer.__class__.from_config(config)
-        return copies[layer.name]
+        made.append((layer, layer.__class__.from_config(config)))
+        return made[-1][1]
 
     def called(layer: keras.Layer, *args: Any, **options: Any) -> Any:
         return args[0] if layer.name in gone else layer(*args, **options)
 
     copy = keras.models.clone_model(network, clone_function=copied, call_function=called)
-    for layer in network.layers:
+    for layer, other in made:
         if layer.name in norms:
-            copies[layer.name].set_weights(_merged(layer, norms[layer.name]))
-        elif layer.name not in gone and layer.get_weights():
-            copies[layer.name].set_weights(layer.get_weights())
+            other.set_weights(_merged(layer, norms[layer.name]))
+        elif layer.name not in gone:
+            other.set_weights(layer.get_weights())
     return copy
 
 
