@@ -108,10 +108,14 @@ class Pretrained(Section):
 
 
 class Custom(Section):
-    """A network trained from scratch: the study's own (`notebook`), or a small residual one."""
+    """A network trained from scratch: the study's own (`notebook`), or a small residual one.
+
+    `mirrored` = true answers the mean over an image and its mirror image, which takes twice the time.
+    """
 
     kind: Literal["custom"] = "custom"
     design: Literal["notebook", "residual"] = "residual"
+    mirrored: bool = False
     dropout: Fraction = 0.25
     augmentation: Augmentation = Augmentation()
     training: Training = Training()

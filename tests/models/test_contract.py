@@ -22,12 +22,17 @@ from tests.small_models import (
 from tumorboard.errors import ModelError
 from tumorboard.models import storing
 from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps, trunks
+from tumorboard.models.mirror import both
 from tumorboard.models.predicting import probabilities
 from tumorboard.recipe import Chained, Image
 
 
 def pair():
     return [member("pretrained"), member("custom", NOTEBOOK)]
+
+
+def of_both(one):
+    return both(one[0]), one[1]
 
 
 def two_heads(embedding):
@@ -47,6 +52,10 @@ KINDS = {
     "ensemble weighted": lambda: joined("ensemble", pair(), "weighted", weights=(0.25, 0.75)),
     "ensemble mirrored": lambda: joined("ensemble", pair(), "mirrored"),
     "one model mirrored": lambda: joined("ensemble", pair()[1:], "mirrored"),
+    "custom, mirrored": lambda: of_both(member("custom", RESIDUAL)),
+    "ensemble with a mirrored one": lambda: joined("ensemble", [pair()[0], of_both(pair()[1])], "B"),
+    "an ensemble mirrored": lambda: joined("outer", [joined("inner", pair(), "B")], "mirrored"),
+    "chain on a mirrored one": lambda: chained("chained", [pair()[0], of_both(pair()[1])]),
     "ensemble boosted": lambda: joined("ensemble", pair(), "boosted", **two_heads(8 + 128)),
     "ensemble vote": lambda: joined("ensemble", pair(), "vote"),
     "chain, fresh": lambda: chained("chained", pair()[:1], Chained(units=8, start="fresh")),

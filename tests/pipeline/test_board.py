@@ -1,5 +1,6 @@
 """Joining the members' answers; the board as a whole is watched in test_train.py."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,6 +80,21 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
     assert found.ids == job.part("valid").ids
     assert found.class_names == LETTERS
     np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), job.images("valid")))
+
+
+def test_a_mirrored_network_is_trained_as_it_is_and_answers_for_both(job: Job) -> None:
+    said = {}
+    for mirrored in (False, True):
+        job.run.model("custom").unlink(missing_ok=True)
+        network = job.recipe.models["custom"].model_copy(update={"mirrored": mirrored})
+        recipe = job.recipe.model_copy(update={"models": {**job.recipe.models, "custom": network}})
+        board.make(dataclasses.replace(job, recipe=recipe), "custom")
+        model, _ = storing.load(job.run.model("custom"))
+        images = job.images("valid")[:]
+        said[mirrored] = [probabilities(model, one) for one in (images, images[:, :, ::-1])]
+    straight, turned = said[False]
+    assert np.abs(straight - turned).max() > 1e-4
+    np.testing.assert_allclose(said[True], [(straight + turned) / 2] * 2, rtol=0, atol=1e-6)
 
 
 TWO_LINKS = """

@@ -8,10 +8,10 @@ import numpy as np
 from keras import layers
 
 from tumorboard.combining.fitting_together import check_compatible, copies_of
-from tumorboard.combining.mirror import mirrored
 from tumorboard.combining.rules import AVERAGES, Rule
 from tumorboard.models.contract import Contract
 from tumorboard.models.embedding import embedder
+from tumorboard.models.mirror import both
 from tumorboard.models.pretrained import classify
 
 TRAINED = frozenset("ACD")
@@ -33,8 +33,7 @@ def build(
         name: The prefix of all layer names.
         members: At least two models that agree in input and classes; one is enough to be mirrored.
         rule: The study's A, B, C or D (A and C are the same function), or a fitted rule. `mirrored` is the
-            mean of every member's answers to the image and to its mirror image, each by a copy of its own,
-            so that all their taps stay within reach.
+            mean of every member's answers to the image and to its mirror image.
         seed: For the first weights of a trained layer.
 
     Raises:
@@ -45,11 +44,8 @@ def build(
     image = keras.Input((size, size, 3), name=f"{name}_image")
     if rule.form == "boosted":
         members = [(keras.Model(m.input, embedder(m).output, name=m.name), c) for m, c in members]
-    answers = [copy.output for copy in copies_of(members, image, name, trainable=False)]
-    if rule.form == "mirrored":
-        other = mirrored(image, name)
-        copies = copies_of(members, image, f"{name}_mirrored", trainable=False, seen=other)
-        answers += [copy.output for copy in copies]
+    copies = copies_of(members, image, name, trainable=False)
+    answers = [(both(copy) if rule.form == "mirrored" else copy).output for copy in copies]
     model = keras.Model(image, _join(answers, rule, len(contract.class_names), name, seed), name=name)
     if rule.form == "stacked":
         model.get_layer(f"{name}_probabilities").set_weights([np.array(rule.kernel), np.array(rule.bias)])

@@ -39,23 +39,15 @@ def _compare(what: str, first: Contract, expected: Any, other: Contract, found: 
 
 
 def copies_of(
-    members: Sequence[tuple[keras.Model, Contract]],
-    image: Any,
-    name: str,
-    *,
-    trainable: bool,
-    seen: Any = None,
+    members: Sequence[tuple[keras.Model, Contract]], image: Any, name: str, *, trainable: bool
 ) -> list[keras.Model]:
-    """A copy of each member with weights of its own, its layers named `<name>_<member>_…`, on one input.
-
-    `seen` is what they are given in the place of the input, something made of it.
-    """
+    """A copy of each member with weights of its own, its layers named `<name>_<member>_…`, on one input."""
     copies: list[keras.Model] = []
     used: set[str] = set()
     for model, _ in members:
         prefix = _free_prefix(model, f"{name}_{model.name}", used)
         used |= _renamed(model, prefix)
-        copy = copy_into(model, image, prefix, seen)
+        copy = copy_into(model, image, prefix)
         if not trainable:
             copy.trainable = False
         copies.append(copy)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tumorboard.data.modes import Pixels
 from tumorboard.explaining.slopes import Arrays, slopes
-from tumorboard.models.contract import Contract, tap, taps
+from tumorboard.models.contract import Contract, tap
 
 Map = npt.NDArray[np.float32]
 
@@ -64,15 +64,29 @@ def member_maps(
 def _cut(model: keras.Model) -> _Cut:
     """Image -> feature maps, maps -> probabilities, which maps are mirrored; once, for it takes seconds."""
     if model not in _cuts:
-        maps = taps(model, "feature_map") or [tap(model, "feature_map")]
+        maps, output = _traced(model)
         trunk = keras.Model(model.input, maps, name=f"{model.name}_to_maps")
-        head = keras.Model(maps, model.output, name=f"{model.name}_from_maps")
+        head = keras.Model(maps, output, name=f"{model.name}_from_maps")
         _cuts[model] = trunk, head, [_is_mirrored(model, one) for one in maps]
     return _cuts[model]
 
 
+def _traced(model: keras.Model) -> tuple[list[Any], Any]:
+    """All feature maps, of mirror images too, for which layers are called twice, and the answer."""
+    maps: list[Any] = []
+
+    def call(layer: keras.Layer, *seen: Any, **options: Any) -> Any:
+        found = layer(*seen, **options)
+        if layer.name.endswith("_feature_map"):
+            maps.append(found)
+        return found
+
+    traced = keras.models.clone_model(model, model.input, lambda layer: layer, call)
+    return maps or [tap(model, "feature_map")], traced.output
+
+
 def _is_mirrored(model: keras.Model, found: Any) -> bool:
-    """Whether it is the map of the mirror image: in an ensemble that looks at both."""
+    """Whether it is the map of the mirror image: in a model that looks at both."""
     way = keras.Model(model.input, found).layers
     return len([layer for layer in way if layer.name.endswith("_mirror")]) % 2 == 1
 

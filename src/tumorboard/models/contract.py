@@ -9,6 +9,7 @@ Its layers are named from one prefix, the model's own name, and some of them are
     <name>_embedding       the vector that the classifier sees
     <name>_probabilities   the output
 
+A mirrored model calls its layers twice, for the image and for its mirror image; the taps are the image's own.
 A model made of models holds their layers flat, under `<name>_<member>_`, with their taps.
 """
 
@@ -76,7 +77,7 @@ def tap(model: keras.Model, kind: str) -> Any:
 
 
 def taps(model: keras.Model, kind: str) -> list[Any]:
-    """All tensors of that kind, the members' included, in the graph's order."""
+    """All tensors of that kind, the members' included, in the graph's order; none of a mirror image."""
     return [layer.output for layer in model.layers if layer.name.endswith(f"_{kind}")]
 
 
@@ -131,14 +132,13 @@ def trunks(model: keras.Model) -> dict[str, keras.Model]:
     }
 
 
-def copy_into(model: keras.Model, image: Any, prefix: str, seen: Any = None) -> keras.Model:
-    """A copy of the model with weights of its own, its layers renamed, its graph continued from an input.
+def copy_into(model: keras.Model, image: Any, prefix: str) -> keras.Model:
+    """A copy of the model with weights of its own, its graph continued from an input.
 
     Args:
         model: What is copied.
         image: The input.
-        prefix: The layers' new one.
-        seen: What the copy is given instead: something made of the input, whose layers become the copy's too.
+        prefix: The copy's name, and its layers' new prefix.
     """
     made: list[tuple[keras.Layer, keras.Layer]] = []
 
@@ -148,11 +148,7 @@ def copy_into(model: keras.Model, image: Any, prefix: str, seen: Any = None) -> 
         made.append((layer, layer.__class__.from_config(config)))
         return made[-1][1]
 
-    def call(layer: keras.Layer, *args: Any, **options: Any) -> Any:
-        given = (seen if seen is not None and one is image else one for one in args)
-        return layer(*given, **options)
-
-    copy = keras.models.clone_model(model, image, rename, call)
+    copy = keras.models.clone_model(model, image, rename)
     for layer, other in made:
         other.set_weights(layer.get_weights())
-    return copy
+    return keras.Model(image, copy.output, name=prefix)

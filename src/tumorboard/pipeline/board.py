@@ -12,6 +12,7 @@ from tumorboard.combining import boosting, chain, ensemble, rules
 from tumorboard.models import storing
 from tumorboard.models.build import build
 from tumorboard.models.contract import Contract
+from tumorboard.models.mirror import both
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline.fitting import fit_examples, fit_images, opinions, save
 from tumorboard.pipeline.job import Job
@@ -56,6 +57,8 @@ def _member(job: Job, name: str) -> None:
     settings = job.recipe.models[name]
     model = _fresh(job, name, job.seed(name))
     history = fit_images(job, model, settings.training)
+    if getattr(settings, "mirrored", False):
+        model = both(model)
     save(job, model, settings.kind, settings.training, history)
 
 
