@@ -1,9 +1,10 @@
 """Cached augmented views against augmentation on the fly: do the heads come out alike, and how much faster?
 
-    python experiments/cached_views.py DATA [--backbone NAME] [--seeds 3] [--epochs 15] [--views 8]
+    python experiments/cached_views.py DATA [--backbone NAME] [--seeds 3] [--epochs 15] [--views 8 4]
 
-Both variants train the study's first model, its backbone frozen, for the same number of epochs. Then the
-cached variant runs to its own early stopping, and the time on the fly for as many epochs is extrapolated.
+All variants train the study's first model, its backbone frozen, for the same number of epochs. Then each
+cached one runs to its own early stopping, and the time on the fly for as many epochs is extrapolated. Fewer
+views are the first ones of the most, and their share of the time for these.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +49,14 @@ def main() -> None:
         data = _read(plan, options.data, Path(folder))
         classes = int(max(data["train"].labels)) + 1
         rows = [_one_seed(plan, data, classes, Path(folder), s, options) for s in range(options.seeds)]
-    cached, fly, ratios = zip(*rows, strict=True)
-    for name, one in (("cached", cached), ("on the fly", fly)):
+    what = f"best validation accuracy in {options.epochs} epochs, {len(rows)} seeds"
+    print(f"on the fly: {what}: {_spread([row['fly'][0] for row in rows])}")
+    for count in options.views:
+        accuracies, longer, ratios = zip(*(row[str(count)] for row in rows), strict=True)
         print(
-            f"{name}: best validation accuracy in {options.epochs} epochs, {len(rows)} seeds: {_spread(one)}"
+            f"{count} views: {what}: {_spread(accuracies)}; to early stopping {_spread(longer)}, "
+            f"times faster {_spread(ratios)}"
         )
-    print(f"times faster, to the cached variant's own early stopping: {_spread(ratios)}")
 
 
 def _options() -> argparse.Namespace:
@@ -61,7 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--views", type=int, default=8, help="of each image")
+    parser.add_argument("--views", type=int, nargs="+", default=[8], help="of each image")
     return parser.parse_args()
 
 
@@ -75,8 +79,8 @@ def _read(plan: Recipe, source: Path, folder: Path) -> Data:
 
 def _one_seed(
     plan: Recipe, data: Data, classes: int, folder: Path, seed: int, options: argparse.Namespace
-) -> tuple[float, float, float]:
-    """Best validation accuracy cached and on the fly, and how many times faster cached is."""
+) -> dict[str, tuple[float, ...]]:
+    """Best validation accuracy on the fly; with so many views too, then to early stopping, and the ratio."""
 
     def network() -> keras.Model:
         keras.utils.set_random_seed(seed)
@@ -85,20 +89,29 @@ def _one_seed(
     epochs, settings = options.epochs, plan.models["pretrained"]
     short = Training(epochs=epochs, patience=0)
     begun = time.monotonic()
-    views = _views(network(), data, folder / f"views{seed}", options.views, seed)
-    computing = time.monotonic() - begun
-    state = folder / f"state{seed}"
-    cached = _train(split_at_frozen(network())[1], views, short, state / "short", seed)
-    stopped = _train(split_at_frozen(network())[1], views, settings.training, state / "long", seed)
+    most = max(options.views)
+    views = _views(network(), data, folder / f"views{seed}", most, seed)
+    computing, state = time.monotonic() - begun, folder / f"state{seed}"
     fly = _train(network(), data, short, state / "fly", seed)
-    ratio = fly.seconds / epochs * stopped.epochs / (computing + stopped.seconds)
-    print(
-        f"seed {seed}: cached {cached.accuracy:.3f}, on the fly {fly.accuracy:.3f}; "
-        f"{computing:.0f} s for the views and {stopped.seconds:.0f} s for {stopped.epochs} epochs, "
-        f"against {fly.seconds / epochs:.1f} s an epoch; ratio {ratio:.1f}",
-        flush=True,
-    )
-    return cached.accuracy, fly.accuracy, ratio
+    found: dict[str, tuple[float, ...]] = {"fly": (fly.accuracy,)}
+    for count in options.views:
+        some = views | {"train": _first(views["train"], count)}
+        cached = _train(split_at_frozen(network())[1], some, short, state / f"short{count}", seed)
+        stopped = _train(split_at_frozen(network())[1], some, settings.training, state / f"long{count}", seed)
+        spent = computing * count / most + stopped.seconds
+        ratio = fly.seconds / epochs * stopped.epochs / spent
+        found[str(count)] = cached.accuracy, stopped.accuracy, ratio
+        print(
+            f"seed {seed}: {count} views {cached.accuracy:.3f}, to early stopping {stopped.accuracy:.3f}, on "
+            f"the fly {fly.accuracy:.3f}; {spent:.0f} s for {stopped.epochs} epochs and the views, "
+            f"{fly.seconds / epochs:.1f} s an epoch on the fly; ratio {ratio:.1f}",
+            flush=True,
+        )
+    return found
+
+
+def _first(examples: Examples, count: int) -> Examples:
+    return Examples([views[:count] for views in examples.inputs], examples.labels)
 
 
 def _views(model: keras.Model, data: Data, folder: Path, views: int, seed: int) -> Data:
@@ -120,7 +133,7 @@ def _train(model: keras.Model, data: Data, how: Training, state: Path, seed: int
     return Timed(max(row["val_accuracy"] for row in history), time.monotonic() - begun, len(history))
 
 
-def _spread(values: tuple[float, ...]) -> str:
+def _spread(values: Sequence[float]) -> str:
     return f"mean {statistics.mean(values):.3f}, from {min(values):.3f} to {max(values):.3f}"
 
 

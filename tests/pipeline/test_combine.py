@@ -175,9 +175,22 @@ def two_heads():
     return Rule("boosted", (2.0, 1.0), ((0.1,) * 6,) * 136, (0.0,) * 6)
 
 
-def test_a_chain_of_models_with_a_frozen_part_learns_from_cached_views(networks, tmp_path, out, data, taught):
-    frozen = stored([networks[0], member("second", seed=5)], tmp_path)
+def test_a_chain_of_models_with_a_frozen_part_learns_from_cached_views(
+    networks, tmp_path, out, data, taught, monkeypatch
+):
+    frozen, computed, compute = (
+        stored([networks[0], member("second", seed=5)], tmp_path),
+        [],
+        features.compute,
+    )
+
+    def noted(trunk, *args, **options):
+        computed.append(len(trunk.outputs))
+        return compute(trunk, *args, **options)
+
+    monkeypatch.setattr(features, "compute", noted)
     contract = combine(frozen, out, "chain", data=data)
+    assert computed == [1] * 4  # each link's by itself, of train and valid: so its moves can be joined
     ((network, training, train, valid),) = taught
     assert contract.kind == "chained"
     assert [len(views) for views in train.inputs] == [2, 2]

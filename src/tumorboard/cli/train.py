@@ -111,9 +111,10 @@ def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, 
     threads = recipe.threads or 1  # a number that does not depend on the machine
     plan = recipe.model_copy(update={"threads": threads})
     with connecting.connected(options.ray):
+        runs = engine(threads, max(options.folds, options.seeds) * len(plan.models))
         if not options.folds and options.seeds == 1 and not options.bag:
-            return _one_run(options, plan, engine(threads), common)
-        return repeat(options.data, options.out, plan, engine=engine(threads), **numbers, **common)
+            return _one_run(options, plan, runs, common)
+        return repeat(options.data, options.out, plan, engine=runs, **numbers, **common)
 
 
 def _one_run(

@@ -19,7 +19,7 @@ from tumorboard.runfolder import RunFolder
 _PATIENCE = 60  # seconds until a lost worker's lock must be free
 
 
-def engine(threads: int) -> Engine:
+def engine(threads: int, tasks: int) -> Engine:
     """Carry out runs on the cluster that this process has joined.
 
     A finished model is not made again, one whose machine was lost goes on in another process from the state
@@ -28,8 +28,9 @@ def engine(threads: int) -> Engine:
 
     Args:
         threads: Of each piece of a run; as many processors are reserved for it.
+        tasks: How many there can be at once; no more workers are started for them.
     """
-    _warm_up(threads)
+    _warm_up(threads, tasks)
 
     def carry_out_all(plans: Sequence[Plan], console: Console) -> None:
         with interruption.graceful(), contextlib.ExitStack() as held:
@@ -38,9 +39,9 @@ def engine(threads: int) -> Engine:
     return carry_out_all
 
 
-def _warm_up(threads: int) -> None:
-    """Let every worker start and import Keras while images are read here: both take seconds."""
-    for _ in range(connecting.slots(threads)):
+def _warm_up(threads: int, tasks: int) -> None:
+    """Let workers start and import Keras while images are read here: both take seconds."""
+    for _ in range(min(tasks, connecting.slots(threads))):
         _remote(threads, _import).remote()
 
 

@@ -13,7 +13,7 @@ from tumorboard.console import Console, Update
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.rows import Rows
 from tumorboard.errors import ModelError
-from tumorboard.models.contract import Contract, split_at_frozen
+from tumorboard.models.contract import Contract, split_at_frozen, trunks
 from tumorboard.models.predicting import probabilities
 from tumorboard.pipeline.fitting import fit_shown, opinions, views_shown
 from tumorboard.predictions import Predictions
@@ -93,27 +93,30 @@ def _show(progress: Update, done: int, total: int) -> None:
 def _chained(name: str, members: Sequence[Member], bench: Bench) -> tuple[keras.Model, Facts]:
     model = chain.build(name, members, Chained(training=CHAIN), bench.seed)
     try:
-        trunk, network = split_at_frozen(model)
+        network = split_at_frozen(model)[1]
     except ModelError:  # something in it learns from the first layer on: every epoch runs the whole
         parts = [Examples([[images]], part.labels) for part, images in bench.parts.values()]
         return model, _fit(bench, name, model, CHAIN, *parts)
-    parts = [_cached(bench, name, trunk, split) for split in bench.parts]
+    parts = [_cached(bench, model, split) for split in bench.parts]
     return model, _fit(bench, name, network, CHAIN, *parts)
 
 
-def _cached(bench: Bench, name: str, trunk: keras.Model, split: str) -> Examples:
+def _cached(bench: Bench, model: keras.Model, split: str) -> Examples:
+    """Views of every frozen part by itself, whose moves are then joined into one interpolation."""
     part, images = bench.parts[split]
-    views = views_shown(
-        bench.console,
-        f"{name}: frozen part of {split}",
-        trunk,
-        images,
-        bench.folder / split,
-        views=CHAIN.views,
-        augmented=split == "train",
-        seed=bench.seed,
-    )
-    return Examples(views, part.labels)
+    found: list[Any] = []
+    for owner, trunk in trunks(model).items():
+        found += views_shown(
+            bench.console,
+            f"{owner}: frozen part of {split}",
+            trunk,
+            images,
+            bench.folder / split / owner,
+            views=CHAIN.views,
+            augmented=split == "train",
+            seed=bench.seed,
+        )
+    return Examples(found, part.labels)
 
 
 def _fit(
