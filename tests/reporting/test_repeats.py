@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,3 +52,26 @@ def test_without_a_shortcut_there_is_nothing_to_leave_out() -> None:
     assert "Among the other classes" not in repeats_md(study(()))
     others = json.loads(repeats_json(study(())))["without_classes_that_metadata_give_away"]
     assert others == {"classes": [], "folds": {}, "ways_to_combine": {}, "seeds": {}}
+
+
+RIGHT, ONE_OFF, SIX_OFF = LABELS.tolist(), [1, *LABELS[1:]], [*(2 - LABELS[:4]), 0, 0, *LABELS[6:]]
+
+
+@pytest.mark.parametrize(
+    ("joint", "alone", "verdict"),
+    [
+        (RIGHT, SIX_OFF, "It beats its best member, custom: 1.000 against 0.400 "),
+        (SIX_OFF, RIGHT, "It is worse than its best member, custom: 0.400 against 1.000 "),
+        (
+            RIGHT,
+            ONE_OFF,
+            "Nothing shows that it is better than its best member, custom: 1.000 against 0.900 ",
+        ),
+    ],
+)
+def test_an_ensemble_beats_its_best_member_only_if_the_test_says_so(
+    joint: list[int], alone: list[int], verdict: str
+) -> None:
+    one = replace(study(()), held_out={"custom": said(alone)}, ways={"B": said(joint)})
+    p = "0.031" if "Nothing" not in verdict else "1"
+    assert f"{verdict}(exact McNemar test, p = {p})." in repeats_md(one)

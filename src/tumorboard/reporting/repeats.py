@@ -130,9 +130,11 @@ def _against_the_best_member(study: Repeats, form: str) -> str:
     best = most_accurate(members)
     joint, alone = (evaluate(one).accuracy.value or 0.0 for one in (study.ways[form], members[best]))
     p = mcnemar(study.ways[form], members[best])
-    verdict = "It beats its best member" if joint > alone else "It does not beat its best member"
-    noise = "more than noise" if p < 0.05 else "within noise"
-    return f"{verdict}, {best}: {joint:.3f} against {alone:.3f}, {noise} (exact McNemar test, p = {p:.2g})."
+    verdict = "It beats" if joint > alone else "It is worse than"
+    if p >= 0.05:
+        verdict = "Nothing shows that it is better than"
+    found = f"{joint:.3f} against {alone:.3f} (exact McNemar test, p = {p:.2g})"
+    return f"{verdict} its best member, {best}: {found}."
 
 
 def _seeds(study: Repeats) -> list[str]:
