@@ -1,11 +1,11 @@
 """Two workers of one thread against one, and `--ray local` against no Ray, on repeats and on prediction.
 
-    python benchmarks/cluster.py [--images 24] [--epochs 0.4] [--files 3000] [--page docs/scaling.md]
+    python benchmarks/cluster.py [--images 48] [--epochs 1] [--files 3000] [--page docs/scaling.md]
 
 The job is done three times: without Ray, on a Ray of one processor, on a Ray of two; with one thread a task
 each time. Times are of whole commands, so Ray's start and that of each worker count. What Ray costs is the
 difference between the first two; it does not grow with the length of the tasks, so its share of a job of
-five minutes with as many tasks follows. Needs two idle processors; twenty minutes.
+five minutes with as many tasks follows. Needs two idle processors; half an hour.
 """
 
 import argparse
@@ -22,8 +22,8 @@ _Run = Callable[[int, Path], small_jobs.Done]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=24, help="of each of four classes, to train on")
-    parser.add_argument("--epochs", type=float, default=0.4, help="a share of the demo's")
+    parser.add_argument("--images", type=int, default=48, help="of each of four classes, to train on")
+    parser.add_argument("--epochs", type=float, default=1, help="a share of the demo's")
     parser.add_argument("--files", type=int, default=3000, help="to predict")
     parser.add_argument("--page", type=Path, help="where the table is written, between its markers")
     options = parser.parse_args()
