@@ -50,9 +50,9 @@ def main() -> None:
         classes = int(max(data["train"].labels)) + 1
         rows = [_one_seed(plan, data, classes, Path(folder), s, options) for s in range(options.seeds)]
     what = f"best validation accuracy in {options.epochs} epochs, {len(rows)} seeds"
-    print(f"on the fly: {what}: {_spread([row['fly'][0] for row in rows])}")
+    print(f"on the fly: {what}: {_spread([fly for fly, _ in rows])}")
     for count in options.views:
-        accuracies, longer, ratios = zip(*(row[str(count)] for row in rows), strict=True)
+        accuracies, longer, ratios = zip(*(cached[count] for _, cached in rows), strict=True)
         print(
             f"{count} views: {what}: {_spread(accuracies)}; to early stopping {_spread(longer)}, "
             f"times faster {_spread(ratios)}"
@@ -79,8 +79,8 @@ def _read(plan: Recipe, source: Path, folder: Path) -> Data:
 
 def _one_seed(
     plan: Recipe, data: Data, classes: int, folder: Path, seed: int, options: argparse.Namespace
-) -> dict[str, tuple[float, ...]]:
-    """Best validation accuracy on the fly; with so many views too, then to early stopping, and the ratio."""
+) -> tuple[float, dict[int, tuple[float, float, float]]]:
+    """Best validation accuracy on the fly; by number of views that too, to early stopping, and the ratio."""
 
     def network() -> keras.Model:
         keras.utils.set_random_seed(seed)
@@ -93,21 +93,21 @@ def _one_seed(
     views = _views(network(), data, folder / f"views{seed}", most, seed)
     computing, state = time.monotonic() - begun, folder / f"state{seed}"
     fly = _train(network(), data, short, state / "fly", seed)
-    found: dict[str, tuple[float, ...]] = {"fly": (fly.accuracy,)}
+    found: dict[int, tuple[float, float, float]] = {}
     for count in options.views:
         some = views | {"train": _first(views["train"], count)}
         cached = _train(split_at_frozen(network())[1], some, short, state / f"short{count}", seed)
         stopped = _train(split_at_frozen(network())[1], some, settings.training, state / f"long{count}", seed)
         spent = computing * count / most + stopped.seconds
         ratio = fly.seconds / epochs * stopped.epochs / spent
-        found[str(count)] = cached.accuracy, stopped.accuracy, ratio
+        found[count] = cached.accuracy, stopped.accuracy, ratio
         print(
             f"seed {seed}: {count} views {cached.accuracy:.3f}, to early stopping {stopped.accuracy:.3f}, on "
             f"the fly {fly.accuracy:.3f}; {spent:.0f} s for {stopped.epochs} epochs and the views, "
             f"{fly.seconds / epochs:.1f} s an epoch on the fly; ratio {ratio:.1f}",
             flush=True,
         )
-    return found
+    return fly.accuracy, found
 
 
 def _first(examples: Examples, count: int) -> Examples:

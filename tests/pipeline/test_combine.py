@@ -178,11 +178,8 @@ def two_heads():
 def test_a_chain_of_models_with_a_frozen_part_learns_from_cached_views(
     networks, tmp_path, out, data, taught, monkeypatch
 ):
-    frozen, computed, compute = (
-        stored([networks[0], member("second", seed=5)], tmp_path),
-        [],
-        features.compute,
-    )
+    frozen = stored([networks[0], member("second", seed=5)], tmp_path)
+    computed, compute = [], features.compute
 
     def noted(trunk, *args, **options):
         computed.append(len(trunk.outputs))

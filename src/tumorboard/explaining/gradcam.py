@@ -16,7 +16,7 @@ from PIL import Image
 
 from tumorboard.data.modes import Pixels
 from tumorboard.explaining.slopes import Arrays, slopes
-from tumorboard.models.contract import Contract, tap
+from tumorboard.models.contract import Contract, call_again, tap
 
 Map = npt.NDArray[np.float32]
 
@@ -81,8 +81,8 @@ def _traced(model: keras.Model) -> tuple[list[Any], Any]:
             maps.append(found)
         return found
 
-    traced = keras.models.clone_model(model, model.input, lambda layer: layer, call)
-    return maps or [tap(model, "feature_map")], traced.output
+    output = call_again(model, model.input, call)
+    return maps or [tap(model, "feature_map")], output
 
 
 def _is_mirrored(model: keras.Model, found: Any) -> bool:

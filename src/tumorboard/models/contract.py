@@ -13,6 +13,7 @@ A mirrored model calls its layers twice, for the image and for its mirror image;
 A model made of models holds their layers flat, under `<name>_<member>_`, with their taps.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -130,6 +131,11 @@ def trunks(model: keras.Model) -> dict[str, keras.Model]:
         for layer in model.layers
         if layer.name.endswith("_frozen")
     }
+
+
+def call_again(model: keras.Model, image: Any, call: Callable[..., Any]) -> Any:
+    """The answer of the model's own layers to an input once more, each called by `call(layer, *seen)`."""
+    return keras.models.clone_model(model, image, lambda layer: layer, call).output
 
 
 def copy_into(model: keras.Model, image: Any, prefix: str) -> keras.Model:

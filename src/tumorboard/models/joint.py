@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from tumorboard.models.contract import call_again
+
 _NO_MATTER = ("name", "trainable", "seed")  # to what a layer answers when it is not trained
 
 
@@ -25,14 +27,7 @@ def joint(models: Mapping[str, keras.Model]) -> keras.Model:
             answers[key] = layer(*seen, **options)
         return answers[key]
 
-    def asked(model: keras.Model) -> Any:
-        return keras.models.clone_model(model, image, clone_function=_itself, call_function=once).output
-
-    return keras.Model(image, {name: asked(model) for name, model in models.items()})
-
-
-def _itself(layer: keras.Layer) -> keras.Layer:
-    return layer
+    return keras.Model(image, {name: call_again(model, image, once) for name, model in models.items()})
 
 
 def _identity(layer: keras.Layer) -> str:

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from tumorboard.models.contract import call_again
+
 
 def both(model: keras.Model) -> keras.Model:
     """The mean of what a model answers to an image and to its mirror image: test-time augmentation.
@@ -25,8 +27,7 @@ def both(model: keras.Model) -> keras.Model:
     def again(layer: keras.Layer, *seen: Any, **options: Any) -> Any:
         return layer(*(turned if one is image else one for one in seen), **options)
 
-    other = keras.models.clone_model(body, image, lambda layer: layer, again)
-    answers = [answer(last.input), answer(other.output)]
+    answers = [answer(last.input), answer(call_again(body, image, again))]
     answer.set_weights(last.get_weights())
     return keras.Model(image, layers.Average(name=last.name)(answers), name=name)
 
