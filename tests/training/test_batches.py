@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tumorboard.data.rows import Rows
-from tumorboard.training.batches import Batches
+from tumorboard.training.batches import Batches, feed
 
 COUNT, BATCH, VIEWS = 10, 4, 3
 LABELS = np.arange(COUNT) % 3
@@ -34,14 +34,16 @@ def delivered(order: int | None, first: int, last: int, **options: object) -> li
     """What Keras's fit hands to the model in epochs first to last."""
     witness = Witness()
     witness.compile(run_eagerly=True)
-    batches = Batches([numbered()], LABELS, BATCH, order=order, epoch=first, **options)
+    batches = Batches([numbered()], LABELS, BATCH, order=order, **options)
+    draw = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.draw(epoch))
     witness.fit(
-        batches,
+        feed(batches),
         initial_epoch=first,
         epochs=last,
         shuffle=False,
         verbose=0,
-        validation_data=Batches([numbered()], LABELS, BATCH),
+        validation_data=feed(Batches([numbered()], LABELS, BATCH)),
+        callbacks=[draw],
     )
     steps = len(batches)
     return [np.vstack(witness.given[start : start + steps]) for start in range(0, len(witness.given), steps)]

@@ -151,6 +151,19 @@ def test_class_weights_reach_the_loss_where_the_recipe_wants_them(
     assert given[1:] == [None, None, None]  # nor is validation ever weighted
 
 
+def test_no_data_tunes_itself_for_that_thread_makes_epochs_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def noting(model: keras.Model, x: Any, *, validation_data: Any, **_: Any) -> None:
+        given.extend([x, validation_data])
+
+    monkeypatch.setattr(keras.Model, "fit", noting)
+    trained(Training(epochs=1, batch=8), tmp_path / "state")
+    assert [data.options().autotune.enabled for data in given] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("patience", "accuracies", "best"), [(0, [0.9, 0.1], 2), (5, [0.1, 0.9, 0.9], 2), (5, [0.9, 0.1], 1)]
 )

@@ -1,7 +1,7 @@
 """Training rows in an order that depends on the seed and the epoch alone, so that a resume repeats it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -12,14 +12,13 @@ from tumorboard.training.features import Views
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches; every row takes one of its views at random, anew in every epoch.
+    """Shuffled batches; every row takes one of its views at random, anew for every epoch that is drawn.
 
     Args:
         inputs: Per input of the network, per view: an array (N, ...).
         labels: (N,) class numbers.
         batch: Rows a batch.
         order: The seed of order and views; None keeps the rows in order and takes the first view.
-        epoch: The first epoch to deliver.
         weights: (N,) weights of the rows in the loss.
     """
 
@@ -30,13 +29,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         batch: int,
         *,
         order: int | None = None,
-        epoch: int = 0,
         weights: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self._inputs, self._labels, self._batch, self._weights = inputs, labels, batch, weights
-        self._order, self._epoch = order, epoch
-        self._draw()
+        self._order = order
+        self.draw(0)
 
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / self._batch)
@@ -48,18 +46,34 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         found = (x if len(x) > 1 else x[0], self._labels[rows])
         return found if self._weights is None else (*found, self._weights[rows])
 
-    def on_epoch_end(self) -> None:
-        """Draw the next epoch."""
-        self._epoch += 1
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self, epoch: int) -> None:
+        """Order and views of an epoch."""
         count = len(self._labels)
         if self._order is None:
             self._rows, self._views = np.arange(count), np.zeros(count, dtype=int)
             return
-        draws = np.random.default_rng([self._order, self._epoch])
+        draws = np.random.default_rng([self._order, epoch])
         self._rows, self._views = draws.permutation(count), draws.integers(0, 2**16, size=count)
+
+
+def feed(batches: Batches) -> Any:
+    """What to give `keras.Model.fit` for them: on TensorFlow a `tf.data.Dataset` that does not tune itself.
+
+    The thread with which such a set tunes itself can miss that an epoch is over; then `fit` waits for its
+    next round, up to as long again as the epoch took. With busy processors that was a fifth of a training.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def each() -> Iterator[tuple[Any, ...]]:
+        yield from (batches[number] for number in range(len(batches)))
+
+    kinds = tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), batches[0])
+    found = tf.data.Dataset.from_generator(each, output_signature=kinds).prefetch(1)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return found.apply(tf.data.experimental.assert_cardinality(len(batches))).with_options(options)
 
 
 def _gather(arrays: Sequence[np.ndarray | Rows], rows: np.ndarray, views: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from tumorboard import interruption
 from tumorboard.errors import TrainingError
 from tumorboard.recipe import Training
 from tumorboard.training import resume
-from tumorboard.training.batches import Batches
+from tumorboard.training.batches import Batches, feed
 from tumorboard.training.features import Views
 from tumorboard.training.resume import Row
 
@@ -54,17 +54,16 @@ def fit(
     early = _early_stopping(settings)
     checkpoint = resume.Checkpoint(state, progress, early, on_epoch)
     weights = class_weights(train.labels) if settings.class_weights else None
-    batches = Batches(
-        train.inputs, train.labels, settings.batch, order=seed, epoch=progress.epoch, weights=weights
-    )
+    batches = Batches(train.inputs, train.labels, settings.batch, order=seed, weights=weights)
+    draw = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.draw(epoch + 1))
     with _memory_named(model, settings):
         model.fit(
-            batches,
-            validation_data=Batches(valid.inputs, valid.labels, settings.batch),
+            feed(batches),
+            validation_data=feed(Batches(valid.inputs, valid.labels, settings.batch)),
             initial_epoch=progress.epoch,
             epochs=progress.epoch if progress.stopped else settings.epochs,
             shuffle=False,  # the batches shuffle themselves
-            callbacks=[*listeners, *([early] if early else []), checkpoint],
+            callbacks=[draw, *listeners, *([early] if early else []), checkpoint],
             verbose=0,
         )
         if settings.average:
