@@ -17,7 +17,9 @@ from tumorboard.errors import Interrupted, TrainingError
 from tumorboard.models.catalogue import BACKBONES
 from tumorboard.pipeline import board, drawing, trying
 from tumorboard.predictions import Predictions
+from tumorboard.recipe import Training
 from tumorboard.runfolder import RunFolder
+from tumorboard.training import features
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
@@ -29,6 +31,7 @@ SEARCH = f"""
 "models.pretrained.units" = [4, 8]
 """
 N = len(CLASSES) * (COUNTS["train"] + COUNTS["valid"])
+FIGURES = ("trials.csv", "metrics.json", "state/trials.json", "trials/trial-2/fold-2/history/pretrained.csv")
 OUTCOME = ("recipe.toml", "trials.csv", "metrics.json", "results.md", "state/trials.json")
 
 
@@ -369,3 +372,44 @@ def test_networks_are_trained_and_not_kept(root):
     assert not list(fold.rglob("*.keras"))
     assert not (fold / "cache").exists()
     assert {row["state"] for row in rows(root / "study")} == {"complete"}
+
+
+def test_trials_share_what_is_frozen_and_find_the_same_bits(root, monkeypatch):
+    text = RECIPE.replace("zoom = 0.0 }\ntraining = { views", "zoom = 0.1 }\ntraining = { views")
+    space = '[search]\n"models.pretrained.training.learning_rate" = { low = 1e-4, high = 1e-2 }\n'
+    (root / "recipe.toml").write_text(text + space)
+    written, inner = [], features._write_view
+
+    def noting(run, shapes, images, files, on_batch):
+        written.append(files[0])
+        inner(run, shapes, images, files, on_batch)
+
+    monkeypatch.setattr(features, "_write_view", noting)
+    add_tiny_backbone()
+    try:
+        for name in ("shared", "apart"):
+            assert tune(root, study=name, trials=2, model="pretrained")[0] == 0
+            monkeypatch.setattr(trying, "_fits", lambda *_: False)
+    finally:
+        BACKBONES.pop("tiny")
+    folds, views = 2, 3 + 1  # of train and of validation
+    assert sum("shared" in path.parts for path in written) == folds * views
+    assert sum("apart" in path.parts for path in written) == 2 * folds * views
+    assert not list(root.rglob("view*.npy"))
+    shared, apart = kept(root / "shared"), kept(root / "apart")
+    assert len({row["log_loss"] for row in rows(root / "shared")}) == 2
+    assert [shared[name] for name in FIGURES] == [apart[name] for name in FIGURES]
+
+
+@pytest.mark.parametrize(("folds", "fits"), [(2, True), (3, False)])
+def test_views_of_all_folds_together_take_no_more_disk_than_the_recipe_allows(tmp_path, folds, fits):
+    bound = recipe.parse(RECIPE.replace("views = 3,", "views = 3, cache_gb = 2e-6,"), "small")
+    small = {"training": Training(cache_gb=1e-9)}
+    models = {
+        name: one if name == "pretrained" else one.model_copy(update=small)
+        for name, one in bound.models.items()
+    }
+    bound = bound.model_copy(update={"models": models, "chained": bound.chained.model_copy(update=small)})
+    (tmp_path / "key").mkdir()
+    (tmp_path / "key/view0-0.npy").write_bytes(bytes(1000))
+    assert trying._fits(tmp_path, folds, bound) == fits

@@ -60,13 +60,15 @@ def attempt(study: Study, earlier: Sequence[Trial], given: Mapping[str, Value]) 
     except (RecipeError, ModelError, TrainingError) as error:
         if not earlier:
             raise  # the recipe itself cannot be trained
+        for fold in _folder(study, number).glob("fold-*"):
+            _tidy(RunFolder(fold), study.model)
         return Trial(drawn.values, "failed", reason=str(error))
 
 
 def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
     recipe = search.with_values(study.recipe, drawn.values)
     state: State = "complete"
-    folder, held, losses = study.whole.root / "trials" / f"trial-{number}", list[Predictions](), list[float]()
+    folder, held, losses = _folder(study, number), list[Predictions](), list[float]()
     for k, file in enumerate(study.files, start=1):
         interruption.stop_if_asked()
         study.console.say(f"trial {number}, fold {k} of {len(study.files)}")
@@ -82,14 +84,40 @@ def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
     return Trial(drawn.values, state, tuple(losses), scores.loss, scores.accuracy)
 
 
+def _folder(study: Study, number: int) -> Path:
+    return study.whole.root / "trials" / f"trial-{number}"
+
+
 def _held_out(study: Study, file: Path, run: RunFolder, recipe: Recipe) -> Predictions:
     """What a model says of a fold, trained without it; of the run its networks and its cache are not kept."""
     if not run.predictions(study.model, "test").is_file():
+        views = study.whole.cache / "views" / file.stem
         with locking.locked(run):
-            _train(prepare(file, run, recipe, study.console, images=study.whole.cache), study.model)
-    for rest in (run.cache, run.model(study.model).parent):
-        shutil.rmtree(rest, ignore_errors=True)
+            job = prepare(file, run, recipe, study.console, images=study.whole.cache)
+            _move(views, run.cache)
+            _train(job, study.model)
+        if _fits(run.cache, len(study.files), recipe):
+            _move(run.cache, views)
+    _tidy(run, study.model)
     return predictions(run, study.model, "test")
+
+
+def _move(views: Path, to: Path) -> None:
+    """Hand on what is frozen: the next trial of a fold finds it by its settings, if they are the same."""
+    if views.is_dir() and not to.exists():
+        to.parent.mkdir(parents=True, exist_ok=True)
+        views.rename(to)
+
+
+def _fits(views: Path, folds: int, recipe: Recipe) -> bool:
+    """Whether so much of every fold is within the disk for views that the recipe allows a training."""
+    most = max(one.training.cache_gb for one in (*recipe.models.values(), recipe.chained))
+    return sum(file.stat().st_size for file in views.rglob("*.npy")) * folds <= most * 1e9
+
+
+def _tidy(run: RunFolder, model: str) -> None:
+    for rest in (run.cache, run.model(model).parent):
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def _train(job: Job, model: str) -> None:
