@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 from collections import Counter
 
 import numpy as np
@@ -24,13 +25,30 @@ SEEDS = (3, 4)
 
 
 def command(root):
-    return ["train", str(root / "data"), "--out", str(root / "all"), "--recipe", str(root / "recipe.toml")]
+    return [
+        "train",
+        str(root / "data.csv"),
+        "--out",
+        str(root / "all"),
+        "--recipe",
+        str(root / "recipe.toml"),
+    ]
+
+
+def table(root):
+    """Two images each of a patient."""
+    yield "path,label,split,group\n"
+    for split in COUNTS:
+        for name in CLASSES:
+            for number, file in enumerate(sorted((root / "data" / split / name).iterdir())):
+                yield f"{file.relative_to(root)},{name},{split},{split} {name} {number // 2}\n"
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("repeats")
     draw(root / "data")
+    (root / "data.csv").write_text("".join(table(root)))
     (root / "recipe.toml").write_text(RECIPE)
     add_tiny_backbone()
     out = io.StringIO()
@@ -77,6 +95,15 @@ def test_figures_are_those_of_the_runs(root):
         assert spread["mean"] == pytest.approx(np.mean(accuracies))
         assert spread["sd"] == pytest.approx(np.std(accuracies, ddof=1))
         assert (spread["low"], spread["high"]) == (min(accuracies), max(accuracies))
+
+
+def test_intervals_of_the_folds_are_of_patients(root):
+    printed = json.loads((root / "printed.json").read_text())
+    patients = len(CLASSES) * (math.ceil(COUNTS["train"] / 2) + math.ceil(COUNTS["valid"] / 2))
+    assert {one["groups"] for one in printed["folds"].values()} == {patients}
+    assert {one["groups"] for one in printed["ways_to_combine"].values()} == {patients}
+    for file in ("results.md", "report.html"):
+        assert f"draw whole groups, of which there are {patients}." in (root / "all" / file).read_text()
 
 
 def test_the_runs_use_the_form_that_the_folds_chose(root):

@@ -70,6 +70,20 @@ def compare(models: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -
     return tuple(one for family in families.values() for one in _corrected(family))
 
 
+def accuracy_test(
+    first: Predictions, second: Predictions, groups: Mapping[str, str] = {}
+) -> tuple[str, float]:
+    """The test that two models err equally often on the same samples, and its two-sided p.
+
+    McNemar's, or, where groups are known, an exchange of the models in whole groups.
+
+    Raises:
+        DataError: Not the same samples or classes.
+    """
+    one, other = map(_sorted, aligned(first, second))
+    return _accuracy_test(one, other, grouped(one.ids, groups))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values of a family, corrected; in the order given."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
@@ -118,26 +132,29 @@ def _sorted(one: Predictions) -> Predictions:
     return Predictions(ids, one.labels[rows], one.class_names, one.probabilities[rows])
 
 
-def _accuracy(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
+def _gains(one: Predictions, other: Predictions) -> Floats:
+    """(N,) 1 where the first alone is right, -1 where the second alone is."""
     right, also = one.predicted == one.labels, other.predicted == other.labels
-    lone, its = int((right & ~also).sum()), int((also & ~right).sum())
+    return np.asarray(right.astype(np.float64) - also)
+
+
+def _accuracy_test(one: Predictions, other: Predictions, units: Indices | None) -> tuple[str, float]:
+    if units is None:
+        return "exact McNemar", mcnemar(one, other)
+    return "exchange of models by group", sign_flips(_gains(one, other), units)
+
+
+def _accuracy(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
+    gains, test = _gains(one, other), _accuracy_test(one, other, units)
+    lone, its = int((gains > 0).sum()), int((gains < 0).sum())
     difference = (lone - its) / len(one)
     if units is None:
-        limits = intervals.paired_difference(lone, its, len(one))
-        return "accuracy", difference, limits, "exact McNemar", mcnemar(one, other)
-    gains = right.astype(np.float64) - also
+        return "accuracy", difference, intervals.paired_difference(lone, its, len(one)), *test
 
     def statistic(weights: Floats) -> Floats:
         return np.asarray((weights @ gains) / weights.sum(axis=1))
 
-    resampled = bca(statistic, Resamples(one.labels, units))
-    return (
-        "accuracy",
-        difference,
-        resampled or _UNKNOWN,
-        "exchange of models by group",
-        sign_flips(gains, units),
-    )
+    return "accuracy", difference, bca(statistic, Resamples(one.labels, units)) or _UNKNOWN, *test
 
 
 def _area(one: Predictions, other: Predictions, units: Indices | None) -> _Row:

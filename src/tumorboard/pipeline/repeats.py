@@ -11,7 +11,7 @@ from tumorboard.console import Console
 from tumorboard.errors import UsageError
 from tumorboard.pipeline import choosing, folding, leaks
 from tumorboard.pipeline.choosing import Fold
-from tumorboard.pipeline.job import predictions
+from tumorboard.pipeline.job import predictions, samples
 from tumorboard.pipeline.pieces import Plan, carry_out
 from tumorboard.pipeline.prepare import prepare
 from tumorboard.predictions import Predictions
@@ -82,7 +82,8 @@ def repeat(
             from tumorboard.pipeline import bagging  # Keras: whoever hands runs out can do without
 
             bagging.bag(whole, data, _fold_runs(whole, folds), console)
-        _write(whole, _together(found, ways, runs, recipe))
+        groups = _groups([*_fold_runs(whole, folds), *runs])
+        _write(whole, _together(found, ways, runs, recipe, groups))
         shutil.rmtree(data.cache, ignore_errors=True)
     return whole
 
@@ -136,7 +137,11 @@ def _seeds(
 
 
 def _together(
-    found: Sequence[Fold], ways: Mapping[str, Predictions], runs: Sequence[RunFolder], recipe: Recipe
+    found: Sequence[Fold],
+    ways: Mapping[str, Predictions],
+    runs: Sequence[RunFolder],
+    recipe: Recipe,
+    groups: Mapping[str, str],
 ) -> Repeats:
     names = recipe.names if found else ()
     return Repeats(
@@ -145,7 +150,12 @@ def _together(
         {run.root.name: _all_predictions(run, recipe) for run in runs},
         {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
         leaks.shortcuts(runs[0], predictions(runs[0], "ensemble", "test").class_names),
+        groups,
     )
+
+
+def _groups(runs: Sequence[RunFolder]) -> dict[str, str]:
+    return {one.id: one.group for run in runs for one in samples(run).samples if one.group}
 
 
 def _write(whole: RunFolder, study: Repeats) -> None:

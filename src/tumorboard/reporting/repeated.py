@@ -1,11 +1,11 @@
 """A repeated study as a record: what its runs said, and the spread of every figure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean, stdev
 
 from tumorboard.evaluation import subsets
-from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.score import Scores, evaluate
 from tumorboard.predictions import Predictions
 from tumorboard.reporting.study import SPLITS
 
@@ -20,6 +20,7 @@ class Repeats:
         runs: By run, model and split: predictions.
         seconds: Of each run.
         shortcuts: Classes that metadata give away; accuracy is told among the others too.
+        groups: By sample id its group (patient), where groups are known.
     """
 
     held_out: Mapping[str, Predictions]
@@ -27,6 +28,11 @@ class Repeats:
     runs: Mapping[str, Mapping[str, Mapping[str, Predictions]]]
     seconds: Mapping[str, float]
     shortcuts: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def scored(self, models: Mapping[str, Predictions]) -> dict[str, Scores]:
+        """Of each its scores, with intervals that know the groups."""
+        return {name: evaluate(one, self.groups) for name, one in models.items()}
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ def among_the_others(study: Repeats) -> Repeats:
             for run, models in study.runs.items()
         },
         study.seconds,
+        groups=study.groups,
     )
 
 

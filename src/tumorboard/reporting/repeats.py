@@ -4,10 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tumorboard import NOTICE
-from tumorboard.evaluation.intervals import wilson
-from tumorboard.evaluation.score import Scores, evaluate
-from tumorboard.evaluation.study import mcnemar, most_accurate
+from tumorboard.evaluation.comparing import accuracy_test
+from tumorboard.evaluation.figures import grouped
+from tumorboard.evaluation.intervals import Interval, wilson, wilson_of_groups
+from tumorboard.evaluation.score import Scores
+from tumorboard.evaluation.study import most_accurate
+from tumorboard.predictions import aligned
 from tumorboard.reporting.markdown import decimals, escaped, of_n, table, with_interval
 from tumorboard.reporting.repeated import Repeats, among_the_others, figures, spread
 
@@ -32,8 +37,8 @@ def repeats_json(study: Repeats) -> str:
 
 def _scored(study: Repeats) -> dict[str, Any]:
     return {
-        "folds": {name: evaluate(one).to_dict() for name, one in study.held_out.items()},
-        "ways_to_combine": {name: evaluate(one).to_dict() for name, one in study.ways.items()},
+        "folds": {name: one.to_dict() for name, one in study.scored(study.held_out).items()},
+        "ways_to_combine": {name: one.to_dict() for name, one in study.scored(study.ways).items()},
         "seeds": {
             f"{model} {split} {what}": vars(spread(values))
             for (model, split, what), values in figures(study).items()
@@ -62,7 +67,7 @@ def _others(study: Repeats) -> list[str]:
     ]
     if others.held_out:
         found = {**others.held_out, **{f"ensemble: {name}": one for name, one in others.ways.items()}}
-        sections.append(_scores({name: evaluate(one) for name, one in found.items()}))
+        sections.append(_scores(others.scored(found)))
     return [*sections, _mean_accuracies(others)]
 
 
@@ -81,7 +86,7 @@ def _mean_accuracies(study: Repeats) -> str:
     for (model, split, what), values in figures(study).items():
         if (split, what) == ("test", "accuracy"):
             one = spread(values)
-            limits = " to ".join(map(decimals, wilson(one.mean * n[model], n[model])))
+            limits = " to ".join(map(decimals, _interval(study, model)))
             mean_of = f"{decimals(one.mean)} ({limits})"
             rows.append(
                 [escaped(model), mean_of, str(n[model]), str(one.n), *map(decimals, (one.low, one.high))]
@@ -89,12 +94,23 @@ def _mean_accuracies(study: Repeats) -> str:
     return table(header, rows)
 
 
+def _interval(study: Repeats, model: str) -> Interval:
+    """Of the share of runs that are right about an image, over the images of test."""
+    same = aligned(*(models[model]["test"] for models in study.runs.values()))
+    hits = np.mean([one.predicted == one.labels for one in same], axis=0)
+    units = grouped(same[0].ids, study.groups)
+    return wilson(float(hits.sum()), len(hits)) if units is None else wilson_of_groups(hits, units)
+
+
 def _folds(study: Repeats) -> list[str]:
-    n = len(next(iter(study.held_out.values())))
+    scores = study.scored(study.held_out)
+    first = next(iter(scores.values()))
+    drawn = f" Intervals draw whole groups, of which there are {first.groups}." if first.groups else ""
     return [
         "## Cross-validated on train and validation",
-        f"{n} images, each judged by models that saw neither it nor a twin of it. Test was not in it.",
-        _scores({name: evaluate(one) for name, one in study.held_out.items()}),
+        f"{first.n} images, each judged by models that saw neither it nor a twin of it. Test was not in "
+        f"it.{drawn}",
+        _scores(scores),
     ]
 
 
@@ -118,7 +134,7 @@ def _choice(study: Repeats) -> list[str]:
     return [
         "## How to combine",
         "Every way was fitted on all folds but one and judged on that one.",
-        _scores({name: evaluate(one) for name, one in study.ways.items()}),
+        _scores(study.scored(study.ways)),
         f"Chosen for the runs below: **{chosen}**, the most accurate on held-out images; of those within one "
         "image of it, the one of lowest log loss.",
         _against_the_best_member(study, chosen),
@@ -128,12 +144,12 @@ def _choice(study: Repeats) -> list[str]:
 def _against_the_best_member(study: Repeats, form: str) -> str:
     members = {name: one for name, one in study.held_out.items() if name not in {"ensemble", "chained"}}
     best = most_accurate(members)
-    joint, alone = (evaluate(one).accuracy.value or 0.0 for one in (study.ways[form], members[best]))
-    p = mcnemar(study.ways[form], members[best])
+    joint, alone = (float((one.predicted == one.labels).mean()) for one in (study.ways[form], members[best]))
+    test, p = accuracy_test(study.ways[form], members[best], study.groups)
     verdict = "It beats" if joint > alone else "It is worse than"
     if p >= 0.05:
         verdict = "Nothing shows that it is better than"
-    found = f"{joint:.3f} against {alone:.3f} (exact McNemar test, p = {p:.2g})"
+    found = f"{joint:.3f} against {alone:.3f} ({test}, p = {p:.2g})"
     return f"{verdict} its best member, {best}: {found}."
 
 

@@ -45,7 +45,9 @@ def _parts(metrics: Mapping[str, Any]) -> Iterator[Html]:
     for key, title in titles.items():
         if metrics[key]:
             note = "In brackets 95 % intervals. Each image was judged by models that did not see it."
-            yield section(key, title, element("p", note), _scores(metrics[key]))
+            groups = next(iter(metrics[key].values()))["groups"]
+            drawn = f" Intervals draw whole groups, of which there are {groups}." if groups else ""
+            yield section(key, title, element("p", note + drawn), _scores(metrics[key]))
 
 
 def _scores(found: Mapping[str, Any]) -> Html:
