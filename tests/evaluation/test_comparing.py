@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.comparing import compare, holm, sign_flips
+from tumorboard.evaluation.comparing import compare, holm
+from tumorboard.evaluation.paired import mcnemar, sign_flips
 from tumorboard.evaluation.ranking import delong
 from tumorboard.evaluation.score import evaluate
-from tumorboard.evaluation.study import mcnemar
 
 from ..predictions_strategies import made, shuffled
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.study import mcnemar, most_accurate, recommend, study_scores
+from tumorboard.evaluation.paired import mcnemar
+from tumorboard.evaluation.study import most_accurate, recommend, study_scores
 from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made, shuffled
@@ -77,7 +78,7 @@ def test_a_single_model_is_recommended_without_a_comparison():
 
 
 def test_recommending_takes_validation_predictions_and_nothing_else():
-    assert list(inspect.signature(recommend).parameters) == ["valid"]
+    assert list(inspect.signature(recommend).parameters) == ["valid", "groups"]
 
 
 @given(st.permutations(range(20)))
@@ -126,3 +127,15 @@ def test_the_most_accurate_is_it_whatever_its_loss_unless_one_image_decides() ->
     more = right(15, confidence=0.4)
     assert most_accurate({"surer": right(13, confidence=0.9), "more": more}) == "more"
     assert most_accurate({"more": more, "surer": right(14, confidence=0.8)}) == "surer"
+
+
+def test_slices_of_one_patient_are_no_evidence_of_a_better_model():
+    """Six images that only one model has right choose it, unless they are of one patient."""
+    valid = {"more": right(20, confidence=0.4), "surer": right(14, confidence=0.8)}
+    patients = dict.fromkeys(valid["more"].ids[14:], "one")
+    assert recommend(valid).model == "more"
+    found = recommend(valid, patients)
+    assert (found.model, found.within_noise, found.p_value) == ("surer", True, 1)
+    assert "(exchange of models by group, p = 1)" in found.reason
+    apart = recommend(valid, {name: name for name in valid["more"].ids})
+    assert (apart.model, apart.within_noise) == ("more", False)

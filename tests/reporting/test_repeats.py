@@ -73,7 +73,7 @@ def test_an_ensemble_beats_its_best_member_only_if_the_test_says_so(
     joint: list[int], alone: list[int], verdict: str
 ) -> None:
     one = replace(study(()), held_out={"custom": said(alone)}, ways={"B": said(joint)})
-    assert verdict.format("exact McNemar, p = ") in repeats_md(one)
+    assert verdict.format("exact McNemar test, p = ") in repeats_md(one)
 
 
 def test_where_groups_are_known_intervals_and_the_test_know_them() -> None:
@@ -82,10 +82,11 @@ def test_where_groups_are_known_intervals_and_the_test_know_them() -> None:
     groups = dict.fromkeys(ids[:6], "one patient")
     one = replace(study(("other",)), held_out={"custom": said(SIX_OFF)}, ways={"B": said(RIGHT)})
     alone, together = repeats_md(one), repeats_md(replace(one, groups=groups))
-    assert "It beats its best member, custom: 1.000 against 0.400 (exact McNemar, p = 0.031)" in alone
+    assert "It beats its best member, custom: 1.000 against 0.400 (exact McNemar test, p = 0.031)" in alone
     verdict = "Nothing shows that it is better than its best member, custom: 1.000 against 0.400"
     assert f"{verdict} (exchange of models by group, p = 1)" in together
     assert "draw whole groups, of which there are 5." in together
+    assert together.count("\n\n\\* interval unreliable") == alone.count("\n\n\\* interval unreliable") > 1
     assert "groups" not in alone
     low, high = wilson_of_groups(
         np.array(SIX_OFF)[np.argsort(ids)] == LABELS[np.argsort(ids)], np.array([0] * 6 + [1, 2, 3, 4])

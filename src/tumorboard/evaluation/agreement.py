@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.evaluation.study import mcnemar
 from tumorboard.predictions import Predictions, aligned
 
 
@@ -23,7 +22,6 @@ class Pair:
         neither: Number that both classify wrong.
         same_answer: Number for which both name the same class, right or wrong.
         correlation: Of their errors (phi), -1 to 1; None if a model is always right or always wrong.
-        p_value: Exact McNemar test that both err equally often; not adjusted for other tests.
     """
 
     n: int
@@ -33,7 +31,6 @@ class Pair:
     neither: int
     same_answer: int
     correlation: float | None
-    p_value: float
 
 
 def pair(first: Predictions, second: Predictions) -> Pair:
@@ -48,7 +45,7 @@ def pair(first: Predictions, second: Predictions) -> Pair:
     spread = math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
     phi = (a * d - b * c) / spread if spread else None
     same = int(np.sum(first.predicted == second.predicted))
-    return Pair(len(first), a, b, c, d, same, phi, mcnemar(first, second))
+    return Pair(len(first), a, b, c, d, same, phi)
 
 
 def right_somewhere(models: Mapping[str, Predictions]) -> int:

@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.evaluation import intervals, ranking, statistics
+from tumorboard.evaluation import intervals, paired, ranking, statistics
 from tumorboard.evaluation.figures import Groups, grouped
 from tumorboard.evaluation.resampling import Floats, Resamples, Statistic, bca
-from tumorboard.evaluation.study import mcnemar
 from tumorboard.predictions import Predictions, aligned
 
 Indices = npt.NDArray[np.int64]
 
 RESAMPLED = ("balanced_accuracy", "mcc", "macro_f1", "loss", "brier")
-_FLIPS = 9999
 _EXCHANGES = 1999
 _BLOCK = 4_000_000
 _Row = tuple[str, float | None, tuple[float | None, float | None], str, float | None]
@@ -70,20 +68,6 @@ def compare(models: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -
     return tuple(one for family in families.values() for one in _corrected(family))
 
 
-def accuracy_test(
-    first: Predictions, second: Predictions, groups: Mapping[str, str] = {}
-) -> tuple[str, float]:
-    """The test that two models err equally often on the same samples, and its two-sided p.
-
-    McNemar's, or, where groups are known, an exchange of the models in whole groups.
-
-    Raises:
-        DataError: Not the same samples or classes.
-    """
-    one, other = map(_sorted, aligned(first, second))
-    return _accuracy_test(one, other, grouped(one.ids, groups))
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values of a family, corrected; in the order given."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
@@ -92,17 +76,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = worst
     return corrected
-
-
-def sign_flips(differences: npt.NDArray[np.float64], groups: Indices) -> float:
-    """Two-sided p that a difference per sample is none, by exchanging the models in whole groups.
-
-    9,999 draws of the signs of the groups' sums, or of all groups alike, from a fixed seed.
-    """
-    sums = np.bincount(groups, differences)
-    signs = np.random.default_rng(0).integers(0, 2, (_FLIPS, len(sums))) * 2 - 1
-    as_far = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
-    return float((as_far.sum() + 1) / (_FLIPS + 1))
 
 
 def _figures(found: Sequence[Comparison]) -> list[str]:
@@ -132,20 +105,8 @@ def _sorted(one: Predictions) -> Predictions:
     return Predictions(ids, one.labels[rows], one.class_names, one.probabilities[rows])
 
 
-def _gains(one: Predictions, other: Predictions) -> Floats:
-    """(N,) 1 where the first alone is right, -1 where the second alone is."""
-    right, also = one.predicted == one.labels, other.predicted == other.labels
-    return np.asarray(right.astype(np.float64) - also)
-
-
-def _accuracy_test(one: Predictions, other: Predictions, units: Indices | None) -> tuple[str, float]:
-    if units is None:
-        return "exact McNemar", mcnemar(one, other)
-    return "exchange of models by group", sign_flips(_gains(one, other), units)
-
-
 def _accuracy(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
-    gains, test = _gains(one, other), _accuracy_test(one, other, units)
+    gains, test = paired.gains(one, other), paired.equally_accurate(one, other, units)
     lone, its = int((gains > 0).sum()), int((gains < 0).sum())
     difference = (lone - its) / len(one)
     if units is None:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from tumorboard.errors import DataError
 from tumorboard.evaluation import metrics
+from tumorboard.evaluation.paired import accuracy_test
 from tumorboard.predictions import Predictions, aligned
 
 SIGNIFICANCE = 0.05
@@ -36,7 +36,7 @@ class Recommendation:
     Attributes:
         model: Its name.
         runner_up: The next by the same rule; None if there is no other model.
-        p_value: Exact McNemar test of the two on the validation images; None without a runner-up.
+        p_value: Of the test that the two err equally often on validation; None without a runner-up.
         within_noise: Whether validation cannot tell the two apart (p >= `SIGNIFICANCE`).
         reason: All of it in words.
     """
@@ -56,12 +56,12 @@ def study_scores(train_accuracy: float, valid_accuracy: float, test_accuracy: fl
     return StudyScores(balance, average, 0.5 * balance + 0.5 * average)
 
 
-def recommend(valid: Mapping[str, Predictions]) -> Recommendation:
+def recommend(valid: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -> Recommendation:
     """Of the models that validation cannot tell from the most accurate one, that of lowest log loss.
 
-    A difference in accuracy that McNemar's test calls noise chooses nothing; log loss sees how sure every
-    answer was, and is the steadier judge of few images. It takes each model's validation predictions and
-    nothing else. Equal in both: the first in `valid`.
+    A difference in accuracy that `accuracy_test` calls noise chooses nothing; log loss sees how sure every
+    answer was, and is the steadier judge of few images. It takes each model's validation predictions, and by
+    sample id the group where groups are known; nothing else. Equal in both: the first in `valid`.
 
     Raises:
         DataError: No model, no validation images, or the models were not given the same ones.
@@ -69,29 +69,14 @@ def recommend(valid: Mapping[str, Predictions]) -> Recommendation:
     if not valid or not all(len(one) for one in valid.values()):
         raise DataError("expected validation predictions of at least one model to recommend from, found none")
     models = dict(zip(valid, aligned(*valid.values(), names=list(valid)), strict=True))
-    best = _best(models)
+    best = _best(models, groups)
     others = {name: one for name, one in models.items() if name != best}
     if not others:
         return Recommendation(best, None, None, False, f"{best} is the only model.")
-    second = _best(others)
-    p = mcnemar(models[best], models[second])
-    reason = _reason(best, second, models, p)
+    second = _best(others, groups)
+    test, p = accuracy_test(models[best], models[second], groups)
+    reason = _reason(best, second, models, test, p)
     return Recommendation(best, second, p, p >= SIGNIFICANCE, reason)
-
-
-def mcnemar(first: Predictions, second: Predictions) -> float:
-    """Two-sided p of McNemar's exact test that two models err equally often on the same samples.
-
-    Q. McNemar, Psychometrika 12 (1947) 153-157, with the binomial distribution. No sample that only one
-    of them has right gives 1.
-
-    Raises:
-        DataError: Not the same samples.
-    """
-    first, second = aligned(first, second)
-    right, also = first.predicted == first.labels, second.predicted == second.labels
-    lone, differing = int(np.sum(right & ~also)), int(np.sum(right != also))
-    return float(binomtest(lone, differing).pvalue) if differing else 1.0
 
 
 def most_accurate(models: Mapping[str, Predictions]) -> str:
@@ -111,17 +96,18 @@ def _right(one: Predictions) -> int:
     return int(np.sum(one.predicted == one.labels))
 
 
-def _best(models: Mapping[str, Predictions]) -> str:
+def _best(models: Mapping[str, Predictions], groups: Mapping[str, str]) -> str:
     top = max(models.values(), key=_right)
-    return _lowest_loss({name: one for name, one in models.items() if mcnemar(top, one) >= SIGNIFICANCE})
+    level = {name: accuracy_test(top, one, groups)[1] >= SIGNIFICANCE for name, one in models.items()}
+    return _lowest_loss({name: one for name, one in models.items() if level[name]})
 
 
-def _reason(best: str, second: str, models: Mapping[str, Predictions], p: float) -> str:
+def _reason(best: str, second: str, models: Mapping[str, Predictions], test: str, p: float) -> str:
     n, right, also = len(models[best]), _right(models[best]), _right(models[second])
     loss, others = (metrics.log_loss(models[m].labels, models[m].probabilities) for m in (best, second))
     noise = "within noise: another sample may turn it round" if p >= SIGNIFICANCE else "more than noise"
     return (
         f"{best} has the lowest log loss on validation of the models whose accuracy is not clearly below the "
         f"highest ({right} of {n} right, log loss {loss:.3f}; {second}: {also} of {n}, {others:.3f}). "
-        f"The difference in accuracy is {noise} (exact McNemar test, p = {p:.2g})."
+        f"The difference in accuracy is {noise} ({test}, p = {p:.2g})."
     )

@@ -29,7 +29,7 @@ def together(material: Material) -> Html:
         element(
             "p",
             "Errors that fall on the same images (correlation near 1) leave nothing for a combination to "
-            "repair. p: exact McNemar test, not adjusted for the number of pairs.",
+            "repair. Whether one errs less often by more than noise: see the differences.",
         ),
     )
 
@@ -80,7 +80,7 @@ def _pairs(models: Mapping[str, Predictions]) -> Html:
         phi = UNDEFINED if one.correlation is None else f"{one.correlation:.2f}"
         counts = (one.both, one.only_first, one.only_second, one.neither)
         same = of_n(share(one.same_answer, one.n))
-        rows.append([f"{a}, {b}", same, *map(str, counts), phi, f"{one.p_value:.2g}"])
+        rows.append([f"{a}, {b}", same, *map(str, counts), phi])
     columns = [
         "same answer",
         "both right",
@@ -88,7 +88,6 @@ def _pairs(models: Mapping[str, Predictions]) -> Html:
         "only second",
         "both wrong",
         "correlation of errors",
-        "p",
     ]
     return table("Agreement of the models on test", ["models", *columns], rows)
 

@@ -7,7 +7,7 @@ from tumorboard.evaluation.comparing import Comparison
 from tumorboard.evaluation.measure import Measure
 from tumorboard.evaluation.score import Scores
 from tumorboard.evaluation.trusting import Kept, Trusted
-from tumorboard.reporting.markdown import UNDEFINED, decimals, escaped, of_n, table, with_interval
+from tumorboard.reporting.markdown import UNDEFINED, decimals, escaped, of_n, stars, table, with_interval
 from tumorboard.reporting.study import Summary
 
 FIGURES = {
@@ -58,13 +58,7 @@ def more_figures(scores: Mapping[str, Scores]) -> Iterable[str]:
         "against the others. ECE: expected calibration error, with the band in which 95 % of perfectly "
         "calibrated models would fall; above it the probabilities are wrong."
     )
-    yield from _stars(scores)
-
-
-def _stars(scores: Mapping[str, Scores]) -> Iterable[str]:
-    everything = [getattr(one, key) for one in scores.values() for key in FIGURES]
-    notes = dict.fromkeys(one.note for one in everything if one.note and one.low is not None)
-    yield from (f"\\* {note}." for note in notes)
+    yield from stars(getattr(one, key) for one in scores.values() for key in FIGURES)
 
 
 def by_class(scores: Scores) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """Small pieces of Markdown; names come from folders and files, so they are escaped."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tumorboard.evaluation.measure import Measure
 
@@ -41,6 +41,12 @@ def with_interval(measure: Measure) -> str:
         return f"{measure.value:.3f} (no interval)"
     star = "\\*" if measure.note else ""
     return f"{measure.value:.3f} ({measure.low:.3f} to {measure.high:.3f}){star}"
+
+
+def stars(measures: Iterable[Measure]) -> Iterator[str]:
+    """A line for each thing that a star says."""
+    notes = dict.fromkeys(one.note for one in measures if one.note and one.low is not None)
+    yield from (f"\\* {note}." for note in notes)
 
 
 def of_n(measure: Measure) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from tumorboard import NOTICE
-from tumorboard.evaluation.comparing import accuracy_test
 from tumorboard.evaluation.figures import grouped
 from tumorboard.evaluation.intervals import Interval, wilson, wilson_of_groups
+from tumorboard.evaluation.paired import accuracy_test
 from tumorboard.evaluation.score import Scores
 from tumorboard.evaluation.study import most_accurate
 from tumorboard.predictions import aligned
-from tumorboard.reporting.markdown import decimals, escaped, of_n, table, with_interval
+from tumorboard.reporting.markdown import decimals, escaped, of_n, stars, table, with_interval
 from tumorboard.reporting.repeated import Repeats, among_the_others, figures, spread
 
 FORMAT = 2
@@ -75,7 +75,7 @@ def _mean_accuracies(study: Repeats) -> str:
     """Test accuracy a model: over runs its mean and spread; the interval is of the images, at the mean."""
     header = [
         "model, test accuracy",
-        "mean (95 % interval of the images)",
+        f"mean (95 % interval of the {'groups' if study.groups else 'images'})",
         "n images",
         "runs",
         "lowest",
@@ -126,7 +126,8 @@ def _scores(found: Mapping[str, Scores]) -> str:
         ]
         for name, one in found.items()
     ]
-    return table(header, rows)
+    shown = [measure for one in found.values() for measure in (one.accuracy, one.loss, *one.recall.values())]
+    return "\n\n".join([table(header, rows), *stars(shown)])
 
 
 def _choice(study: Repeats) -> list[str]:

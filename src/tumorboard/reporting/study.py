@@ -174,7 +174,9 @@ def _summarised(study: Study) -> Summary:
         valid_subsets=_on_subsets(everyone, "valid", study.valid_subsets, study.groups),
         verdicts={name: _verdict(s["train"], s["valid"], commonest) for name, s in models.items()},
         study_scores={name: study_scores(*map(_accuracy, s.values())) for name, s in models.items()},
-        recommendation=recommend({name: by_split["valid"] for name, by_split in study.models.items()}),
+        recommendation=recommend(
+            {name: by_split["valid"] for name, by_split in study.models.items()}, study.groups
+        ),
         comparisons={
             split: compare({name: one[split] for name, one in study.models.items()}, study.groups)
             for split in ("valid", "test")
