@@ -66,6 +66,11 @@ class Manifest:
         """The samples' ids, in order."""
         return tuple(sample.id for sample in self.samples)
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """By id its group (patient), of the samples that have one."""
+        return {sample.id: sample.group for sample in self.samples if sample.group}
+
     def part(self, split: str) -> "Manifest":
         """The samples of one split, in the same order."""
         return replace(self, samples=tuple(s for s in self.samples if s.split == split))

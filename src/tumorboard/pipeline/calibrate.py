@@ -24,8 +24,7 @@ def calibrate(job: Job) -> None:
         return
     valid = {name: job.predictions(name, "valid") for name in job.recipe.names}
     fitted = {name: trusting.fit(one) for name, one in valid.items()}
-    groups = {sample.id: sample.group for sample in job.manifest.samples if sample.group}
-    chosen = recommend(valid, groups).model
+    chosen = recommend(valid, job.manifest.groups).model
     fitted[chosen] = replace(fitted[chosen], unlike=_unlike(job, chosen))
     write(job.run, fitted)
 

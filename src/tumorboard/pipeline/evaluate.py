@@ -70,12 +70,11 @@ def evaluate_data(
         models = _ask(board, decoded, console)
     for name, one in models.items():
         storage.write_text(out / f"{name}.csv", one.to_csv())
-    groups = {sample.id: sample.group for sample in part.samples if sample.group}
     columns = {} if metadata is None else read_metadata(metadata)
     found = Judgement(
         f"{data.name}: {len(decoded.manifest.samples)} images",
         models,
-        groups,
+        part.groups,
         columns,
         calibrate.read(folder),
         overlap(decoded.manifest, known),

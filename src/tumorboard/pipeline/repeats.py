@@ -1,5 +1,6 @@
 """The study repeated: over folds of train and validation, which choose how to combine, and over seeds."""
 
+import collections
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +83,7 @@ def repeat(
             from tumorboard.pipeline import bagging  # Keras: whoever hands runs out can do without
 
             bagging.bag(whole, data, _fold_runs(whole, folds), console)
-        groups = _groups([*_fold_runs(whole, folds), *runs])
+        groups = collections.ChainMap(*(samples(run).groups for run in (*_fold_runs(whole, folds), *runs)))
         _write(whole, _together(found, ways, runs, recipe, groups))
         shutil.rmtree(data.cache, ignore_errors=True)
     return whole
@@ -152,10 +153,6 @@ def _together(
         leaks.shortcuts(runs[0], predictions(runs[0], "ensemble", "test").class_names),
         groups,
     )
-
-
-def _groups(runs: Sequence[RunFolder]) -> dict[str, str]:
-    return {one.id: one.group for run in runs for one in samples(run).samples if one.group}
 
 
 def _write(whole: RunFolder, study: Repeats) -> None:

@@ -27,7 +27,7 @@ def read(job: Job) -> Study:
         facts(job),
         leaks.test_subsets(job),
         leaks.valid_subsets(job),
-        {sample.id: sample.group for sample in job.manifest.samples if sample.group},
+        job.manifest.groups,
         calibrate.read(job.run),
     )
 
