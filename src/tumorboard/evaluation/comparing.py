@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard.evaluation import intervals, paired, ranking, statistics
-from tumorboard.evaluation.figures import Groups, grouped
+from tumorboard.evaluation.figures import Groups, case_of
 from tumorboard.evaluation.resampling import Floats, Resamples, Statistic, bca
 from tumorboard.predictions import Predictions, aligned
 
@@ -89,20 +89,13 @@ def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _pair(first: str, second: str, models: Mapping[str, Predictions], groups: Groups) -> list[Comparison]:
-    one, other = _sorted(models[first]), _sorted(models[second])
-    units = grouped(one.ids, groups)
+    case, another = case_of(models[first], groups), case_of(models[second], groups)
+    one, other, units = case.one, another.one, case.groups
     rows = [_accuracy(one, other, units), _area(one, other, units), *_resampled(one, other, units)]
     return [
         Comparison(first, second, figure, len(one), difference, low, high, test, p, None)
         for figure, difference, (low, high), test, p in rows
     ]
-
-
-def _sorted(one: Predictions) -> Predictions:
-    """In the order of ids, so that what is drawn does not depend on the order of rows."""
-    rows = np.array(sorted(range(len(one)), key=lambda row: one.ids[row]), np.int64)
-    ids = tuple(one.ids[row] for row in rows)
-    return Predictions(ids, one.labels[rows], one.class_names, one.probabilities[rows])
 
 
 def _accuracy(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
