@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import mean, stdev
 
 from tumorboard.evaluation import subsets
@@ -30,9 +31,20 @@ class Repeats:
     shortcuts: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
 
-    def scored(self, models: Mapping[str, Predictions]) -> dict[str, Scores]:
-        """Of each its scores, with intervals that know the groups."""
-        return {name: evaluate(one, self.groups) for name, one in models.items()}
+    @cached_property
+    def held_out_scores(self) -> dict[str, Scores]:
+        """Of each model, with intervals that know the groups; bootstraps, made once for page and JSON."""
+        return {name: evaluate(one, self.groups) for name, one in self.held_out.items()}
+
+    @cached_property
+    def way_scores(self) -> dict[str, Scores]:
+        """The same of each way to combine."""
+        return {name: evaluate(one, self.groups) for name, one in self.ways.items()}
+
+    @cached_property
+    def others(self) -> "Repeats":
+        """See `among_the_others`."""
+        return among_the_others(self)
 
 
 @dataclass(frozen=True)

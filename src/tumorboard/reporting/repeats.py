@@ -14,14 +14,14 @@ from tumorboard.evaluation.score import Scores
 from tumorboard.evaluation.study import most_accurate
 from tumorboard.predictions import aligned
 from tumorboard.reporting.markdown import decimals, escaped, of_n, stars, table, with_interval
-from tumorboard.reporting.repeated import Repeats, among_the_others, figures, spread
+from tumorboard.reporting.repeated import Repeats, figures, spread
 
 FORMAT = 2
 
 
 def repeats_json(study: Repeats) -> str:
     """Every figure, for machines."""
-    others = among_the_others(study)
+    others = study.others
     content = {
         "format": FORMAT,
         "notice": NOTICE,
@@ -37,8 +37,8 @@ def repeats_json(study: Repeats) -> str:
 
 def _scored(study: Repeats) -> dict[str, Any]:
     return {
-        "folds": {name: one.to_dict() for name, one in study.scored(study.held_out).items()},
-        "ways_to_combine": {name: one.to_dict() for name, one in study.scored(study.ways).items()},
+        "folds": {name: one.to_dict() for name, one in study.held_out_scores.items()},
+        "ways_to_combine": {name: one.to_dict() for name, one in study.way_scores.items()},
         "seeds": {
             f"{model} {split} {what}": vars(spread(values))
             for (model, split, what), values in figures(study).items()
@@ -58,7 +58,7 @@ def repeats_md(study: Repeats) -> str:
 
 
 def _others(study: Repeats) -> list[str]:
-    others, names = among_the_others(study), ", ".join(map(escaped, study.shortcuts))
+    others, names = study.others, ", ".join(map(escaped, study.shortcuts))
     sections = [
         "## Among the other classes",
         f"Metadata of the files alone give away: {names}. What follows is scored on the other classes; "
@@ -66,8 +66,8 @@ def _others(study: Repeats) -> list[str]:
         "with twins in train are not left out here; each run's own page does that.",
     ]
     if others.held_out:
-        found = {**others.held_out, **{f"ensemble: {name}": one for name, one in others.ways.items()}}
-        sections.append(_scores(others.scored(found)))
+        ways = {f"ensemble: {name}": one for name, one in others.way_scores.items()}
+        sections.append(_scores({**others.held_out_scores, **ways}))
     return [*sections, _mean_accuracies(others)]
 
 
@@ -103,7 +103,7 @@ def _interval(study: Repeats, model: str) -> Interval:
 
 
 def _folds(study: Repeats) -> list[str]:
-    scores = study.scored(study.held_out)
+    scores = study.held_out_scores
     first = next(iter(scores.values()))
     drawn = f" Intervals draw whole groups, of which there are {first.groups}." if first.groups else ""
     return [
@@ -135,7 +135,7 @@ def _choice(study: Repeats) -> list[str]:
     return [
         "## How to combine",
         "Every way was fitted on all folds but one and judged on that one.",
-        _scores(study.scored(study.ways)),
+        _scores(study.way_scores),
         f"Chosen for the runs below: **{chosen}**, the most accurate on held-out images; of those within one "
         "image of it, the one of lowest log loss.",
         _against_the_best_member(study, chosen),
