@@ -22,9 +22,13 @@ Message = tuple[dict[str, Any], bytes]
 
 
 def started(module: str) -> "subprocess.Popen[bytes]":
-    """A process that runs a module of ours."""
+    """A process that runs a module of ours.
+
+    Without -P the working directory would come first on its import path: a `json.py` in a downloaded data set
+    would be executed.
+    """
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", module],
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
