@@ -1,8 +1,7 @@
 import os
 import random
 import resource
-import subprocess
-import sys
+import signal
 import warnings
 from pathlib import Path
 
@@ -10,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tumorboard.data import workers
 from tumorboard.data.dicom import codecs
 from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.modes import Pixels
 from tumorboard.data.reading import read_image
+from tumorboard.data.workers import SandboxStartError
 from tumorboard.errors import DataError
 
 from .dicoms import JPEG_LS, LOSSLESS, PYDICOMS, encapsulated, image
@@ -106,20 +107,22 @@ def test_a_decoder_that_dies_costs_a_line_and_the_next_file_is_read(name, tmp_pa
     assert outcome(PYDICOMS[original])[1] == ""
 
 
-class Killed(codecs.subprocess.Popen):
-    """A worker that ends as soon as it is asked."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(["true"], **options)
-        self.wait()
-
-
-def test_a_worker_that_dies_is_not_asked_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(codecs, "_idle", [])
-    monkeypatch.setattr(codecs.subprocess, "Popen", Killed)
+def test_a_worker_that_dies_is_not_asked_again():
+    read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"])
+    for pid in codecs.POOL.pids:
+        os.kill(pid, signal.SIGKILL)
+    left = len(codecs.POOL.pids)
     with pytest.raises(DataError, match="damaged JPEG-LS pixels"):
         read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"])
-    assert codecs._idle == []
+    assert len(codecs.POOL.pids) == left - 1
+    codecs.POOL.close()
+
+
+def test_a_machine_that_starts_no_process_is_not_a_damaged_file(monkeypatch):
+    codecs.POOL.close()
+    monkeypatch.setattr(workers.sys, "executable", "/no/python")
+    with pytest.raises(SandboxStartError, match="No such file"):
+        read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_lossless_compressions_give_the_uncompressed_picture():
 
 def test_a_frame_of_another_form_than_asked_for_is_refused(monkeypatch):
     answer = {"shape": [2, 2], "dtype": "|u1", "photometric": "MONOCHROME2"}, b"\0" * 4
-    monkeypatch.setattr(codecs, "_ask", lambda request, frame: answer)
+    monkeypatch.setattr(codecs.POOL, "ask", lambda request, frame: answer)
     with pytest.raises(DicomError, match="2 x 2, unlike its header"):
         codecs.decode(b"", JPEG_LS, {"rows": 3, "columns": 2})
 
@@ -162,37 +165,3 @@ def test_codestreams_under_a_wrong_transfer_syntax_are_refused(tmp_path):
     (tmp_path / "x").write_bytes(image([1, 2], syntax=LOSSLESS))
     with pytest.raises(DataError, match="compressed pixels"):
         read_image(tmp_path / "x")
-
-
-FORK = """
-import os, sys
-from pathlib import Path
-from tumorboard.data.dicom import codecs
-from tumorboard.data.reading import read_image
-path = Path(sys.argv[1])
-expected = read_image(path).sum()
-worker = codecs._idle[0]
-child = os.fork()
-if child == 0:
-    assert not codecs._idle
-    sys.exit(0 if read_image(path).sum() == expected else 1)
-assert os.waitpid(child, 0)[1] == 0
-assert read_image(path).sum() == expected
-assert codecs._idle == [worker], "the child has ended its parent's worker"
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_has_workers_of_its_own():
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-W",
-        "ignore::DeprecationWarning",
-        "-c",
-        FORK,
-        PYDICOMS["MR_small_RLE.dcm"],
-    ]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert (run.returncode, run.stderr) == (0, "")

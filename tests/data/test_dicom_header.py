@@ -147,7 +147,7 @@ for number, path in enumerate(sorted(Path(sys.argv[1]).iterdir())):
         messages[path.name] = str(error)
     seconds[path.name] = time.process_time() - start
 grown = (peak() - before) / 1024
-workers = len(codecs._idle)
+workers = len(codecs.POOL.pids)
 print(json.dumps({"messages": messages, "seconds": seconds, "grown": grown, "workers": workers}))
 """
 

@@ -10,6 +10,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.data import dicoms
+from tumorboard.data import workers
 from tumorboard.data.inputs import input_of_bytes
 from tumorboard.serving import app
 from tumorboard.serving.bodies import MAX_BYTES
@@ -126,6 +127,23 @@ def test_a_decoder_that_is_killed_costs_one_answer(tmp_path, slice_png, monkeypa
         ended = client.post("/api/predict", content=slice_png)
         assert (ended.status_code, list(ended.json())) == (500, ["detail"])
         assert client.post("/api/predict", content=slice_png).status_code == 200
+
+
+def test_a_machine_that_starts_no_decoder_is_not_a_damaged_file(tmp_path, slice_png, monkeypatch):
+    monkeypatch.setattr(workers.sys, "executable", "/no/python")
+    with TestClient(app.build(house(tmp_path))) as client:
+        answer = client.post("/api/predict", content=slice_png)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["detail"].startswith("cannot start a decoding process")
+
+
+def test_nor_is_one_that_starts_no_decoder_of_dicom_frames(tmp_path, monkeypatch):
+    opened = house(tmp_path)
+    refusal = {"not_started": "cannot start a decoding process"}, b""
+    monkeypatch.setattr(opened.decoders, "ask", lambda _request, _content: refusal)
+    with TestClient(app.build(opened)) as client:
+        assert client.post("/api/predict", content=b"x").status_code == 503
 
 
 def test_an_unforeseen_failure_says_nothing_of_its_inside(tmp_path, slice_png, monkeypatch):

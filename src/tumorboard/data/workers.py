@@ -1,60 +1,194 @@
-"""Processes that decode what may be hostile: how they are asked, and how they answer.
+"""Limited child processes for decoding files that may be hostile.
 
-A request and its answer are a line of JSON, then the bytes that it announces: nothing is unpickled. Who asks
-calls `started`, `exchange` and `end`; the process itself `limit_memory`, `answer_all` and `limit_time`.
+A request and its answer are a line of JSON, then the bytes that it announces: nothing is unpickled. The
+parent uses `SandboxPool`; the child calls `limit_memory`, `answer_all` and, per request, `limit_time`.
 """
 
+import atexit
 import json
 import math
 import os
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
+from tumorboard.errors import TumorboardError
+
 try:
     import resource
-except ImportError:  # Windows has no such limits; the time limit of those who ask holds there too
+except ImportError:  # Windows has no such limits; the pool's own time limit holds there too
     resource = None  # type: ignore[assignment]
 
 Message = tuple[dict[str, Any], bytes]
 
+_READY = {"ready": True}
+_START_SECONDS = 120
+_LONGEST_HEADER = 1 << 20
 
-def started(module: str) -> "subprocess.Popen[bytes]":
-    """A process that runs a module of ours.
 
-    Without -P the working directory would come first on its import path: a `json.py` in a downloaded data set
-    would be executed.
+class SandboxEndedError(Exception):
+    """The child process crashed, was killed or hung at a request."""
+
+
+class SandboxStartError(TumorboardError):
+    """No child process can be started: a fault of the machine, not of the file."""
+
+
+class SandboxPool:
+    """Child processes that answer one request at a time, started when needed and kept for the next request.
+
+    Threads may share a pool. A forked process starts children of its own. Idle children end with the
+    interpreter, or with `close`, after which the pool can still be used.
+
+    Args:
+        module: Run as `python -P -m module`; it calls `answer_all`.
+        seconds: Wall-clock time for one answer, after which the child is killed.
     """
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is ours to answer
-    )
+
+    def __init__(self, module: str, seconds: float) -> None:
+        self.seconds = seconds
+        self._module = module
+        self._idle: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+        _pools.add(self)
+
+    @property
+    def pids(self) -> list[int]:
+        """List the process ids of the idle children."""
+        return [worker.pid for worker in self._idle]
+
+    def ask(self, request: dict[str, Any], content: bytes = b"") -> Message:
+        """Send one request to an idle child, or to a new one, and wait for its answer.
+
+        Args:
+            request: What the child's function gets, as JSON.
+            content: The bytes that go with it.
+
+        Returns:
+            The header of the answer, and its bytes.
+
+        Raises:
+            SandboxEndedError: The child ended, hung or broke the protocol; it is not asked again.
+            SandboxStartError: No child can be started.
+        """
+        line = json.dumps({**request, "bytes": len(content)}).encode() + b"\n"
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or _start(self._module)
+        alarm = threading.Timer(self.seconds, worker.kill)
+        try:
+            alarm.start()
+            answer = _exchange(worker, line, content)
+        except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+            _end(worker)
+            raise SandboxEndedError from error
+        except BaseException:  # for example an interruption by the user: the answer is still in the pipe
+            _end(worker)
+            raise
+        finally:
+            alarm.cancel()
+        with self._lock:
+            self._idle.append(worker)
+        return answer
+
+    def close(self) -> None:
+        """End the idle children."""
+        with self._lock:
+            while self._idle:
+                _end(self._idle.pop())
+
+    def _forget(self) -> None:
+        """In a forked process, leave the children to the parent, which also ends them."""
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+        for worker in self._idle:
+            worker.returncode = 0
+            for pipe in (worker.stdin, worker.stdout):
+                if pipe:
+                    pipe.close()  # this process's end of it
+        self._idle.clear()
 
 
-def exchange(worker: "subprocess.Popen[bytes]", request: dict[str, Any], content: bytes) -> Message:
-    """Ask once, and wait for the answer.
+_pools: "weakref.WeakSet[SandboxPool]" = weakref.WeakSet()
 
-    Raises:
-        OSError, ValueError: The process ended, or answered with something else.
-    """
+
+@atexit.register
+def _close_all() -> None:
+    for pool in list(_pools):
+        pool.close()
+
+
+def _forget_all() -> None:
+    for pool in list(_pools):
+        pool._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _start(module: str) -> "subprocess.Popen[bytes]":
+    """Start a child, and wait until it says that it can be asked."""
+    failed = f"cannot start a decoding process (python -m {module}): "
+    try:
+        # Without -P the working directory would come first on the import path: a `json.py` in a downloaded
+        # data set would be executed.
+        worker = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the parent to answer
+        )
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SandboxStartError(
+            f"{failed}{reason}; free memory or end other processes, and repeat"
+        ) from error
+    alarm = threading.Timer(_START_SECONDS, worker.kill)
+    try:
+        alarm.start()
+        ready = _read_header(worker) == _READY
+    except (OSError, ValueError):
+        ready = False
+    except BaseException:
+        _end(worker)
+        raise
+    finally:
+        alarm.cancel()
+    if not ready:
+        _end(worker)
+        raise SandboxStartError(
+            f"{failed}it ended with status {worker.returncode} before it was asked anything; "
+            "check the installation and the free memory"
+        )
+    return worker
+
+
+def _exchange(worker: "subprocess.Popen[bytes]", line: bytes, content: bytes) -> Message:
     if worker.stdin is None or worker.stdout is None:
         raise OSError
-    worker.stdin.write(json.dumps({**request, "bytes": len(content)}).encode() + b"\n" + content)
+    worker.stdin.write(line + content)
     worker.stdin.flush()
-    header: dict[str, Any] = json.loads(worker.stdout.readline())
+    header = _read_header(worker)
     answer = worker.stdout.read(header["bytes"])
     if len(answer) < header["bytes"]:
         raise OSError
     return header, answer
 
 
-def end(worker: "subprocess.Popen[bytes]") -> None:
-    """Kill the process, whatever it is doing."""
+def _read_header(worker: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    if worker.stdout is None:
+        raise OSError
+    header: dict[str, Any] = json.loads(worker.stdout.readline(_LONGEST_HEADER))
+    return header
+
+
+def _end(worker: "subprocess.Popen[bytes]") -> None:
+    """Kill a child, whatever it is doing."""
     worker.kill()
     for pipe in (worker.stdin, worker.stdout):
         if pipe:
@@ -66,12 +200,14 @@ def end(worker: "subprocess.Popen[bytes]") -> None:
 
 
 def answer_all(answer: Callable[[dict[str, Any], bytes], Message]) -> None:
-    """In the process: answer requests until standard input ends."""
+    """In the child: answer requests until standard input ends."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Decoders print about damaged files.
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
+    answers.write(json.dumps(_READY).encode() + b"\n")
+    answers.flush()
     while line := requests.readline():
         request = json.loads(line)
         header, content = answer(request, requests.read(request.pop("bytes")))
@@ -80,16 +216,16 @@ def answer_all(answer: Callable[[dict[str, Any], bytes], Message]) -> None:
 
 
 def limit_memory(size: int) -> None:
-    """In the process: no more bytes than that, and no dump of them."""
+    """In the child: allow no more than that many bytes of address space, and no dump of them."""
     if resource:
         resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def limit_time(seconds: int) -> None:
-    """In the process: so much for the next answer, of the processor, not of the clock.
+    """In the child: allow that much processor time for the next answer.
 
-    A busy machine must not make a good file look bad.
+    Not time of the clock: a busy machine must not make a good file look damaged.
     """
     if resource:
         end = math.ceil(time.process_time()) + seconds

@@ -34,6 +34,8 @@ def _answer(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], by
         pixels, notes = input_of_bytes(content, NAME, rule, MAX_PIXELS)
     except DataError as error:
         return {"error": str(error).removeprefix(f"{NAME}: "), "dicom": dicom}, b""
+    except workers.SandboxStartError as error:  # of the process that decodes DICOM frames
+        return {"not_started": str(error)}, b""
     notes = tuple(note.removeprefix(f"{NAME}: ") for note in notes)
     return {"shape": pixels.shape, "notes": notes, "dicom": dicom}, pixels.tobytes()
 

@@ -10,11 +10,12 @@ from fastapi import Request
 
 from tumorboard import windows
 from tumorboard.data.modes import Pixels
+from tumorboard.data.workers import SandboxPool
 from tumorboard.recipe import Image
 from tumorboard.runfolder import RunFolder
 from tumorboard.serving.board import Board
 from tumorboard.serving.bodies import Desk, receive
-from tumorboard.serving.decoding import Decoders, Upload
+from tumorboard.serving.decoding import Upload, decode, decoders
 from tumorboard.serving.facts import Accuracy
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class House:
     accuracies: dict[str, list[Accuracy]]
     run: RunFolder
     desk: Desk = field(default_factory=Desk)
-    decoders: Decoders = field(default_factory=Decoders)
+    decoders: SandboxPool = field(default_factory=decoders)
     decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
     thinking: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
@@ -50,7 +51,7 @@ class House:
         """The request's file, decoded."""
         rule = windowed(self.board.image, window)
         content = await receive(request)
-        return await run_in(self.decoding, lambda: self.decoders.decode(content, rule))
+        return await run_in(self.decoding, lambda: decode(self.decoders, content, rule))
 
     def close(self) -> None:
         """After the last answer."""

@@ -7,9 +7,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from tumorboard.data.workers import SandboxEndedError, SandboxStartError
 from tumorboard.errors import DataError
 from tumorboard.serving.answers import Problem
-from tumorboard.serving.decoding import DecoderEndedError
+from tumorboard.serving.bodies import BUSY
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -24,7 +25,7 @@ _STATUSES = {
     421: "not this server's name",
     422: "not an image that can be read, or a parameter out of range",
     500: "the decoder ended at this file",
-    503: "all places are taken; Retry-After says when to repeat",
+    503: "all places are taken, or no decoding process can start; Retry-After says when to repeat",
 }
 PROBLEMS: Responses = {status: {"model": Problem, "description": text} for status, text in _STATUSES.items()}
 
@@ -45,9 +46,13 @@ def add_handlers(app: FastAPI) -> None:
     async def unreadable(_request: Request, error: DataError) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
 
-    @app.exception_handler(DecoderEndedError)
-    async def ended(_request: Request, _error: DecoderEndedError) -> Response:
+    @app.exception_handler(SandboxEndedError)
+    async def ended(_request: Request, _error: SandboxEndedError) -> Response:
         return JSONResponse({"detail": _ENDED}, 500)
+
+    @app.exception_handler(SandboxStartError)
+    async def not_started(_request: Request, error: SandboxStartError) -> Response:
+        return JSONResponse({"detail": str(error)}, 503, BUSY)
 
     @app.exception_handler(Exception)
     async def failed(_request: Request, _error: Exception) -> Response:

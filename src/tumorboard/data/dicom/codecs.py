@@ -4,20 +4,16 @@ JPEG (8 bits) and RLE need pydicom and Pillow only. No decoder under the GPL is 
 bits and video stay unread.
 """
 
-import atexit
-import os
-import subprocess
-import threading
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.data import workers
 from tumorboard.data.dicom.elements import DicomError
+from tumorboard.data.workers import SandboxEndedError, SandboxPool
 
-_SECONDS = 120
+POOL = SandboxPool("tumorboard.data.dicom.worker", seconds=120)
 
 
 class Codec(NamedTuple):
@@ -45,9 +41,6 @@ CODECS = {
     **{f"1.2.840.10008.1.2.4.{n}": _J2K for n in (90, 91, 201, 202, 203)},
 }
 
-_idle: list["subprocess.Popen[bytes]"] = []
-_lock = threading.Lock()
-
 
 def require(codec: Codec) -> None:
     """Check that a codec is installed.
@@ -72,56 +65,18 @@ def decode(frame: bytes, syntax: str, options: dict[str, Any]) -> tuple[npt.NDAr
 
     Raises:
         DicomError: The decoder failed, hung, or gave another size.
+        SandboxStartError: The process cannot be started.
     """
     request = {**options, "syntax": syntax, "plugin": CODECS[syntax].plugin}
-    answer, content = _ask(request, frame)
+    damaged = f"DICOM with damaged {CODECS[syntax].kind} pixels"
+    try:
+        answer, content = POOL.ask(request, frame)
+    except SandboxEndedError:
+        raise DicomError(damaged) from None
     if "error" in answer:
-        raise DicomError(f"DICOM with damaged {CODECS[syntax].kind} pixels")
+        raise DicomError(damaged)
     shape, dtype = tuple(answer["shape"]), np.dtype(answer["dtype"])
     pixels = np.frombuffer(content, dtype).reshape(shape)
     if shape[:2] != (options["rows"], options["columns"]):
         raise DicomError(f"DICOM whose decoded pixels are {shape[1]} x {shape[0]}, unlike its header")
     return pixels, str(answer["photometric"])
-
-
-def _ask(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
-    """Ask an idle worker, or a new one; one that fails is not asked again."""
-    with _lock:
-        worker = _idle.pop() if _idle else None
-    worker = worker or workers.started("tumorboard.data.dicom.worker")
-    alarm = threading.Timer(_SECONDS, worker.kill)
-    alarm.start()
-    try:
-        answer = workers.exchange(worker, request, frame)
-    except (OSError, ValueError):
-        workers.end(worker)
-        return {"error": "ended"}, b""
-    except BaseException:  # an interruption amid an answer
-        workers.end(worker)
-        raise
-    finally:
-        alarm.cancel()
-    with _lock:
-        _idle.append(worker)
-    return answer
-
-
-@atexit.register
-def _end_all() -> None:
-    with _lock:
-        while _idle:
-            workers.end(_idle.pop())
-
-
-def _forget() -> None:
-    """After a fork the workers answer the parent only, who also ends them."""
-    for worker in _idle:
-        worker.returncode = 0
-        for pipe in (worker.stdin, worker.stdout):
-            if pipe:
-                pipe.close()  # this process's end of it
-    _idle.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
