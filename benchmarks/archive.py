@@ -21,7 +21,7 @@ from PIL import Image
 from pyarrow import parquet
 
 import small_jobs
-from tumorboard.cluster.predicting import PART
+from tumorboard.distributed.predict import PART
 
 _FOLDER = 1000
 _PATIENCE = 120  # seconds until a killed command's processes must be gone

@@ -21,13 +21,13 @@ import numpy as np
 from keras import layers
 
 from measuring import Part, matrix_gflops, rate, read, some
-from tumorboard.combining import chain, ensemble
-from tumorboard.combining.rules import Rule
-from tumorboard.models.build import build
-from tumorboard.models.contract import Contract, split_at_frozen
-from tumorboard.models.predicting import probabilities
-from tumorboard.recipe import Recipe, load
-from tumorboard.training import backend, features
+from tumorboard.config import Recipe, load
+from tumorboard.ensembles import chain, ensemble
+from tumorboard.ensembles.combination import Rule
+from tumorboard.models.architectures import build
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import Contract, split_at_frozen
+from tumorboard.training import feature_cache, fit
 
 Phase = tuple[str, float, float]
 """Its name, GFLOP an image, images a second."""
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="default")
     options = parser.parse_args()
     plan = load(options.recipe)
-    backend.prepare(0, plan.threads or len(os.sched_getaffinity(0)))
+    fit.prepare_backend(0, plan.threads or len(os.sched_getaffinity(0)))
     part = some(read(options.data, plan.image, "train")[0], options.images)
     phases = measured(plan, part)
     machine = matrix_gflops()
@@ -79,9 +79,9 @@ def _fitting(name: str, model: keras.Model, plan: Recipe, part: Part) -> list[Ph
         options = {"views": 1, "augmented": True, "seed": 0}
         places = iter(Path(folder) / str(number) for number in range(9))
         if flop(trunk) > 1e6 and name != "chained":  # not a mere change of size or colour
-            speed = rate(lambda: features.compute(trunk, images, next(places), **options), len(images))
+            speed = rate(lambda: feature_cache.compute(trunk, images, next(places), **options), len(images))
             phases.append((f"{name}, views of what is frozen", flop(trunk) / 1e9, speed))
-        kept = features.compute(trunk, images, next(places), **options)
+        kept = feature_cache.compute(trunk, images, next(places), **options)
         inputs = [np.asarray(views[0], np.float32) for views in kept]
     return [*phases, _training(name, tail, inputs, labels)]
 

@@ -51,8 +51,8 @@ def measure(tool: str, data: Path) -> None:
 
 
 def _audit() -> Look:
-    from tumorboard.pipeline.audit import audit_data
     from tumorboard.reporting.audit import summary_line
+    from tumorboard.workflows.audit import audit_data
 
     return lambda data, files: summary_line(audit_data(data).report)
 

@@ -21,11 +21,11 @@ import keras
 from keras import layers
 
 from measuring import Part, read
-from tumorboard.models.build import build
-from tumorboard.models.contract import split_at_frozen
-from tumorboard.recipe import Recipe, Training, load
-from tumorboard.training import backend, features
-from tumorboard.training.fit import Examples, fit
+from tumorboard.config import Recipe, Training, load
+from tumorboard.models.architectures import build
+from tumorboard.models.model_spec import split_at_frozen
+from tumorboard.training import feature_cache
+from tumorboard.training.fit import Examples, fit, prepare_backend
 
 Course = list[tuple[float, float]]
 """Seconds since the beginning and validation accuracy, after each epoch."""
@@ -66,7 +66,7 @@ def _reached(course: Course, mark: float) -> float | None:
 
 
 def _fresh(plan: Recipe, parts: list[Part], norms: str = "") -> keras.Model:
-    backend.prepare(0, plan.threads or len(os.sched_getaffinity(0)))
+    prepare_backend(0, plan.threads or len(os.sched_getaffinity(0)))
     classes = int(max(labels.max() for _, labels in parts)) + 1
     network = plan.models["pretrained"]
     network = network.model_copy(update={"norms": norms}) if norms else network
@@ -79,7 +79,7 @@ def _cached(plan: Recipe, training: Training, parts: list[Part]) -> Course:
     with tempfile.TemporaryDirectory() as folder:
         train, valid = (
             Examples(
-                features.compute(
+                feature_cache.compute(
                     trunk,
                     images,
                     Path(folder) / name,

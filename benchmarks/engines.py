@@ -22,11 +22,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 
 import numpy as np
 
-from tumorboard.exporting import exported
-from tumorboard.pipeline.engines import on_engine
-from tumorboard.pipeline.export import export
-from tumorboard.pipeline.opinion_table import facts
-from tumorboard.pipeline.predict import Board, open_board
+from tumorboard.export import exported_model
+from tumorboard.workflows.batch_predict import facts
+from tumorboard.workflows.export import export, on_engine
+from tumorboard.workflows.predictor import Board, open_board
 
 _Call = Callable[[np.ndarray], object]
 ENGINES = ("keras", "openvino", "onnx")
@@ -76,7 +75,7 @@ def _calls(board: Board, run: Path) -> list[_Call]:
     if board.runtime is None:
         return [model.predict_on_batch for model in board.models.values()]
     files = [export(run, name, board.engine).path for name in board.names]
-    return [exported.reopen(file, board.engine, board.contract).answer for file in files]
+    return [exported_model.reopen(file, board.engine, board.contract).answer for file in files]
 
 
 def _race(runners: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:

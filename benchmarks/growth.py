@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorboard.data.phantoms import draw
+from tumorboard.data.synthetic import draw
 
 _COMMAND = "import sys; from tumorboard.cli.main import main; sys.exit(main())"
 _TRAINING = "training = {{ views = {views}, epochs = 1, patience = 0 }}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorboard.data import cache, manifest
-from tumorboard.recipe import Image
+from tumorboard.config import Image
+from tumorboard.data import image_cache, manifest
 
 Part = tuple[np.ndarray, np.ndarray]
 """Images (N, S, S, 3) uint8 and labels (N,)."""
@@ -17,7 +17,7 @@ Part = tuple[np.ndarray, np.ndarray]
 def read(data: Path, rule: Image, *splits: str) -> list[Part]:
     """All images of these splits that can be read."""
     with tempfile.TemporaryDirectory() as folder:
-        decoded = cache.decode(manifest.load(data).manifest, Path(folder), rule, skip_bad=True)
+        decoded = image_cache.decode(manifest.load(data).manifest, Path(folder), rule, skip_bad=True)
         found = np.array([sample.split for sample in decoded.manifest.samples])
         return [
             (np.array(decoded.images[found == split]), decoded.manifest.part(split).labels)

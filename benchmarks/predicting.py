@@ -22,7 +22,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 import numpy as np
 from PIL import Image
 
-from tumorboard.pipeline.predict import Board, open_board
+from tumorboard.workflows.predictor import Board, open_board
 
 _COMMAND = "import sys; from tumorboard.cli.main import main; sys.exit(main())"
 

@@ -28,7 +28,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 
 import numpy as np
 
-from tumorboard.pipeline.predict import Board, open_board
+from tumorboard.workflows.predictor import Board, open_board
 
 _COMMAND = (sys.executable, "-c", "import sys; from tumorboard.cli.main import main; sys.exit(main())")
 _BATCH = 20  # files at once, as somebody would choose them

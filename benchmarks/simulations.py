@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tumorboard.evaluation import calibration, conformal, figures, ranking, statistics
-from tumorboard.evaluation.comparing import compare, holm
-from tumorboard.evaluation.figures import case_of
-from tumorboard.evaluation.intervals import area, wilson
-from tumorboard.evaluation.measure import Measure
+from tumorboard.evaluation import bootstrap, calibration, conformal, metrics, scores
+from tumorboard.evaluation.intervals import Measure, area, wilson
+from tumorboard.evaluation.scores import case_of
+from tumorboard.evaluation.significance import compare, holm
 from tumorboard.evaluation.subgroups import against_the_rest
 from tumorboard.predictions import Predictions
 
@@ -65,9 +64,9 @@ def truth(counts: tuple[int, ...], skill: float = 1.5) -> dict[str, float]:
     large = tuple(LARGE * k // sum(counts) for k in counts)
     one = drawn(np.random.default_rng(99), large, skill)
     found = {
-        name: float(statistic(np.ones((1, len(one))))[0]) for name, statistic in statistics.of(one).items()
+        name: float(statistic(np.ones((1, len(one))))[0]) for name, statistic in bootstrap.of(one).items()
     }
-    found["auroc"] = float(np.mean(ranking.macro(one.labels, one.probabilities)[0]))
+    found["auroc"] = float(np.mean(metrics.macro(one.labels, one.probabilities)[0]))
     return found | {"accuracy": float(np.mean(one.labels == one.predicted))}
 
 
@@ -76,10 +75,10 @@ def measures(one: Predictions, groups: Mapping[str, str] = {}) -> dict[str, Meas
     case = case_of(one, groups)
     right = case.one.labels == case.one.predicted
     return {
-        "accuracy": figures.proportion(case, right, np.ones(len(one), bool)),
-        "balanced_accuracy": figures.balanced(case),
-        "auroc": figures.macro_area(case),
-        **{name: figures.resampled(case, name) for name in RESAMPLED},
+        "accuracy": scores.proportion(case, right, np.ones(len(one), bool)),
+        "balanced_accuracy": scores.balanced(case),
+        "auroc": scores.macro_area(case),
+        **{name: scores.resampled(case, name) for name in RESAMPLED},
     }
 
 
@@ -106,8 +105,8 @@ def areas() -> Iterator[Cell]:
         scores = random.normal(size=2 * m)
         positive = np.arange(2 * m) < m
         scores[positive] += shift
-        spread = ranking.variance(ranking.influence(positive, scores))
-        low, high = area(ranking.auroc(positive, scores), spread, m, m)
+        spread = metrics.variance(metrics.influence(positive, scores))
+        low, high = area(metrics.auroc(positive, scores), spread, m, m)
         return {"held": low <= true <= high}
 
     for m in (10, 20, 50, 100):
@@ -126,7 +125,7 @@ def patients() -> Iterator[Cell]:
 
     for G in (20, 50, 100):
         counts = tuple(8 * (G // 3 + (c < G % 3)) for c in range(3))
-        goal = (0.90, 1.0) if G >= figures.FEW_GROUPS else None
+        goal = (0.90, 1.0) if G >= scores.FEW_GROUPS else None
         yield Cell(f"{G} patients", lambda random, counts=counts: draw(random, counts), goal)
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import tomli_w
 
-from tumorboard.data.phantoms import draw
+from tumorboard.data.synthetic import draw
 
 CODE = "import sys; from tumorboard.cli.main import main; sys.exit(main(sys.argv[1:]))"
 _ON_RAY = """
 import os, sys, ray
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 from tumorboard.cli.main import main
-from tumorboard.cluster.connecting import here
+from tumorboard.distributed.ray_cluster import here
 ray.init(**here(), num_cpus={}, log_to_driver=False, logging_level="error")
 sys.exit(main([*sys.argv[1:], "--ray", "local"]))
 """

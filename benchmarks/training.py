@@ -21,12 +21,12 @@ import keras
 import numpy as np
 
 from measuring import Part, matrix_gflops, rate, read, some
-from tumorboard.combining import chain
-from tumorboard.models.build import build
-from tumorboard.models.contract import Contract, split_at_frozen
-from tumorboard.models.predicting import probabilities
-from tumorboard.recipe import Pretrained, Recipe, load
-from tumorboard.training import backend, features
+from tumorboard.config import Pretrained, Recipe, load
+from tumorboard.ensembles import chain
+from tumorboard.models.architectures import build
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import Contract, split_at_frozen
+from tumorboard.training import feature_cache, fit
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--backbone", default="efficientnet-lite0")
     options = parser.parse_args()
-    backend.prepare(0, len(os.sched_getaffinity(0)))
+    fit.prepare_backend(0, len(os.sched_getaffinity(0)))
     whole = read(options.data, load("default").image, "train")[0]
     part, classes = some(whole, options.images), int(whole[1].max()) + 1
     weights = "imagenet" if options.backbone == "efficientnet-lite0" else "none"
@@ -79,7 +79,7 @@ def _views(model: keras.Model, images: np.ndarray, count: int) -> tuple[float, n
     with tempfile.TemporaryDirectory() as folder:
 
         def compute(name: str, some: np.ndarray, views: int) -> None:
-            features.compute(trunk, some, Path(folder) / name, views=views, augmented=True, seed=0)
+            feature_cache.compute(trunk, some, Path(folder) / name, views=views, augmented=True, seed=0)
 
         compute("warm", images[:32], 1)  # reads libraries
         begun = time.perf_counter()

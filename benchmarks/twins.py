@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tumorboard.data import manifest, twins
-from tumorboard.data.cache import pixel_digest
-from tumorboard.data.modes import Pixels
-from tumorboard.data.reading import read_image
+from tumorboard.data import manifest, near_duplicates
+from tumorboard.data.image_cache import pixel_digest
+from tumorboard.data.image_reader import read_image
+from tumorboard.data.pixels import Pixels
 
 Change = Callable[[Pixels], Pixels]
 
@@ -35,7 +35,7 @@ def main() -> None:
     samples = manifest.load(data).manifest.samples
     images = [read_image(sample.path) for sample in samples]
     digests = [pixel_digest(image) for image in images]
-    small = np.array([twins.thumbnail(image) for image in images])
+    small = np.array([near_duplicates.thumbnail(image) for image in images])
     for name, changes in (("exact copies", COPIES), ("changed", CHANGED), ("flipped or turned", TURNED)):
         print(f"{name}: {recall(images, digests, small, changes)} of 100 found")
     invented([sample.id for sample in samples], digests, small, {s.id: s.label for s in samples})
@@ -48,8 +48,9 @@ def recall(images: list[Pixels], digests: list[str], small: Pixels, changes: lis
     distinct = np.unique(digests, return_index=True)[1]
     chosen = np.random.default_rng(0).choice(distinct, 100, replace=False)
     made = [change(images[index]) for index, change in zip(chosen, cycle(changes), strict=False)]
-    found = twins.search(
-        [*digests, *map(pixel_digest, made)], np.concatenate([small, [twins.thumbnail(one) for one in made]])
+    found = near_duplicates.search(
+        [*digests, *map(pixel_digest, made)],
+        np.concatenate([small, [near_duplicates.thumbnail(one) for one in made]]),
     )
     return int((found.unit[chosen] == found.unit[len(images) :]).sum())
 
@@ -57,7 +58,7 @@ def recall(images: list[Pixels], digests: list[str], small: Pixels, changes: lis
 def invented(ids: list[str], digests: list[str], small: Pixels, labels: dict[str, str]) -> None:
     """Name the near twins of the classes other than normal, for people to judge."""
     kept = [i for i, name in enumerate(ids) if labels[name] != "normal"]
-    found = twins.search([digests[i] for i in kept], small[kept])
+    found = near_duplicates.search([digests[i] for i in kept], small[kept])
     print(f"{len(found.near)} near pairs among {len(kept)} images of cancer, to be judged by eye:")
     for near in found.near:
         print(f"  {near.similarity:.4f}  {ids[kept[near.first]]} = {ids[kept[near.second]]}")
@@ -65,9 +66,9 @@ def invented(ids: list[str], digests: list[str], small: Pixels, labels: dict[str
 
 def growth(data: Path, count: int) -> None:
     paths = [sample.path for sample in manifest.load(data).manifest.samples[::4]]
-    base = np.array([twins.thumbnail(read_image(path)) for path in paths])
+    base = np.array([near_duplicates.thumbnail(read_image(path)) for path in paths])
     rng = np.random.default_rng(0)
-    pictures = np.empty((count, twins.SIDE, twins.SIDE), np.uint8)
+    pictures = np.empty((count, near_duplicates.SIDE, near_duplicates.SIDE), np.uint8)
     for i in range(count):
         pictures[i] = _warped(base[i % len(base)], rng)
     originals = rng.choice(count // 2, 1000, replace=False)
@@ -76,7 +77,7 @@ def growth(data: Path, count: int) -> None:
         pictures[copy] = change(pictures[original], rng)
     names = [str(i) for i in range(count)]
     begun = time.perf_counter()
-    found = twins.search(names, pictures)
+    found = near_duplicates.search(names, pictures)
     seconds = time.perf_counter() - begun
     right = int((found.unit[originals] == found.unit[copies]).sum())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -89,7 +90,11 @@ def _warped(picture: Pixels, rng: np.random.Generator) -> Pixels:
     turn = np.array(
         [[np.cos(angle) * wide, np.sin(angle) * wide], [-np.sin(angle) * high, np.cos(angle) * high]]
     )
-    shift = np.full(2, twins.SIDE / 2) + rng.uniform(-6, 6, 2) - turn @ np.full(2, twins.SIDE / 2)
+    shift = (
+        np.full(2, near_duplicates.SIDE / 2)
+        + rng.uniform(-6, 6, 2)
+        - turn @ np.full(2, near_duplicates.SIDE / 2)
+    )
     rows = (*turn[0], shift[0], *turn[1], shift[1])
     image = Image.fromarray(picture).transform(picture.shape, Image.Transform.AFFINE, rows, _BILINEAR)
     return np.asarray(image)

@@ -21,12 +21,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from tumorboard.data import cache, manifest, splits
-from tumorboard.data.rows import Rows
-from tumorboard.models.build import build
-from tumorboard.models.contract import split_at_frozen
-from tumorboard.recipe import Recipe, Training, load
-from tumorboard.training import features
+from tumorboard.config import Recipe, Training, load
+from tumorboard.data import image_cache, manifest, splitting
+from tumorboard.data.image_cache import Rows
+from tumorboard.models.architectures import build
+from tumorboard.models.model_spec import split_at_frozen
+from tumorboard.training import feature_cache
 from tumorboard.training.fit import Examples, fit
 
 Data = dict[str, Examples]
@@ -70,8 +70,8 @@ def _options() -> argparse.Namespace:
 
 
 def _read(plan: Recipe, source: Path, folder: Path) -> Data:
-    decoded = cache.decode(manifest.load(source).manifest, folder, plan.image, skip_bad=True)
-    whole = splits.complete(decoded.manifest, decoded.pixel_sha256, plan.splitting, plan.seed)
+    decoded = image_cache.decode(manifest.load(source).manifest, folder, plan.image, skip_bad=True)
+    whole = splitting.complete(decoded.manifest, decoded.pixel_sha256, plan.splitting, plan.seed)
     found = np.array([sample.split for sample in whole.samples])
     rows = {split: Rows(decoded.images, np.flatnonzero(found == split)) for split in SPLITS}
     return {split: Examples([[rows[split]]], whole.part(split).labels) for split in SPLITS}
@@ -118,7 +118,7 @@ def _views(model: keras.Model, data: Data, folder: Path, views: int, seed: int) 
     trunk, _ = split_at_frozen(model)
     return {
         split: Examples(
-            features.compute(
+            feature_cache.compute(
                 trunk, one.inputs[0][0], folder / split, views=views, augmented=split == "train", seed=seed
             ),
             one.labels,

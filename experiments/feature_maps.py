@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import tumorboard as tb
-from tumorboard.models.contract import tap, taps
+from tumorboard.models.model_spec import tap, taps
 
 
 def main() -> None:

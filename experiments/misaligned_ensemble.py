@@ -20,15 +20,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tumorboard import recipe
+from tumorboard import config
+from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.manifest import Manifest, Sample, load
-from tumorboard.data.phantoms import draw
-from tumorboard.data.reading import read_image
-from tumorboard.data.resizing import to_input
+from tumorboard.data.synthetic import draw
 from tumorboard.errors import DataError
 from tumorboard.evaluation.metrics import accuracy, log_loss
 from tumorboard.predictions import Predictions, aligned
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 
 SPLITS = ("train", "test")
 RESHUFFLES = 100  # how often the three passes are drawn anew: one draw of a chance level says little
@@ -118,7 +117,7 @@ def compare(members: dict[str, tuple[Predictions, Predictions]], seed: int = 0) 
 def quick_members(folder: Path) -> dict[str, tuple[Predictions, Predictions]]:
     """Two small models fitted on synthetic slices of 32 x 32 pixels; they stand for any two."""
     manifest = load(draw(folder)).manifest
-    rule = recipe.Image(size=32, interpolation="box")
+    rule = config.Image(size=32, interpolation="box")
     samples, pixels = _readable(manifest, rule)
     kept = Manifest(tuple(samples), manifest.class_names)
     is_train = np.array([sample.split == "train" for sample in samples])
@@ -130,7 +129,7 @@ def quick_members(folder: Path) -> dict[str, tuple[Predictions, Predictions]]:
     return {s: (_in_order(whole[0], rows[s]), _in_order(whole[1], rows[s])) for s in SPLITS}
 
 
-def _readable(manifest: Manifest, rule: recipe.Image) -> tuple[list[Sample], np.ndarray]:
+def _readable(manifest: Manifest, rule: config.Image) -> tuple[list[Sample], np.ndarray]:
     """The samples that can be read (one is damaged on purpose) and their pixels (N, size * size), 0-1."""
     samples, pixels = [], []
     for sample in manifest.samples:

@@ -16,15 +16,15 @@ from PIL import Image
 from scipy.stats import binom
 from sklearn.neighbors import KNeighborsClassifier
 
-from tumorboard import recipe
-from tumorboard.data import twins
-from tumorboard.data.cache import pixel_digest
-from tumorboard.data.folds import components, divide
+from tumorboard import config
+from tumorboard.data import near_duplicates
+from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.thorax import draw_slice
+from tumorboard.data.splitting import components, divide
+from tumorboard.data.synthetic import draw_slice
 
 PATIENTS, SLICES, SIDE = 60, 20, 32
-SIZES = recipe.Splitting(valid=0.05, test=0.30)
+SIZES = config.Splitting(valid=0.05, test=0.30)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def compare(seeds: Sequence[int]) -> list[tuple[Score, Score]]:
     images = np.concatenate([slices(rng) for _ in range(PATIENTS)])
     digests = [pixel_digest(image) for image in images]
     colour = np.repeat(images[..., None], 3, axis=3)
-    found = twins.search(digests, np.stack([twins.thumbnail(image) for image in colour]))
+    found = near_duplicates.search(digests, np.stack([near_duplicates.thumbnail(image) for image in colour]))
     pixels = images.reshape(len(images), -1) / 255
     scores = []
     for seed in seeds:

@@ -8,11 +8,11 @@ from tempfile import mkdtemp
 import numpy as np
 
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, joined, member, pixels
-from tumorboard import runfolder, storage
-from tumorboard.evaluation import unlike
-from tumorboard.models import storing
-from tumorboard.models.embedding import embedder
-from tumorboard.runfolder import RunFolder
+from tumorboard import run_folder, storage
+from tumorboard.evaluation import out_of_distribution
+from tumorboard.models import saving
+from tumorboard.models.model_spec import embedder
+from tumorboard.run_folder import RunFolder
 
 NAMES = ("pretrained", "custom", "ensemble", "chained")
 
@@ -33,8 +33,8 @@ def networks():
 def _template() -> Path:
     run = RunFolder(Path(mkdtemp()))
     for name, (model, contract) in networks().items():
-        storing.save(model, contract, run.model(name))
-    runfolder.write_checksums(run)
+        saving.save(model, contract, run.model(name))
+    run_folder.write_checksums(run)
     metrics = {"recommendation": {"model": "custom"}, "models": {name: {} for name in NAMES}}
     storage.write_json(run.metrics, metrics)
     return run.root
@@ -49,7 +49,7 @@ def finished(root: Path) -> RunFolder:
 def calibrate(run: RunFolder, name: str, **changes: object) -> None:
     """Write a calibration of one model; what it takes for training images are `pixels(20)`."""
     vectors = embedder(networks()[name][0]).predict(pixels(20), verbose=0)
-    known = unlike.fit(vectors, np.arange(20) % len(CLASSES))
+    known = out_of_distribution.fit(vectors, np.arange(20) % len(CLASSES))
     storage.write_bytes(run.unlike(name), known.to_bytes())
     facts = {
         "temperature": 2.0,
@@ -58,7 +58,7 @@ def calibrate(run: RunFolder, name: str, **changes: object) -> None:
         "unlike": {"threshold": float(known.score(vectors).max()) * 1.01},
     }
     storage.write_json(run.calibration, {"format": 1, "models": {name: facts | changes}})
-    runfolder.write_checksums(run)
+    run_folder.write_checksums(run)
 
 
 __all__ = ["CLASSES", "IMAGE", "NAMES", "calibrate", "finished", "networks", "pixels"]

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tumorboard.combining import chain, ensemble
-from tumorboard.combining.rules import Rule
-from tumorboard.models.build import build
-from tumorboard.models.catalogue import BACKBONES, Backbone
-from tumorboard.models.contract import Contract
-from tumorboard.recipe import Augmentation, Chained, Custom, Image, Pretrained
+from tumorboard.config import Augmentation, Chained, Custom, Image, Pretrained
+from tumorboard.ensembles import chain, ensemble
+from tumorboard.ensembles.combination import Rule
+from tumorboard.models.architectures import build
+from tumorboard.models.backbones import BACKBONES, Backbone
+from tumorboard.models.model_spec import Contract
 
 CLASSES = ("a", "b", "c")
 IMAGE = Image(size=32)

@@ -81,7 +81,7 @@ def add_tiny_backbone() -> None:
     import keras
     from keras import layers
 
-    from tumorboard.models.catalogue import BACKBONES, Backbone
+    from tumorboard.models.backbones import BACKBONES, Backbone
 
     def build(weights: None, include_top: bool, input_shape: tuple[int, int, int]) -> keras.Model:
         image = keras.Input(input_shape)

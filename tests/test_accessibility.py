@@ -3,16 +3,16 @@
 import pytest
 
 from tests.browsing import axe, browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
-from tests.pipeline.conftest import tiny_backbone_for_all  # noqa: F401
-from tests.pipeline.test_results import job  # noqa: F401  the fixture
 from tests.reporting.test_page import material
 from tests.reporting.test_repeats import study
 from tests.serving.conftest import serving, slice_png  # noqa: F401
-from tumorboard.pipeline import report, results
+from tests.workflows.conftest import tiny_backbone_for_all  # noqa: F401
+from tests.workflows.test_results import job  # noqa: F401  the fixture
 from tumorboard.reporting.page import page as report_page
 from tumorboard.reporting.repeats import repeats_json
 from tumorboard.reporting.study import Finding
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows import report
 
 pytestmark = needs_browser
 
@@ -35,8 +35,8 @@ def test_axe_sees_what_is_wrong(opened) -> None:
 
 
 def test_the_report_of_a_run(opened, job) -> None:  # noqa: F811
-    results.write(job)
-    report.write(job)
+    report.write_results(job)
+    report.write_report(job)
     assert faults_everywhere(unfolded(opened, job.run.report)) == []
 
 
@@ -60,8 +60,8 @@ def test_the_report_of_a_repeated_study(opened, tmp_path) -> None:
 @pytest.fixture
 def served(tmp_path, job):  # noqa: F811
     """The address of the fake board's page, with a report beside it."""
-    results.write(job)
-    report.write(job)
+    report.write_results(job)
+    report.write_report(job)
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "report.html").write_bytes(job.run.report.read_bytes())
     with serving(tmp_path / "served") as (url, _process):

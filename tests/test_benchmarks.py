@@ -11,8 +11,8 @@ import pytest
 
 from tests.small_models import PRETRAINED, RESIDUAL, member
 from tests.small_runs import RECIPE, add_tiny_backbone, draw
-from tumorboard.models.catalogue import BACKBONES
-from tumorboard.recipe import parse
+from tumorboard.config import parse
+from tumorboard.models.backbones import BACKBONES
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

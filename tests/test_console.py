@@ -3,8 +3,8 @@ import re
 import pytest
 from rich.console import Console as Terminal
 
-from tumorboard import console
-from tumorboard.console import Console
+from tumorboard import progress
+from tumorboard.progress import Console
 
 Capture = pytest.CaptureFixture[str]
 
@@ -39,7 +39,7 @@ def test_plain_lines_come_now_and_then_and_at_the_end(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(float(second) for second in range(0, 100, 4))
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     with Console().task("fitting") as update:
         for done in range(0, 11):
             update(done, 10, "loss 0.5")
@@ -60,7 +60,7 @@ def test_a_terminal_gets_a_bar(capsys: Capture, monkeypatch: pytest.MonkeyPatch)
     def terminal(**options: object) -> Terminal:
         return Terminal(**options, force_terminal=True, width=120)
 
-    monkeypatch.setattr(console, "Terminal", terminal)
+    monkeypatch.setattr(progress, "Terminal", terminal)
     with Console().task("fitting") as update:
         update(3, 10, "loss 0.5")
     shown = capsys.readouterr().err

@@ -10,7 +10,7 @@ from tumorboard.errors import DataError
 from tumorboard.evaluation.intervals import wilson
 from tumorboard.evaluation.metrics import accuracy
 from tumorboard.predictions import Predictions
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from tumorboard import interruption
+from tumorboard import progress
 from tumorboard.errors import Interrupted
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
@@ -20,17 +20,17 @@ def send(number: int) -> None:
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
 def test_first_signal_is_only_noted_and_acted_upon_at_the_safe_point(number: signal.Signals) -> None:
-    with interruption.graceful():
-        interruption.stop_if_asked()
+    with progress.graceful():
+        progress.stop_if_asked()
         send(number)
         with pytest.raises(Interrupted, match=f"stopped by {number.name}; repeat the same command") as caught:
-            interruption.stop_if_asked()
+            progress.stop_if_asked()
     assert caught.value.exit_code == 128 + number
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
 def test_second_signal_stops_at_once(number: signal.Signals) -> None:
-    with interruption.graceful():
+    with progress.graceful():
         send(signal.SIGINT)
         with pytest.raises(Interrupted) as caught:
             send(number)
@@ -42,20 +42,20 @@ def test_handlers_are_put_back_and_the_next_run_is_not_asked_to_stop() -> None:
 
     def asked_to_stop() -> None:
         send(signal.SIGTERM)
-        interruption.stop_if_asked()
+        progress.stop_if_asked()
 
-    with pytest.raises(Interrupted), interruption.graceful():
+    with pytest.raises(Interrupted), progress.graceful():
         asked_to_stop()
     assert [signal.getsignal(number) for number in NUMBERS] == before
-    with interruption.graceful():
-        interruption.stop_if_asked()
+    with progress.graceful():
+        progress.stop_if_asked()
 
 
 def test_off_the_main_thread_it_does_nothing() -> None:
     reached = []
 
     def work() -> None:
-        with interruption.graceful():
+        with progress.graceful():
             reached.append(True)
 
     thread = threading.Thread(target=work)

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from tests.small_runs import CLASSES, RECIPE, add_tiny_backbone, draw
 from tumorboard.cli.main import main
-from tumorboard.models.catalogue import BACKBONES
+from tumorboard.models.backbones import BACKBONES
 from tumorboard.serving import app
 from tumorboard.serving.opening import open_house
 
@@ -107,6 +107,6 @@ def test_without_a_network_the_commands_work(tmp_path):
     if subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("this machine allows no user namespaces")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
-    parts = ["tests/pipeline", "tests/serving", "tests/cli", "tests/exporting", "tests/test_offline.py"]
+    parts = ["tests/workflows", "tests/serving", "tests/cli", "tests/export", "tests/test_offline.py"]
     found = subprocess.run([*alone, *command, *parts], capture_output=True, text=True, env=dict(os.environ))
     assert found.returncode == 0, found.stdout[-3000:]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorboard import recipe
+from tumorboard import config
 from tumorboard.errors import RecipeError
 
 SHIPPED = sorted(
@@ -20,14 +20,14 @@ def test_the_recipes_that_are_promised_are_shipped() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_loads_under_its_own_name_and_survives_a_round_trip(name: str) -> None:
-    loaded = recipe.load(name)
+    loaded = config.load(name)
     assert loaded.name == name
     assert loaded.description
-    assert recipe.parse(recipe.dump(loaded), "dumped") == loaded
+    assert config.parse(config.dump(loaded), "dumped") == loaded
 
 
 def test_notebook_is_the_study_to_the_letter() -> None:
-    study = recipe.load("notebook")
+    study = config.load("notebook")
     pretrained = study.models["pretrained"]
     assert (pretrained.backbone, pretrained.preprocessing, pretrained.pooling) == ("resnet50", "unit", "max")
     assert (study.image.size, study.ensemble.form, study.chained.start) == (224, "A", "fresh")
@@ -37,8 +37,8 @@ def test_notebook_is_the_study_to_the_letter() -> None:
 
 
 def test_notebook_fast_differs_from_notebook_in_how_it_computes_alone() -> None:
-    fast = recipe.load("notebook-fast").model_dump()
-    slow = recipe.load("notebook").model_dump()
+    fast = config.load("notebook-fast").model_dump()
+    slow = config.load("notebook").model_dump()
     assert fast["models"]["pretrained"]["training"].pop("views") > 0
     assert fast["chained"]["training"].pop("views") > 0
     assert fast["models"]["pretrained"].pop("norms") == "folded"
@@ -51,36 +51,36 @@ def test_notebook_fast_differs_from_notebook_in_how_it_computes_alone() -> None:
 
 
 def test_dump_writes_every_setting_out() -> None:
-    loaded = recipe.parse(MINIMAL, "minimal")
-    text = recipe.dump(loaded)
-    for section in (recipe.Training, recipe.Augmentation, recipe.Pretrained, recipe.Custom, recipe.Image):
+    loaded = config.parse(MINIMAL, "minimal")
+    text = config.dump(loaded)
+    for section in (config.Training, config.Augmentation, config.Pretrained, config.Custom, config.Image):
         assert all(f"{key} = " in text or f".{key}]" in text for key in section.model_fields)
 
 
 @pytest.mark.parametrize(
     ("text", "known"),
     [
-        ("colour = 1\n" + MINIMAL, recipe.Recipe),
-        (MINIMAL + "[image]\ncolour = 1", recipe.Image),
-        (MINIMAL + "[splitting]\ncolour = 1", recipe.Splitting),
-        (MINIMAL + "[ensemble]\ncolour = 1", recipe.Ensemble),
-        (MINIMAL + "[ensemble.training]\ncolour = 1", recipe.Training),
-        (MINIMAL + "[chained]\ncolour = 1", recipe.Chained),
-        (MINIMAL + "[chained.training]\ncolour = 1", recipe.Training),
-        (MINIMAL + "[models.image]\nkind = 'custom'\ncolour = 1", recipe.Custom),
-        (MINIMAL + "[models.other]\nkind = 'pretrained'\ncolour = 1", recipe.Pretrained),
-        (MINIMAL + "[models.custom.training]\ncolour = 1", recipe.Training),
-        (MINIMAL + "[models.pretrained.augmentation]\ncolour = 1", recipe.Augmentation),
+        ("colour = 1\n" + MINIMAL, config.Recipe),
+        (MINIMAL + "[image]\ncolour = 1", config.Image),
+        (MINIMAL + "[splitting]\ncolour = 1", config.Splitting),
+        (MINIMAL + "[ensemble]\ncolour = 1", config.Ensemble),
+        (MINIMAL + "[ensemble.training]\ncolour = 1", config.Training),
+        (MINIMAL + "[chained]\ncolour = 1", config.Chained),
+        (MINIMAL + "[chained.training]\ncolour = 1", config.Training),
+        (MINIMAL + "[models.image]\nkind = 'custom'\ncolour = 1", config.Custom),
+        (MINIMAL + "[models.other]\nkind = 'pretrained'\ncolour = 1", config.Pretrained),
+        (MINIMAL + "[models.custom.training]\ncolour = 1", config.Training),
+        (MINIMAL + "[models.pretrained.augmentation]\ncolour = 1", config.Augmentation),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_an_unknown_key_at_any_level_lists_the_known_ones(text: str, known: type) -> None:
     with pytest.raises(RecipeError) as caught:
-        recipe.parse(text, "some.toml")
+        config.parse(text, "some.toml")
     message = str(caught.value)
     assert message.startswith("some.toml: unknown key")
     assert "colour" in message
-    names = [*known.model_fields, *(["search"] if known is recipe.Recipe else [])]
+    names = [*known.model_fields, *(["search"] if known is config.Recipe else [])]
     assert message.endswith("known here: " + ", ".join(names))
 
 
@@ -118,7 +118,7 @@ def test_an_unknown_key_at_any_level_lists_the_known_ones(text: str, known: type
 )
 def test_a_setting_that_does_not_fit_is_named_in_one_line(text: str, said: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        recipe.parse(text, "some.toml")
+        config.parse(text, "some.toml")
     assert said in str(caught.value)
     assert str(caught.value).startswith("some.toml")
     assert len(str(caught.value).splitlines()) == 1
@@ -126,20 +126,20 @@ def test_a_setting_that_does_not_fit_is_named_in_one_line(text: str, said: str) 
 
 def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
-        recipe.parse(MINIMAL + "[image]\nsize = 1\nresize = 'crop'", "some.toml")
+        config.parse(MINIMAL + "[image]\nsize = 1\nresize = 'crop'", "some.toml")
     assert "image.size" in str(caught.value)
     assert [line.split(":")[0] for line in caught.value.details] == ["image.resize"]
 
 
 def test_a_recipe_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        recipe.parse(MINIMAL, "minimal").seed = 1  # type: ignore[misc]
+        config.parse(MINIMAL, "minimal").seed = 1  # type: ignore[misc]
 
 
 def test_a_file_is_read_like_a_shipped_recipe(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(MINIMAL)
-    assert recipe.load(str(path)) == recipe.parse(MINIMAL, "x")
+    assert config.load(str(path)) == config.parse(MINIMAL, "x")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", "folder"], ids=["missing", "not UTF-8", "a folder"])
@@ -150,19 +150,19 @@ def test_what_is_no_recipe_lists_the_shipped_ones(tmp_path: Path, content: bytes
     elif isinstance(content, bytes):
         path.write_bytes(content)
     with pytest.raises(RecipeError) as caught:
-        recipe.load(str(path))
+        config.load(str(path))
     assert all(name in str(caught.value) for name in SHIPPED)
     assert "mine.toml" in str(caught.value)
 
 
 def test_an_endless_name_is_an_error_like_any_other() -> None:
     with pytest.raises(RecipeError, match="default"):
-        recipe.load("x" * 10_000)
+        config.load("x" * 10_000)
 
 
 def test_options_change_the_pretrained_models_and_the_seed_and_nothing_else() -> None:
     text = MINIMAL + "[models.second]\nkind = 'pretrained'\nunits = 8\n"
-    before = recipe.parse(text, "x")
+    before = config.parse(text, "x")
     after = before.with_options(backbone="resnet50", weights="none", seed=7)
     assert (after.seed, after.name) == (7, "mine")
     assert after.models["custom"] == before.models["custom"]
@@ -176,16 +176,16 @@ def test_options_change_the_pretrained_models_and_the_seed_and_nothing_else() ->
 
 
 def test_no_options_change_nothing() -> None:
-    before = recipe.load("default")
+    before = config.load("default")
     assert before.with_options(backbone=None, weights=None, seed=None) == before
 
 
 def test_a_seed_out_of_range_is_refused() -> None:
     with pytest.raises(RecipeError, match="seed"):
-        recipe.load("default").with_options(backbone=None, weights=None, seed=-1)
+        config.load("default").with_options(backbone=None, weights=None, seed=-1)
 
 
 def test_every_model_names_its_own_training() -> None:
-    loaded = recipe.load("default")
+    loaded = config.load("default")
     found = [loaded.training(name) for name in ("custom", "ensemble", "chained")]
     assert found == [loaded.models["custom"].training, loaded.ensemble.training, loaded.chained.training]

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tumorboard import locking, runfolder, storage
+from tumorboard import run_folder, storage
 from tumorboard.errors import RunFolderError, StorageError
-from tumorboard.locking import FolderInUse
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import FolderInUse, RunFolder
 
 CONTENDERS = 20
 
@@ -24,8 +23,8 @@ import os, sys, time
 from multiprocessing import get_context
 from pathlib import Path
 from tumorboard.errors import RunFolderError
-from tumorboard.locking import locked
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import locked
+from tumorboard.run_folder import RunFolder
 
 COUNT, root, answers = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 fork = get_context("fork")
@@ -49,8 +48,8 @@ for child in children: child.join(60)
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tumorboard.locking import locked
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import locked
+from tumorboard.run_folder import RunFolder
 
 with locked(RunFolder(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -95,18 +94,18 @@ def test_lock_is_gone_after_kill(tmp_path: Path) -> None:
     child = hold(tmp_path)
     with (
         pytest.raises(RunFolderError, match=f"process {child.pid} on"),
-        locking.locked(RunFolder(tmp_path)),
+        run_folder.locked(RunFolder(tmp_path)),
     ):
         pass
     kill(child)
-    with locking.locked(RunFolder(tmp_path)):
+    with run_folder.locked(RunFolder(tmp_path)):
         assert json.loads((tmp_path / ".holder.json").read_text())["pid"] == os.getpid()
 
 
 def test_lock_is_gone_after_an_error_and_after_the_end(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), locking.locked(RunFolder(tmp_path)):
+    with pytest.raises(ZeroDivisionError), run_folder.locked(RunFolder(tmp_path)):
         raise ZeroDivisionError
-    with locking.locked(RunFolder(tmp_path)):
+    with run_folder.locked(RunFolder(tmp_path)):
         pass
     assert not (tmp_path / ".holder.json").exists()
 
@@ -122,24 +121,24 @@ def test_lock_is_gone_after_an_error_and_after_the_end(tmp_path: Path) -> None:
 def test_a_holder_that_is_not_known_here_is_still_a_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str, said: str
 ) -> None:
-    monkeypatch.setattr(locking.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(run_folder.time, "sleep", lambda seconds: None)
     child = hold(tmp_path)
     (tmp_path / ".holder.json").write_text(note)
-    with pytest.raises(RunFolderError, match=said), locking.locked(RunFolder(tmp_path)):
+    with pytest.raises(RunFolderError, match=said), run_folder.locked(RunFolder(tmp_path)):
         pass
     kill(child)
 
 
 def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    with locking.locked(run):
+    with run_folder.locked(run):
         pass
     kept = [run.model("hand.writing"), run.root / "notes.writing.txt"]
     gone = [run.model("custom").with_name(".writing-custom.json"), run.cache / "x" / ".writing-view0-0.npy"]
     for path in (*kept, *gone):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("some")
-    with locking.locked(run):
+    with run_folder.locked(run):
         assert [path.exists() for path in (*kept, *gone)] == [True, True, False, False]
 
 
@@ -147,7 +146,7 @@ def test_a_folder_of_other_files_is_refused_and_not_touched(tmp_path: Path) -> N
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "mine.writing").write_text("mine")
     with pytest.raises(RunFolderError, match="found other files there; choose another --out"):
-        locking.locked(RunFolder(tmp_path)).__enter__()
+        run_folder.locked(RunFolder(tmp_path)).__enter__()
     assert [path.name for path in tmp_path.rglob("*")] == ["cache", "mine.writing"]
 
 
@@ -155,13 +154,16 @@ def test_a_run_that_was_copied_without_hidden_files_is_a_run(tmp_path: Path) -> 
     run = RunFolder(tmp_path)
     run.fingerprint.parent.mkdir()
     run.fingerprint.write_text("{}")
-    with locking.locked(run):
+    with run_folder.locked(run):
         pass
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error_of_the_disk(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
-    with pytest.raises(StorageError, match="run: File exists"), locking.locked(RunFolder(tmp_path / "run")):
+    with (
+        pytest.raises(StorageError, match="run: File exists"),
+        run_folder.locked(RunFolder(tmp_path / "run")),
+    ):
         pass
 
 
@@ -169,7 +171,7 @@ def test_leftovers_that_cannot_be_removed_are_an_error_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunFolder(tmp_path)
-    with locking.locked(run):
+    with run_folder.locked(run):
         pass
     run.metrics.with_name(".writing-metrics.json").write_text("half")
 
@@ -177,7 +179,7 @@ def test_leftovers_that_cannot_be_removed_are_an_error_of_the_disk(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", refused)
-    with pytest.raises(StorageError, match="Permission denied"), locking.locked(run):
+    with pytest.raises(StorageError, match="Permission denied"), run_folder.locked(run):
         pass
 
 
@@ -186,7 +188,7 @@ def test_checksums_are_those_of_the_finished_files(tmp_path: Path) -> None:
     run.model("b").parent.mkdir()
     for name in ("b.keras", "a.json", ".writing-c.keras", ".writing-d.json"):
         (tmp_path / "models" / name).write_text(name)
-    runfolder.write_checksums(run)
+    run_folder.write_checksums(run)
     expected = [
         f"{hashlib.sha256(name.encode()).hexdigest()}  models/{name}" for name in ("a.json", "b.keras")
     ]
@@ -206,15 +208,15 @@ def test_parts_are_held_beside_each_other_and_outlive_who_handed_them_out(tmp_pa
     run = RunFolder(tmp_path / "run")
     unfinished = run.model(f"{storage.TEMPORARY}-custom")
     with contextlib.ExitStack() as stack:
-        with locking.locked(run):
-            stack.enter_context(locking.locked_part(run, "custom"))
+        with run_folder.locked(run):
+            stack.enter_context(run_folder.locked_part(run, "custom"))
             storage.write_text(unfinished, "")
-            with locking.locked_part(run, "pretrained"):
-                for refused in (locking.locked(run), locking.locked_part(run, "custom")):
+            with run_folder.locked_part(run, "pretrained"):
+                for refused in (run_folder.locked(run), run_folder.locked_part(run, "custom")):
                     with pytest.raises(FolderInUse, match=f"process {os.getpid()} on"), refused:
                         pass
-        with pytest.raises(FolderInUse), locking.locked(run):
+        with pytest.raises(FolderInUse), run_folder.locked(run):
             pass
         assert unfinished.exists()  # who has the part may be writing it
-    with locking.locked(run):
+    with run_folder.locked(run):
         assert not unfinished.exists()

@@ -3,18 +3,18 @@ from pathlib import Path
 import pytest
 
 from tests.test_recipe import MINIMAL, SHIPPED
-from tumorboard import recipe, search
+from tumorboard import config, search_space
 from tumorboard.errors import RecipeError
-from tumorboard.search import Range
+from tumorboard.search_space import Range
 
-OWN = recipe.parse(MINIMAL, "minimal")
+OWN = config.parse(MINIMAL, "minimal")
 RATE = '"models.custom.training.learning_rate"'
 
 
-def declared(folder: Path, lines: str) -> search.Space:
+def declared(folder: Path, lines: str) -> search_space.Space:
     path = folder / "mine.toml"
     path.write_text(f"{MINIMAL}[search]\n{lines}\n")
-    return search.load(str(path), recipe.load(str(path)))
+    return search_space.load(str(path), config.load(str(path)))
 
 
 def test_ranges_and_choices_are_read_as_the_recipe_has_them(tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_ranges_and_choices_are_read_as_the_recipe_has_them(tmp_path: Path) -> N
 def test_a_recipe_is_the_same_whatever_it_declares(tmp_path: Path, lines: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f"{MINIMAL}[search]\n{lines}\n")
-    assert recipe.load(str(path)) == OWN
-    assert recipe.dump(recipe.load(str(path))) == recipe.dump(OWN)
+    assert config.load(str(path)) == OWN
+    assert config.dump(config.load(str(path))) == config.dump(OWN)
 
 
 @pytest.mark.parametrize(
@@ -90,20 +90,20 @@ def test_a_search_that_is_no_table_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("search = 3\n" + MINIMAL)
     with pytest.raises(RecipeError, match=r"expected a table \[search\], found '3'"):
-        search.load(str(path), recipe.load(str(path)))
+        search_space.load(str(path), config.load(str(path)))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_space_fits_its_recipe(name: str) -> None:
-    space = search.load(name, recipe.load(name))
+    space = search_space.load(name, config.load(name))
     assert bool(space) == (name == "default")
 
 
 def test_the_default_can_be_searched_for_every_model() -> None:
-    own = recipe.load("default")
-    space = search.load("default", own)
+    own = config.load("default")
+    space = search_space.load("default", own)
     for model in (*own.models, "ensemble", "chained"):
-        assert search.bearing_on(space, own, model)
+        assert search_space.bearing_on(space, own, model)
 
 
 def test_only_what_can_change_a_model_bears_on_it() -> None:
@@ -117,7 +117,7 @@ def test_only_what_can_change_a_model_bears_on_it() -> None:
     space = {name: [1, 2] for name in names}
 
     def bearing_on(model: str) -> list[str]:
-        return list(search.bearing_on(space, OWN, model))
+        return list(search_space.bearing_on(space, OWN, model))
 
     assert bearing_on("custom") == ["models.custom.dropout", "image.size"]
     assert bearing_on("pretrained") == ["models.pretrained.units", "image.size"]
@@ -127,9 +127,9 @@ def test_only_what_can_change_a_model_bears_on_it() -> None:
 
 def test_values_change_their_settings_and_nothing_else() -> None:
     values = {"models.custom.training.learning_rate": 0.5, "ensemble.form": "vote"}
-    changed = search.with_values(OWN, values)
-    assert {name: search.value(changed, name) for name in values} == values
-    own = {name: search.value(OWN, name) for name in values}
-    assert search.with_values(changed, own) == OWN
+    changed = search_space.with_values(OWN, values)
+    assert {name: search_space.value(changed, name) for name in values} == values
+    own = {name: search_space.value(OWN, name) for name in values}
+    assert search_space.with_values(changed, own) == OWN
     with pytest.raises(RecipeError, match="learning_rate"):
-        search.with_values(OWN, {"models.custom.training.learning_rate": -1.0})
+        search_space.with_values(OWN, {"models.custom.training.learning_rate": -1.0})

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorboard import locking, storage
+from tumorboard import run_folder, storage
 from tumorboard.errors import StorageError
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 
 OLD, NEW = b"old " * 5000, b"new content " * 5000
 
@@ -139,14 +139,14 @@ def test_what_a_kill_leaves_is_removed_at_the_next_start(
     tmp_path: Path, write: Callable[[Path], None]
 ) -> None:
     run = RunFolder(tmp_path / "run")
-    with locking.locked(run):
+    with run_folder.locked(run):
         write(run.model("custom"))
     with pytest.MonkeyPatch.context() as patch:
         Faults(patch, 5, None)
         with pytest.raises(Killed):
             write(run.model("other"))
     assert [one for one in (run.root / "models").iterdir() if storage.TEMPORARY in one.name]
-    with locking.locked(run):
+    with run_folder.locked(run):
         assert [one.name for one in (run.root / "models").iterdir()] == ["custom.keras"]
 
 

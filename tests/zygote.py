@@ -54,13 +54,13 @@ def main(plan: Path, report: Path) -> None:
 
 def _import_everything() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    import tumorboard.pipeline.board
-    import tumorboard.pipeline.results  # noqa: F401
+    import tumorboard.workflows.build_models
+    import tumorboard.workflows.report  # noqa: F401
     from tests.small_runs import add_tiny_backbone
-    from tumorboard.training import features
+    from tumorboard.training import feature_cache
 
     add_tiny_backbone()
-    features._BATCH = 4  # so that computing features is many events
+    feature_cache._BATCH = 4  # so that computing features is many events
 
 
 def _run(one: Step, out: Path, err: Path, counts: Path) -> None:
@@ -91,14 +91,14 @@ def _plant(one: Step) -> Counter[str]:
 
     import keras
 
-    from tumorboard.pipeline import board
-    from tumorboard.training.resume import Checkpoint
+    from tumorboard.training.checkpoint import Checkpoint
+    from tumorboard.workflows import build_models
 
     before(Checkpoint, "on_train_batch_end", "batch")
     before(keras.Model, "predict_on_batch", "predict")
     before(os, "fsync", "fsync")
     _wrap(os, "replace", lambda: event("replace"), lambda: event("replaced"))
-    _wrap(board, "save", lambda: None, lambda: event("saved"))
+    _wrap(build_models, "save", lambda: None, lambda: event("saved"))
     return seen
 
 

@@ -25,16 +25,16 @@ NOTICE = "Research software, not a medical device, not for diagnosis."
 _EXPORTS = {
     "Predictions": ("tumorboard.predictions", "Predictions"),
     "aligned": ("tumorboard.predictions", "aligned"),
-    "audit": ("tumorboard.pipeline.audit", "audit_data"),
-    "combine": ("tumorboard.pipeline.combine", "combine"),
-    "evaluate": ("tumorboard.evaluation.score", "evaluate"),
-    "load_model": ("tumorboard.models.storing", "load_given"),
-    "load_recipe": ("tumorboard.recipe", "load"),
-    "open_board": ("tumorboard.pipeline.predict", "open_board"),
-    "predict": ("tumorboard.models.predicting", "probabilities"),
-    "read_input": ("tumorboard.data.inputs", "read_input"),
-    "split": ("tumorboard.pipeline.split", "split"),
-    "train": ("tumorboard.pipeline.train", "train"),
+    "audit": ("tumorboard.workflows.audit", "audit_data"),
+    "combine": ("tumorboard.workflows.combine", "combine"),
+    "evaluate": ("tumorboard.evaluation.scores", "evaluate"),
+    "load_model": ("tumorboard.models.saving", "load_given"),
+    "load_recipe": ("tumorboard.config", "load"),
+    "open_board": ("tumorboard.workflows.predictor", "open_board"),
+    "predict": ("tumorboard.models.inference", "probabilities"),
+    "read_input": ("tumorboard.data.image_reader", "read_input"),
+    "split": ("tumorboard.workflows.split", "split"),
+    "train": ("tumorboard.workflows.train", "train"),
 }
 
 __all__ = ["NOTICE", "__version__", *_EXPORTS]

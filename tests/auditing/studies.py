@@ -8,10 +8,10 @@ import numpy as np
 
 from tumorboard.auditing.outcome import Check, Finding, NotApplicable
 from tumorboard.auditing.study import Picture, Study
-from tumorboard.data.classes import Matching
-from tumorboard.data.headers import Header
+from tumorboard.data.class_matching import Matching
+from tumorboard.data.image_headers import Header
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 PNG = Header("PNG", "L", 8)
 

@@ -2,7 +2,7 @@ import numpy as np
 
 from tests.auditing.studies import Row, study
 from tumorboard.auditing import clues
-from tumorboard.data.headers import Header
+from tumorboard.data.image_headers import Header
 
 
 def test_each_category_has_its_column() -> None:

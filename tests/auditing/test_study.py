@@ -9,9 +9,9 @@ from tests.auditing.studies import Row, scene, study
 from tests.data.pictures import grey_png, plant, saved
 from tumorboard.auditing import study as module
 from tumorboard.auditing.study import colour, gather
-from tumorboard.data.cache import pixel_digest
+from tumorboard.data.image_cache import pixel_digest
+from tumorboard.data.image_reader import read_image, read_with_notes
 from tumorboard.data.manifest import Manifest, load
-from tumorboard.data.reading import read_image, read_with_notes
 
 
 def _manifest(tmp_path: Path, files: dict[str, bytes]) -> Manifest:

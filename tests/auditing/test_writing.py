@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tumorboard.auditing.writing import longest_row
-from tumorboard.data.thorax import draw_slice
+from tumorboard.data.synthetic import draw_slice
 
 
 def written(text: str, *, size: int = 14, tone: int = 230, ground: int = 8) -> np.ndarray:

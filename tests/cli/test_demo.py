@@ -5,7 +5,7 @@ import pytest
 
 from tests.data.pictures import plant
 from tumorboard.cli.main import main
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_demo_draws_and_runs_where_it_is_told(
         calls.append(args[:2])
         return done
 
-    monkeypatch.setattr("tumorboard.pipeline.demo.demo", demo)
+    monkeypatch.setattr("tumorboard.workflows.datasets.demo", demo)
     assert main(["demo", *flags]) == 0
     assert calls == [(Path(data), Path(out))]
     assert capsys.readouterr().out.endswith(f"Results: {done.results}\n")

@@ -2,15 +2,15 @@ import json
 
 import pytest
 
-from tumorboard.cli import fetch
+from tumorboard.cli import data_commands
 from tumorboard.cli.main import main
 from tumorboard.errors import DataError
-from tumorboard.pipeline import fetch as story
+from tumorboard.workflows import datasets as story
 
 
 def test_the_licence_is_shown_and_where_the_images_are(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(story, "fetch", lambda out, console: out)
-    monkeypatch.setattr(fetch, "find_spec", lambda name: True)
+    monkeypatch.setattr(data_commands, "find_spec", lambda name: True)
     assert main(["fetch", "chest-ct", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert story.LICENCE in text
@@ -24,13 +24,13 @@ def test_offline_it_says_what_to_do(monkeypatch, capsys):
         raise story._by_hand("no route to host")
 
     monkeypatch.setattr(story, "fetch", offline)
-    monkeypatch.setattr(fetch, "find_spec", lambda name: True)
+    monkeypatch.setattr(data_commands, "find_spec", lambda name: True)
     assert main(["fetch", "chest-ct"]) == DataError.exit_code
     assert story.PAGE in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):
-    monkeypatch.setattr(fetch, "find_spec", lambda name: None)
+    monkeypatch.setattr(data_commands, "find_spec", lambda name: None)
     assert main(["fetch", "chest-ct"]) == 2
     assert 'pip install "tumorboard[fetch]"' in capsys.readouterr().err
 

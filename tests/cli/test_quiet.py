@@ -3,7 +3,7 @@ import sys
 
 SCRIPT = """
 import os, sys
-from tumorboard.cli.quiet import import_quietly
+from tumorboard.cli.main import import_quietly
 
 sys.path.insert(0, sys.argv[1])
 import_quietly("noisy")

@@ -11,11 +11,11 @@ import pytest
 
 from tests.data.pictures import grey_png, plant
 from tests.small_runs import CLASSES, RECIPE, add_tiny_backbone, draw
-from tumorboard.cli import train as command
+from tumorboard.cli import train_commands as command
 from tumorboard.cli.main import main
 from tumorboard.errors import Interrupted, TumorboardError
-from tumorboard.models.catalogue import BACKBONES
-from tumorboard.runfolder import RunFolder
+from tumorboard.models.backbones import BACKBONES
+from tumorboard.run_folder import RunFolder
 
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
@@ -226,9 +226,9 @@ def test_a_run_folder_of_other_data_or_settings_ends_with_6(study: Path, capsys:
 
 
 def test_a_run_folder_in_use_ends_with_6(study: Path, capsys: Capture) -> None:
-    from tumorboard import locking
+    from tumorboard import run_folder
 
-    with locking.locked(RunFolder(study / "run")):
+    with run_folder.locked(RunFolder(study / "run")):
         refused(capsys, 6, run(study), f"in use by process {os.getpid()} on", "choose another --out")
 
 
@@ -292,7 +292,7 @@ def test_interruption_ends_with_its_code_and_one_line(
         def stop(number: int = number) -> None:
             raise Interrupted("stopped by a signal; repeat the same command", number)
 
-        monkeypatch.setattr("tumorboard.interruption.stop_if_asked", stop)
+        monkeypatch.setattr("tumorboard.progress.stop_if_asked", stop)
         refused(capsys, code, run(study), "repeat the same command")
 
 
@@ -302,7 +302,7 @@ def test_ctrl_c_before_a_run_begins_is_no_traceback_either(
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tumorboard.pipeline.train.train", stop)
+    monkeypatch.setattr("tumorboard.workflows.train.train", stop)
     refused(capsys, 130, run(study), "stopped by SIGINT")
 
 
@@ -315,7 +315,7 @@ def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -
         calls.append((args, options))
         return done
 
-    monkeypatch.setattr("tumorboard.pipeline.train.train", train)
+    monkeypatch.setattr("tumorboard.workflows.train.train", train)
     flags = ["--backbone", "resnet50", "--weights", "none", "--seed", "7", "--skip-bad"]
     flags += ["--class-map", "bar=a,b", "--merge", "shape=bar,disc", "--merge", "other=noise,more"]
     assert run(study, *flags) == 0

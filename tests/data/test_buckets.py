@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tumorboard.data.buckets import close, parts
+from tumorboard.data.near_duplicates import close, parts
 
 
 def _points(n: int, seed: int = 0) -> np.ndarray:

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard import recipe, storage
-from tumorboard.data import cache
-from tumorboard.data.cache import decode, pixel_digest
+from tumorboard import config, storage
+from tumorboard.data import image_cache
+from tumorboard.data.image_cache import decode, pixel_digest
+from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.manifest import load
-from tumorboard.data.reading import read_image
-from tumorboard.data.resizing import to_input
 from tumorboard.errors import DataError, StorageError
 
 from .pictures import GREY, bmp, grey_png, plant, png, saved, tiff
 
-RULE = recipe.Image(size=32)
+RULE = config.Image(size=32)
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def forbid_reading(monkeypatch):
     def fail(*_args, **_kwargs):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(cache, "read_with_notes", fail)
+    monkeypatch.setattr(image_cache, "read_with_notes", fail)
 
 
 def test_rows_are_the_images_in_the_manifests_order(data, tmp_path):
@@ -45,7 +44,7 @@ def test_rows_are_the_images_in_the_manifests_order(data, tmp_path):
 
 
 def test_more_images_than_are_held_at_once_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_AT_ONCE", 4)
+    monkeypatch.setattr(image_cache, "_AT_ONCE", 4)
     plant(tmp_path, {f"{name}/{n}.png": grey_png(n, 32) for name in "ab" for n in range(9)})
     decoded = decode(load(tmp_path).manifest, tmp_path / "cache", RULE)
     assert decoded.images[:, 0, 0, 0].tolist() == [*range(9), *range(9)]
@@ -276,6 +275,6 @@ def test_another_reader_reads_again(data, tmp_path, monkeypatch):
     manifest = load(data).manifest
     decode(manifest, tmp_path / "cache", RULE)
     forbid_reading(monkeypatch)
-    monkeypatch.setattr(cache, "READER_VERSION", cache.READER_VERSION + 1)
+    monkeypatch.setattr(image_cache, "READER_VERSION", image_cache.READER_VERSION + 1)
     with pytest.raises(AssertionError, match="read again"):
         decode(manifest, tmp_path / "cache", RULE)

@@ -1,6 +1,6 @@
 import pytest
 
-from tumorboard.data.classes import match, parse_groups
+from tumorboard.data.class_matching import match, parse_groups
 from tumorboard.errors import DataError, UsageError
 
 STUDY = [

@@ -12,13 +12,13 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from tumorboard import recipe
-from tumorboard.data import cache, manifest
+from tumorboard import config
+from tumorboard.data import image_cache, manifest
 from tumorboard.data.dicom import picture
 from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.dicom.head import recognised
-from tumorboard.data.quiet import readers_quiet
-from tumorboard.data.reading import read_image, read_with_notes
+from tumorboard.data.image_reader import read_image, read_with_notes
+from tumorboard.data.pixels import readers_quiet
 from tumorboard.errors import DataError
 
 from .dicoms import (
@@ -37,7 +37,7 @@ from .dicoms import (
 from .pictures import grey_png, plant
 
 WINDOW = {"center": 2, "width": 4}
-RULE = recipe.Image(size=32)
+RULE = config.Image(size=32)
 
 
 def notes(tmp_path, content: bytes) -> tuple[str, ...]:
@@ -136,14 +136,14 @@ def test_nothing_identifying_reaches_any_output(tmp_path, caplog, capfd):
         warnings.simplefilter("always")
         loaded = manifest.load(tmp_path / "data")
         try:
-            cache.decode(loaded.manifest, tmp_path / "run", RULE)
+            image_cache.decode(loaded.manifest, tmp_path / "run", RULE)
         except DataError as error:
             shown = [str(error), *error.details, "".join(traceback.format_exception(error))]
         for name in spoilt:
             with pytest.raises(DataError) as caught:
                 read_image(tmp_path / "data" / name)
             shown += traceback.format_exception(caught.value)
-        decoded = cache.decode(loaded.manifest, tmp_path / "run", RULE, skip_bad=True)
+        decoded = image_cache.decode(loaded.manifest, tmp_path / "run", RULE, skip_bad=True)
     assert len(decoded.problems) == len(spoilt)
     assert len(decoded.notes) == 4
     shown += [*decoded.notes, *decoded.problems, manifest.write_csv(decoded.manifest), caplog.text]
@@ -161,8 +161,8 @@ def test_bad_files_change_nothing_for_the_good_ones(tmp_path):
     good = {f"{'ab'[n % 2]}/{n:02}": image([n, n + 50], series=f"1.{n}", **WINDOW) for n in range(38)}
     bad = {"a/38": image([1, 2], frames=2), "b/39": image([1, 2])[:-2]}
     alone, mixed = (plant(tmp_path / name, content) for name, content in (("1", good), ("2", good | bad)))
-    clean = cache.decode(manifest.load(alone).manifest, tmp_path / "c1", RULE)
-    found = cache.decode(manifest.load(mixed).manifest, tmp_path / "c2", RULE, skip_bad=True)
+    clean = image_cache.decode(manifest.load(alone).manifest, tmp_path / "c1", RULE)
+    found = image_cache.decode(manifest.load(mixed).manifest, tmp_path / "c2", RULE, skip_bad=True)
     assert found.manifest.ids == clean.manifest.ids
     np.testing.assert_array_equal(found.images, clean.images)
     assert len(found.problems) == 2
@@ -173,8 +173,10 @@ def test_the_window_is_part_of_the_cache(tmp_path):
         tmp_path / "data", {f"{label}/{n}": image([n, 100], **WINDOW) for label in "ab" for n in (1, 2)}
     )
     loaded = manifest.load(data).manifest
-    by_tag = cache.decode(loaded, tmp_path / "run", RULE).images
-    by_setting = cache.decode(loaded, tmp_path / "run", RULE.model_copy(update={"window": "100,200"})).images
+    by_tag = image_cache.decode(loaded, tmp_path / "run", RULE).images
+    by_setting = image_cache.decode(
+        loaded, tmp_path / "run", RULE.model_copy(update={"window": "100,200"})
+    ).images
     assert by_tag.max() == 255
     assert by_setting.max() == 128
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard.data import workers
+from tumorboard.data import sandbox
 from tumorboard.data.dicom import codecs
 from tumorboard.data.dicom.elements import DicomError
-from tumorboard.data.modes import Pixels
-from tumorboard.data.reading import read_image
-from tumorboard.data.workers import SandboxStartError
+from tumorboard.data.image_reader import read_image
+from tumorboard.data.pixels import Pixels
+from tumorboard.data.sandbox import SandboxStartError
 from tumorboard.errors import DataError
 
 from .dicoms import JPEG_LS, LOSSLESS, PYDICOMS, encapsulated, image
@@ -120,7 +120,7 @@ def test_a_worker_that_dies_is_not_asked_again():
 
 def test_a_machine_that_starts_no_process_is_not_a_damaged_file(monkeypatch):
     codecs.POOL.close()
-    monkeypatch.setattr(workers.sys, "executable", "/no/python")
+    monkeypatch.setattr(sandbox.sys, "executable", "/no/python")
     with pytest.raises(SandboxStartError, match="No such file"):
         read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"])
 

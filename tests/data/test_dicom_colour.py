@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tumorboard.data.reading import read_image
+from tumorboard.data.image_reader import read_image
 from tumorboard.errors import DataError
 
 from .dicoms import BIG_ENDIAN, EXPLICIT, IMPLICIT, PYDICOMS, image

@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from tumorboard.data.reading import read_image, read_with_notes
+from tumorboard.data.image_reader import read_image, read_with_notes
 from tumorboard.errors import DataError
 
 from .dicoms import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, elements, header, image, part10

@@ -12,7 +12,7 @@ from PIL import Image
 from tumorboard.data.dicom import head
 from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.dicom.head import WANTED, recognised
-from tumorboard.data.quiet import readers_quiet
+from tumorboard.data.pixels import readers_quiet
 
 from .dicoms import (
     DEFLATED,
@@ -127,7 +127,7 @@ READER = """
 import json, sys, time
 from pathlib import Path
 from tumorboard.data.dicom import codecs
-from tumorboard.data.reading import read_image
+from tumorboard.data.image_reader import read_image
 from tumorboard.errors import DataError
 
 def peak():

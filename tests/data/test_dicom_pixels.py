@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard.data.reading import read_image
+from tumorboard.data.image_reader import read_image
 from tumorboard.errors import DataError
 
 from .dicoms import (

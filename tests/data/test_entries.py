@@ -1,4 +1,4 @@
-from tumorboard.data.entries import fault
+from tumorboard.data.class_folders import fault
 
 
 def test_a_regular_file_has_no_fault(tmp_path):

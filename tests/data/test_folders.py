@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tumorboard.data.folders import scan
+from tumorboard.data.class_folders import scan
 from tumorboard.errors import DataError
 
 from .pictures import plant

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from tumorboard import recipe
-from tumorboard.data.folds import components, divide, folds
+from tumorboard import config
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.twins import Twins
+from tumorboard.data.near_duplicates import Twins
+from tumorboard.data.splitting import components, divide, folds
 from tumorboard.errors import DataError
 
-SIZES = recipe.Splitting(valid=0.15, test=0.20)
+SIZES = config.Splitting(valid=0.15, test=0.20)
 FRACTIONS = {"train": 0.65, "valid": 0.15, "test": 0.20}
 
 

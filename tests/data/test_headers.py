@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.data import pictures
 from tests.data.dicoms import PYDICOMS
-from tumorboard.data.headers import Header, read_header
+from tumorboard.data.image_headers import Header, read_header
 
 GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
 FILES = {

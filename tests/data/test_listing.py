@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorboard.data.listing import files
+from tumorboard.data.class_folders import files
 from tumorboard.errors import DataError
 
 

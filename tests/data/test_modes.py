@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard.data.reading import read_image, read_with_notes
+from tumorboard.data.image_reader import read_image, read_with_notes
 from tumorboard.errors import DataError
 
 from .pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, bmp, chunk, png, saved, tiff

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from tumorboard.data.classes import match
+from tumorboard.data.class_matching import match
+from tumorboard.data.groups import filled
 from tumorboard.data.manifest import Loaded, Manifest, Sample
-from tumorboard.data.name_groups import filled
 from tumorboard.errors import UsageError
 
 PATTERN = r"^\d+(?: \((\d+)\))?\.png$"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard.data import phantoms, thorax
-from tumorboard.data.phantoms import CLASSES, FEWEST, MARK, PLANTED, draw, drawn
+from tumorboard.data import synthetic
+from tumorboard.data.synthetic import CLASSES, FEWEST, MARK, PLANTED, draw, drawn
 from tumorboard.errors import DataError, StorageError, UsageError
 
 
@@ -51,7 +51,7 @@ def test_same_seed_gives_same_bytes_and_another_seed_gives_others(root: Path, tm
 
 
 def test_a_picture_does_not_depend_on_how_many_are_drawn(root: Path) -> None:
-    more = dict(phantoms._files(3, FEWEST + 1))
+    more = dict(synthetic._files(3, FEWEST + 1))
     assert more.keys() > set(names(root))
     assert all(more[name] == (root / name).read_bytes() for name in names(root))
 
@@ -146,7 +146,7 @@ def test_lesions_are_dense_and_where_their_class_has_them(label: str, near: floa
     lung = ((np.abs(np.abs(x) - 0.4) < 0.3) & (np.abs(y) < 0.45)).astype(np.float32)
     for _ in range(20):
         hu = np.full(x.shape, -850, np.float32)
-        thorax._lesion(hu, rng, x, y, lung, label)
+        synthetic._lesion(hu, rng, x, y, lung, label)
         dense = hu > -300
         assert dense.sum() > 20
         assert near < abs(np.median(x[dense])) < far
@@ -154,7 +154,7 @@ def test_lesions_are_dense_and_where_their_class_has_them(label: str, near: floa
 
 def test_normal_lungs_have_no_lesion() -> None:
     hu, axis = np.full((20, 20), -850, np.float32), np.ones((20, 20), np.float32)
-    thorax._lesion(hu, np.random.default_rng(0), axis, axis, axis, "normal")
+    synthetic._lesion(hu, np.random.default_rng(0), axis, axis, axis, "normal")
     assert (hu == -850).all()
 
 

@@ -3,7 +3,7 @@ import warnings
 import pytest
 from PIL import Image
 
-from tumorboard.data.quiet import readers_quiet
+from tumorboard.data.pixels import readers_quiet
 
 
 def test_pillows_warnings_are_kept_away_and_others_are_not():

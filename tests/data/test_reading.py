@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from tumorboard.data.reading import display, read_bytes, read_image, read_with_notes
+from tumorboard.data.image_reader import display, read_bytes, read_image, read_with_notes
 from tumorboard.errors import DataError
 
 from .pictures import GREY, RGB, bmp, chunk, grey_png, png, saved, tiff

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tumorboard import recipe
+from tumorboard import config
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.splits import complete
+from tumorboard.data.splitting import complete
 from tumorboard.errors import DataError
 
-SPLITTING = recipe.Splitting(valid=0.15, test=0.20)
+SPLITTING = config.Splitting(valid=0.15, test=0.20)
 
 
 def study(rows: list[tuple[str, str, str]]) -> Manifest:

@@ -8,8 +8,8 @@ import pytest
 
 from tests import small_store
 from tests.small_store import put
-from tumorboard.data import reading, stores
-from tumorboard.data.stores import Remote, opened, sources, version
+from tumorboard.data import image_reader, object_store
+from tumorboard.data.object_store import Remote, opened, sources, version
 from tumorboard.errors import DataError, StorageError, UsageError
 
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
@@ -69,8 +69,8 @@ def test_a_version_of_a_file_here_changes_with_its_time(tmp_path):
 
 
 def test_what_is_too_large_or_empty_is_refused_unread(monkeypatch):
-    monkeypatch.setattr(stores, "_fetch", lambda remote, file: pytest.fail("it was read"))
-    monkeypatch.setattr(reading, "MAX_BYTES", 4)
+    monkeypatch.setattr(object_store, "_fetch", lambda remote, file: pytest.fail("it was read"))
+    monkeypatch.setattr(image_reader, "MAX_BYTES", 4)
     with pytest.raises(DataError, match="5 bytes, more than the 4"):
         content(Remote("s3://scans/large", 5, ""))
     with pytest.raises(DataError, match="an empty file"):

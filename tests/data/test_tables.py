@@ -1,6 +1,6 @@
 import pytest
 
-from tumorboard.data.tables import read, rows
+from tumorboard.data.manifest import read, read_rows
 from tumorboard.errors import DataError
 
 from .pictures import plant
@@ -78,4 +78,4 @@ def test_a_huge_file_is_no_table(tmp_path):
 
 
 def test_rows_keep_quoted_commas():
-    assert rows('a,b\n"x, y",2\n', "t.csv") == [["a", "b"], ["x, y", "2"]]
+    assert read_rows('a,b\n"x, y",2\n', "t.csv") == [["a", "b"], ["x, y", "2"]]

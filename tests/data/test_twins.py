@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard.data import twins
-from tumorboard.data.cache import pixel_digest
-from tumorboard.data.modes import Pixels
-from tumorboard.data.phantoms import CLASSES
-from tumorboard.data.thorax import draw_slice
+from tumorboard.data import near_duplicates
+from tumorboard.data.image_cache import pixel_digest
+from tumorboard.data.pixels import Pixels
+from tumorboard.data.synthetic import CLASSES, draw_slice
 
 N = 40
 
@@ -22,9 +21,10 @@ def _slices(n: int) -> list[Pixels]:
 SLICES = _slices(N)
 
 
-def _search(images: list[Pixels]) -> twins.Twins:
-    return twins.search(
-        [pixel_digest(image) for image in images], np.array([twins.thumbnail(image) for image in images])
+def _search(images: list[Pixels]) -> near_duplicates.Twins:
+    return near_duplicates.search(
+        [pixel_digest(image) for image in images],
+        np.array([near_duplicates.thumbnail(image) for image in images]),
     )
 
 
@@ -79,7 +79,7 @@ def test_a_pair_says_how_alike_it_is_and_whether_it_is_turned() -> None:
         [SLICES[0], (SLICES[0] * 0.9).astype(np.uint8), np.ascontiguousarray(SLICES[1][::-1]), SLICES[1]]
     )
     assert [(one.first, one.second, one.turned) for one in found.near] == [(0, 1, False), (2, 3, True)]
-    assert all(twins.SIMILAR <= one.similarity <= 1 for one in found.near)
+    assert all(near_duplicates.SIMILAR <= one.similarity <= 1 for one in found.near)
 
 
 def test_units_join_over_any_number_of_steps() -> None:
@@ -114,13 +114,13 @@ def test_flat_pictures_are_compared_by_their_pixels_only() -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_few_images_are_no_trouble(n: int) -> None:
-    small = np.array([twins.thumbnail(image) for image in SLICES[:n]], np.uint8).reshape(n, 64, 64)
-    found = twins.search([str(i) for i in range(n)], small)
+    small = np.array([near_duplicates.thumbnail(image) for image in SLICES[:n]], np.uint8).reshape(n, 64, 64)
+    found = near_duplicates.search([str(i) for i in range(n)], small)
     assert (len(found.picture), len(found.unit), found.near) == (n, n, ())
 
 
 def test_a_thumbnail_is_grey_and_of_one_size() -> None:
-    assert twins.thumbnail(SLICES[0]).shape == (64, 64)
+    assert near_duplicates.thumbnail(SLICES[0]).shape == (64, 64)
     red = np.zeros((5, 300, 3), np.uint8)
     red[..., 0] = 255
-    assert set(twins.thumbnail(red).ravel().tolist()) == {76}  # ITU-R 601: 0.299 of red
+    assert set(near_duplicates.thumbnail(red).ravel().tolist()) == {76}  # ITU-R 601: 0.299 of red

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard import recipe
-from tumorboard.data import workers
-from tumorboard.data.workers import SandboxEndedError, SandboxPool, SandboxStartError
+from tumorboard import config
+from tumorboard.data import sandbox
+from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStartError
 
 MODULES = ("tumorboard.data.dicom.worker", "tumorboard.serving.decode_worker")
-REQUEST = {"rule": recipe.Image(size=32).model_dump()}
+REQUEST = {"rule": config.Image(size=32).model_dump()}
 CANARIES = ("json", "numpy", "types", "tumorboard", "warnings", "struct", "PIL", "pydicom", "typing")
 
 
@@ -92,7 +92,7 @@ def test_an_answer_that_is_broken_off_is_not_taken(pool, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(workers, "_exchange", interrupted)
+        patched.setattr(sandbox, "_exchange", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pool.ask(REQUEST, drawn(1))
     assert pool.pids == []
@@ -111,7 +111,7 @@ def test_an_answer_that_is_none_ends_the_process(answer, pool, monkeypatch):
             last = f"sys.stdout.buffer.write({answer!r})"
             super().__init__([sys.executable, "-c", script.format('{"ready": true}\n', last)], **options)
 
-    monkeypatch.setattr(workers.subprocess, "Popen", Broken)
+    monkeypatch.setattr(sandbox.subprocess, "Popen", Broken)
     with pytest.raises(SandboxEndedError):
         pool.ask(REQUEST)
     assert pool.pids == []
@@ -121,7 +121,7 @@ def test_a_machine_that_starts_no_process_is_named(pool, monkeypatch):
     def refused(*_, **_options):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(workers.subprocess, "Popen", refused)
+    monkeypatch.setattr(sandbox.subprocess, "Popen", refused)
     with pytest.raises(SandboxStartError, match=r"cannot start a decoding process .* temporarily"):
         pool.ask(REQUEST, drawn(1))
 
@@ -134,7 +134,7 @@ def test_a_process_that_ends_before_it_is_asked_is_named():
 
 FORK = """
 import io, os, sys
-from tumorboard.data.workers import SandboxPool
+from tumorboard.data.sandbox import SandboxPool
 pool = SandboxPool(sys.argv[1], seconds=60)
 request, content = eval(sys.argv[2]), bytes.fromhex(sys.argv[3])
 expected = pool.ask(request, content)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.predictions_strategies import made, shuffled
-from tumorboard.evaluation.agreement import disagreement, pair, right_somewhere
+from tumorboard.evaluation.error_agreement import disagreement, pair, right_somewhere
 
 LABELS = [0, 1, 2, 0, 1, 2]
 FIRST = made([True, True, True, False, False, True], LABELS)

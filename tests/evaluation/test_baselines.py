@@ -3,7 +3,7 @@ import pytest
 
 from tumorboard.errors import DataError
 from tumorboard.evaluation.baselines import baselines, class_frequencies, majority_class
-from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.scores import evaluate
 from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.comparing import compare, holm
-from tumorboard.evaluation.paired import mcnemar, sign_flips
-from tumorboard.evaluation.ranking import delong
-from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.metrics import delong
+from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.significance import compare, holm, mcnemar, sign_flips
 
 from ..predictions_strategies import made, shuffled
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as oracle
 
-from tumorboard.evaluation import counts
+from tumorboard.evaluation import metrics
 from tumorboard.evaluation.metrics import confusion_matrix
 
 
@@ -31,16 +31,18 @@ def test_random_cases_equal_scikit_learn(seeds):
                 oracle.f1_score(labels, predicted, average="macro", zero_division=0),
                 oracle.matthews_corrcoef(labels, predicted),
             )
-        found = counts.balanced_accuracy(matrix), counts.macro_f1(matrix), counts.mcc(matrix)
+        found = metrics.weighted_balanced_accuracy(matrix), metrics.macro_f1(matrix), metrics.mcc(matrix)
         assert found == pytest.approx(expected, abs=1e-9), seed
 
 
 def test_many_matrices_at_once_are_each_for_itself():
     matrices = np.random.default_rng(0).integers(0, 9, (7, 3, 3))
-    for metric in (counts.balanced_accuracy, counts.macro_f1, counts.mcc):
+    for metric in (metrics.weighted_balanced_accuracy, metrics.macro_f1, metrics.mcc):
         assert metric(matrices).tolist() == [float(metric(one)) for one in matrices]
 
 
 def test_of_nothing_they_are_nan():
     nothing = np.zeros((3, 3))
-    assert all(math.isnan(m(nothing)) for m in (counts.balanced_accuracy, counts.macro_f1, counts.mcc))
+    assert all(
+        math.isnan(m(nothing)) for m in (metrics.weighted_balanced_accuracy, metrics.macro_f1, metrics.mcc)
+    )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
-from tumorboard.evaluation.curves import precision_recall, roc
+from tumorboard.evaluation.metrics import precision_recall, roc
 from tumorboard.predictions import Predictions
 
 

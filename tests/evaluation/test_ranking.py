@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tumorboard.evaluation import ranking
+from tumorboard.evaluation import metrics
 
 
 def case(seed, n=40, grid=0):
@@ -24,15 +24,15 @@ def case(seed, n=40, grid=0):
 @pytest.mark.parametrize("seed", range(300))
 def test_areas_equal_those_of_scikit_learn(seed):
     positive, scores, _ = case(seed, n=2 + seed % 50, grid=seed % 3)
-    assert ranking.auroc(positive, scores) == pytest.approx(roc_auc_score(positive, scores), abs=1e-12)
+    assert metrics.auroc(positive, scores) == pytest.approx(roc_auc_score(positive, scores), abs=1e-12)
     expected = average_precision_score(positive, scores)
-    assert ranking.auprc(positive, scores) == pytest.approx(expected, abs=1e-12)
+    assert metrics.auprc(positive, scores) == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_sided_cases_have_no_area():
-    assert math.isnan(ranking.auroc(np.ones(3, bool), np.arange(3.0)))
-    assert math.isnan(ranking.auprc(np.zeros(3, bool), np.arange(3.0)))
-    assert math.isnan(ranking.auprc(np.zeros(0, bool), np.zeros(0)))
+    assert math.isnan(metrics.auroc(np.ones(3, bool), np.arange(3.0)))
+    assert math.isnan(metrics.auprc(np.zeros(3, bool), np.arange(3.0)))
+    assert math.isnan(metrics.auprc(np.zeros(0, bool), np.zeros(0)))
 
 
 def test_a_sample_that_weighs_twice_is_as_two_samples():
@@ -42,7 +42,7 @@ def test_a_sample_that_weighs_twice_is_as_two_samples():
         average_precision_score(np.repeat(positive, row), np.repeat(scores, row))
         for row in weights.astype(int)
     ]
-    assert ranking.auprc_weighted(positive, scores, weights) == pytest.approx(expected, abs=1e-12)
+    assert metrics.auprc_weighted(positive, scores, weights) == pytest.approx(expected, abs=1e-12)
 
 
 def exact_delong(positive, first, second):
@@ -81,24 +81,24 @@ STORED = {
 
 @pytest.mark.parametrize(("seed", "grid"), STORED)
 def test_delong_is_the_one_of_its_definition_and_of_stored_values(seed, grid):
-    found = ranking.delong(*case(seed, grid=grid))
+    found = metrics.delong(*case(seed, grid=grid))
     assert found == pytest.approx(exact_delong(*case(seed, grid=grid)), abs=1e-12)
     assert found == pytest.approx(STORED[seed, grid], abs=1e-6)
 
 
 def test_scores_that_rank_alike_are_not_told_apart():
     positive, scores, _ = case(1)
-    assert ranking.delong(positive, scores, np.exp(3 * scores)) == (0.0, 1.0)
-    assert ranking.delong(positive, scores, scores) == (0.0, 1.0)
+    assert metrics.delong(positive, scores, np.exp(3 * scores)) == (0.0, 1.0)
+    assert metrics.delong(positive, scores, scores) == (0.0, 1.0)
 
 
 def test_groups_of_one_leave_the_variance_and_copies_of_a_patient_do_not_shrink_it():
     positive, scores, _ = case(2, n=60)
-    alone = ranking.variance(ranking.influence(positive, scores))
+    alone = metrics.variance(metrics.influence(positive, scores))
     n = len(scores)
     groups = np.arange(n)
-    single = ranking.variance(ranking.influence(positive, scores), groups)
+    single = metrics.variance(metrics.influence(positive, scores), groups)
     assert single == pytest.approx(alone * n / (n - 1))
-    copied = ranking.influence(np.repeat(positive, 5), np.repeat(scores, 5))
-    assert ranking.variance(copied) < 0.3 * alone
-    assert ranking.variance(copied, np.repeat(groups, 5)) == pytest.approx(alone, rel=0.05)
+    copied = metrics.influence(np.repeat(positive, 5), np.repeat(scores, 5))
+    assert metrics.variance(copied) < 0.3 * alone
+    assert metrics.variance(copied, np.repeat(groups, 5)) == pytest.approx(alone, rel=0.05)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tumorboard.evaluation import resampling
-from tumorboard.evaluation.resampling import Resamples, bca
+from tumorboard.evaluation import bootstrap
+from tumorboard.evaluation.bootstrap import Resamples, bca
 
 
 def mean_of(values):
@@ -32,7 +32,7 @@ def test_groups_of_several_classes_are_drawn_from_one_pot():
 
 
 def test_the_interval_of_a_mean_is_near_the_textbook_s(monkeypatch):
-    monkeypatch.setattr(resampling, "REPLICATES", 4000)
+    monkeypatch.setattr(bootstrap, "REPLICATES", 4000)
     values = np.random.default_rng(0).normal(3, 2, 400)
     half = 1.96 * values.std(ddof=1) / 20
     found = bca(mean_of(values), Resamples(np.zeros(400, int)))
@@ -54,7 +54,7 @@ def test_what_resampling_cannot_tell_is_refused():
 def test_large_data_are_drawn_in_blocks_with_the_same_result(monkeypatch):
     values, labels = np.random.default_rng(2).normal(size=50), np.zeros(50, int)
     whole = Resamples(labels).values(mean_of(values))
-    monkeypatch.setattr(resampling, "_BLOCK", 700)
+    monkeypatch.setattr(bootstrap, "_BLOCK", 700)
     assert len(Resamples(labels).values(mean_of(values))) == len(whole)
     assert np.std(Resamples(labels).values(mean_of(values))) == pytest.approx(whole.std(), rel=0.3)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from tumorboard.evaluation.measure import Measure
-from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.scores import evaluate
 from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made, predictions, predictions_and_order, shuffled

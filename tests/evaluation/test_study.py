@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.paired import mcnemar
-from tumorboard.evaluation.study import most_accurate, recommend, study_scores
+from tumorboard.evaluation.model_selection import most_accurate, recommend, study_scores
+from tumorboard.evaluation.significance import mcnemar
 from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made, shuffled

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tumorboard.evaluation.subsets import keep
+from tumorboard.evaluation.subgroups import keep
 from tumorboard.predictions import Predictions
 
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from tumorboard.evaluation import trusting
-from tumorboard.evaluation.trusting import Calibration
+from tumorboard.evaluation import selective_prediction
+from tumorboard.evaluation.selective_prediction import Calibration
 
 from ..predictions_strategies import made
 from .test_calibration import drawn
@@ -16,22 +16,25 @@ def test_a_calibration_comes_back_from_json():
 
 
 def test_fitted_on_validation_it_holds_on_other_images():
-    fitted = trusting.fit(drawn(1, 800, 3.0))
-    found = trusting.trusted(drawn(2, 2000, 3.0), fitted)
+    fitted = selective_prediction.fit(drawn(1, 800, 3.0))
+    found = selective_prediction.trusted(drawn(2, 2000, 3.0), fitted)
     assert fitted.temperature == pytest.approx(3, rel=0.15)
     assert (
         found.tempered.loss.value
-        < 0.9 * trusting.trusted(drawn(2, 2000, 3.0), Calibration(1, 0.1, None, 0, None)).tempered.loss.value
+        < 0.9
+        * selective_prediction.trusted(
+            drawn(2, 2000, 3.0), Calibration(1, 0.1, None, 0, None)
+        ).tempered.loss.value
     )
     assert found.coverage["all"].value == pytest.approx(0.9, abs=0.03)
     assert set(found.coverage) == {"all", "class a", "class b", "class c"}
     assert sum(found.set_sizes.values()) == 2000
-    assert found.answered.low < trusting.WANTED < found.answered.high
+    assert found.answered.low < selective_prediction.WANTED < found.answered.high
     assert found.answered.value > found.curve[0].accuracy.value + 0.2
 
 
 def test_the_surer_a_model_must_be_the_fewer_it_answers():
-    found = trusting.trusted(drawn(3, 500), Calibration(1.0, 0.1, None, 0, None))
+    found = selective_prediction.trusted(drawn(3, 500), Calibration(1.0, 0.1, None, 0, None))
     assert [round(one.coverage, 1) for one in found.curve] == [1, 0.9, 0.8, 0.7, 0.6, 0.5]
     assert found.curve[-1].accuracy.value > found.curve[0].accuracy.value
     assert (found.coverage, found.set_sizes, found.answered) == ({}, {}, None)
@@ -39,10 +42,10 @@ def test_the_surer_a_model_must_be_the_fewer_it_answers():
 
 def test_equally_sure_images_are_kept_or_referred_together():
     one = made(np.arange(30) < 29, np.zeros(30, int))
-    assert [part.coverage for part in trusting.curve(one)] == [1.0] * 6
-    assert trusting.refer_below(one) == pytest.approx(0.8)
+    assert [part.coverage for part in selective_prediction.curve(one)] == [1.0] * 6
+    assert selective_prediction.refer_below(one) == pytest.approx(0.8)
 
 
 def test_a_model_that_is_never_right_enough_has_no_threshold():
-    assert trusting.refer_below(made(np.arange(30) % 2 == 0, np.zeros(30, int))) is None
-    assert trusting.refer_below(made([True] * 19, [0] * 19)) is None
+    assert selective_prediction.refer_below(made(np.arange(30) % 2 == 0, np.zeros(30, int))) is None
+    assert selective_prediction.refer_below(made([True] * 19, [0] * 19)) is None

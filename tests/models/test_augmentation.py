@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from tests.small_models import pixels
+from tumorboard.config import Augmentation
 from tumorboard.models.augmentation import Augmented, augment
-from tumorboard.recipe import Augmentation
 
 NOTHING = Augmentation(flip="none", rotation=0, zoom=0)
 EVERYTHING = Augmentation(flip="horizontal_and_vertical", translation=0.1, contrast=0.2)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tumorboard.errors import ModelError, RecipeError
-from tumorboard.models.backbones import build_backbone, preprocess, split_backbone
-from tumorboard.models.catalogue import BACKBONES, stages_of
+from tumorboard.models.backbones import BACKBONES, build_backbone, preprocess, split_backbone, stages_of
 
 from .test_weights_file import assert_same_weights, write_older_layout
 

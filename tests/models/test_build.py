@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.small_models import CUT, NOTEBOOK, PRETRAINED, RESIDUAL, member
-from tumorboard.models.build import build
-from tumorboard.recipe import Image, load
+from tumorboard.config import Image, load
+from tumorboard.models.architectures import build
 
 SETTINGS = {"pretrained": PRETRAINED, "cut": CUT, "notebook": NOTEBOOK, "residual": RESIDUAL}
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.paths import PATHS
-from tumorboard.models import checksums
-from tumorboard.runfolder import RunFolder
+from tumorboard import run_folder
+from tumorboard.run_folder import RunFolder
 
 
 def leads_inside(folder, name):
@@ -24,10 +24,10 @@ def test_of_ten_thousand_names_those_that_are_let_in_lie_in_the_folder(names):
         # What leads elsewhere on Windows alone.
         foreign = any(one in name for one in ("\\", ":")) or not name.strip(" .")
         expected = leads_inside(folder, name) and Path(name).name == name and not foreign
-        assert checksums.is_plain(name) == expected, name
+        assert run_folder.is_plain(name) == expected, name
 
 
 def test_a_listed_name_that_leads_elsewhere_is_not_listed(tmp_path):
     run = RunFolder(tmp_path)
     run.checksums.write_text("aa  models/custom.keras\nbb  models/../custom.keras\ncc  models//etc/passwd\n")
-    assert checksums.recorded(run) == {"custom.keras": "aa"}
+    assert run_folder.recorded(run) == {"custom.keras": "aa"}

@@ -19,12 +19,12 @@ from tests.small_models import (
     member,
     pixels,
 )
+from tumorboard.config import Chained, Image
 from tumorboard.errors import ModelError
-from tumorboard.models import storing
-from tumorboard.models.contract import Contract, check, copy_into, split_at_frozen, tap, taps, trunks
-from tumorboard.models.mirror import both
-from tumorboard.models.predicting import probabilities
-from tumorboard.recipe import Chained, Image
+from tumorboard.models import saving
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import Contract, check, copy_into, split_at_frozen, tap, taps, trunks
+from tumorboard.models.tta import both
 
 
 def pair():
@@ -95,8 +95,8 @@ def test_every_model_keeps_the_contract(kind, tmp_path):
     assert found.shape == (2, len(CLASSES))
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=0, atol=1e-5)
 
-    storing.save(model, contract, tmp_path / "m.keras")
-    again, said = storing.load(tmp_path / "m.keras")
+    saving.save(model, contract, tmp_path / "m.keras")
+    again, said = saving.load(tmp_path / "m.keras")
     np.testing.assert_array_equal(probabilities(again, images), found)
     assert said == contract
     assert [w.path for w in again.trainable_weights] == [w.path for w in model.trainable_weights]
@@ -121,8 +121,8 @@ def test_own_taps_are_found_and_missing_ones_named():
 
 def test_heat_maps_can_reach_the_last_map_after_a_reload(tmp_path):
     model, contract = of_kind("pretrained, cut at a stage")
-    storing.save(model, contract, tmp_path / "m.keras")
-    again, _ = storing.load(tmp_path / "m.keras")
+    saving.save(model, contract, tmp_path / "m.keras")
+    again, _ = saving.load(tmp_path / "m.keras")
     both = [keras.Model(m.input, [tap(m, "feature_map"), m.output]) for m in (model, again)]
     for one, other in zip(*(m.predict_on_batch(pixels(1)) for m in both), strict=True):
         np.testing.assert_array_equal(one, other)

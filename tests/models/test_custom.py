@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 
 from tests.small_models import NOTEBOOK, RESIDUAL, member, pixels
-from tumorboard.models import custom
-from tumorboard.models.contract import tap
-from tumorboard.recipe import Image, load
+from tumorboard.config import Image, load
+from tumorboard.models import architectures
+from tumorboard.models.model_spec import tap
 
 
 def test_the_studys_second_model_has_its_parameters():
     recipe = load("notebook")
-    model = custom.build("custom", recipe.models["custom"], recipe.image, 4, seed=0)
+    model = architectures.build_custom("custom", recipe.models["custom"], recipe.image, 4, seed=0)
     assert model.count_params() == 5_567_076
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 5_567_076
     assert [type(layer).__name__ for layer in model.layers] == [

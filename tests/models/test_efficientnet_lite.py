@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tumorboard.models import efficientnet_lite
-from tumorboard.models.weights_file import load_embedded
+from tumorboard.models.pretrained_weights import load_embedded
 
 GOLDEN = json.loads((Path(__file__).parent / "efficientnet_lite0_golden.json").read_text())
 

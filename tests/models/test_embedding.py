@@ -4,8 +4,8 @@ import pytest
 
 from tests.small_models import chained, joined, member, pixels
 from tumorboard.errors import ModelError
-from tumorboard.models.embedding import embedder
-from tumorboard.models.predicting import probabilities
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import embedder
 
 
 def test_a_model_s_own_embedding_is_what_its_classifier_sees() -> None:

@@ -5,7 +5,7 @@ from keras import layers
 
 from tests.small_models import CUT, member, pixels
 from tumorboard.models.backbones import build_backbone
-from tumorboard.models.folding import fold
+from tumorboard.models.batchnorm_folding import fold
 
 IMAGES = np.random.default_rng(0).normal(0, 1, (3, 64, 64, 3)).astype("float32")
 

@@ -15,8 +15,8 @@ from tests.models.archives import archive, configured, declared, linked, outside
 from tests.small_boards import CLASSES, IMAGE
 from tumorboard import storage
 from tumorboard.errors import ModelError
-from tumorboard.models import storing, trial
-from tumorboard.models.contract import Contract
+from tumorboard.models import safe_loading, saving
+from tumorboard.models.model_spec import Contract
 
 CANARY = Path("canary")  # what every one of them would leave
 TOUCH = f"touch {CANARY}"
@@ -112,26 +112,26 @@ def planted(content, name="m"):
     path = Path(f"{name}.keras")
     path.write_bytes(content)
     contract = Contract("chained", "chained", CLASSES, IMAGE).to_json() | {"sha256": storage.sha256(path)}
-    storage.write_json(storing.sidecar(path), contract)
+    storage.write_json(saving.sidecar(path), contract)
     return path
 
 
 def in_one_line(path):
     with pytest.raises(ModelError) as caught:
-        storing.load_given(path)
+        saving.load_given(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_the_same_file_unchanged_is_loaded(parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trial, "load", lambda path: None)
-    assert storing.load_given(planted(archive(parts)))[0].name == "chained"
+    monkeypatch.setattr(safe_loading, "load", lambda path: None)
+    assert saving.load_given(planted(archive(parts)))[0].name == "chained"
 
 
 def test_seventy_hostile_files_run_nothing_and_ask_nobody(parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trial, "load", lambda path: pytest.fail("it was given to Keras"))
+    monkeypatch.setattr(safe_loading, "load", lambda path: pytest.fail("it was given to Keras"))
     asked = []
     for name in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, name, lambda *words, **_: asked.append(words))

@@ -13,8 +13,8 @@ from tests.models.archives import archive, configured, declared, linked, outside
 from tests.paths import PATHS
 from tests.small_boards import networks
 from tumorboard.errors import ModelError
-from tumorboard.models import inspecting
-from tumorboard.models.inspecting import inspect
+from tumorboard.models import safe_loading
+from tumorboard.models.safe_loading import inspect
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +86,14 @@ def test_of_ten_thousand_paths_none_but_our_parts_is_let_in(names):
 def _let_in_if_ours(name):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for part in [*inspecting._PARTS, name]:
+        for part in [*safe_loading._PARTS, name]:
             info = zipfile.ZipInfo("x")
             info.filename = part
-            archive.writestr(info, b"") if part != name or part not in inspecting._PARTS else None
+            archive.writestr(info, b"") if part != name or part not in safe_loading._PARTS else None
     with zipfile.ZipFile(file) as archive:
-        if sorted(archive.namelist()) != inspecting._PARTS:
-            with pytest.raises(inspecting._Unfit):
-                inspecting._check_parts(archive)
+        if sorted(archive.namelist()) != safe_loading._PARTS:
+            with pytest.raises(safe_loading._Unfit):
+                safe_loading._check_parts(archive)
 
 
 def _set(key, value):
@@ -134,11 +134,11 @@ def test_a_config_that_is_none_is_refused(parts, tmp_path, text):
 
 
 def test_no_layer_that_we_do_not_make_is_let_in():
-    strangers = {name for name in dir(keras.layers) if name[0].isupper()} - set(inspecting._LAYERS)
+    strangers = {name for name in dir(keras.layers) if name[0].isupper()} - set(safe_loading._LAYERS)
     assert {"Lambda", "TFSMLayer", "TorchModuleWrapper", "StringLookup", "JaxLayer"} <= strangers
     for name in strangers:
-        with pytest.raises(inspecting._Unfit, match=name):
-            inspecting._check_class({"module": "keras.layers", "class_name": name})
+        with pytest.raises(safe_loading._Unfit, match=name):
+            safe_loading._check_class({"module": "keras.layers", "class_name": name})
 
 
 def _fill(value):
@@ -181,9 +181,9 @@ def test_hostile_weights_are_refused(parts, tmp_path, change, match):
 
 def test_too_many_weights_and_too_large_a_file_are_refused(parts, tmp_path, monkeypatch):
     path = packed(tmp_path / "m.keras", parts)
-    monkeypatch.setattr(inspecting, "MAX_PARAMETERS", 100)
+    monkeypatch.setattr(safe_loading, "MAX_PARAMETERS", 100)
     refused(path, "more than 100 weights")
-    monkeypatch.setattr(inspecting, "MAX_BYTES", 1000)
+    monkeypatch.setattr(safe_loading, "MAX_BYTES", 1000)
     refused(path, "bytes, more than")
 
 
@@ -219,17 +219,17 @@ def test_a_changed_config_is_let_in_with_our_classes_or_refused_in_a_line(data, 
         target = target[key]
     target[last] = data.draw(STRANGE)
     try:
-        inspecting._check_config(config, 1000)
+        safe_loading._check_config(config, 1000)
     except (
-        inspecting._Unfit,
+        safe_loading._Unfit,
         ValueError,
         TypeError,
         LookupError,
         RuntimeError,
     ):  # what `inspect` turns into a line
         return
-    named = [one for one in inspecting._objects(config) if "class_name" in one]
-    assert {(one.get("module") or "", one["class_name"]) for one in named} <= inspecting.ALLOWED
+    named = [one for one in safe_loading._objects(config) if "class_name" in one]
+    assert {(one.get("module") or "", one["class_name"]) for one in named} <= safe_loading.ALLOWED
 
 
 def test_a_file_with_flipped_bits_or_a_missing_end_is_refused_in_a_line(parts, tmp_path):

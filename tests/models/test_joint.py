@@ -4,8 +4,8 @@ import pytest
 
 from tests.small_boards import NAMES, networks, pixels
 from tests.small_models import joined, member
-from tumorboard.models.embedding import embedder
-from tumorboard.models.joint import joint
+from tumorboard.models.model_spec import embedder
+from tumorboard.models.shared_graph import joint
 
 
 def test_it_answers_as_each_model_bit_for_bit():

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from tests.small_models import NOTEBOOK, RESIDUAL, joined, member, pixels
-from tumorboard.models import storing
-from tumorboard.models.contract import split_at_frozen, tap
-from tumorboard.models.mirror import both, mirrored
-from tumorboard.models.predicting import probabilities
+from tumorboard.models import saving
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import split_at_frozen, tap
+from tumorboard.models.tta import both, mirrored
 
 
 def test_every_pixel_comes_out_at_the_other_side_exactly():
@@ -29,8 +29,8 @@ def test_the_answer_is_the_mean_over_the_image_and_its_mirror_image(made, tmp_pa
     model, contract = made()
     straight, turned = (probabilities(model, one) for one in (pixels(4), pixels(4)[:, :, ::-1]))
     assert np.abs(straight - turned).max() > 1e-3
-    storing.save(both(model), contract, tmp_path / "m.keras")
-    found, _ = storing.load(tmp_path / "m.keras")
+    saving.save(both(model), contract, tmp_path / "m.keras")
+    found, _ = saving.load(tmp_path / "m.keras")
     np.testing.assert_allclose(probabilities(found, pixels(4)), (straight + turned) / 2, rtol=0, atol=1e-6)
 
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.small_models import RESIDUAL, chained, joined, member, pixels
-from tumorboard import interruption
-from tumorboard.data.rows import Rows
+from tumorboard import progress
+from tumorboard.data.image_cache import Rows
 from tumorboard.errors import Interrupted
-from tumorboard.models.predicting import probabilities
+from tumorboard.models.inference import probabilities
 
 IMAGES = pixels(12, seed=7)
 
@@ -56,7 +56,7 @@ def test_answers_are_float64_and_progress_is_told():
 
 def test_a_signal_stops_between_two_images(monkeypatch):
     def ask(done, total):
-        monkeypatch.setattr(interruption, "_asked", [2])
+        monkeypatch.setattr(progress, "_asked", [2])
 
     with pytest.raises(Interrupted):
         probabilities(model(), IMAGES[:3], ask)

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from tests.small_models import CUT, PRETRAINED, member, pixels
-from tumorboard.combining import chain
-from tumorboard.models import pretrained
-from tumorboard.models.contract import Contract, tap
-from tumorboard.recipe import Chained, Image, load
+from tumorboard.config import Chained, Image, load
+from tumorboard.ensembles import chain
+from tumorboard.models import architectures
+from tumorboard.models.model_spec import Contract, tap
 
 
 def trainable(model):
@@ -17,7 +17,7 @@ def trainable(model):
 def study():
     """The study's recipe, and its first model with random weights."""
     recipe = load("notebook").with_options(None, "none", None)
-    model = pretrained.build("pretrained", recipe.models["pretrained"], recipe.image, 4, seed=0)
+    model = architectures.build_pretrained("pretrained", recipe.models["pretrained"], recipe.image, 4, seed=0)
     return recipe, model
 
 
@@ -87,7 +87,7 @@ def test_depthwise_convolutions_behind_a_cut_are_the_recipes(depthwise):
     network = (
         load("default").models["pretrained"].model_copy(update={"weights": "none", "depthwise": depthwise})
     )
-    model = pretrained.build("m", network, Image(), 3, seed=0)
+    model = architectures.build_pretrained("m", network, Image(), 3, seed=0)
     paths = [weight.path for weight in model.trainable_weights]
     assert any("block5a_expand_conv" in path for path in paths)
     assert any("depthwise_conv" in path for path in paths) is (depthwise == "trained")

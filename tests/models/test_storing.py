@@ -8,15 +8,16 @@ import keras
 import numpy as np
 import pytest
 
-from tests.small_boards import calibrate, finished
+from tests.small_boards import calibrate as calibrate_run
+from tests.small_boards import finished
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, member, pixels
-from tumorboard import storage
+from tumorboard import run_folder, storage
+from tumorboard.config import Image
 from tumorboard.errors import Interrupted, ModelError
-from tumorboard.models import checksums, storing
-from tumorboard.models.contract import Contract
-from tumorboard.models.predicting import probabilities
-from tumorboard.pipeline import predict, trust
-from tumorboard.recipe import Image
+from tumorboard.models import saving
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import Contract
+from tumorboard.workflows import calibrate, predictor
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def model():
 
 @pytest.fixture
 def saved(model, tmp_path):
-    storing.save(*model, tmp_path / "custom.keras")
+    saving.save(*model, tmp_path / "custom.keras")
     return tmp_path / "custom.keras"
 
 
@@ -34,13 +35,13 @@ def plant(path, content):
     """A foreign file under a contract whose hash is right."""
     path.write_bytes(content)
     contract = Contract("m", "custom", CLASSES, IMAGE)
-    storage.write_json(storing.sidecar(path), {**contract.to_json(), "sha256": storage.sha256(path)})
+    storage.write_json(saving.sidecar(path), {**contract.to_json(), "sha256": storage.sha256(path)})
     return path
 
 
 def refused(path, match):
     with pytest.raises(ModelError, match=match) as error:
-        storing.load(path)
+        saving.load(path)
     message = str(error.value)
     assert path.stem in message  # a long path is shortened from the left
     assert "\n" not in message
@@ -48,26 +49,26 @@ def refused(path, match):
 
 
 def test_a_contract_lies_beside_the_model(saved):
-    content = json.loads(storing.sidecar(saved).read_text("utf-8"))
+    content = json.loads(saving.sidecar(saved).read_text("utf-8"))
     assert content["class_names"] == list(CLASSES)
     assert content["sha256"] == storage.sha256(saved)
-    assert storing.is_saved(saved)
+    assert saving.is_saved(saved)
     assert sorted(file.name for file in saved.parent.iterdir()) == ["custom.json", "custom.keras"]
 
 
 def test_a_model_is_saved_without_its_optimizer(model, tmp_path):
     network, contract = model
     network.compile("adam", "sparse_categorical_crossentropy")
-    storing.save(network, contract, tmp_path / "m.keras")
+    saving.save(network, contract, tmp_path / "m.keras")
     with zipfile.ZipFile(tmp_path / "m.keras") as archive:
         config = json.loads(archive.read("config.json"))
     assert not config.get("compile_config")
-    assert not storing.load(tmp_path / "m.keras")[0].compiled
+    assert not saving.load(tmp_path / "m.keras")[0].compiled
 
 
 def test_a_model_that_breaks_its_contract_is_not_saved(model, tmp_path):
     with pytest.raises(ModelError, match="output shape"):
-        storing.save(model[0], Contract("custom", "custom", ("a", "b"), IMAGE), tmp_path / "m.keras")
+        saving.save(model[0], Contract("custom", "custom", ("a", "b"), IMAGE), tmp_path / "m.keras")
     assert not list(tmp_path.iterdir())
 
 
@@ -77,7 +78,7 @@ def test_one_changed_byte_is_refused(saved, where):
     content[round(where * (len(content) - 1))] ^= 1
     saved.write_bytes(content)
     refused(saved, "SHA-256")
-    assert not storing.is_saved(saved)
+    assert not saving.is_saved(saved)
 
 
 def test_a_missing_model_is_named(tmp_path):
@@ -85,7 +86,7 @@ def test_a_missing_model_is_named(tmp_path):
 
 
 def test_a_missing_contract_is_named(saved):
-    storing.sidecar(saved).unlink()
+    saving.sidecar(saved).unlink()
     refused(saved, "custom.json, found none")
 
 
@@ -93,7 +94,7 @@ def test_a_missing_contract_is_named(saved):
     "text", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "cut off", "no text", "very deep"]
 )
 def test_a_damaged_contract_is_named(saved, text):
-    storing.sidecar(saved).write_bytes(text)
+    saving.sidecar(saved).write_bytes(text)
     refused(saved, "custom.json, found none that can be read")
 
 
@@ -109,7 +110,7 @@ def test_a_damaged_contract_is_named(saved, text):
     ],
 )
 def test_a_foreign_contract_is_named(saved, content):
-    storing.sidecar(saved).write_text(json.dumps(content))
+    saving.sidecar(saved).write_text(json.dumps(content))
     assert len(refused(saved, "custom.json is no model contract")) < 300 + len(str(saved))
 
 
@@ -150,7 +151,7 @@ def test_a_lambda_is_refused(tmp_path):
     x = keras.layers.Flatten(name="m_flatten")(image)
     x = keras.layers.Lambda(lambda values: values * 2, name="m_code")(x)
     model = keras.Model(image, keras.layers.Dense(3, name="m_probabilities")(x), name="m")
-    storing.save(model, Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras")
+    saving.save(model, Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras")
     refused(tmp_path / "m.keras", "found the class 'keras.layers.Lambda'")
 
 
@@ -158,7 +159,7 @@ def test_a_model_of_another_name_than_its_contract_says_is_refused(model, tmp_pa
     keras.Model(model[0].input, model[0].output, name="custom").save(tmp_path / "m.keras")
     path = plant(tmp_path / "m.keras", (tmp_path / "m.keras").read_bytes())
     with pytest.raises(ModelError, match="breaks the contract"):
-        storing.load(path)
+        saving.load(path)
 
 
 def test_a_signal_while_keras_loads_stays_a_signal(saved, monkeypatch):
@@ -167,7 +168,7 @@ def test_a_signal_while_keras_loads_stays_a_signal(saved, monkeypatch):
 
     monkeypatch.setattr(keras.saving, "load_model", interrupted)
     with pytest.raises(Interrupted):
-        storing.load(saved)
+        saving.load(saved)
 
 
 def test_what_keras_does_not_take_is_one_line(saved, monkeypatch):
@@ -197,33 +198,33 @@ def test_what_keras_does_not_take_is_one_line(saved, monkeypatch):
     ],
 )
 def test_a_contract_that_promises_something_else_is_refused(saved, change, match):
-    content = json.loads(storing.sidecar(saved).read_text()) | change
-    storage.write_json(storing.sidecar(saved), content)
+    content = json.loads(saving.sidecar(saved).read_text()) | change
+    storage.write_json(saving.sidecar(saved), content)
     with pytest.raises(ModelError, match=match):
-        storing.load(saved)
+        saving.load(saved)
 
 
 def test_scores_are_no_probabilities(tmp_path):
     image = keras.Input((32, 32, 3), name="m_image")
     x = keras.layers.Dense(3, name="m_probabilities")(keras.layers.Flatten(name="m_flatten")(image))
-    storing.save(
+    saving.save(
         keras.Model(image, x, name="m"), Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras"
     )
     with pytest.raises(ModelError, match="activation 'linear', expected 'softmax'"):
-        storing.load(tmp_path / "m.keras")
+        saving.load(tmp_path / "m.keras")
 
 
 def test_a_given_model_is_tried_apart_unless_its_run_lists_it(saved, tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(storing.trial, "load", tried.append)
-    storing.load_given(saved)
+    monkeypatch.setattr(saving.trial, "load", tried.append)
+    saving.load_given(saved)
     assert tried == [saved]
     run = finished(tmp_path / "run")
-    storing.load_given(str(run.model("custom")))
+    saving.load_given(str(run.model("custom")))
     assert tried == [saved]
     run.contract("custom").write_text("{}")
     with pytest.raises(ModelError, match="not the file that was trained"):
-        storing.load_given(run.model("custom"))
+        saving.load_given(run.model("custom"))
 
 
 def flipped(path, rng):
@@ -239,21 +240,21 @@ def flipped(path, rng):
 
 def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_parsed(tmp_path, monkeypatch):
     run, rng = finished(tmp_path / "run"), np.random.default_rng(0)
-    calibrate(run, "custom")
-    hashes = checksums.recorded(run)
+    calibrate_run(run, "custom")
+    hashes = run_folder.recorded(run)
     files = sorted((run.root / "models").iterdir())
     assert len(files) == 9
-    monkeypatch.setattr(predict.storing, "load", lambda path: pytest.fail("a changed model was loaded"))
-    monkeypatch.setattr(trust.Unlike, "from_bytes", lambda *_: pytest.fail("a changed file was read"))
+    monkeypatch.setattr(predictor.storing, "load", lambda path: pytest.fail("a changed model was loaded"))
+    monkeypatch.setattr(calibrate.Unlike, "from_bytes", lambda *_: pytest.fail("a changed file was read"))
     for number in range(1000):
         path = files[number % len(files)]
         where, byte = flipped(path, rng)
         npz = path.suffix == ".npz"
         with pytest.raises(ModelError, match=path.name):
             _ = (
-                trust.read_trust(run, "custom", None, hashes)
+                calibrate.read_trust(run, "custom", None, hashes)
                 if npz
-                else predict._load(run, path.stem, hashes)
+                else predictor._load(run, path.stem, hashes)
             )
         with path.open("r+b") as file:
             file.seek(where)
@@ -262,7 +263,7 @@ def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_p
 
 def test_plain_keras_loads_a_model_without_this_package(tmp_path):
     network, contract = chained("chained", [member("pretrained"), member("custom", NOTEBOOK)])
-    storing.save(network, contract, tmp_path / "chained.keras")
+    saving.save(network, contract, tmp_path / "chained.keras")
     np.save(tmp_path / "images.npy", pixels(2))
     script = (
         "import sys; sys.modules['tumorboard'] = None\n"

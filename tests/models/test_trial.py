@@ -9,14 +9,14 @@ import pytest
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, member
 from tumorboard import storage
 from tumorboard.errors import ModelError
-from tumorboard.models import storing, trial
-from tumorboard.models.contract import Contract
-from tumorboard.models.inspecting import inspect
+from tumorboard.models import safe_loading, saving
+from tumorboard.models.model_spec import Contract
+from tumorboard.models.safe_loading import inspect
 
 
 def bomb(path):
     """A model that passes every look from outside, and asks Keras for 51 GB: Flatten, then Dense."""
-    storing.save(*member("m", NOTEBOOK), path)
+    saving.save(*member("m", NOTEBOOK), path)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(parts["config.json"])
@@ -34,18 +34,18 @@ def bomb(path):
         for name, content in parts.items():
             archive.writestr(name, content)
     contract = Contract("m", "custom", CLASSES, IMAGE).to_json() | {"sha256": storage.sha256(path)}
-    storage.write_json(storing.sidecar(path), contract)
+    storage.write_json(saving.sidecar(path), contract)
     return path
 
 
 @pytest.mark.slow
 def test_a_good_model_passes_and_a_bomb_ends_its_own_process(tmp_path):
-    storing.save(*member("custom", NOTEBOOK), tmp_path / "custom.keras")
-    trial.load(tmp_path / "custom.keras")
+    saving.save(*member("custom", NOTEBOOK), tmp_path / "custom.keras")
+    safe_loading.load(tmp_path / "custom.keras")
     path = bomb(tmp_path / "m.keras")
     inspect(path)
     with pytest.raises(ModelError, match=r"m\.keras .*(limited memory|OOM|[Mm]emory)"):
-        trial.load(path)
+        safe_loading.load(path)
 
 
 @pytest.mark.parametrize(
@@ -57,24 +57,24 @@ def test_a_good_model_passes_and_a_bomb_ends_its_own_process(tmp_path):
     ],
 )
 def test_what_the_other_process_met_is_told(tmp_path, monkeypatch, code, said, match):
-    answer = trial.subprocess.CompletedProcess([], code, said, b"")
-    monkeypatch.setattr(trial.subprocess, "run", lambda *_, **__: answer)
+    answer = safe_loading.subprocess.CompletedProcess([], code, said, b"")
+    monkeypatch.setattr(safe_loading.subprocess, "run", lambda *_, **__: answer)
     with pytest.raises(ModelError, match=match):
-        trial.load(tmp_path / "m.keras")
+        safe_loading.load(tmp_path / "m.keras")
 
 
 def test_a_process_that_does_not_end_is_given_up(tmp_path, monkeypatch):
     def late(*_, **__):
-        raise trial.subprocess.TimeoutExpired("python", 1)
+        raise safe_loading.subprocess.TimeoutExpired("python", 1)
 
-    monkeypatch.setattr(trial.subprocess, "run", late)
+    monkeypatch.setattr(safe_loading.subprocess, "run", late)
     with pytest.raises(ModelError, match="could not be loaded within"):
-        trial.load(tmp_path / "m.keras")
+        safe_loading.load(tmp_path / "m.keras")
 
 
 def test_the_other_process_answers_with_the_error(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trial, "_limit", lambda: None)
-    assert trial.main(tmp_path / "m.keras") == 5
+    monkeypatch.setattr(safe_loading, "limit_memory_and_time", lambda: None)
+    assert saving.main(tmp_path / "m.keras") == 5
     assert "expected a model at" in capsys.readouterr().out
-    storing.save(*member("custom", NOTEBOOK), tmp_path / "custom.keras")
-    assert trial.main(tmp_path / "custom.keras") == 0
+    saving.save(*member("custom", NOTEBOOK), tmp_path / "custom.keras")
+    assert saving.main(tmp_path / "custom.keras") == 0

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tumorboard.errors import ModelError
-from tumorboard.models import weights_file
-from tumorboard.models.weights_file import load_embedded, load_file
+from tumorboard.models import pretrained_weights
+from tumorboard.models.pretrained_weights import load_embedded, load_file
 
 
 def network(filters=4, name="net"):
@@ -220,7 +220,7 @@ def test_damaged_embedded_weights(tmp_path, monkeypatch):
     network().save_weights(tmp_path / "weights" / "net.weights.h5")
     content = (tmp_path / "weights" / "net.weights.h5").read_bytes()
     record = tmp_path / "weights" / "net.json"
-    monkeypatch.setattr(weights_file.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(pretrained_weights.resources, "files", lambda package: tmp_path)
     record.write_text(f'{{"sha256": "{hashlib.sha256(content).hexdigest()}"}}')
     load_embedded(network(), "net")
     (tmp_path / "weights" / "net.weights.h5").write_bytes(content[:-1] + b"x")

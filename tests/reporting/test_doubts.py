@@ -4,7 +4,7 @@ import numpy as np
 
 from tests.reporting.studies import predicted
 from tests.reporting.test_page import material
-from tumorboard.evaluation.trusting import Calibration
+from tumorboard.evaluation.selective_prediction import Calibration
 from tumorboard.reporting.doubts import doubts
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.study import Study

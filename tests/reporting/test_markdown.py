@@ -1,6 +1,6 @@
 import pytest
 
-from tumorboard.evaluation.measure import Measure
+from tumorboard.evaluation.intervals import Measure
 from tumorboard.reporting.markdown import code_block, decimals, escaped, of_n, table, with_interval
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests import hostile_names
 from tumorboard import NOTICE
-from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.scores import evaluate
 from tumorboard.reporting.board import shown_cases
 from tumorboard.reporting.cases import Picture
 from tumorboard.reporting.material import Material

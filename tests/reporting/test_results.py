@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tumorboard.evaluation.score import evaluate
-from tumorboard.evaluation.trusting import fit
+from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.selective_prediction import fit
 from tumorboard.reporting.results import metrics_json, results_md
 from tumorboard.reporting.study import Finding
 

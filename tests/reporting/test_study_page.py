@@ -1,7 +1,7 @@
 from tests.reporting.studies import predicted
 from tests.reporting.test_page import Checker
 from tumorboard import NOTICE
-from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.scores import evaluate
 from tumorboard.reporting.study_page import study_page
 
 

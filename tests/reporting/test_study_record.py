@@ -1,7 +1,7 @@
 import pytest
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.score import evaluate
+from tumorboard.evaluation.scores import evaluate
 from tumorboard.predictions import Predictions
 from tumorboard.reporting.study import Study, summarise
 

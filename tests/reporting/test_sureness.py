@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from tests.reporting.test_page import Checker, material
-from tumorboard.evaluation.trusting import fit
+from tumorboard.evaluation.selective_prediction import fit
 from tumorboard.reporting.certainty import with_band
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import of_n, shown

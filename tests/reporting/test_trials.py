@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tumorboard.evaluation.measure import Measure
+from tumorboard.evaluation.intervals import Measure
 from tumorboard.reporting import trials
 from tumorboard.reporting.trials import Trial
 

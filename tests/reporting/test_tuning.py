@@ -3,12 +3,12 @@ import json
 import pytest
 
 from tests.test_recipe import MINIMAL
-from tumorboard import NOTICE, recipe
-from tumorboard.evaluation.measure import Measure
+from tumorboard import NOTICE, config
+from tumorboard.evaluation.intervals import Measure
 from tumorboard.reporting.trials import Trial
 from tumorboard.reporting.tuning import Tuning, recipe_toml, tuning_json, tuning_md
 
-OWN, RATE = recipe.parse(MINIMAL, "minimal"), "models.custom.training.learning_rate"
+OWN, RATE = config.parse(MINIMAL, "minimal"), "models.custom.training.learning_rate"
 
 
 def tried(rate, loss, state="complete"):
@@ -27,7 +27,7 @@ BETTER = tuning(
 
 def test_the_recipe_holds_the_winner_and_says_what_its_score_is_worth():
     text = recipe_toml(BETTER)
-    tuned = recipe.parse(text, "tuned")
+    tuned = config.parse(text, "tuned")
     assert tuned.models["custom"].training.learning_rate == 2e-3
     assert tuned.name == "mine-tuned"
     head = text.split("name =")[0]
@@ -41,7 +41,7 @@ def test_the_recipe_holds_the_winner_and_says_what_its_score_is_worth():
 
 @pytest.mark.parametrize("name", ['a"b', "a\nseed = 7", "a\\", "=a|b"])
 def test_a_strange_name_of_a_study_changes_no_setting(name):
-    assert recipe.parse(recipe_toml(tuning(tried(1e-3, 0.5), study=name)), "tuned").seed == OWN.seed
+    assert config.parse(recipe_toml(tuning(tried(1e-3, 0.5), study=name)), "tuned").seed == OWN.seed
 
 
 def test_the_page_sets_the_winner_against_the_recipes_own_settings():

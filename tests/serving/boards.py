@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorboard.recipe import Image
-from tumorboard.runfolder import RunFolder
+from tumorboard.config import Image
+from tumorboard.run_folder import RunFolder
 from tumorboard.serving import facts, patience, server
 from tumorboard.serving.house import House
 

@@ -10,8 +10,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.data import dicoms
-from tumorboard.data import workers
-from tumorboard.data.inputs import input_of_bytes
+from tumorboard.data import sandbox
+from tumorboard.data.image_reader import input_of_bytes
 from tumorboard.serving import app
 from tumorboard.serving.bodies import MAX_BYTES
 
@@ -130,7 +130,7 @@ def test_a_decoder_that_is_killed_costs_one_answer(tmp_path, slice_png, monkeypa
 
 
 def test_a_machine_that_starts_no_decoder_is_not_a_damaged_file(tmp_path, slice_png, monkeypatch):
-    monkeypatch.setattr(workers.sys, "executable", "/no/python")
+    monkeypatch.setattr(sandbox.sys, "executable", "/no/python")
     with TestClient(app.build(house(tmp_path))) as client:
         answer = client.post("/api/predict", content=slice_png)
     assert answer.status_code == 503

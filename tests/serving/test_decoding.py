@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tumorboard.data.inputs import input_of_bytes
+from tumorboard.config import Image
+from tumorboard.data.image_reader import input_of_bytes
 from tumorboard.errors import DataError
-from tumorboard.recipe import Image
 from tumorboard.serving.decoding import decode, decoders
 
 RULE = Image(size=32, resize="pad", interpolation="bicubic")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tumorboard.errors import RunFolderError
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 from tumorboard.serving import facts
 
 from .boards import NAMES, run_folder

@@ -11,10 +11,10 @@ from starlette.testclient import TestClient
 from tests.small_boards import NAMES, calibrate, finished, pixels
 from tumorboard import storage
 from tumorboard.errors import RunFolderError
-from tumorboard.pipeline.predict import open_board
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 from tumorboard.serving import app
 from tumorboard.serving.opening import open_house
+from tumorboard.workflows.predictor import open_board
 
 
 @pytest.fixture(scope="module")

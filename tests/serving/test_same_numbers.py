@@ -17,10 +17,10 @@ from PIL import Image
 
 from tests.small_boards import calibrate, finished, pixels
 from tumorboard import storage
-from tumorboard.pipeline import predict_files
-from tumorboard.pipeline.predict import open_board
 from tumorboard.serving import app, guard, server
 from tumorboard.serving.house import House
+from tumorboard.workflows import batch_predict
+from tumorboard.workflows.predictor import open_board
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "same_numbers.py"
 _spec = importlib.util.spec_from_file_location("same_numbers", BENCHMARK)
@@ -74,8 +74,8 @@ def url(run, board):
 
 
 def test_the_command_says_the_same(run, board, files, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict_files, "open_board", lambda *_: board)
-    done = predict_files.predict_files(run.root, files, tmp_path / "out.csv")
+    monkeypatch.setattr(batch_predict, "open_board", lambda *_: board)
+    done = batch_predict.predict_files(run.root, files, tmp_path / "out.csv")
     np.testing.assert_array_equal(same._table(done.table, board, ":"), expected)
     assert expected.shape == (COUNT, 4 * 3 + 1)
 

@@ -5,7 +5,7 @@ import sys
 import keras
 import numpy as np
 
-from tumorboard.training import backend
+from tumorboard.training import fit
 
 SCRIPT = """
 import json
@@ -29,7 +29,7 @@ def test_threads_are_pinned_before_anything_runs_and_left_alone_after() -> None:
 
 def test_the_same_seed_draws_the_same() -> None:
     def draw(seed: int) -> np.ndarray:
-        backend.prepare(seed, 0)
+        fit.prepare_backend(seed, 0)
         return np.asarray(keras.random.normal((5,)))
 
     np.testing.assert_array_equal(draw(3), draw(3))

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tumorboard.data.rows import Rows
+from tumorboard.data.image_cache import Rows
 from tumorboard.training.batches import Batches, feed
 
 COUNT, BATCH, VIEWS = 10, 4, 3

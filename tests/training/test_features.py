@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tumorboard import interruption
-from tumorboard.data.rows import Rows
+from tumorboard import progress
+from tumorboard.data.image_cache import Rows
 from tumorboard.errors import Interrupted, StorageError
-from tumorboard.training import features
+from tumorboard.training import feature_cache
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
 
@@ -30,7 +30,9 @@ def trunk() -> keras.Model:
 
 
 def compute(trunk: keras.Model, folder: Path, **options: object) -> list[list[np.ndarray]]:
-    found = features.compute(trunk, IMAGES, folder, **{"views": 3, "augmented": True, "seed": 1, **options})
+    found = feature_cache.compute(
+        trunk, IMAGES, folder, **{"views": 3, "augmented": True, "seed": 1, **options}
+    )
     return [[np.array(view) for view in tensor] for tensor in found]
 
 
@@ -61,7 +63,7 @@ def test_without_augmentation_there_is_one_view_and_it_is_exact(trunk: keras.Mod
 
 
 def test_a_trunk_that_draws_nothing_has_one_view(tmp_path: Path) -> None:
-    assert not features.is_random(trunk_of(random=False))
+    assert not feature_cache.is_random(trunk_of(random=False))
     assert len(compute(trunk_of(random=False), tmp_path)[0]) == 1
 
 
@@ -95,7 +97,7 @@ def test_interrupted_it_keeps_whole_views_and_ends_the_same(
         if len(told) == 3:  # of two batches a view: within the second view
             raise Interrupted("stopped")
 
-    monkeypatch.setattr(interruption, "stop_if_asked", stop)
+    monkeypatch.setattr(progress, "stop_if_asked", stop)
     with pytest.raises(Interrupted):
         compute(trunk, tmp_path / "stopped", on_batch=lambda done, total: told.append((done, total)))
     assert told == [(32, 120), (40, 120), (72, 120)]
@@ -119,27 +121,27 @@ def test_full_disk_leaves_no_half_view(
 def test_rows_of_a_larger_array_give_the_same_as_a_copy(trunk: keras.Model, tmp_path: Path) -> None:
     index = np.arange(0, 40, 2)
     options = {"views": 2, "augmented": True, "seed": 1}
-    picked = features.compute(trunk, Rows(IMAGES, index), tmp_path / "rows", **options)
-    copied = features.compute(trunk, IMAGES[index], tmp_path / "copy", **options)
+    picked = feature_cache.compute(trunk, Rows(IMAGES, index), tmp_path / "rows", **options)
+    copied = feature_cache.compute(trunk, IMAGES[index], tmp_path / "copy", **options)
     assert same(picked, copied)
 
 
 def test_key_is_that_of_the_weights_and_the_parts() -> None:
     keys = {
-        features.key(trunk_of(), "train"),
-        features.key(trunk_of(), "valid"),
-        features.key(trunk_of(seed=1), "train"),
-        features.key(trunk_of(), "train", True),
+        feature_cache.key(trunk_of(), "train"),
+        feature_cache.key(trunk_of(), "valid"),
+        feature_cache.key(trunk_of(seed=1), "train"),
+        feature_cache.key(trunk_of(), "train", True),
     }
     assert len(keys) == 4
-    assert features.key(trunk_of(), "train") in keys
+    assert feature_cache.key(trunk_of(), "train") in keys
 
 
 @pytest.mark.parametrize(("gigabytes", "expected"), [(1.0, 8), (3e-6, 2), (1e-9, 1)])
 def test_fewer_views_where_they_would_not_fit(gigabytes, expected):
     image = keras.Input((8, 8, 3))
     trunk = keras.Model(image, keras.layers.Conv2D(5, 1)(keras.layers.RandomFlip()(image)))
-    views, size = features.affordable(trunk, 2, 8, gigabytes)
+    views, size = feature_cache.affordable(trunk, 2, 8, gigabytes)
     assert views == expected
     assert size == pytest.approx(views * 2 * 8 * 8 * 5 * 2 / 1e9)  # half precision
 
@@ -147,4 +149,4 @@ def test_fewer_views_where_they_would_not_fit(gigabytes, expected):
 def test_what_draws_nothing_has_one_view():
     image = keras.Input((8, 8, 3))
     trunk = keras.Model(image, keras.layers.Conv2D(5, 1)(image))
-    assert features.affordable(trunk, 2, 8, 1.0) == (1, pytest.approx(2 * 8 * 8 * 5 * 2 / 1e9))
+    assert feature_cache.affordable(trunk, 2, 8, 1.0) == (1, pytest.approx(2 * 8 * 8 * 5 * 2 / 1e9))

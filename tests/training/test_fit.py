@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 from sklearn.utils.class_weight import compute_sample_weight
 
+from tumorboard.config import Training
 from tumorboard.errors import TrainingError
-from tumorboard.recipe import Training
 from tumorboard.training import fit as fitting
 from tumorboard.training.batches import Batches
 from tumorboard.training.fit import Examples, best_epoch, class_weights, fit

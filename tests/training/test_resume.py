@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.training.test_fit import trained
-from tumorboard import interruption
+from tumorboard import progress
+from tumorboard.config import Training
 from tumorboard.errors import Interrupted, StorageError
-from tumorboard.recipe import Training
-from tumorboard.training import resume
+from tumorboard.training import checkpoint
 
 SERIES = {
     "stops, best in the middle": [0.2, 0.6, 0.5, 0.6, 0.9, 0.1],
@@ -63,14 +63,14 @@ class Witness:
 
     def run(self, first: int, settings: Training = SETTINGS) -> list[dict[str, float]]:
         """Fit from the state that is there, whatever the first weights are."""
-        begin = resume.Checkpoint.on_train_begin
+        begin = checkpoint.Checkpoint.on_train_begin
 
-        def note(checkpoint: resume.Checkpoint, logs: Any = None) -> None:
-            self.model = checkpoint.model
-            begin(checkpoint, logs)
+        def note(keeper: checkpoint.Checkpoint, logs: Any = None) -> None:
+            self.model = keeper.model
+            begin(keeper, logs)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(resume.Checkpoint, "on_train_begin", note)
+            patch.setattr(checkpoint.Checkpoint, "on_train_begin", note)
             self.model, history = trained(settings, self.state, on_epoch=self, first=first)
         return history
 
@@ -121,7 +121,7 @@ def test_interrupted_while_norms_settle_it_ends_the_same(
         if next(stops):
             raise Interrupted("stopped")
 
-    monkeypatch.setattr(interruption, "stop_if_asked", stop)
+    monkeypatch.setattr(progress, "stop_if_asked", stop)
     with pytest.raises(Interrupted):
         trained(settings, tmp_path / "stopped")
     monkeypatch.undo()
@@ -139,10 +139,10 @@ def test_interrupted_in_the_middle_of_an_epoch_it_repeats_the_epoch(tmp_path: Pa
             if next(asked):
                 raise Interrupted("stopped")
 
-        patch.setattr(interruption, "stop_if_asked", stop)
+        patch.setattr(progress, "stop_if_asked", stop)
         with pytest.raises(Interrupted):
             trained(settings, tmp_path / "stopped")
-    assert resume.read(tmp_path / "stopped").history == history[:1]
+    assert checkpoint.read(tmp_path / "stopped").history == history[:1]
     again, resumed = trained(settings, tmp_path / "stopped", first=50)
     assert resumed == history
     assert same(again.get_weights(), model.get_weights())
@@ -162,8 +162,8 @@ def test_a_finished_fit_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_nothing_done_yet_when_there_is_no_state(tmp_path: Path) -> None:
-    assert resume.read(tmp_path / "state") == resume.Progress([])
-    assert resume.read(tmp_path / "state").epoch == 0
+    assert checkpoint.read(tmp_path / "state") == checkpoint.Progress([])
+    assert checkpoint.read(tmp_path / "state").epoch == 0
 
 
 def test_state_holds_no_pickle(tmp_path: Path) -> None:
@@ -187,6 +187,6 @@ def test_a_full_disk_leaves_the_state_of_the_epoch_before(
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError, match="no space left"):
         trained(settings, tmp_path / "state")
-    assert resume.read(tmp_path / "state").history == alone[:1]
+    assert checkpoint.read(tmp_path / "state").history == alone[:1]
     monkeypatch.undo()
     assert trained(settings, tmp_path / "state")[1] == alone

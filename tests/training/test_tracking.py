@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.training.test_fit import trained
+from tumorboard.config import Training
 from tumorboard.errors import Interrupted, UsageError
-from tumorboard.recipe import Training
 from tumorboard.training import tracking
 
 SETTINGS = Training(epochs=4, patience=2, batch=8, learning_rate=0.01)

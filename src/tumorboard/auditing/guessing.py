@@ -14,7 +14,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 from tumorboard.auditing.outcome import Finding, NotApplicable, Number, Outcome
 from tumorboard.auditing.study import Study
-from tumorboard.data.buckets import Indices
+from tumorboard.data.near_duplicates import Indices
 from tumorboard.evaluation.intervals import wilson
 
 _FOLDS, _TREES = 5, 25

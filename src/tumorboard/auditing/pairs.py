@@ -6,8 +6,8 @@ from typing import Literal
 
 from tumorboard.auditing.outcome import Number
 from tumorboard.auditing.study import Study
-from tumorboard.data.buckets import Indices
 from tumorboard.data.manifest import Sample
+from tumorboard.data.near_duplicates import Indices
 
 Kind = Literal["exact", "near"]
 Group = tuple[Sample, ...]

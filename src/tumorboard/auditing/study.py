@@ -8,15 +8,14 @@ from functools import cached_property
 import numpy as np
 
 from tumorboard.auditing.writing import longest_row
-from tumorboard.data import twins
-from tumorboard.data.buckets import Indices
-from tumorboard.data.cache import pixel_digest
-from tumorboard.data.classes import Matching
-from tumorboard.data.headers import Header, read_header
+from tumorboard.data import near_duplicates
+from tumorboard.data.class_matching import Matching
+from tumorboard.data.image_cache import pixel_digest
+from tumorboard.data.image_headers import Header, read_header
+from tumorboard.data.image_reader import read_with_notes
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.modes import Pixels
-from tumorboard.data.reading import read_with_notes
-from tumorboard.data.twins import Twins
+from tumorboard.data.near_duplicates import Indices, Twins
+from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 
 _AT_ONCE = 64
@@ -77,7 +76,7 @@ class Study:
     @cached_property
     def twins(self) -> Twins:
         """Which pictures are the same."""
-        return twins.search([picture.pixel_sha256 for picture in self.pictures], self.thumbnails)
+        return near_duplicates.search([picture.pixel_sha256 for picture in self.pictures], self.thumbnails)
 
     @cached_property
     def choosing(self) -> Indices:
@@ -106,7 +105,7 @@ def gather(
     """
     good: list[int] = []
     pictures: list[Picture] = []
-    small = np.empty((len(manifest.samples), twins.SIDE, twins.SIDE), np.uint8)
+    small = np.empty((len(manifest.samples), near_duplicates.SIDE, near_duplicates.SIDE), np.uint8)
     bad = list(problems)
     for index, found in enumerate(_looked(manifest.samples, window)):
         if isinstance(found, DataError):
@@ -139,7 +138,7 @@ def _look(sample: Sample, window: str) -> tuple[Picture, Pixels] | DataError:
     height, width = image.shape[:2]
     same, signs = pixel_digest(image), longest_row(image)
     picture = Picture(header, height, width, same, coloured, median, signs, notes)
-    return picture, twins.thumbnail(image)
+    return picture, near_duplicates.thumbnail(image)
 
 
 def colour(image: Pixels) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 # Grey levels, 0-255: how bright a sign is, how far above what lies near it, and how dark its ground.
 _BRIGHT, _ABOVE, _GROUND = 90, 50, 40

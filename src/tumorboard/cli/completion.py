@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from tumorboard.cli.shared import command
+from tumorboard.cli.options import command
 from tumorboard.errors import UsageError
 
 _SHELLS = ("bash", "zsh", "fish", "tcsh")

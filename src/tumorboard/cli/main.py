@@ -1,30 +1,65 @@
-"""The entry point: parse, run one command, turn every error into lines and an exit code."""
+"""Keep TensorFlow's start-up notes off a user's terminal.
+
+They are written to the process's stderr by its C++ part, before any setting of its log level is heard. So
+stderr itself is closed to them, while TensorFlow is imported and whoever imports it first; what goes wrong
+then is raised, and told as always.
+"""
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 
 from tumorboard import NOTICE, __version__
-from tumorboard.cli import (
-    audit,
-    combine,
-    compare,
-    completion,
-    demo,
-    evaluate,
-    explain,
-    export,
-    fetch,
-    predict,
-    report,
-    serve,
-    split,
-    train,
-    tune,
-)
-from tumorboard.cli.quiet import import_quietly
+from tumorboard.cli import completion, data_commands, run_commands, train_commands
 from tumorboard.errors import TumorboardError
+
+
+def import_quietly(name: str) -> None:
+    """From now on the module of this name is imported, when it is, without a word on stderr."""
+    if name not in sys.modules:
+        sys.meta_path.insert(0, _Quietly(name))
+
+
+class _Quietly(MetaPathFinder):
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_quietly(module: ModuleType) -> None:
+            with _stderr_closed():
+                execute(module)
+
+        spec.loader.exec_module = execute_quietly  # type: ignore[method-assign]
+        return spec
+
+
+@contextlib.contextmanager
+def _stderr_closed() -> Iterator[None]:
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
 
 _EXIT_CODES = """\
 exit codes:
@@ -66,20 +101,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tumorboard {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        audit,
-        split,
-        train,
-        tune,
-        evaluate,
-        compare,
-        predict,
-        explain,
-        export,
-        report,
-        demo,
-        combine,
-        serve,
-        fetch,
+        data_commands,
+        data_commands,
+        train_commands,
+        train_commands,
+        run_commands,
+        run_commands,
+        run_commands,
+        run_commands,
+        run_commands,
+        run_commands,
+        train_commands,
+        train_commands,
+        run_commands,
+        data_commands,
     ):
         command.add(commands)
     completion.add(commands, parser)

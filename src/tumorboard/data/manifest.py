@@ -1,23 +1,126 @@
-"""The samples of a study: where each image lies, what it shows, which part it belongs to."""
+"""Find images in a manifest CSV: the columns path and label, and if there split and group.
+
+Paths are relative to the CSV's folder. Further columns are ignored. An empty split is decided later.
+"""
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import numpy.typing as npt
 
 from tumorboard import storage
-from tumorboard.data import classes, folders, tables
+from tumorboard.data import class_folders, class_matching
+from tumorboard.data.class_folders import ROLES, Entry, Found, fault, with_faults
 from tumorboard.data.dicom.groups import filled
-from tumorboard.data.entries import Entry, Found
-from tumorboard.data.reading import display, unusable
+from tumorboard.data.image_reader import MAX_BYTES, display, unusable
 from tumorboard.errors import DataError
+
+_NEEDED = ("path", "label")
+
+
+def read(source: Path) -> Found:
+    """List every file of a manifest CSV; the images are not opened.
+
+    Raises:
+        DataError: Not a UTF-8 CSV, a column missing, an empty or unknown value, a path twice.
+    """
+    root = source.absolute().parent
+    entries = [_entry(row, line, root, source) for line, row in _records(source)]
+    _refuse_repeats(entries, source)
+    folders = {
+        split: tuple(sorted({entry.folder for entry in entries if entry.split == split}))
+        for split in ("train", "valid", "test", "")
+    }
+    return with_faults(entries, {split: names for split, names in folders.items() if names}, ())
+
+
+def read_rows(text: str, source: str) -> list[list[str]]:
+    """The rows of a CSV, the header first, empty lines left out.
+
+    Raises:
+        DataError: Not a CSV, or a row of another length than the header.
+    """
+    try:
+        found = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    except csv.Error as error:
+        raise DataError(
+            f"expected a CSV in {display(source)}, found a fault ({error}); repair the file"
+        ) from error
+    for number, row in enumerate(found[1:], start=2):
+        if len(row) != len(found[0]):
+            raise DataError(
+                f"expected {len(found[0])} columns in {display(source)}, found {len(row)} in row {number}; "
+                "repair the row (a comma in a name needs quotes)"
+            )
+    return found
+
+
+def _records(source: Path) -> list[tuple[int, Mapping[str, str]]]:
+    """Row number and values by lower-case column name."""
+    header, *body = read_rows(_text(source), str(source)) or [[]]
+    columns = [name.strip().casefold() for name in header]
+    if any(columns.count(name) != 1 for name in _NEEDED) or max(map(columns.count, columns)) > 1:
+        raise DataError(
+            f"expected the columns path, label and if there split, group (separated by commas, each once) in "
+            f"{display(source)}, found {display(', '.join(header))!r}; repair the first line"
+        )
+    return [
+        (number, dict(zip(columns, map(str.strip, row), strict=True)))
+        for number, row in enumerate(body, start=2)
+    ]
+
+
+def _text(source: Path) -> str:
+    try:
+        if source.stat().st_size > MAX_BYTES:
+            raise DataError(
+                f"expected a manifest CSV, found {display(source)} larger than 1 GiB; split the study"
+            )
+        return source.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"expected a folder or a manifest CSV in UTF-8, found other bytes in {display(source)}; "
+            "save it as UTF-8, or unpack it if it is an archive"
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read {display(source)}: {error.strerror}; check its permissions") from error
+
+
+def _entry(row: Mapping[str, str], line: int, root: Path, source: Path) -> Entry:
+    split = row.get("split", "").casefold()
+    if not row["path"] or not row["label"]:
+        raise DataError(
+            f"expected a path and a label in row {line} of {display(source)}, found an empty one; fill it in"
+        )
+    if split and split not in ROLES:
+        raise DataError(
+            f"expected train, valid, test or nothing as split in row {line} of {display(source)}, "
+            f"found {display(split)!r}; correct it"
+        )
+    path = Path(os.path.normpath(root / row["path"]))
+    name = PurePath(os.path.relpath(path, root)).as_posix()
+    return Entry(name, path, ROLES.get(split, ""), row["label"], row.get("group", ""))
+
+
+def _refuse_repeats(entries: Sequence[Entry], source: Path) -> None:
+    counts = Counter(entry.id for entry in entries)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if not twice:
+        return
+    raise DataError(
+        f"expected each path once in {display(source)}, found {len(twice)} more than once, "
+        f"the first {display(twice[0])}; keep one row of each",
+        twice,
+    )
+
 
 COLUMNS = ("id", "path", "split", "label", "group", "sha256")
 
@@ -94,7 +197,7 @@ class Loaded:
     """
 
     manifest: Manifest
-    matching: classes.Matching
+    matching: class_matching.Matching
     problems: tuple[str, ...]
 
 
@@ -118,7 +221,7 @@ def load(
     found = _found(source)
     if not found.folders:
         raise DataError(f"expected images in {display(str(source))}, found no row of any; add some")
-    matching = classes.match(_by_split(found), class_map, merge)
+    matching = class_matching.match(_by_split(found), class_map, merge)
     entries = [entry for entry in found.entries if entry.split != leave_out]
     samples, problems = _hashed(filled(entries), matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
@@ -138,7 +241,7 @@ def parts(source: Path) -> frozenset[str]:
 
 
 def _found(source: Path) -> Found:
-    return tables.read(source) if source.is_file() else folders.scan(source)
+    return read(source) if source.is_file() else class_folders.scan(source)
 
 
 def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()) -> None:
@@ -185,7 +288,7 @@ def read_csv(text: str, source: str) -> Manifest:
     Raises:
         DataError: Other columns, or a row that does not fit them.
     """
-    rows = tables.rows(text, source)
+    rows = read_rows(text, source)
     if not rows or tuple(rows[0]) != COLUMNS:
         raise DataError(
             f"expected the columns {','.join(COLUMNS)} in {display(source)}, found others; restore the file"
@@ -203,7 +306,7 @@ def _by_split(found: Found) -> dict[str, set[str]]:
     return names
 
 
-def _hashed(entries: Sequence[Entry], matching: classes.Matching) -> tuple[list[Sample], list[str]]:
+def _hashed(entries: Sequence[Entry], matching: class_matching.Matching) -> tuple[list[Sample], list[str]]:
     with ThreadPoolExecutor(2) as pool:
         digests = list(pool.map(_sha256, (entry.path for entry in entries)))
     samples, problems = [], []
@@ -221,3 +324,30 @@ def _sha256(path: Path) -> tuple[str, str]:
         return storage.sha256(path), ""
     except OSError as error:
         return "", str(unusable(path, f"a file that cannot be read ({error.strerror})"))
+
+
+TABLE_COLUMNS = ("path", "label", "split", "group")
+
+
+def to_csv(manifest: Manifest, file: Path) -> str:
+    """The samples as the text of a manifest CSV at `file`, which `data.tables` reads back.
+
+    Raises:
+        DataError: An image that cannot be named in a CSV at that place.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(TABLE_COLUMNS)
+    writer.writerows((_relative(s, file), s.label, s.split, s.group) for s in manifest.samples)
+    return text.getvalue()
+
+
+def _relative(sample: Sample, file: Path) -> str:
+    root = file.absolute().parent
+    name = PurePath(os.path.relpath(sample.path, root)).as_posix()
+    problem = fault(Path(os.path.normpath(root / name)), name)
+    if problem:
+        raise DataError(f"the CSV cannot name an image from there: {problem}; or choose another --out")
+    # Readers strip the blanks around a value; these two change no path.
+    before, after = "./" * (name != name.lstrip()), "/." * (name != name.rstrip())
+    return f"{before}{name}{after}"

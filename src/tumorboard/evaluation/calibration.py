@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from tumorboard.evaluation.measure import Measure, share
+from tumorboard.evaluation.intervals import Measure, share
 from tumorboard.evaluation.metrics import EPSILON, log_loss
 from tumorboard.predictions import Predictions, Probabilities
 

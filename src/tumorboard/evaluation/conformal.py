@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.evaluation.measure import Measure, share
+from tumorboard.evaluation.intervals import Measure, share
 from tumorboard.predictions import Predictions, Probabilities
 
 ALPHA = 0.1

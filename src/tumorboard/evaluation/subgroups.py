@@ -1,16 +1,26 @@
-"""Is a model worse for some? Scores by the values of a metadata column, such as sex, scanner or site."""
+"""The same predictions on fewer samples."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
-from tumorboard.evaluation.comparing import holm
-from tumorboard.evaluation.figures import Groups
-from tumorboard.evaluation.score import Scores, evaluate
-from tumorboard.evaluation.subsets import keep
+from tumorboard.evaluation.scores import Groups, Scores, evaluate
+from tumorboard.evaluation.significance import holm
 from tumorboard.predictions import Predictions
+
+
+def keep(predictions: Predictions, ids: Collection[str]) -> Predictions:
+    """The samples of these ids, in the order they have; ids that do not occur are ignored."""
+    wanted = set(ids)
+    rows = np.flatnonzero([one in wanted for one in predictions.ids])
+    kept = tuple(predictions.ids[row] for row in rows)
+    return Predictions(
+        kept, predictions.labels[rows], predictions.class_names, predictions.probabilities[rows]
+    )
+
 
 SMALLEST = 20
 """Subgroups of fewer samples are not shown: their figures are noise, and may point at a person."""

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from tumorboard.recipe import Augmentation
+from tumorboard.config import Augmentation
 
 
 def augment(x: Any, settings: Augmentation, prefix: str, seed: int) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from tumorboard.auditing.outcome import SEVERITIES, Finding
 from tumorboard.auditing.run import CHECKS, Report, page
-from tumorboard.data.reading import display
+from tumorboard.data.image_reader import display
 
 _SHOWN = 3
 

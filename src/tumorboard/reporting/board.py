@@ -4,8 +4,8 @@ import base64
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from tumorboard.evaluation.agreement import Pair, pair, right_somewhere
-from tumorboard.evaluation.measure import share
+from tumorboard.evaluation.error_agreement import Pair, pair, right_somewhere
+from tumorboard.evaluation.intervals import share
 from tumorboard.evaluation.metrics import log_loss
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reporting.cases import Picture, most_disputed, surest_errors, surest_right

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tumorboard import recipe
-from tumorboard.data.reading import read_image
-from tumorboard.data.resizing import to_input
+from tumorboard import config
+from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import DataError
-from tumorboard.evaluation.agreement import disagreement
+from tumorboard.evaluation.error_agreement import disagreement
 from tumorboard.predictions import Predictions
 
 SHOWN = 8
-_RULE = recipe.Image(size=160, resize="pad")
+_RULE = config.Image(size=160, resize="pad")
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from tumorboard.evaluation.calibration import CalibrationError
-from tumorboard.evaluation.comparing import Comparison
-from tumorboard.evaluation.measure import Measure
-from tumorboard.evaluation.score import Scores
-from tumorboard.evaluation.trusting import Kept, Trusted
+from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.scores import Scores
+from tumorboard.evaluation.selective_prediction import Kept, Trusted
+from tumorboard.evaluation.significance import Comparison
 from tumorboard.reporting.markdown import UNDEFINED, decimals, escaped, of_n, stars, table, with_interval
 from tumorboard.reporting.study import Summary
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from tumorboard.evaluation.comparing import Comparison
 from tumorboard.evaluation.overfitting import gap_interval
+from tumorboard.evaluation.significance import Comparison
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import percent, shown
 

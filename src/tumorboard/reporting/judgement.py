@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from tumorboard import NOTICE
-from tumorboard.evaluation.comparing import Comparison, compare
-from tumorboard.evaluation.measure import Measure
-from tumorboard.evaluation.score import Scores, evaluate
+from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.selective_prediction import Calibration, Trusted, trusted
+from tumorboard.evaluation.significance import Comparison, compare
 from tumorboard.evaluation.subgroups import SMALLEST, Subgroup, subgroups
-from tumorboard.evaluation.trusting import Calibration, Trusted, trusted
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reporting import certainty
 from tumorboard.reporting.markdown import escaped, of_n, table, with_interval

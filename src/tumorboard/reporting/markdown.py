@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from tumorboard.evaluation.measure import Measure
+from tumorboard.evaluation.intervals import Measure
 
 UNDEFINED = "n/a"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tumorboard.evaluation.score import Scores
+from tumorboard.evaluation.scores import Scores
 from tumorboard.predictions import Predictions
 from tumorboard.reporting.cases import Picture
 from tumorboard.reporting.study import Study, Summary, summarise

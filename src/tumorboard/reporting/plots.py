@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tumorboard.evaluation import calibration, curves
+from tumorboard.evaluation import calibration, metrics
 from tumorboard.predictions import Predictions
 from tumorboard.reporting.charts import Chart, Line
 from tumorboard.reporting.material import History, Material
@@ -48,7 +48,7 @@ def roc(material: Material) -> dict[str, Chart]:
 
 def _roc(one: Predictions) -> Iterator[Line]:
     for c, class_name in enumerate(one.class_names):
-        points = curves.roc(one, c)
+        points = metrics.roc(one, c)
         if points is not None:
             yield Line(class_name, points[0].tolist(), points[1].tolist())
 
@@ -63,7 +63,7 @@ def precision_recall(material: Material) -> dict[str, Chart]:
 
 def _precision(one: Predictions) -> Iterator[Line]:
     for c, class_name in enumerate(one.class_names):
-        points = curves.precision_recall(one, c)
+        points = metrics.precision_recall(one, c)
         if points is not None:
             prevalence = f"{class_name} (n = {int((one.labels == c).sum())})"
             yield Line(prevalence, points[0].tolist(), points[1].tolist())

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import mean, stdev
 
-from tumorboard.evaluation import subsets
-from tumorboard.evaluation.score import Scores, evaluate
+from tumorboard.evaluation import subgroups
+from tumorboard.evaluation.scores import Scores, evaluate
 from tumorboard.predictions import Predictions
 from tumorboard.reporting.study import SPLITS
 
@@ -100,4 +100,4 @@ def _without(one: Predictions, classes: Sequence[str]) -> Predictions:
     kept = [
         name for name, label in zip(one.ids, one.labels, strict=True) if one.class_names[label] not in classes
     ]
-    return subsets.keep(one, kept)
+    return subgroups.keep(one, kept)

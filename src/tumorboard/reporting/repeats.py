@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from tumorboard import NOTICE
-from tumorboard.evaluation.figures import grouped
 from tumorboard.evaluation.intervals import Interval, wilson, wilson_of_groups
-from tumorboard.evaluation.paired import accuracy_test
-from tumorboard.evaluation.score import Scores
-from tumorboard.evaluation.study import most_accurate
+from tumorboard.evaluation.model_selection import most_accurate
+from tumorboard.evaluation.scores import Scores, grouped
+from tumorboard.evaluation.significance import accuracy_test
 from tumorboard.predictions import aligned
 from tumorboard.reporting.markdown import decimals, escaped, of_n, stars, table, with_interval
 from tumorboard.reporting.repeated import Repeats, figures, spread

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from tumorboard import NOTICE
-from tumorboard.evaluation.score import Scores
+from tumorboard.evaluation.scores import Scores
 from tumorboard.reporting import certainty
 from tumorboard.reporting.markdown import code_block, decimals, escaped, of_n, table, with_interval
 from tumorboard.reporting.study import SPLITS, SYNTHETIC, Facts, Study, Summary, summarise

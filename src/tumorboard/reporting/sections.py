@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from tumorboard.evaluation.metrics import confusion_matrix
-from tumorboard.evaluation.score import Scores
+from tumorboard.evaluation.scores import Scores
 from tumorboard.predictions import Predictions
 from tumorboard.reporting import plots, sureness, svg
 from tumorboard.reporting.charts import Chart

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from tumorboard import recipe
-from tumorboard.data.reading import read_image
-from tumorboard.data.resizing import to_input
+from tumorboard import config
+from tumorboard.data.image_reader import read_image, to_input
 
 _SIDE, _CAPTION, _GAP = 180, 30, 8
 _COLUMNS, _ROWS = 5, 40
 _LETTERS = 28  # of a caption's line
 
-_RULE = recipe.Image(size=_SIDE, resize="pad")
+_RULE = config.Image(size=_SIDE, resize="pad")
 
 
 def contact_sheet(groups: Sequence[Sequence[str]], paths: Mapping[str, Path], window: str = "") -> bytes:

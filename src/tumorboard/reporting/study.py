@@ -6,12 +6,12 @@ from functools import cached_property
 
 from tumorboard.auditing.checks import telling_names
 from tumorboard.errors import DataError
-from tumorboard.evaluation.comparing import Comparison, compare
+from tumorboard.evaluation.model_selection import Recommendation, StudyScores, recommend, study_scores
 from tumorboard.evaluation.overfitting import verdict
-from tumorboard.evaluation.score import Scores, evaluate
-from tumorboard.evaluation.study import Recommendation, StudyScores, recommend, study_scores
-from tumorboard.evaluation.subsets import keep
-from tumorboard.evaluation.trusting import Calibration, Trusted, trusted
+from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.selective_prediction import Calibration, Trusted, trusted
+from tumorboard.evaluation.significance import Comparison, compare
+from tumorboard.evaluation.subgroups import keep
 from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")

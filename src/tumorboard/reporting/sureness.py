@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from tumorboard.evaluation import calibration
-from tumorboard.evaluation.comparing import Comparison
-from tumorboard.evaluation.score import Scores
-from tumorboard.evaluation.trusting import WANTED, Trusted, answered_above
+from tumorboard.evaluation.scores import Scores
+from tumorboard.evaluation.selective_prediction import WANTED, Trusted, answered_above
+from tumorboard.evaluation.significance import Comparison
 from tumorboard.reporting import plots, svg
 from tumorboard.reporting.certainty import COMPARED, FIGURES, answered, class_figures, difference, with_band
 from tumorboard.reporting.html import Html, details, element, section, table

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tumorboard.evaluation.measure import Measure
+from tumorboard.evaluation.intervals import Measure
 from tumorboard.predictions import neutralised
-from tumorboard.search import Value
+from tumorboard.search_space import Value
 
 State = Literal["begun", "complete", "pruned", "failed"]
 

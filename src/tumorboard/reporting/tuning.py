@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tumorboard import NOTICE
-from tumorboard.recipe import Recipe, dump
+from tumorboard.config import Recipe, dump
 from tumorboard.reporting import trials as records
 from tumorboard.reporting.markdown import escaped, table
 from tumorboard.reporting.numbers import UNDEFINED, of_n, shown
 from tumorboard.reporting.trials import Trial, settings, text
-from tumorboard.search import with_values
+from tumorboard.search_space import with_values
 
 FORMAT = 1
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import Response
 
-from tumorboard import NOTICE, __version__, windows
+from tumorboard import NOTICE, __version__, config
 from tumorboard.serving.answers import About, Answer, HeatMap, Limits, answer
 from tumorboard.serving.bodies import MAX_BYTES, TYPES
 from tumorboard.serving.decode_worker import MAX_PIXELS
@@ -21,7 +21,7 @@ from tumorboard.serving.report import report
 OTHER_WINDOW = "Read with another window than the models were trained with: their answers may suffer."
 _MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _WINDOW = Query(
-    description=f'of DICOM: "as-trained", "file", {", ".join(windows.PRESETS)} or CENTER,WIDTH',
+    description=f'of DICOM: "as-trained", "file", {", ".join(config.PRESETS)} or CENTER,WIDTH',
     pattern=WINDOW,
 )
 _BODY: dict[str, Any] = {
@@ -126,7 +126,7 @@ def _about(house: House) -> About:
         recommended=board.recommended,
         models=[ModelFacts(name=name, test=house.accuracies.get(name, [])) for name in board.names],
         window=board.image.window,
-        windows=list(windows.PRESETS),
+        windows=list(config.PRESETS),
         limits=Limits(bytes=MAX_BYTES, pixels=MAX_PIXELS),
         report=house.run.report.is_file(),
     )

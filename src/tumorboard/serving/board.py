@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from tumorboard import recipe
-from tumorboard.data.modes import Pixels
+from tumorboard import config
+from tumorboard.data.pixels import Pixels
 
 
 class Opinion(Protocol):
@@ -49,7 +49,7 @@ class Board(Protocol):
         """In the order of the probabilities."""
 
     @property
-    def image(self) -> recipe.Image:
+    def image(self) -> config.Image:
         """What the models take."""
 
     def opinion(self, pixels: Pixels) -> Opinion:

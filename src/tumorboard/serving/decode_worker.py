@@ -6,10 +6,10 @@ ends this process and one answer. Neither Keras nor the models are in this proce
 
 from typing import Any
 
-from tumorboard import recipe
-from tumorboard.data import workers
+from tumorboard import config
+from tumorboard.data import sandbox
 from tumorboard.data.dicom.head import HEAD_BYTES, recognised
-from tumorboard.data.inputs import input_of_bytes
+from tumorboard.data.image_reader import input_of_bytes
 from tumorboard.errors import DataError
 
 MAX_PIXELS = 25_000_000
@@ -22,19 +22,19 @@ _SECONDS = 20
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    workers.limit_memory(_MEMORY)
-    workers.answer_all(_answer)
+    sandbox.limit_memory(_MEMORY)
+    sandbox.answer_all(_answer)
 
 
 def _answer(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
-    workers.limit_time(_SECONDS)
+    sandbox.limit_time(_SECONDS)
     dicom = recognised(content[:HEAD_BYTES])
     try:
-        rule = recipe.Image.model_validate(request["rule"])
+        rule = config.Image.model_validate(request["rule"])
         pixels, notes = input_of_bytes(content, NAME, rule, MAX_PIXELS)
     except DataError as error:
         return {"error": str(error).removeprefix(f"{NAME}: "), "dicom": dicom}, b""
-    except workers.SandboxStartError as error:  # of the process that decodes DICOM frames
+    except sandbox.SandboxStartError as error:  # of the process that decodes DICOM frames
         return {"not_started": str(error)}, b""
     notes = tuple(note.removeprefix(f"{NAME}: ") for note in notes)
     return {"shape": pixels.shape, "notes": notes, "dicom": dicom}, pixels.tobytes()

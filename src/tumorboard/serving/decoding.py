@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tumorboard import recipe
-from tumorboard.data.modes import Pixels
-from tumorboard.data.workers import SandboxPool, SandboxStartError
+from tumorboard import config
+from tumorboard.data.pixels import Pixels
+from tumorboard.data.sandbox import SandboxPool, SandboxStartError
 from tumorboard.errors import DataError
 
 
@@ -30,7 +30,7 @@ def decoders() -> SandboxPool:
     return SandboxPool("tumorboard.serving.decode_worker", seconds=60)
 
 
-def decode(pool: SandboxPool, content: bytes, rule: recipe.Image) -> Upload:
+def decode(pool: SandboxPool, content: bytes, rule: config.Image) -> Upload:
     """Decode an uploaded file.
 
     Raises:

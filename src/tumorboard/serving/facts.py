@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from tumorboard.errors import RunFolderError
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 from tumorboard.storage import shown
 
 AS_GIVEN = "all test images"

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from tumorboard import windows
-from tumorboard.data.modes import Pixels
-from tumorboard.data.workers import SandboxPool
-from tumorboard.recipe import Image
-from tumorboard.runfolder import RunFolder
+from tumorboard import config
+from tumorboard.config import Image
+from tumorboard.data.pixels import Pixels
+from tumorboard.data.sandbox import SandboxPool
+from tumorboard.run_folder import RunFolder
 from tumorboard.serving.board import Board
 from tumorboard.serving.bodies import Desk, receive
 from tumorboard.serving.decoding import Upload, decode, decoders
@@ -20,7 +20,7 @@ from tumorboard.serving.facts import Accuracy
 
 T = TypeVar("T")
 _NUMBER = r"[0-9]{0,4}(\.[0-9]{1,3})?"
-WINDOW = f"^(as-trained|file|{'|'.join(windows.PRESETS)}|-?[0-9]{_NUMBER},[1-9]{_NUMBER})$"
+WINDOW = f"^(as-trained|file|{'|'.join(config.PRESETS)}|-?[0-9]{_NUMBER},[1-9]{_NUMBER})$"
 """What may be asked for; of CENTER,WIDTH the width is 1 or more, as in DICOM."""
 
 HeatLayer = Callable[[str, Pixels, int], Pixels]

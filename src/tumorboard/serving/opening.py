@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tumorboard.data.modes import Pixels
-from tumorboard.explaining import overlay
-from tumorboard.pipeline.predict import open_board
-from tumorboard.runfolder import RunFolder
+from tumorboard.data.pixels import Pixels
+from tumorboard.explain import overlay
+from tumorboard.run_folder import RunFolder
 from tumorboard.serving.facts import accuracies
 from tumorboard.serving.house import House
+from tumorboard.workflows.predictor import open_board
 
 
 def open_house(path: Path) -> House:

@@ -5,7 +5,7 @@ import io
 
 from PIL import Image
 
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 
 def png(pixels: Pixels) -> str:

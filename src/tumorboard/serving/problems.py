@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from tumorboard.data.workers import SandboxEndedError, SandboxStartError
+from tumorboard.data.sandbox import SandboxEndedError, SandboxStartError
 from tumorboard.errors import DataError
 from tumorboard.serving.answers import Problem
 from tumorboard.serving.bodies import BUSY

@@ -2,7 +2,7 @@
 
 from starlette.responses import HTMLResponse, Response
 
-from tumorboard.runfolder import RunFolder
+from tumorboard.run_folder import RunFolder
 
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No report</title>

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tumorboard.data.rows import Rows
-from tumorboard.training.features import Views
+from tumorboard.data.image_cache import Rows
+from tumorboard.training.feature_cache import Views
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]

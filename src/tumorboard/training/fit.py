@@ -1,4 +1,4 @@
-"""Fit a model by its recipe: Keras's `fit`, cached views where the recipe wants them, an exact resume."""
+"""The Keras backend: seeds and threads pinned, so that the same seed gives the same bits on a CPU."""
 
 import contextlib
 import math
@@ -9,13 +9,31 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tumorboard import interruption
+from tumorboard import progress
+from tumorboard.config import Training
 from tumorboard.errors import TrainingError
-from tumorboard.recipe import Training
-from tumorboard.training import resume
+from tumorboard.training import checkpoint
 from tumorboard.training.batches import Batches, feed
-from tumorboard.training.features import Views
-from tumorboard.training.resume import Row
+from tumorboard.training.checkpoint import Row
+from tumorboard.training.feature_cache import Views
+
+
+def prepare_backend(seed: int, threads: int) -> None:
+    """Seed everything, and pin the number of threads: another number sums in another order.
+
+    Threads are pinned on TensorFlow only, and only before it has run anything in this process.
+    """
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.get_logger().setLevel(
+            "ERROR"
+        )  # a board of models is traced model by model, and need not be told so
+
+        with contextlib.suppress(RuntimeError):  # already running: too late to change
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -50,9 +68,9 @@ def fit(
         Interrupted: A signal asked to stop; the last whole epoch is kept.
     """
     _compile(model, settings, math.ceil(len(train.labels) / settings.batch))
-    progress = resume.read(state)
+    resumed = checkpoint.read(state)
     early = _early_stopping(settings)
-    checkpoint = resume.Checkpoint(state, progress, early, on_epoch)
+    keeper = checkpoint.Checkpoint(state, resumed, early, on_epoch)
     weights = class_weights(train.labels) if settings.class_weights else None
     batches = Batches(train.inputs, train.labels, settings.batch, order=seed, weights=weights)
     draw = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.draw(epoch + 1))
@@ -60,21 +78,21 @@ def fit(
         model.fit(
             feed(batches),
             validation_data=feed(Batches(valid.inputs, valid.labels, settings.batch)),
-            initial_epoch=progress.epoch,
-            epochs=progress.epoch if progress.stopped else settings.epochs,
+            initial_epoch=resumed.epoch,
+            epochs=resumed.epoch if resumed.stopped else settings.epochs,
             shuffle=False,  # the batches shuffle themselves
-            callbacks=[draw, *listeners, *([early] if early else []), checkpoint],
+            callbacks=[draw, *listeners, *([early] if early else []), keeper],
             verbose=0,
         )
         if settings.average:
             _settle_norms(model, Batches(train.inputs, train.labels, settings.batch, order=seed))
-    return progress.history
+    return resumed.history
 
 
 def _settle_norms(model: keras.Model, batches: Batches) -> None:
     """Let fitted batch norms see what averaged weights make of train, in one pass (Izmailov et al. 2018)."""
     for number in range(len(batches)):
-        interruption.stop_if_asked()
+        progress.stop_if_asked()
         model(batches[number][0], training=True)
 
 

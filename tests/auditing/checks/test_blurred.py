@@ -2,7 +2,7 @@ import numpy as np
 
 from tests.auditing.studies import Row, only, passes, scene, study
 from tumorboard.auditing.checks.blurred import CHECK
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 
 def _picture(i: int, brighter: int) -> Pixels:

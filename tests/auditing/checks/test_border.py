@@ -1,6 +1,6 @@
 from tests.auditing.studies import Row, only, passes, scene, study
 from tumorboard.auditing.checks.border import CHECK
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 
 def _marked(i: int, marked: bool) -> Pixels:

@@ -1,7 +1,7 @@
 from tests.auditing.studies import Row, only, passes, reason, study
 from tumorboard.auditing.checks.burned_in import CHECK
 from tumorboard.data.dicom.picture import BURNED_IN
-from tumorboard.data.headers import Header
+from tumorboard.data.image_headers import Header
 
 DICOM = Header("DICOM", "MONOCHROME2", 12)
 

@@ -1,6 +1,6 @@
 from tests.auditing.studies import Row, only, passes, reason, study
 from tumorboard.auditing.checks.class_names import CHECK
-from tumorboard.data.classes import Matching
+from tumorboard.data.class_matching import Matching
 
 
 def _matching(*rows: tuple[str, ...], splits: tuple[str, ...] = ("train", "test")) -> Matching:

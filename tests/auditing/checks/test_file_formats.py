@@ -1,6 +1,6 @@
 from tests.auditing.studies import Row, only, passes, study
 from tumorboard.auditing.checks.file_formats import CHECK
-from tumorboard.data.headers import Header
+from tumorboard.data.image_headers import Header
 
 
 def test_a_format_that_goes_with_one_class_is_found() -> None:

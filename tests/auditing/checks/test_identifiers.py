@@ -1,6 +1,6 @@
 from tests.auditing.studies import Row, only, passes, reason, study
 from tumorboard.auditing.checks.identifiers import CHECK
-from tumorboard.data.headers import Header
+from tumorboard.data.image_headers import Header
 
 
 def test_elements_are_named_and_counted_but_no_value() -> None:

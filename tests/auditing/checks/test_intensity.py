@@ -2,7 +2,7 @@ import numpy as np
 
 from tests.auditing.studies import Row, only, passes, study
 from tumorboard.auditing.checks.intensity import CHECK
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 
 def _shuffled(i: int, brighter: int) -> Pixels:

@@ -2,7 +2,7 @@ import numpy as np
 
 from tests.auditing.studies import Row, only, passes, reason, study
 from tumorboard.auditing.checks.metadata import CHECK
-from tumorboard.data.headers import Header
+from tumorboard.data.image_headers import Header
 
 
 def test_clues_that_tell_only_together_are_found() -> None:

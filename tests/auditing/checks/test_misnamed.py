@@ -1,6 +1,6 @@
 from tests.auditing.studies import Row, only, passes, study
 from tumorboard.auditing.checks.misnamed import CHECK
-from tumorboard.data.headers import Header
+from tumorboard.data.image_headers import Header
 
 
 def test_names_that_promise_another_format_are_found_and_counted() -> None:

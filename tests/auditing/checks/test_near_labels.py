@@ -2,7 +2,7 @@ import numpy as np
 
 from tests.auditing.studies import Row, only, passes, scene, study
 from tumorboard.auditing.checks.near_labels import CHECK
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 
 def _brighter(seed: int) -> Pixels:

@@ -1,6 +1,6 @@
 from tests.auditing.studies import Row, only, passes, study
 from tumorboard.auditing.checks.several_frames import CHECK
-from tumorboard.data.headers import Header
+from tumorboard.data.image_headers import Header
 
 
 def test_files_with_further_frames_are_named() -> None:

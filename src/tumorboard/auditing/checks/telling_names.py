@@ -10,9 +10,9 @@ from scipy.stats import binom
 
 from tumorboard.auditing.outcome import Check, Finding, NotApplicable, Outcome
 from tumorboard.auditing.study import Study
-from tumorboard.data import twins
-from tumorboard.data.buckets import Indices
+from tumorboard.data import near_duplicates
 from tumorboard.data.manifest import Sample
+from tumorboard.data.near_duplicates import Indices
 
 _AT_MOST = 2000  # pictures of a class: a sample tells as much, and N x N correlations stay small
 _CLEAR = 0.2  # agreement beyond chance, 1 where all neighbours share the key (as Cohen's kappa)
@@ -55,7 +55,7 @@ def _neighbours(study: Study) -> dict[str, tuple[Indices, Indices]]:
         own = np.array([i for i in firsts if study.samples[i].label == label and not study.samples[i].group])
         if len(own) > 2:
             picked = np.sort(draws.permutation(own)[:_AT_MOST])
-            found[label] = picked, picked[twins.most_similar(study.thumbnails[picked])]
+            found[label] = picked, picked[near_duplicates.most_similar(study.thumbnails[picked])]
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard.data.dicom.elements import DicomError
-from tumorboard.data.workers import SandboxEndedError, SandboxPool
+from tumorboard.data.sandbox import SandboxEndedError, SandboxPool
 
 POOL = SandboxPool("tumorboard.data.dicom.worker", seconds=120)
 

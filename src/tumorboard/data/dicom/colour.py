@@ -8,7 +8,7 @@ from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.dicom.head import Tag
 from tumorboard.data.dicom.lut import table
 from tumorboard.data.dicom.pixels import Layout
-from tumorboard.data.modes import Pixels
+from tumorboard.data.pixels import Pixels
 
 _PALETTES = (
     (Tag.RED_DESCRIPTOR, Tag.RED),

@@ -15,13 +15,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from tumorboard.config import Window
 from tumorboard.data.dicom.dataset import DataSet
 from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.dicom.head import WANTED, Header, Tag
 from tumorboard.data.dicom.lut import Values, lut
 from tumorboard.data.dicom.pixels import Layout
-from tumorboard.data.modes import Pixels
-from tumorboard.windows import Window
+from tumorboard.data.pixels import Pixels
 
 Rule = Callable[[Values], Values]
 """Modality values to grey, 0-255, not rounded."""

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tumorboard.data.class_folders import Entry
 from tumorboard.data.dicom import head
 from tumorboard.data.dicom.head import HEAD_BYTES, Tag
-from tumorboard.data.entries import Entry
-from tumorboard.data.failures import FAILURES
+from tumorboard.data.pixels import FAILURES
 
 _BEGINNING = 1 << 16
 _PLACEHOLDERS = frozenset(

@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tumorboard.config import Window
 from tumorboard.data.dicom import head
 from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.dicom.head import Header, Tag
-from tumorboard.data.modes import Pixels
-from tumorboard.windows import Window
+from tumorboard.data.pixels import Pixels
 
 INSTALL = "pip install 'tumorboard[dicom]'"
 BURNED_IN = "may carry burned-in text ({}): its header says so, the pixels were not searched"

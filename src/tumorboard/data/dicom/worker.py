@@ -12,7 +12,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from tumorboard.data import workers
+from tumorboard.data import sandbox
 
 _MEMORY = 4 << 30
 _SECONDS = 1
@@ -22,12 +22,12 @@ _PIXELS_PER_SECOND = 1_000_000
 def main() -> None:
     """Answer requests until standard input ends."""
     warnings.simplefilter("ignore")
-    workers.limit_memory(_MEMORY)
-    workers.answer_all(_answer)
+    sandbox.limit_memory(_MEMORY)
+    sandbox.answer_all(_answer)
 
 
 def _answer(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
-    workers.limit_time(_SECONDS + request["rows"] * request["columns"] // _PIXELS_PER_SECOND)
+    sandbox.limit_time(_SECONDS + request["rows"] * request["columns"] // _PIXELS_PER_SECOND)
     plugin, syntax = request.pop("plugin"), UID(request.pop("syntax"))
     try:
         pixels, properties = get_decoder(syntax).as_array(

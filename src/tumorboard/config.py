@@ -1,0 +1,370 @@
+"""The grey window of medical images: which values become black and which white."""
+
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tumorboard.errors import RecipeError
+
+PRESETS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0)}
+"""Centre and width in Hounsfield units, as commonly set for reading a chest CT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Values from `center - width / 2` to `center + width / 2` spread over black to white.
+
+    Args:
+        name: As the user gave it.
+        center: In the image's own units, after rescale.
+        width: Likewise, above 0.
+    """
+
+    name: str
+    center: float
+    width: float
+
+    @property
+    def hounsfield(self) -> bool:
+        """Whether it is a preset, which makes sense in Hounsfield units only."""
+        return self.name in PRESETS
+
+
+def parse_window(text: str) -> Window | None:
+    """Read a window: "" for the one in each file, a preset's name, or "CENTER,WIDTH".
+
+    Raises:
+        ValueError: Neither of these, or a width that is not above 0.
+    """
+    if not text:
+        return None
+    if text in PRESETS:
+        return Window(text, *PRESETS[text])
+    try:
+        center, width = (float(part) for part in text.split(","))
+    except ValueError:
+        center, width = math.nan, math.nan
+    if not (math.isfinite(center) and math.isfinite(width) and width > 0):
+        raise ValueError(f"expected {', '.join(PRESETS)} or CENTER,WIDTH with a width above 0")
+    return Window(text, center, width)
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    """A table that takes no unknown key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Image(Section):
+    """How a decoded image becomes the network's input of (size, size, 3), uint8, 0-255.
+
+    `window` is of DICOM only: "" for the one in each file, "lung", "mediastinum" or "CENTER,WIDTH".
+    """
+
+    size: Annotated[int, Field(ge=32, le=1024)] = 224
+    resize: Literal["stretch", "pad"] = "stretch"
+    interpolation: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    window: str = ""
+
+    @field_validator("window")
+    @classmethod
+    def _is_a_window(cls, text: str) -> str:
+        parse_window(text)
+        return text
+
+
+class Splitting(Section):
+    """What is split off train when the data has no valid or test part, as fractions of all images."""
+
+    valid: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
+
+
+class Augmentation(Section):
+    """Random changes of training images; factors as in the Keras layers of the same names."""
+
+    flip: Literal["none", "horizontal", "horizontal_and_vertical"] = "horizontal"
+    rotation: Fraction = 0.2
+    zoom: Fraction = 0.2
+    translation: Fraction = 0.0
+    contrast: Fraction = 0.0
+    fill: Literal["reflect", "constant", "nearest"] = "reflect"
+
+
+class Training(Section):
+    """How a network is fitted.
+
+    `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
+    training image and fits the rest on them; fewer where they would take more than `cache_gb` of disk, but
+    at least one. `patience` = 0 trains to the last epoch and keeps it; `average` > 0 then keeps the moving
+    average of the weights instead, of that momentum an update (0.99: of about the last hundred).
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    patience: Annotated[int, Field(ge=0)] = 20
+    batch: Annotated[int, Field(ge=1)] = 32
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Fraction = 0.0
+    class_weights: bool = False
+    views: Annotated[int, Field(ge=0, le=64)] = 0
+    cache_gb: Annotated[float, Field(gt=0)] = 8.0
+    average: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _averages_to_the_end(self) -> "Training":
+        if self.average and self.patience:
+            raise ValueError("average needs patience = 0: early stopping keeps one epoch's weights")
+        return self
+
+
+class Pretrained(Section):
+    """A network on a pretrained backbone.
+
+    `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the stage
+    that the backbone's own table chooses. `norms` "frozen" keeps the batch norms above the cut as they
+    came, "trained" fits them too, "folded" merges all of the backbone's into its convolutions, which is the
+    same network in half the time; `momentum` is that of the norms which are fitted. `depthwise` "frozen"
+    keeps the depthwise convolutions above the cut, whose gradients take longest on a CPU. `preprocessing`
+    "own" is what the backbone was trained with; "unit" divides by 255, as the original study did.
+    """
+
+    kind: Literal["pretrained"] = "pretrained"
+    backbone: str = "efficientnet-lite0"
+    weights: str = "imagenet"
+    preprocessing: Literal["own", "unit"] = "own"
+    cut: str = "top"
+    norms: Literal["folded", "frozen", "trained"] = "trained"
+    depthwise: Literal["frozen", "trained"] = "trained"
+    momentum: Fraction = 0.99
+    pooling: Literal["max", "average"] = "max"
+    units: Annotated[int, Field(ge=1)] = 256
+    dropout: Fraction = 0.25
+    augmentation: Augmentation = Augmentation()
+    training: Training = Training()
+
+
+class Custom(Section):
+    """A network trained from scratch: the study's own (`notebook`), or a small residual one.
+
+    `mirrored` = true answers the mean over an image and its mirror image, which takes twice the time.
+    """
+
+    kind: Literal["custom"] = "custom"
+    design: Literal["notebook", "residual"] = "residual"
+    mirrored: bool = False
+    dropout: Fraction = 0.25
+    augmentation: Augmentation = Augmentation()
+    training: Training = Training()
+
+
+class Ensemble(Section):
+    """How members' class probabilities become one answer.
+
+    Forms A to D are the study's: A averages and then trains a Dense layer, B averages, C is A as a
+    two-input model, D trains a Dense layer on the concatenation. `weighted` chooses the weights of the
+    average on validation, `greedy` draws members with replacement (Caruana et al. 2004), `stacked` is D
+    fitted on validation instead of train; `boosted` trains heads on the members' embeddings of validation
+    images in sequence (SAMME); `vote` is the majority vote; `mirrored` is B over every image and its mirror
+    image. `weights` fixes those of an average, one a member, instead of choosing them on validation.
+    """
+
+    members: Annotated[tuple[str, ...], Field(min_length=2)] = ("pretrained", "custom")
+    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked", "boosted", "mirrored"] = (
+        "weighted"
+    )
+    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    training: Training = Training()
+
+
+class Chained(Section):
+    """A second network on the first one's embedding.
+
+    `also` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
+    new heads, as the study did; "trained" begins from the trained links; "kept" has these as they are,
+    and only the second network learns.
+    """
+
+    first: str = "pretrained"
+    also: tuple[str, ...] = ()
+    start: Literal["fresh", "trained", "kept"] = "trained"
+    units: Annotated[int, Field(ge=1)] = 256
+    dropout: Fraction = 0.25
+    training: Training = Training()
+
+
+Network = Annotated[Pretrained | Custom, Field(discriminator="kind")]
+
+
+__all__ = [
+    "Augmentation",
+    "Chained",
+    "Custom",
+    "Ensemble",
+    "Image",
+    "Network",
+    "Pretrained",
+    "Recipe",
+    "Splitting",
+    "Training",
+    "dump",
+    "load",
+    "parse",
+    "read",
+]
+
+SEARCH = "search"
+"""The table of a recipe file that only tuning reads."""
+
+
+class Recipe(Section):
+    """Everything that may change the result of a run."""
+
+    name: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    threads: Annotated[int, Field(ge=0)] = 0
+    image: Image = Image()
+    splitting: Splitting = Splitting()
+    models: Annotated[dict[Name, Network], Field(min_length=1)]
+    ensemble: Ensemble = Ensemble()
+    chained: Chained = Chained()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Recipe":
+        reserved = {"ensemble", "chained"} & set(self.models)
+        if reserved:
+            raise ValueError(f"models may not be named {sorted(reserved)}")
+        links = (self.chained.first, *self.chained.also)
+        if len(set(links)) < len(links):
+            raise ValueError(f"expected each of the chain's links once, found {list(links)}")
+        for name in (*self.ensemble.members, *links):
+            if name not in self.models:
+                raise ValueError(f"{name!r} is not one of the models {sorted(self.models)}")
+        if self.models[self.chained.first].kind != "pretrained":
+            raise ValueError(f"chained.first must be a pretrained model, {self.chained.first!r} is not")
+        for name in links if self.chained.training.views else ():
+            if getattr(self.models[name], "design", "") == "notebook":
+                raise ValueError(f"{name!r} has no frozen part to keep; set chained.training.views = 0")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All models, in the order in which they are made."""
+        return (*self.models, "ensemble", "chained")
+
+    def made_of(self, model: str) -> tuple[str, ...]:
+        """The models that must be there before this one: an ensemble's members, a chain's links."""
+        links = (self.chained.first, *self.chained.also)
+        return {"ensemble": self.ensemble.members, "chained": links}.get(model, ())
+
+    def training(self, name: str) -> Training:
+        """How a model is fitted, the ensemble and the chain among them."""
+        parts = {**self.models, "ensemble": self.ensemble, "chained": self.chained}
+        return parts[name].training
+
+    def with_options(
+        self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None
+    ) -> "Recipe":
+        """This recipe with what the command line sets for all its pretrained models, and for its images."""
+        chosen = {"backbone": backbone, "weights": weights}
+        content = self.model_dump(mode="json")
+        for network in content["models"].values():
+            if network["kind"] == "pretrained":
+                network |= {key: value for key, value in chosen.items() if value is not None}
+        content["image"] |= {} if window is None else {"window": window}
+        return parse(tomli_w.dumps({**content, "seed": self.seed if seed is None else seed}), self.name)
+
+
+def load(name_or_file: str) -> Recipe:
+    """Read a recipe that comes with the package, by name, or one of the user's, by path.
+
+    Raises:
+        RecipeError: No such recipe, not TOML, an unknown key, or a value out of range.
+    """
+    return parse(*read(name_or_file))
+
+
+def read(name_or_file: str) -> tuple[str, str]:
+    """The text of a recipe, and what to call it in errors.
+
+    Raises:
+        RecipeError: No such recipe.
+    """
+    known = sorted(
+        file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml")
+    )
+    if name_or_file in known:
+        return (_shipped() / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file
+    path = Path(name_or_file)
+    try:
+        return path.read_text(encoding="utf-8"), str(path)[-80:]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"expected a recipe ({', '.join(known)}) or a TOML file in UTF-8, found neither at "
+            f"{name_or_file[-80:]!r} ({getattr(error, 'strerror', 'not UTF-8')})"
+        ) from error
+
+
+def parse(text: str, source: str) -> Recipe:
+    """Read a recipe from TOML text; `source` is named in errors. A search space in it is left unread.
+
+    Raises:
+        RecipeError: Not TOML, an unknown key, or a value out of range.
+    """
+    try:
+        content = tomllib.loads(text)
+        return Recipe.model_validate({key: value for key, value in content.items() if key != SEARCH})
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        lines = [explain(one, Recipe) for one in error.errors()]
+        raise RecipeError(f"{source}: {lines[0]}", lines[1:]) from error
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as TOML, every setting written out, so that a later default changes nothing."""
+    return tomli_w.dumps(recipe.model_dump(mode="json"))
+
+
+def _shipped() -> Any:
+    return resources.files("tumorboard") / "recipes"
+
+
+def explain(error: Any, root: type[BaseModel]) -> str:
+    """One pydantic error as one line; an unknown key lists the known ones."""
+    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; known here: {', '.join(_known_keys(error['loc'][:-1], root))}"
+    if error["type"] == "missing":
+        return f"expected the key {where!r}, found none; see docs/recipes.md"
+    found = error["input"] if not isinstance(error["input"], dict) else "a table"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')[:150]} (found {repr(found)[:60]})"
+
+
+def _known_keys(location: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
+    kinds: dict[str | int, type[BaseModel]] = {"pretrained": Pretrained, "custom": Custom}
+    section = root
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if (
+            field is not None
+            and isinstance(field.annotation, type)
+            and issubclass(field.annotation, BaseModel)
+        ):
+            section = field.annotation
+        elif part in kinds:
+            section = kinds[part]
+    return [*section.model_fields, *((SEARCH,) if section is Recipe else ())]

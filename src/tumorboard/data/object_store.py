@@ -1,0 +1,165 @@
+"""Images wherever they lie: files here, and objects in a store that fsspec reads, such as `s3://bucket/scans`.
+
+An object is fetched into a file without a name, which is gone when it is closed or its process dies, and is
+then as hostile as any file. Credentials are the store's own matter (its environment variables, files or
+roles): they are never read here, and of a store's errors only the kind is told, for their texts may hold
+signed addresses.
+"""
+
+import contextlib
+import importlib
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from errno import EIO
+from pathlib import Path
+from typing import IO, Any
+
+from tumorboard import storage
+from tumorboard.data import class_folders
+from tumorboard.data.class_folders import ignored
+from tumorboard.data.image_reader import display, require_regular, require_size
+from tumorboard.errors import DataError, UsageError
+
+STORES = {"s3": '"tumorboard[s3]"', "gs": "gcsfs", "abfs": "adlfs"}
+"""The stores that are read, each with what pip installs for it; only s3 is tested."""
+
+_AHEAD = 1 << 23  # bytes asked for at once; an ordinary slice needs one request
+_CHUNK = 1 << 20
+_VERSIONS = ("etag", "generation", "lastmodified", "last_modified", "updated")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An object in a store.
+
+    Attributes:
+        url: Its address, scheme included.
+        size: Bytes, as the store lists it.
+        version: What changes with its content, as the store lists it.
+    """
+
+    url: str
+    size: int
+    version: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+Source = Path | Remote
+Opened = io.BufferedReader | io.BufferedRandom
+
+
+def sources(named: Sequence[Path | str]) -> Iterator[Source]:
+    """Every file and object, in an order that a second call repeats.
+
+    Args:
+        named: Paths as `listing.files` takes them; as text, addresses: of an object, or of all below it. A
+            store's listing is in memory while it is given out.
+
+    Raises:
+        DataError: A list that cannot be read; a store that cannot be listed, or has nothing there.
+        UsageError: A store that is not read, or whose package is not installed.
+    """
+    for one in named:
+        yield from _below(one) if isinstance(one, str) else class_folders.files([one])
+
+
+def version(source: Source) -> str:
+    """What changes when a file does: size and time of change here, size and version in a store; cheap."""
+    if isinstance(source, Remote):
+        return f"{source.size} {source.version}"
+    try:
+        found = source.stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+@contextlib.contextmanager
+def opened(source: Source) -> Iterator[Opened]:
+    """A regular file, or an object's bytes, to read and seek in.
+
+    Raises:
+        DataError: It is missing, empty, too large, or no regular file.
+        OSError: It cannot be read now.
+        StorageError: No room for an object's bytes in the temporary folder.
+    """
+    if isinstance(source, Path):
+        require_regular(source)  # before opening: opening a pipe would wait for a writer for ever
+        with source.open("rb") as file:
+            yield file
+        return
+    require_size(source.url, source.size)
+    with tempfile.TemporaryFile() as fetched:
+        _fetch(source, fetched)
+        yield fetched
+
+
+def _below(url: str) -> Iterator[Remote]:
+    store = _store(url)
+    try:
+        root = store._strip_protocol(url).rstrip("/")
+        found = store.find(root, detail=True, refresh=True)
+    except Exception as error:  # each store has errors of its own
+        raise DataError(
+            f"cannot list {display(url)}: {type(error).__name__}; check the address, the network and "
+            "the store's credentials in the environment"
+        ) from None
+    objects = [_remote(store, info) for name, info in sorted(found.items()) if _wanted(name, root, info)]
+    if not objects:
+        raise DataError(f"expected objects at {display(url)}, found none; check the address")
+    yield from objects
+
+
+def _wanted(name: str, root: str, info: dict[str, Any]) -> bool:
+    """No marker of a folder, and nothing that is ignored in folders here."""
+    if info["type"] != "file" or name.endswith("/"):
+        return False
+    below = name.removeprefix(root).split("/")
+    return not any(ignored(Path(one)) for one in below if one.strip("."))  # "a/../b" is a plain name there
+
+
+def _remote(store: Any, info: dict[str, Any]) -> Remote:
+    told = {key.lower(): value for key, value in info.items()}
+    versions = (str(told[key]) for key in _VERSIONS if told.get(key))
+    return Remote(store.unstrip_protocol(info["name"]), int(info["size"]), next(versions, ""))
+
+
+def _fetch(remote: Remote, file: IO[bytes]) -> None:
+    for chunk in _chunks(remote):
+        try:
+            file.write(chunk)
+        except OSError as error:
+            raise storage.storage_error(Path(tempfile.gettempdir()), error) from error
+    file.seek(0)
+
+
+def _chunks(remote: Remote) -> Iterator[bytes]:
+    """The object's bytes, never more than were listed."""
+    store = _store(remote.url)
+    try:
+        path = store._strip_protocol(remote.url)
+        with store.open(path, "rb", size=remote.size, block_size=_AHEAD) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except Exception as error:
+        raise OSError(EIO, type(error).__name__) from None
+
+
+def _store(url: str) -> Any:
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("/")[0]
+    if scheme not in STORES or (":" in place and "@" in place):
+        raise UsageError(
+            f"expected {'://, '.join(STORES)}:// and no credentials in the address, found "
+            f"{display(scheme)}://...; credentials belong into the environment"
+        )
+    try:
+        return importlib.import_module("fsspec").filesystem(scheme)
+    except ImportError:
+        raise UsageError(
+            f"{scheme}:// needs packages that are not installed: pip install {STORES[scheme]}"
+        ) from None

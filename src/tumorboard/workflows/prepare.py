@@ -1,0 +1,114 @@
+"""From a folder of images to a job: find, match, compare with an earlier start, decode, split."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tumorboard import progress, storage
+from tumorboard.config import Image, Recipe
+from tumorboard.data import image_cache, manifest, splitting
+from tumorboard.data.class_matching import Matching
+from tumorboard.data.image_cache import Decoded
+from tumorboard.data.manifest import Loaded
+from tumorboard.progress import Console, Update
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows import fingerprint
+from tumorboard.workflows.run_context import Job
+
+Groups = Mapping[str, Sequence[str]]
+
+
+def prepare(
+    source: Path,
+    run: RunFolder,
+    recipe: Recipe,
+    console: Console,
+    *,
+    class_map: Mapping[str, Sequence[str]] = {},
+    merge: Mapping[str, Sequence[str]] = {},
+    skip_bad: bool = False,
+    images: Path | None = None,
+) -> Job:
+    """Everything that can be found wrong is found here, before training; in the data, before Keras is loaded.
+
+    Args:
+        source: Class folders, or a manifest CSV.
+        run: The run folder.
+        recipe: The settings.
+        console: Where progress is shown.
+        class_map: As for `train`.
+        merge: As for `train`.
+        skip_bad: As for `train`.
+        images: Where the decoded images lie, if not in the run's own cache.
+
+    Raises:
+        DataError: The data cannot be used; all bad files are named.
+        RecipeError: An unknown backbone.
+        ModelError: A weights file that is none.
+        RunFolderError: The folder was begun with other data or settings.
+    """
+    loaded = find(source, console, class_map, merge)
+    now = fingerprint.take(recipe, loaded.manifest)
+    fingerprint.require_same(run, now)
+    decoded = decode(loaded, images or run.cache, recipe.image, console, skip_bad)
+    whole = splitting.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
+    _refuse_unknown_backbones(recipe)
+    storage.write_text(run.manifest, manifest.write_csv(whole))
+    fingerprint.record(run, recipe, now)
+    return Job(run, recipe, whole, decoded, console, loaded.matching)
+
+
+def _refuse_unknown_backbones(recipe: Recipe) -> None:
+    """Before the folder is one of this recipe, and not when the model's turn comes."""
+    from tumorboard.models.backbones import require_known
+
+    for settings in recipe.models.values():
+        if settings.kind == "pretrained":
+            require_known(settings.backbone, settings.weights)
+
+
+def find(
+    source: Path, console: Console, class_map: Groups, merge: Groups, leave_out: str | None = None
+) -> Loaded:
+    """Find the images, except those of a split left out, and show how classes were matched across splits.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+    loaded = manifest.load(source, class_map, merge, leave_out)
+    console.say(_table(loaded.matching))
+    return loaded
+
+
+def decode(loaded: Loaded, folder: Path, rule: Image, console: Console, skip_bad: bool) -> Decoded:
+    """Decode the images into `folder`, and say what the user should know of them.
+
+    Raises:
+        DataError: Names all files that cannot be used.
+        Interrupted: A signal asked to stop; decoding begins anew.
+    """
+    with console.task("decoding") as update:
+        decoded = image_cache.decode(
+            loaded.manifest,
+            folder,
+            rule,
+            progress=functools.partial(_step, update),
+            skip_bad=skip_bad,
+            problems=loaded.problems,
+        )
+    for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
+        console.say(line)
+    return decoded
+
+
+def _step(update: Update, done: int, total: int) -> None:
+    progress.stop_if_asked()
+    update(done, total, "")
+
+
+def _table(matching: Matching) -> str:
+    """The class folders of each split, side by side."""
+    rows = [("class", *(split or "images" for split in matching.splits)), *matching.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

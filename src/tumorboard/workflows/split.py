@@ -1,0 +1,192 @@
+"""New splits that keep together what belongs together, written as manifest CSVs; no image is touched."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tumorboard import config, storage
+from tumorboard.auditing.study import Study, gather
+from tumorboard.data import groups, manifest
+from tumorboard.data import splitting as dealing
+from tumorboard.data.image_reader import display
+from tumorboard.data.manifest import Loaded, Manifest, require_usable
+from tumorboard.errors import DataError, UsageError
+from tumorboard.progress import Console
+from tumorboard.workflows.prepare import find
+
+_SIZES = config.Splitting()
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What was kept together.
+
+    Args:
+        images: All of them.
+        components: What was dealt out: sets of images that belong together, many of one image.
+        groups: Groups that the data names.
+        ungrouped: Images without a group: nobody knows whose they are.
+        exact: Pictures that are stored more than once, pixel by pixel.
+        near: Pairs of different files that show the same.
+    """
+
+    images: int
+    components: int
+    groups: int
+    ungrouped: int
+    exact: int
+    near: int
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """New splits, written.
+
+    Args:
+        files: One manifest CSV, or one for each fold.
+        manifests: Their samples.
+        together: What was kept together.
+    """
+
+    files: tuple[Path, ...]
+    manifests: tuple[Manifest, ...]
+    together: Together
+
+
+def split(
+    source: Path,
+    out: Path,
+    *,
+    folds: int = 0,
+    valid: float = _SIZES.valid,
+    test: float | None = None,
+    seed: int = 0,
+    class_map: Mapping[str, Sequence[str]] = {},
+    merge: Mapping[str, Sequence[str]] = {},
+    skip_bad: bool = False,
+    window: str = "",
+    keep_test: bool = False,
+    group_by_name: str = "",
+    console: Console | None = None,
+) -> Division:
+    """Make new splits of all images, whatever split they were in; groups and twins stay together.
+
+    Args:
+        source: Class folders, or a manifest CSV; only read.
+        out: The CSV to write; with folds `out`-fold1.csv and so on.
+        folds: 0 for one split; K, 2 or more, for K splits in which each image is test exactly once.
+        valid: Share of all images, above 0 and below 0.5.
+        test: The same; not with folds. None for 0.2.
+        seed: Chooses among the possible splits.
+        class_map: Class name to the folders that are this class.
+        merge: New class name to the classes that it takes in.
+        skip_bad: Leave out files that cannot be read.
+        window: Of DICOM images: they are compared as they are seen through it.
+        keep_test: Leave out the images of a given test part, unopened: only the others are dealt anew.
+        group_by_name: Group images that the data leaves without a group by their class and by what the
+            groups of this regular expression find in their file names; "" for none.
+        console: Where progress is shown; quiet by default.
+
+    Raises:
+        UsageError: An option out of range, or a file that is there already.
+        DataError: The data cannot be used, or a class has too few images that may be separated.
+        StorageError: The disk is full or not writable.
+    """
+    console = console or Console(quiet=True)
+    sizes = _sizes(folds, valid, test, window)
+    files = _files(source, out, folds)
+    loaded = find(source, console, class_map, merge, "test" if keep_test else None)
+    study = _study(groups.filled(loaded, group_by_name), window, skip_bad, console)
+    tied = dealing.components(study.manifest, [one.pixel_sha256 for one in study.pictures], study.twins)
+    manifests = _dealt(study.manifest, tied, folds, sizes, seed)
+    texts = [manifest.to_csv(_grouped(one, tied), file) for one, file in zip(manifests, files, strict=True)]
+    for file, text in zip(files, texts, strict=True):
+        storage.write_text(file, text)
+    return Division(files, manifests, _together(study, tied))
+
+
+def _dealt(
+    whole: Manifest, tied: Sequence[str], folds: int, sizes: config.Splitting, seed: int
+) -> tuple[Manifest, ...]:
+    if folds:
+        return dealing.folds(whole, tied, folds, sizes, seed)
+    return (dealing.divide(whole, tied, sizes, seed),)
+
+
+def _sizes(folds: int, valid: float, test: float | None, window: str) -> config.Splitting:
+    if folds and test is not None:
+        raise UsageError("expected --folds or --test, found both; with folds each image is test once")
+    if folds < 0 or folds == 1:
+        raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for one split")
+    sizes = {"--valid": valid, "--test": _SIZES.test if test is None else test}
+    for flag, size in sizes.items():
+        if not 0 < size < 0.5:
+            raise UsageError(f"expected a share of the images above 0 and below 0.5 as {flag}, found {size}")
+    try:
+        config.parse_window(window)
+    except ValueError as error:
+        raise UsageError(f"--window: {error}, found {window[:60]!r}") from error
+    return config.Splitting(valid=valid, test=sizes["--test"])
+
+
+def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
+    """What will be written; nothing is there yet, and nothing comes among the images."""
+    numbered = tuple(out.with_name(f"{out.stem}-fold{k}{out.suffix}") for k in range(1, folds + 1))
+    there = [file for file in (numbered or (out,)) if os.path.lexists(file)]
+    if there:
+        raise UsageError(
+            f"expected a new file as --out, found {display(there[0])}; move it or choose another"
+        )
+    if source.is_dir() and out.parent.resolve().is_relative_to(source.resolve()):
+        raise UsageError(
+            f"expected --out outside {display(source)}, found {display(out)} among the images; "
+            "choose another folder"
+        )
+    return numbered or (out,)
+
+
+def _study(loaded: Loaded, window: str, skip_bad: bool, console: Console) -> Study:
+    with console.task("looking for twins") as update:
+        study = gather(
+            loaded.manifest,
+            problems=loaded.problems,
+            window=window,
+            progress=lambda done, total: update(done, total, ""),
+        )
+    if study.problems and not skip_bad:
+        raise DataError(
+            f"{len(study.problems)} of {len(study.problems) + len(study.samples)} images cannot be read; "
+            "remove them or pass --skip-bad",
+            study.problems,
+        )
+    for problem in study.problems:
+        console.say(f"left out: {problem}")
+    require_usable(study.manifest, "the data", study.problems)
+    return study
+
+
+def _grouped(manifest: Manifest, tied: Sequence[str]) -> Manifest:
+    """Components as groups; a lone image of nobody known gets none, which would hide that."""
+    sizes = Counter(tied)
+    samples = (
+        replace(sample, group=name if sample.group or sizes[name] > 1 else "")
+        for sample, name in zip(manifest.samples, tied, strict=True)
+    )
+    return replace(manifest, samples=tuple(samples))
+
+
+def _together(study: Study, tied: Sequence[str]) -> Together:
+    groups = [sample.group for sample in study.samples]
+    repeats = np.bincount(study.twins.picture) > 1
+    return Together(
+        images=len(tied),
+        components=len(set(tied)),
+        groups=len(set(groups) - {""}),
+        ungrouped=groups.count(""),
+        exact=int(repeats.sum()),
+        near=len(study.twins.near),
+    )

@@ -1,0 +1,111 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.small_boards import CLASSES, IMAGE, NAMES, networks, pixels
+from tests.small_models import NOTEBOOK, joined, member
+from tumorboard.errors import ModelError
+from tumorboard.explain import gradcam, occlusion
+from tumorboard.models.model_spec import Contract
+
+PICTURE = pixels(1, seed=3)[0]
+
+
+def spot_finder():
+    """Class 1 for a bright image, and it looks at nothing but brightness: one channel, one weight."""
+    image = keras.Input((32, 32, 3), name="m_image")
+    x = layers.Rescaling(1 / 255, name="m_rescale")(image)
+    x = layers.AveragePooling2D(4, name="m_pool")(x)
+    x = layers.Conv2D(1, 1, kernel_initializer="ones", bias_initializer="zeros", name="m_conv")(x)
+    x = layers.Identity(name="m_feature_map")(x)
+    x = layers.GlobalAveragePooling2D(name="m_average")(x)
+    x = layers.Dense(3, activation="softmax", name="m_probabilities")(x)
+    model = keras.Model(image, x, name="m")
+    model.get_layer("m_probabilities").set_weights([np.array([[-9.0, 9.0, 0.0]]), np.zeros(3)])
+    return model, Contract("m", "custom", CLASSES, IMAGE)
+
+
+def spotted():
+    """Black, but for a white square in rows 20 to 27 and columns 4 to 11."""
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[20:28, 4:12] = 255
+    return picture
+
+
+@pytest.mark.parametrize("method", [gradcam.heat_map, occlusion.heat_map], ids=["gradcam", "occlusion"])
+def test_both_methods_find_what_the_network_looks_at(method):
+    heat = method(*spot_finder(), spotted(), 1)
+    assert heat.shape == (32, 32)
+    assert heat.dtype == np.float32
+    assert heat.max() == 1
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    assert 20 <= y < 28
+    assert 4 <= x < 12
+    assert heat[20:28, 4:12].mean() > 5 * heat[:12, 20:].mean()
+    assert heat[:12, 20:].max() < 0.01
+
+
+def test_the_map_of_the_mirror_image_is_turned_back():
+    finder = spot_finder()
+    both, contract = joined("both", [finder], "mirrored")
+    alone = gradcam.heat_map(*finder, spotted(), 1)
+    np.testing.assert_allclose(gradcam.heat_map(both, contract, spotted(), 1), alone, rtol=0, atol=1e-5)
+    maps = gradcam.member_maps(both, contract, spotted(), 1)
+    assert sorted(maps) == ["both_m"]
+    np.testing.assert_allclose(maps["both_m"], alone, rtol=0, atol=1e-5)
+
+
+def test_what_speaks_against_a_class_is_not_shown():
+    assert not gradcam.heat_map(*spot_finder(), spotted(), 0).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_has_a_map_that_depends_on_image_and_class(name):
+    model, contract = networks()[name]
+    heat = gradcam.heat_map(model, contract, PICTURE, 0)
+    assert heat.shape == (32, 32)
+    assert heat.min() >= 0
+    assert heat.max() == 1
+    np.testing.assert_array_equal(heat, gradcam.heat_map(model, contract, PICTURE, 0))
+    assert not np.array_equal(heat, gradcam.heat_map(model, contract, pixels(1, seed=4)[0], 0))
+    assert not np.array_equal(heat, gradcam.heat_map(model, contract, PICTURE, 1))
+
+
+def test_by_default_the_answer_is_explained():
+    model, contract = networks()["custom"]
+    answer = int(model.predict_on_batch(PICTURE[None])[0].argmax())
+    expected = gradcam.heat_map(model, contract, PICTURE, answer)
+    np.testing.assert_array_equal(gradcam.heat_map(model, contract, PICTURE), expected)
+
+
+def test_a_member_without_a_say_adds_nothing():
+    members = [networks()["pretrained"], networks()["custom"]]
+    model, contract = joined("ensemble", members, "weighted", weights=(0.0, 1.0))
+    alone = gradcam.heat_map(*members[1], PICTURE, 2)
+    np.testing.assert_allclose(gradcam.heat_map(model, contract, PICTURE, 2), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["B", "vote"])
+def test_members_of_an_ensemble_look_where_they_looked_alone(form):
+    members = [networks()["chained"], member("custom", NOTEBOOK, seed=5)]
+    model, contract = joined("ensemble", members, form)
+    found = gradcam.member_maps(model, contract, PICTURE, 1)
+    assert list(found) == ["ensemble_chained", "ensemble_custom"]
+    for heat, one in zip(found.values(), members, strict=True):
+        np.testing.assert_allclose(heat, gradcam.heat_map(*one, PICTURE, 1), atol=1e-5)
+    assert gradcam.heat_map(model, contract, PICTURE, 1).any() == (form != "vote")
+
+
+def test_a_single_model_is_its_own_member():
+    model, contract = networks()["chained"]
+    found = gradcam.member_maps(model, contract, PICTURE, 1)
+    assert list(found) == ["chained"]
+    np.testing.assert_array_equal(found["chained"], gradcam.heat_map(model, contract, PICTURE, 1))
+
+
+def test_a_model_without_a_feature_map_is_refused():
+    image = keras.Input((32, 32, 3), name="m_image")
+    x = layers.Dense(3, name="m_probabilities")(layers.Flatten(name="m_flatten")(image))
+    with pytest.raises(ModelError, match="m_feature_map"):
+        gradcam.heat_map(keras.Model(image, x, name="m"), Contract("m", "custom", CLASSES, IMAGE), PICTURE)

@@ -1,0 +1,152 @@
+"""Joining the members' answers; the board as a whole is watched in test_train.py."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.small_models import CLASSES as LETTERS
+from tests.small_runs import add_tiny_backbone, draw
+from tests.workflows.test_prepare import prepared
+from tumorboard.errors import DataError, ModelError
+from tumorboard.models import saving
+from tumorboard.models.backbones import BACKBONES
+from tumorboard.models.inference import probabilities
+from tumorboard.predictions import Predictions
+from tumorboard.workflows import build_models
+from tumorboard.workflows.build_models import opinions
+from tumorboard.workflows.run_context import Job
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    draw(tmp_path / "data")
+    return prepared(tmp_path)
+
+
+def written(job: Job, name: str, rows: np.ndarray, split: str = "train") -> np.ndarray:
+    """A member's predictions on disk, its rows in the given order; returns them in the manifest's."""
+    part = job.part(split)
+    values = np.random.default_rng(len(name)).dirichlet(np.ones(3), len(part.samples))
+    record = Predictions(tuple(np.array(part.ids)[rows]), part.labels[rows], part.class_names, values[rows])
+    path = job.run.predictions(name, split)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(record.to_csv())
+    return values
+
+
+def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job: Job) -> None:
+    straight = written(job, "pretrained", np.arange(15))
+    shuffled = written(job, "custom", np.random.default_rng(1).permutation(15))
+    examples = opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
+    np.testing.assert_array_equal(examples.inputs[0][0], straight)
+    np.testing.assert_array_equal(examples.inputs[1][0], shuffled)
+    np.testing.assert_array_equal(examples.labels, job.part("train").labels)
+
+
+def test_members_that_answered_other_samples_are_refused(job: Job) -> None:
+    written(job, "custom", np.arange(15))
+    written(job, "pretrained", np.arange(14))
+    with pytest.raises(DataError, match="same samples"):
+        opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
+
+
+def test_what_is_predicted_is_not_predicted_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(job, "custom", np.arange(15))
+    before = job.run.predictions("custom", "train").stat().st_mtime_ns
+    build_models.predict(job, "custom", "train")  # there is no model that could
+    assert job.run.predictions("custom", "train").stat().st_mtime_ns == before
+    with pytest.raises(ModelError, match=r"custom\.keras"):
+        build_models.predict(job, "custom", "test")
+
+
+def test_predictions_are_the_saved_models_answers_to_the_parts_images(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bright:
+        output_shape = (None, 3)
+
+        def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+            share = images.mean() / 255
+            return np.array([[share, 1 - share, 0.0]])
+
+    contract: Any = SimpleNamespace(class_names=LETTERS)
+    monkeypatch.setattr(build_models.storing, "load", lambda path: (Bright(), contract))
+    build_models.predict(job, "custom", "valid")
+    found = job.predictions("custom", "valid")
+    assert found.ids == job.part("valid").ids
+    assert found.class_names == LETTERS
+    np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), job.images("valid")))
+
+
+def test_a_mirrored_network_is_trained_as_it_is_and_answers_for_both(job: Job) -> None:
+    said = {}
+    for mirrored in (False, True):
+        job.run.model("custom").unlink(missing_ok=True)
+        network = job.recipe.models["custom"].model_copy(update={"mirrored": mirrored})
+        recipe = job.recipe.model_copy(update={"models": {**job.recipe.models, "custom": network}})
+        build_models.make(dataclasses.replace(job, recipe=recipe), "custom")
+        model, _ = saving.load(job.run.model("custom"))
+        images = job.images("valid")[:]
+        said[mirrored] = [probabilities(model, one) for one in (images, images[:, :, ::-1])]
+    straight, turned = said[False]
+    assert np.abs(straight - turned).max() > 1e-4
+    np.testing.assert_allclose(said[True], [(straight + turned) / 2] * 2, rtol=0, atol=1e-6)
+
+
+TWO_LINKS = """
+name = "two links"
+[image]
+size = 32
+[models.pretrained]
+kind = "pretrained"
+backbone = "tiny"
+weights = "none"
+cut = "block1"
+units = 8
+augmentation = { rotation = 0.0, zoom = 0.0 }
+training = { views = 2, epochs = 1, patience = 0 }
+[models.custom]
+kind = "custom"
+augmentation = { rotation = 0.0, zoom = 0.0 }
+training = { views = 1, epochs = 1, patience = 0 }
+[chained]
+also = ["custom"]
+units = 4
+training = { views = 2, epochs = 1, patience = 0 }
+"""
+
+
+def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_tiny_backbone()
+    monkeypatch.setitem(BACKBONES, "tiny", BACKBONES.pop("tiny"))
+    draw(tmp_path / "data")
+    job = prepared(tmp_path, text=TWO_LINKS)
+    seen = []
+    for name in job.recipe.models:
+        build_models.make(job, name)
+    kept = set(job.run.cache.rglob("view*.npy"))
+    monkeypatch.setattr("tumorboard.workflows.build_models.fit", _noting(seen))
+    build_models.make(job, "chained")
+    assert set(job.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
+    model, contract = saving.load(job.run.model("chained"))
+    assert contract.details["also"] == ["custom"]
+    joint = model.get_layer("chained_concatenate")
+    assert [tensor.shape[1] for tensor in joint.input] == [8, 192]
+    shapes = {tuple(view[0].shape for view in views) for views in seen[0].inputs}
+    assert shapes == {((7, 7, 4),) * 2, ((16, 16, 1),)}
+
+
+def _noting(seen: list[Any]) -> Any:
+    from tumorboard.training.fit import fit
+
+    def noting(network: Any, train: Any, *rest: Any, **options: Any) -> Any:
+        seen.append(train)
+        return fit(network, train, *rest, **options)
+
+    return noting

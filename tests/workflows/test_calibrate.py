@@ -1,0 +1,77 @@
+"""calibration.json of a run: from validation alone, and a threshold for unlike images."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.small_models import RESIDUAL, member, pixels
+from tests.small_runs import draw
+from tests.workflows.test_prepare import prepared
+from tumorboard.data.image_cache import Rows
+from tumorboard.errors import RunFolderError
+from tumorboard.evaluation import selective_prediction
+from tumorboard.evaluation.out_of_distribution import Unlike
+from tumorboard.models import saving
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import embedder
+from tumorboard.predictions import Predictions
+from tumorboard.workflows import calibrate
+from tumorboard.workflows.run_context import Job
+
+MODELS = ("custom", "pretrained", "ensemble", "chained")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A run whose models have said what they think of validation."""
+    draw(tmp_path / "data")
+    job = prepared(tmp_path)
+    (job.run.root / "predictions").mkdir()
+    (job.run.root / "models").mkdir()
+    part = job.part("valid")
+    for number, name in enumerate(MODELS):
+        rows = np.random.default_rng(number).dirichlet(np.ones(3), len(part.samples))
+        one = Predictions(part.ids, part.labels, part.class_names, rows)
+        job.run.predictions(name, "valid").write_text(one.to_csv())
+    return job
+
+
+def test_every_model_is_calibrated_on_its_validation_predictions_and_comes_back(job: Job) -> None:
+    calibrate.calibrate(job)
+    content = json.loads(job.run.calibration.read_text())
+    assert content["format"] == 1
+    assert set(content["models"]) == set(MODELS)
+    assert content["models"]["custom"]["conformal"] == {"alpha": 0.1, "quantile": None, "n": 6}
+    assert content["models"]["custom"]["unlike"] is None  # 6 images allow no threshold at 5 %
+    found = calibrate.read(job.run)
+    assert found["custom"] == selective_prediction.fit(job.predictions("custom", "valid"))
+
+
+def test_what_is_written_stays_and_what_is_damaged_is_named(job: Job) -> None:
+    calibrate.calibrate(job)
+    before = job.run.calibration.read_bytes()
+    job.run.predictions("custom", "valid").unlink()
+    calibrate.calibrate(job)
+    assert job.run.calibration.read_bytes() == before
+    job.run.calibration.write_text('{"models": {"custom": 3}}')
+    with pytest.raises(RunFolderError, match=r"calibration\.json"):
+        calibrate.read(job.run)
+
+
+def test_unlike_images_are_told_by_the_recommended_models_embedding(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, contract = member("custom", RESIDUAL)
+    saving.save(model, replace(contract, class_names=job.part("valid").class_names), job.run.model("custom"))
+    images = Rows(pixels(40), np.arange(40))
+    monkeypatch.setattr(Job, "images", lambda self, split: images)
+    one = job.part("train")
+    many = replace(one, samples=tuple(one.samples[i % len(one.samples)] for i in range(40)))
+    monkeypatch.setattr(Job, "part", lambda self, split: many)
+    limit = calibrate._unlike(job, "custom")
+    found = Unlike.from_bytes(job.run.unlike("custom").read_bytes(), "it")
+    scores = found.score(probabilities(embedder(model), images))
+    assert limit == pytest.approx(np.sort(scores)[38], rel=1e-4)

@@ -1,0 +1,188 @@
+"""Scoring a run on other images, and predictions of any origin."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.predictions_strategies import made
+from tests.small_boards import CLASSES, NAMES, finished
+from tests.small_runs import drawing
+from tumorboard.cli.main import main
+from tumorboard.data.manifest import load, write_csv
+from tumorboard.errors import DataError, RunFolderError, UsageError
+from tumorboard.predictions import Predictions
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows.evaluate import compare, evaluate_data, evaluate_predictions, overlap, read_metadata
+
+
+def pictures(root: Path, seed: int) -> Path:
+    random = np.random.default_rng(seed)
+    for name in CLASSES:
+        for number in range(3):
+            path = root / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(drawing("bar", random)).save(path)
+    return root
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A finished run whose test part is known."""
+    folder = finished(tmp_path / "run")
+    for split, seed in (("train", 1), ("valid", 2), ("test", 3)):
+        pictures(tmp_path / "data" / split, seed)
+    folder.manifest.write_text(write_csv(load(tmp_path / "data").manifest))
+    return folder
+
+
+def test_other_images_are_scored_by_every_model_into_a_folder_of_their_own(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    out = evaluate_data(run.root, pictures(tmp_path / "elsewhere", 9))
+    assert out == run.root / "evaluations" / "elsewhere"
+    content = json.loads((out / "metrics.json").read_text())
+    assert list(content["models"]) == list(NAMES)
+    assert {one["scores"]["n"] for one in content["models"].values()} == {9}
+    assert content["notes"] == []
+    page = (out / "results.md").read_text()
+    assert "Research software, not a medical device" in page
+    assert page.count("## Each class") == 4
+    assert not run.test_looks.exists()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    mixed = pictures(tmp_path / "mixed", 9)
+    shutil.copy(tmp_path / "data/test/a/0.png", mixed / "a/known.png")
+    shutil.copy(tmp_path / "data/train/b/1.png", mixed / "b/known.png")
+    out = evaluate_data(run.root, mixed)
+    notes = json.loads((out / "metrics.json").read_text())["notes"]
+    assert notes == [
+        "1 of these 11 images are files of the run's train part: the models were fitted on them.",
+        "1 of these 11 images are files of the run's test part: they were scored before, by the run itself.",
+    ]
+    assert [look["images"] for look in json.loads(run.test_looks.read_text())] == [1]
+
+
+def test_of_data_with_parts_test_is_scored(run: RunFolder, tmp_path: Path) -> None:
+    whole = load(tmp_path / "data").manifest
+    assert overlap(whole.part("valid"), whole) == (
+        "9 of these 9 images are files of the run's valid part: models and thresholds were chosen on them.",
+    )
+    out = evaluate_data(run.root, tmp_path / "data")
+    assert "9 images" in (out / "results.md").read_text()
+
+
+def test_unknown_classes_are_refused_and_named(run: RunFolder, tmp_path: Path) -> None:
+    strange = pictures(tmp_path / "strange", 4)
+    (strange / "c").rename(strange / "zebra")
+    with pytest.raises(DataError, match=r"'zebra'.*--class-map"):
+        evaluate_data(run.root, strange)
+
+
+def test_anybodys_predictions_are_judged_and_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.tile([0, 1, 2], 20)
+    files = []
+    for name, skill in (("mine", 0.9), ("theirs", 0.5)):
+        one = made(np.random.default_rng(3).random(60) < skill, labels)
+        files.append(tmp_path / f"{name}.csv")
+        files[-1].write_text(one.to_csv())
+    table = tmp_path / "patients.csv"
+    table.write_text(
+        "id,site,group\n" + "".join(f"s{i},{'n' if i < 30 else 's'},p{i // 3}\n" for i in range(60))
+    )
+    assert main(["evaluate", "--predictions", *map(str, files), "--metadata", str(table), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert set(content["models"]) == {"mine", "theirs"}
+    assert content["models"]["mine"]["scores"]["groups"] == 20
+    assert [part["value"] for part in content["models"]["mine"]["subgroups"]] == ["n", "s"]
+    assert content["comparisons"][0]["p"] < 0.05
+    assert main(["evaluate", "--predictions", *map(str, files), "--metadata", str(table)]) == 0
+    page = capsys.readouterr().out
+    assert "## Differences between models" in page
+    assert "| site = n |" in page
+
+
+def test_files_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text(made([True, False], [0, 1]).to_csv())
+    second.write_text(made([True], [0]).to_csv())
+    with pytest.raises(DataError, match="first and second"):
+        evaluate_predictions([first, second])
+    with pytest.raises(DataError, match=r"none\.csv"):
+        evaluate_predictions([tmp_path / "none.csv"])
+
+
+@pytest.mark.parametrize(("text", "what"), [("name,site\nx,y\n", "column id"), ("id,a\nx,1\nx,2\n", "once")])
+def test_metadata_without_ids_or_with_one_twice_are_refused(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "table.csv").write_text(text)
+    with pytest.raises(DataError, match=what):
+        read_metadata(tmp_path / "table.csv")
+
+
+def test_a_run_or_predictions_must_be_given_and_not_both(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate"]) == 2
+    assert main(["evaluate", "run", "--predictions", "a.csv"]) == 2
+    assert "either RUN" in capsys.readouterr().err
+    for unread in (["--metadata", "m.csv"], ["--merge", "x=y,z"], ["--skip-bad"]):
+        assert main(["evaluate", "run", *unread]) == 2
+        assert unread[0] in capsys.readouterr().err
+    assert main(["evaluate", "--predictions", "a.csv", "--merge", "x=y,z"]) == 2
+
+
+def with_predictions(root: Path, model: str, skill: float) -> Path:
+    run = RunFolder(root)
+    (root / "predictions").mkdir(parents=True)
+    one = made(np.random.default_rng(1).random(60) < skill, np.tile([0, 1, 2], 20))
+    run.predictions(model, "test").write_text(one.to_csv())
+    run.metrics.write_text(json.dumps({"recommendation": {"model": model}}))
+    run.manifest.write_text("id,path,split,label,group,sha256\n")
+    return root
+
+
+def test_runs_are_compared_by_their_recommended_models_with_mean_and_spread(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [with_predictions(tmp_path / name, "custom", skill) for name, skill in (("x", 0.9), ("y", 0.6))]
+    assert main(["compare", *map(str, runs)]) == 0
+    page = capsys.readouterr().out
+    assert "x: custom - y: custom" in page
+    assert "standard deviation" in page
+    assert compare(runs).comparisons[0].n == 60
+
+
+def test_the_same_files_are_matched_when_another_run_knows_them_by_other_paths(tmp_path: Path) -> None:
+    runs = [with_predictions(tmp_path / name, "custom", skill) for name, skill in (("x", 0.9), ("y", 0.6))]
+    for root, prefix in zip(runs, ("", "../"), strict=True):
+        run = RunFolder(root)
+        path = run.predictions("custom", "test")
+        said = Predictions.from_csv(path.read_text(), str(path))
+        ids = [f"{prefix}{one}" for one in said.ids]
+        path.write_text(replace(said, ids=tuple(ids)).to_csv())
+        # As on real data: a file that is there twice has one hash.
+        rows = [
+            f"{one},/{one},test,{said.class_names[label]},,{number // 2}"
+            for number, (one, label) in enumerate(zip(ids, said.labels, strict=True))
+        ]
+        run.manifest.write_text("\n".join(["id,path,split,label,group,sha256", *rows]) + "\n")
+    assert compare(runs).comparisons[0].n == 60
+
+
+def test_one_run_or_an_unfinished_one_cannot_be_compared(tmp_path: Path) -> None:
+    run = with_predictions(tmp_path / "x", "custom", 0.5)
+    with pytest.raises(UsageError):
+        compare([run, run])
+    with pytest.raises(RunFolderError, match="finished run"):
+        compare([run, tmp_path / "nothing"])
+    with pytest.raises(RunFolderError, match="finished run"):
+        compare([tmp_path / "nothing", run])

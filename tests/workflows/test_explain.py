@@ -1,0 +1,93 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.small_boards import CLASSES, NAMES, finished, pixels
+from tumorboard import NOTICE
+from tumorboard.cli.main import main
+from tumorboard.errors import DataError
+from tumorboard.explain.overlay import overlay
+from tumorboard.workflows import explain as module
+from tumorboard.workflows.explain import explain
+from tumorboard.workflows.predictor import open_board
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    return open_board(finished(tmp_path_factory.mktemp("explaining") / "run").root)
+
+
+@pytest.fixture(autouse=True)
+def _opened_once(monkeypatch, board):
+    monkeypatch.setattr(module, "open_board", lambda run, models: board)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    Image.fromarray(pixels(1, seed=2)[0]).save(tmp_path / "slice.png")
+    return tmp_path / "slice.png"
+
+
+def rows(folder):
+    with (folder / "maps.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_model_and_member_gets_its_picture(board, scan, tmp_path):
+    done = explain(tmp_path, [scan], tmp_path / "maps")
+    parts = [*NAMES, "ensemble_pretrained", "ensemble_custom"]
+    assert sorted(path.name for path in done.folder.iterdir()) == sorted(
+        ["maps.csv", *(f"1-slice-{part}.png" for part in parts)]
+    )
+    assert (done.pictures, done.failed) == (6, 0)
+    assert set(done.likeness) == set(NAMES)
+    assert all(value < 0.9 for value in done.likeness.values())
+    opinion = board.opinion(board.read(scan))
+    for row in rows(done.folder):
+        said = opinion.probabilities[row["model"]]
+        assert row["class"] == CLASSES[said.argmax()]
+        assert row["notice"] == NOTICE
+        assert bool(row["probability"]) != bool(row["part"])
+        if not row["part"]:
+            assert float(row["probability"]) == said.max()
+            image = board.read(scan)
+            painted = overlay(image, board.heat_map(row["model"], image, int(said.argmax())))
+            np.testing.assert_array_equal(np.asarray(Image.open(done.folder / row["picture"])), painted)
+
+
+def test_a_class_and_a_method_can_be_asked_for(board, scan, tmp_path):
+    done = explain(tmp_path, [scan], tmp_path / "maps", target="c", method="occlusion")
+    found = rows(done.folder)
+    assert [(row["model"], row["class"]) for row in found] == [(name, "c") for name in NAMES]
+    assert float(found[0]["probability"]) == board.opinion(board.read(scan)).probabilities["pretrained"][2]
+
+
+def test_an_unknown_class_and_nothing_to_explain_are_named(scan, tmp_path):
+    with pytest.raises(DataError, match=r"expected a class \(a, b, c\), found 'd'"):
+        explain(tmp_path, [scan], tmp_path / "maps", target="d")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="found no file"):
+        explain(tmp_path, [tmp_path / "empty"], tmp_path / "maps")
+
+
+def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(scan, tmp_path, capsys):
+    (tmp_path / "bad.png").write_text("bad")
+    command = [
+        "explain",
+        str(tmp_path),
+        str(scan),
+        str(tmp_path / "bad.png"),
+        "--out",
+        str(tmp_path / "maps"),
+    ]
+    assert main([*command, "--quiet"]) == 3
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == f"Maps: {tmp_path / 'maps'} (6 pictures, maps.csv)"
+    assert "custom: with shuffled weights the map is another one" in said.out
+    assert said.err == "tumorboard: 1 files could not be read; their rows in maps.csv say why\n"
+    assert "bad.png" in rows(tmp_path / "maps")[-1]["error"]
+    assert main([*command, "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["pictures"] == 6

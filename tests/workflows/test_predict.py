@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.small_boards import CLASSES, NAMES, calibrate, finished, networks, pixels
+from tumorboard.errors import ModelError, RunFolderError, UsageError
+from tumorboard.evaluation.calibration import tempered
+from tumorboard.explain import gradcam
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import embedder
+from tumorboard.workflows.predictor import open_board
+
+
+@pytest.fixture
+def run(tmp_path):
+    return finished(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    return open_board(finished(tmp_path_factory.mktemp("board") / "run").root)
+
+
+def test_it_knows_its_models_and_who_speaks(board):
+    assert board.names == NAMES
+    assert board.recommended == "custom"
+    assert board.class_names == CLASSES
+    assert board.image.size == 32
+
+
+def test_an_opinion_is_what_each_model_says_bit_for_bit(board):
+    for image in pixels(3, seed=1):
+        opinion = board.opinion(image)
+        for name, (model, _) in networks().items():
+            np.testing.assert_array_equal(opinion.probabilities[name], probabilities(model, image[None])[0])
+        told = opinion.calibrated, opinion.possible, opinion.abstains, opinion.unlike
+        assert told == (None, None, None, None)
+
+
+def test_the_board_shows_where_a_model_looked(board):
+    image = pixels(1)[0]
+    expected = gradcam.heat_map(*networks()["chained"], image, 1)
+    np.testing.assert_array_equal(board.heat_map("chained", image, 1), expected)
+
+
+def test_a_file_and_its_bytes_are_read_alike(board, tmp_path):
+    picture = pixels(1, size=50)[0]
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    from_file = board.read(tmp_path / "a.png")
+    assert from_file.shape == (32, 32, 3)
+    np.testing.assert_array_equal(from_file, board.read((tmp_path / "a.png").read_bytes()))
+
+
+def test_calibration_is_applied_to_the_recommended_model(run):
+    calibrate(run, "custom")
+    board, image = open_board(run.root, ["custom"]), pixels(1)[0]
+    opinion = board.opinion(image)
+    expected = tempered(opinion.probabilities["custom"][None], 2.0)[0]
+    np.testing.assert_array_equal(opinion.calibrated, expected)
+    np.testing.assert_array_equal(opinion.possible, 1 - expected <= 0.7)
+    assert opinion.abstains == (expected.max() < 0.4)
+    assert opinion.unlike is False
+    assert board.opinion(np.full_like(image, 255)).unlike is True
+
+
+@pytest.mark.parametrize(("threshold", "abstains"), [(1.0, True), (0.0, False), (None, None)])
+def test_it_asks_a_human_below_the_threshold(run, threshold, abstains):
+    calibrate(run, "custom", refer_below=threshold, unlike=None)
+    opinion = open_board(run.root, ["custom"]).opinion(pixels(1)[0])
+    assert opinion.abstains is abstains
+    assert opinion.unlike is None
+
+
+def test_a_model_without_calibration_says_so(run):
+    calibrate(run, "custom", conformal={"alpha": 0.1, "quantile": None, "n": 3})
+    assert open_board(run.root, ["custom"]).opinion(pixels(1)[0]).possible is None
+    assert open_board(run.root, ["chained"]).opinion(pixels(1)[0]).calibrated is None
+
+
+def test_without_metrics_the_ensemble_speaks(run):
+    run.metrics.unlink()
+    assert open_board(run.root, ["ensemble", "custom"]).recommended == "ensemble"
+    assert open_board(run.root, ["custom"]).recommended == "custom"
+
+
+def test_an_unknown_model_is_named(run):
+    with pytest.raises(UsageError, match=r"pretrained, custom, ensemble, chained\), found 'best'"):
+        open_board(run.root, ["best"])
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match="expected a finished run"):
+        open_board(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["custom.keras", "custom.json", "custom.unlike.npz"])
+def test_a_changed_file_is_named(run, file):
+    calibrate(run, "custom")
+    path = run.root / "models" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f"{file} is not the file that was trained"):
+        open_board(run.root, ["custom"])
+
+
+def test_a_missing_or_unlisted_model_is_named(run):
+    run.checksums.write_text(run.checksums.read_text().replace("models/custom.json", "models/other.json"))
+    with pytest.raises(ModelError, match=r"custom\.json in the run's SHA256SUMS, found it not listed"):
+        open_board(run.root, ["custom"])
+    run.model("chained").unlink()
+    with pytest.raises(ModelError, match=r"chained\.keras, which SHA256SUMS lists"):
+        open_board(run.root, ["chained"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"temperature": 0.0}, {"refer_below": 1.5}, {"conformal": {"alpha": 0.1, "quantile": -1, "n": 9}}],
+)
+def test_an_impossible_calibration_is_named(run, change):
+    calibrate(run, "custom", **change)
+    with pytest.raises(RunFolderError, match=r"calibration\.json, found others"):
+        open_board(run.root, ["custom"])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"models": {"custom": {"temperature": "hot"}}}'])
+def test_a_damaged_calibration_is_named(run, text):
+    (run.root / "calibration.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"calibration\.json"):
+        open_board(run.root, ["custom"])
+
+
+def test_embeddings_are_the_models_own_or_its_members():
+    shapes = {name: embedder(model).output.shape[1:] for name, (model, _) in networks().items()}
+    assert shapes == {"pretrained": (8,), "custom": (128,), "ensemble": (136,), "chained": (8,)}
+
+
+def test_metrics_that_name_no_models_do_not_hide_them(run):
+    run.metrics.write_text(json.dumps({}))
+    assert set(open_board(run.root).names) == set(NAMES)

@@ -1,0 +1,224 @@
+import csv
+import json
+import os
+from operator import itemgetter
+
+import pytest
+from PIL import Image
+
+from tests import small_store
+from tests.small_boards import CLASSES, NAMES, calibrate, finished, pixels
+from tests.small_models import IMAGE
+from tumorboard import NOTICE, progress
+from tumorboard.cli.main import main
+from tumorboard.data.image_reader import read_input
+from tumorboard.errors import DataError, Interrupted, RunFolderError, UsageError
+from tumorboard.models.inference import probabilities
+from tumorboard.workflows import batch_predict as module
+from tumorboard.workflows.batch_predict import predict_files
+from tumorboard.workflows.predictor import Board, open_board
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = finished(tmp_path_factory.mktemp("predicting") / "run")
+    calibrate(run, "custom")
+    return run
+
+
+@pytest.fixture(scope="module")
+def board(run):
+    return open_board(run.root)
+
+
+@pytest.fixture(autouse=True)
+def _opened_once(monkeypatch, board):
+    """Loading takes a second; test_predict.py tests it."""
+    monkeypatch.setattr(module, "open_board", lambda run, models: board)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    for number, picture in enumerate(pixels(4, seed=2, size=40)):
+        path = tmp_path / "scans" / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    (tmp_path / "scans" / ".hidden").write_text("no")
+    return tmp_path / "scans"
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_holds_what_the_board_says(run, board, scans, tmp_path):
+    done = predict_files(run.root, [scans], tmp_path / "out.csv")
+    assert (done.files, done.failed, done.recommended) == (4, 0, "custom")
+    found = rows(done.table)
+    order = ["0/0.png", "0/2.png", "1/1.png", "1/3.png"]
+    assert [row["path"] for row in found] == [str(scans / name) for name in order]
+    for row in found:
+        opinion = board.opinion(board.read(row["path"]))
+        assert row["answer"] == CLASSES[opinion.calibrated.argmax()]
+        assert float(row["confidence"]) == opinion.calibrated.max()
+        expected = [name for name, inside in zip(CLASSES, opinion.possible, strict=True) if inside]
+        assert row["possible"] == (" | ".join(expected) or "(none)")
+        assert row["ask_a_human"] == ("yes" if opinion.abstains else "no")
+        assert row["unlike_training"] == ("yes" if opinion.unlike else "no")
+        assert row["notice"] == NOTICE
+        for name in NAMES:
+            told = [float(row[f"{name}:{one}"]) for one in CLASSES]
+            assert told == opinion.probabilities[name].tolist()
+
+
+def test_the_library_says_the_same_bit_for_bit(run, board, scans, tmp_path):
+    for row in rows(predict_files(run.root, [scans], tmp_path / "out.csv").table):
+        alone = probabilities(board.models["ensemble"], read_input(row["path"], IMAGE)[None])[0]
+        assert [float(row[f"ensemble:{one}"]) for one in CLASSES] == alone.tolist()
+
+
+def test_bad_files_get_a_row_and_stop_nothing(run, scans, tmp_path):
+    before = rows(predict_files(run.root, [scans], tmp_path / "clean.csv").table)
+    (scans / "0" / "1.png").write_bytes(b"not an image")
+    (scans / "1" / "empty.png").touch()
+    os.mkfifo(scans / "1" / "pipe.png")
+    done = predict_files(run.root, [scans, tmp_path / "missing.png"], tmp_path / "out.csv")
+    found = rows(done.table)
+    assert (done.files, done.failed) == (8, 4)
+    assert [row for row in found if not row["error"]] == before
+    bad = {os.path.basename(row["path"]): row for row in found if row["error"]}
+    assert sorted(bad) == ["1.png", "empty.png", "missing.png", "pipe.png"]
+    for name, row in bad.items():
+        assert name in row["error"]
+        assert not row["answer"] + row["confidence"] + row["possible"] + row["custom:a"]
+
+
+def test_an_interrupted_command_goes_on_where_it_stopped(run, scans, tmp_path, monkeypatch):
+    whole = predict_files(run.root, [scans], tmp_path / "whole.csv").table.read_bytes()
+    asked = []
+    opinion = Board.opinion
+
+    def counting(board, image):
+        asked.append(1)
+        if len(asked) == 2:
+            monkeypatch.setattr(progress, "_asked", [2])
+        return opinion(board, image)
+
+    monkeypatch.setattr(Board, "opinion", counting)
+    with pytest.raises(Interrupted):
+        predict_files(run.root, [scans], tmp_path / "out.csv")
+    monkeypatch.setattr(progress, "_asked", [])
+    assert not (tmp_path / "out.csv").exists()
+    predict_files(run.root, [scans], tmp_path / "out.csv")
+    assert len(asked) == 2 + 2  # what was in hand is finished first
+    assert (tmp_path / "out.csv").read_bytes() == whole
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("damage", ["torn line", "no JSON", "another file", "a changed image"])
+def test_rows_that_do_not_fit_are_made_again(run, board, scans, tmp_path, damage):
+    out = tmp_path / "out.csv"
+    whole = predict_files(run.root, [scans], out).table.read_bytes()
+    kept = module._kept_at(out, run.root, board)
+    first, second = (
+        json.dumps(module.opinion_row(board, scans / "0" / name)).encode() + b"\n"
+        for name in ("0.png", "2.png")
+    )
+    if damage == "a changed image":
+        Image.fromarray(pixels(1, seed=9)[0]).save(scans / "0" / "2.png")
+        whole = predict_files(run.root, [scans], tmp_path / "new.csv").table.read_bytes()
+    second = {"torn line": second[:-20], "no JSON": b"{\n", "another file": first}.get(damage, second)
+    kept.write_bytes(first + second)
+    assert predict_files(run.root, [scans], out).table.read_bytes() == whole
+
+
+def test_rows_of_another_board_are_not_taken_over(run, board, tmp_path):
+    out = tmp_path / "out.csv"
+    before = module._kept_at(out, run.root, board)
+    assert before == module._kept_at(out, run.root, board)
+    one = Board({"custom": board.models["custom"]}, board.contract, "custom", board.trust)
+    assert module._kept_at(out, run.root, one) != before
+
+
+def test_nothing_in_the_table_is_a_formula(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels(1)[0]).save("=1+1.png")
+    assert rows(predict_files(run.root, [module.Path("=1+1.png")], tmp_path / "o.csv").table)[0]["path"] == (
+        "'=1+1.png"
+    )
+
+
+def test_two_commands_never_write_one_table(run, scans, tmp_path, monkeypatch):
+    out = tmp_path / "out.csv"
+    with module._alone(out), pytest.raises(RunFolderError, match="another predict"):
+        predict_files(run.root, [scans], out)
+    assert predict_files(run.root, [scans], out).files == 4
+
+
+@pytest.mark.parametrize(
+    ("sources", "out", "kind", "match"),
+    [
+        ([], "o.txt", UsageError, "end in .csv"),
+        (["list.csv"], "list.csv", UsageError, "one of the lists"),
+        (["nothing"], "o.csv", DataError, "found no file"),
+        (["list.csv"], "o.csv", DataError, "a column path"),
+    ],
+)
+def test_what_cannot_be_asked(run, tmp_path, sources, out, kind, match):
+    (tmp_path / "list.csv").write_text("name\na.png\n")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(kind, match=match):
+        predict_files(run.root, [tmp_path / name for name in sources], tmp_path / out)
+
+
+def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans, tmp_path, capsys):
+    command = ["predict", str(run.root), str(scans), "--out", str(tmp_path / "out.csv")]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == f"Predictions: {tmp_path / 'out.csv'}"
+    assert NOTICE in said.out
+    first = rows(tmp_path / "out.csv")[0]
+    assert said.out.startswith(f"{first['path']}: {first['answer']} ({float(first['confidence']):.0%})")
+    assert "predicting: 4/4" in said.err
+    (scans / "bad.png").write_text("bad")
+    assert main([*command, "--json"]) == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out)["failed"] == 1
+    assert said.err == "tumorboard: 1 of 5 files could not be read; their rows in out.csv say why\n"
+
+
+def test_fifty_bad_files_among_a_thousand(run, board, tmp_path, monkeypatch):
+    one = Board({"custom": board.models["custom"]}, board.contract, "custom", board.trust)
+    monkeypatch.setattr(module, "open_board", lambda run, models: one)
+    clean, mixed = tmp_path / "clean", tmp_path / "mixed"
+    for folder in (clean, mixed):
+        folder.mkdir()
+    for number, picture in enumerate(pixels(950, seed=5)):
+        Image.fromarray(picture).save(clean / f"{number:04d}.png")
+        os.link(clean / f"{number:04d}.png", mixed / f"{number:04d}.png")
+    for number in range(50):
+        content = (clean / f"{number:04d}.png").read_bytes()
+        (mixed / f"{number * 19:04d}-bad.png").write_bytes(content[: len(content) * number // 60])
+    expected = rows(predict_files(run.root, [clean], tmp_path / "clean.csv").table)
+    done = predict_files(run.root, [mixed], tmp_path / "mixed.csv")
+    assert (done.files, done.failed) == (1000, 50)
+    found = [row for row in rows(done.table) if not row["error"]]
+    assert [list(row.values())[1:] for row in found] == [list(row.values())[1:] for row in expected]
+
+
+def test_objects_of_a_store_get_the_rows_of_files(run, scans, tmp_path):
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    pytest.importorskip("moto", reason="the store of the tests is not installed")
+    (scans / "bad.png").write_text("no image")
+    with small_store.serving():
+        for file in scans.rglob("*.png"):
+            small_store.put(f"archive/{file.relative_to(scans)}", file.read_bytes())
+        url = f"s3://{small_store.BUCKET}/archive"
+        stored = rows(predict_files(run.root, [url], tmp_path / "stored.csv").table)
+    here = sorted(rows(predict_files(run.root, [scans], tmp_path / "here.csv").table), key=itemgetter("path"))
+    assert [row["path"] for row in stored] == [row["path"].replace(str(scans), url) for row in here]
+    assert [row["error"] for row in stored] == [row["error"].replace(str(scans), url) for row in here]
+    for row in stored + here:
+        del row["path"], row["error"]
+    assert stored == here

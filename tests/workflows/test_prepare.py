@@ -1,0 +1,116 @@
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.small_runs import CLASSES, RECIPE, draw
+from tumorboard import config, progress
+from tumorboard.data import manifest
+from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError
+from tumorboard.progress import Console
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows.prepare import prepare
+from tumorboard.workflows.run_context import Job
+
+Capture = pytest.CaptureFixture[str]
+
+
+def prepared(root: Path, **options: Any) -> Job:
+    settings = config.parse(options.pop("text", RECIPE), "test")
+    console = options.pop("console", Console(quiet=True))
+    return prepare(root / "data", RunFolder(root / "run"), settings, console, **options)
+
+
+def test_a_job_has_its_images_its_manifest_and_its_plan(tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    job = prepared(tmp_path)
+    assert {split: len(job.part(split).samples) for split in ("train", "valid", "test")} == {
+        "train": 15,
+        "valid": 6,
+        "test": 6,
+    }
+    assert job.images("valid")[0:6].shape == (6, 32, 32, 3)
+    written = manifest.read_csv(job.run.manifest.read_text(), "manifest.csv")
+    assert written == job.manifest
+    assert config.parse(job.run.recipe.read_text(), "recipe.toml") == job.recipe
+    environment = json.loads(job.run.environment.read_text())
+    assert {"command", "python", "threads", "keras", "platform", "machine"} <= set(environment)
+
+
+def test_images_are_in_the_order_of_their_samples(tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    job = prepared(tmp_path)
+    for split in ("train", "valid", "test"):
+        for image, sample in zip(job.images(split)[0:99], job.part(split).samples, strict=True):
+            row = job.manifest.samples.index(sample)
+            np.testing.assert_array_equal(image, job.decoded.images[row])
+
+
+def test_missing_parts_are_split_off_once_and_the_same_again(tmp_path: Path) -> None:
+    draw(tmp_path / "data", splits=("train",))
+    job = prepared(tmp_path)
+    found = Counter((sample.split, sample.label) for sample in job.manifest.samples)
+    assert set(found) == {(split, name) for split in ("train", "valid", "test") for name in CLASSES}
+    assert prepared(tmp_path).manifest == job.manifest
+
+
+def test_the_match_of_classes_is_shown_as_a_table(tmp_path: Path, capsys: Capture) -> None:
+    draw(tmp_path / "data")
+    (tmp_path / "data/train/bar").rename(tmp_path / "data/train/bar_left.T2")
+    prepared(tmp_path, console=Console())
+    lines = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert ["class", "train", "valid", "test"] in lines
+    assert ["bar", "bar_left.T2", "bar", "bar"] in lines
+
+
+def test_bad_files_are_named_all_at_once_or_left_out(tmp_path: Path, capsys: Capture) -> None:
+    draw(tmp_path / "data")
+    for name in ("train/bar/bar0.png", "valid/disc/disc1.png"):
+        (tmp_path / "data" / name).write_bytes(b"no image")
+    with pytest.raises(DataError, match="2 of 27 images cannot be read") as caught:
+        prepared(tmp_path)
+    assert len(caught.value.details) == 2
+    assert not RunFolder(tmp_path / "run").fingerprint.exists()
+    job = prepared(tmp_path, skip_bad=True, console=Console())
+    assert len(job.manifest.samples) == 25
+    said = capsys.readouterr().err
+    assert said.count("left out: ") == 2
+    assert "bar0.png" in said
+
+
+def test_a_signal_stops_the_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "data")
+
+    def stop() -> None:
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(progress, "stop_if_asked", stop)
+    with pytest.raises(Interrupted):
+        prepared(tmp_path)
+    left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert not [name for name in left if not name.startswith(".turn")]
+
+
+@pytest.mark.parametrize(
+    "wrong", [('"tiny"', '"alexnet"'), ('weights = "none"', 'weights = "nowhere.h5"')], ids=str
+)
+def test_a_wrong_name_in_a_recipe_leaves_the_folder_free_for_the_right_one(
+    tmp_path: Path, wrong: tuple[str, str]
+) -> None:
+    draw(tmp_path / "data")
+    with pytest.raises((RecipeError, ModelError), match="expected"):
+        prepared(tmp_path, text=RECIPE.replace(*wrong))
+    assert not (tmp_path / "run" / "recipe.toml").exists()
+    prepared(tmp_path)
+
+
+def test_bad_data_is_found_before_keras_is_loaded() -> None:
+    script = (
+        "import sys, tumorboard.workflows.train; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

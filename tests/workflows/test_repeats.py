@@ -1,0 +1,170 @@
+"""The study over folds and seeds, small enough to be run whole; every run in it is an ordinary one."""
+
+import contextlib
+import io
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, add_tiny_backbone, draw
+from tumorboard.cli.main import main
+from tumorboard.config import Image
+from tumorboard.data.image_reader import read_input
+from tumorboard.data.manifest import read_csv
+from tumorboard.models import saving
+from tumorboard.models.backbones import BACKBONES
+from tumorboard.models.inference import probabilities
+from tumorboard.predictions import Predictions
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows.predictor import open_board
+
+SEEDS = (3, 4)
+
+
+def command(root):
+    return [
+        "train",
+        str(root / "data.csv"),
+        "--out",
+        str(root / "all"),
+        "--recipe",
+        str(root / "recipe.toml"),
+    ]
+
+
+def table(root):
+    """Two images each of a patient."""
+    yield "path,label,split,group\n"
+    for split in COUNTS:
+        for name in CLASSES:
+            for number, file in enumerate(sorted((root / "data" / split / name).iterdir())):
+                yield f"{file.relative_to(root)},{name},{split},{split} {name} {number // 2}\n"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("repeats")
+    draw(root / "data")
+    (root / "data.csv").write_text("".join(table(root)))
+    (root / "recipe.toml").write_text(RECIPE)
+    add_tiny_backbone()
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = main([*command(root), "--folds", "2", "--seeds", "2", "--bag", "--json"])
+    assert code == 0
+    (root / "printed.json").write_text(out.getvalue())
+    yield root
+    BACKBONES.pop("tiny")
+
+
+def said(run, model, split):
+    path = RunFolder(run).predictions(model, split)
+    return Predictions.from_csv(path.read_text(), str(path))
+
+
+def test_every_image_but_tests_is_held_out_once(root):
+    held_out = [said(root / "all" / "folds" / f"fold-{k}", "custom", "test") for k in (1, 2)]
+    count = Counter(name for one in held_out for name in one.ids)
+    assert set(count.values()) == {1}
+    assert len(count) == len(CLASSES) * (COUNTS["train"] + COUNTS["valid"])
+    assert not any("test/" in name for name in count)
+
+
+def test_all_seeds_share_one_split_and_differ(root):
+    first, second = (root / "all" / f"seed-{seed}" for seed in SEEDS)
+    for split in COUNTS:
+        assert said(first, "custom", split).ids == said(second, "custom", split).ids
+    a, b = (said(run, "custom", "valid").probabilities for run in (first, second))
+    assert not np.array_equal(a, b)
+
+
+def test_figures_are_those_of_the_runs(root):
+    printed = json.loads((root / "printed.json").read_text())
+    for model in MODELS:
+        held_out = [said(root / "all" / "folds" / f"fold-{k}", model, "test") for k in (1, 2)]
+        right = sum(int((one.predicted == one.labels).sum()) for one in held_out)
+        found = printed["folds"][model]["accuracy"]
+        assert found["n"] == sum(len(one) for one in held_out)
+        assert found["value"] == pytest.approx(right / found["n"])
+        each = [said(root / "all" / f"seed-{seed}", model, "test") for seed in SEEDS]
+        accuracies = [float((one.predicted == one.labels).mean()) for one in each]
+        spread = printed["seeds"][f"{model} test accuracy"]
+        assert spread["mean"] == pytest.approx(np.mean(accuracies))
+        assert spread["sd"] == pytest.approx(np.std(accuracies, ddof=1))
+        assert (spread["low"], spread["high"]) == (min(accuracies), max(accuracies))
+
+
+def test_intervals_of_the_folds_are_of_patients(root):
+    printed = json.loads((root / "printed.json").read_text())
+    patients = len(CLASSES) * (math.ceil(COUNTS["train"] / 2) + math.ceil(COUNTS["valid"] / 2))
+    assert {one["groups"] for one in printed["folds"].values()} == {patients}
+    assert {one["groups"] for one in printed["ways_to_combine"].values()} == {patients}
+    for file in ("results.md", "report.html"):
+        assert f"draw whole groups, of which there are {patients}." in (root / "all" / file).read_text()
+
+
+def test_the_runs_use_the_form_that_the_folds_chose(root):
+    page = (root / "all" / "results.md").read_text()
+    chosen = page.split("Chosen for the runs below: **")[1].split("**")[0]
+    for seed in SEEDS:
+        contract = json.loads((root / "all" / f"seed-{seed}" / "models" / "ensemble.json").read_text())
+        assert contract["details"]["form"] == chosen
+
+
+def test_mirror_images_are_judged_beside_the_other_ways(root):
+    printed = json.loads((root / "printed.json").read_text())
+    members, right = ("pretrained", "custom"), 0
+    for k in (1, 2):
+        run = RunFolder(root / "all" / "folds" / f"fold-{k}")
+        part = read_csv(run.manifest.read_text(), "manifest.csv").part("test")
+        images = np.stack([read_input(one.path, Image(size=32)) for one in part.samples])
+        twice = [
+            probabilities(saving.load(run.model(name))[0], turned)
+            for name in members
+            for turned in (images, images[:, :, ::-1])
+        ]
+        right += int((np.mean(twice, axis=0).argmax(axis=1) == part.labels).sum())
+        for name in members:
+            assert said(run.root, name, "test-mirrored").ids == part.ids
+    found = printed["ways_to_combine"]["mirrored"]["accuracy"]
+    assert found["value"] == pytest.approx(right / found["n"])
+
+
+def test_the_bag_is_the_mean_of_the_folds_ensembles_and_scored_on_test_alone(root):
+    folder = root / "all" / "bagged"
+    part = read_csv(RunFolder(root / "all" / "data").manifest.read_text(), "manifest.csv").part("test")
+    images = np.stack([read_input(one.path, Image(size=32)) for one in part.samples])
+    answers = [
+        probabilities(
+            saving.load(RunFolder(root / "all" / "folds" / f"fold-{k}").model("ensemble"))[0], images
+        )
+        for k in (1, 2)
+    ]
+    path = folder / "evaluations" / "manifest" / "bagged.csv"
+    found = Predictions.from_csv(path.read_text(), "bagged.csv")
+    assert found.ids == said(root / "all" / "seed-3", "ensemble", "test").ids
+    np.testing.assert_allclose(found.probabilities, np.mean(answers, axis=0), rtol=0, atol=1e-6)
+    folds = [RunFolder(root / "all" / "folds" / f"fold-{k}").manifest for k in (1, 2)]
+    seen = {one.path.resolve() for file in folds for one in read_csv(file.read_text(), "m").samples}
+    assert len(seen) == len(CLASSES) * (COUNTS["train"] + COUNTS["valid"])
+    assert not seen & {one.path.resolve() for one in part.samples}
+    assert len(json.loads((folder / "test_looks.json").read_text())) == 1  # a repeated command looks no more
+    assert len(open_board(folder).models) == 1
+
+
+def test_a_repeated_command_trains_nothing_again(root):
+    models = sorted((root / "all").rglob("*.keras"))
+    before = [path.stat().st_mtime_ns for path in models]
+    assert len(models) == 4 * 4 + 1
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main([*command(root), "--folds", "2", "--seeds", "2", "--bag", "--quiet"]) == 0
+    assert [path.stat().st_mtime_ns for path in models] == before
+
+
+@pytest.mark.parametrize("flags", [("--bag",), ("--folds", "1"), ("--seeds", "0"), ("--folds", "-2")])
+def test_numbers_out_of_range_are_one_line(root, flags, capsys):
+    assert main([*command(root), *flags]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

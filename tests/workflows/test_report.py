@@ -1,0 +1,48 @@
+"""The report from a run folder, without any network."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.workflows.test_results import job  # noqa: F401  the fixture
+from tumorboard.cli.main import main
+from tumorboard.errors import RunFolderError
+from tumorboard.workflows import report
+from tumorboard.workflows.run_context import Job
+
+
+@pytest.fixture
+def run(job: Job) -> Path:  # noqa: F811
+    report.write_results(job)
+    return job.run.root
+
+
+def test_the_command_writes_the_page_of_train_and_every_chart_three_times(
+    run: Path,
+    job: Job,  # noqa: F811
+) -> None:
+    report.write_report(job, report.write_results(job))  # as train does
+    written = job.run.report.read_bytes()
+    job.run.report.unlink()
+    assert main(["report", str(run)]) == 0
+    assert job.run.report.read_bytes() == written
+    assert b"data:image/jpeg;base64," in written
+    stems = {path.stem for path in (run / "figures").glob("*.svg")}
+    assert {"roc-custom", "pr-ensemble", "reliability-chained", "learning-loss-pretrained"} <= stems
+    for suffix in ("csv", "png"):
+        assert stems <= {path.stem for path in (run / "figures").glob(f"*.{suffix}")}
+
+
+def test_images_that_are_gone_are_said_to_be_gone(run: Path, job: Job) -> None:  # noqa: F811
+    shutil.rmtree(job.manifest.samples[0].path.parents[2])
+    report.write_report(job)
+    text = (run / "report.html").read_text("utf-8")
+    assert "The file is no longer where it was." in text
+    assert "data:image/jpeg" not in text
+    assert "There are no heat maps" in text
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"expected a finished run with metrics\.json"):
+        report.report(tmp_path)

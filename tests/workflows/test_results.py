@@ -1,0 +1,93 @@
+"""From predictions on disk to tables and figures, without any network."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.small_runs import MODELS, SPLITS, draw
+from tests.workflows.test_prepare import prepared
+from tumorboard.errors import DataError
+from tumorboard.predictions import Predictions
+from tumorboard.workflows import report
+from tumorboard.workflows.run_context import Job
+
+HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n1,1.0,0.5,1.1,0.4\n2,0.8,0.6,0.9,0.7\n"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A run that has everything but its results."""
+    draw(tmp_path / "data")
+    shutil.copy(tmp_path / "data/valid/disc/disc0.png", tmp_path / "data/test/disc/disc1.png")
+    job = prepared(tmp_path)
+    draws = np.random.default_rng(0)
+    for folder in ("predictions", "history", "models"):
+        (job.run.root / folder).mkdir()
+    for name in MODELS:
+        for split in SPLITS:
+            part = job.part(split)
+            said = draws.dirichlet(np.ones(3), len(part.samples))
+            record = Predictions(part.ids, part.labels, part.class_names, said)
+            job.run.predictions(name, split).write_text(record.to_csv())
+    for name in ("custom", "pretrained"):
+        job.run.history(name).write_text(HISTORY)
+        job.run.contract(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
+    for name in ("ensemble", "chained"):
+        job.run.contract(name).write_text(json.dumps({"details": {}}))
+    report.look(job)
+    report.count_look_at_test(job.run, 6)
+    return job
+
+
+def test_results_are_written_from_the_files_alone_and_the_same_again(job: Job) -> None:
+    study = report.write_results(job)
+    written = {path: path.read_bytes() for path in (job.run.metrics, job.run.results)}
+    assert set(study.models) == set(MODELS)
+    figures = {path.name for path in (job.run.root / "figures").iterdir()}
+    assert figures == {"learning-curves.png", *(f"confusion-{split}.png" for split in SPLITS)}
+    report.write_results(job)
+    assert {path: path.read_bytes() for path in written} == written
+
+
+def test_every_look_at_test_is_counted_and_told(job: Job) -> None:
+    report.write_results(job)
+    assert "The test part was scored 1 time in this run folder." in job.run.results.read_text()
+    report.count_look_at_test(job.run, 6)
+    report.write_results(job)
+    assert "The test part was scored 2 times in this run folder." in job.run.results.read_text()
+    looks = json.loads(job.run.test_looks.read_text())
+    assert [look["images"] for look in looks] == [6, 6]
+    assert all(look["when"].endswith("+00:00") for look in looks)
+
+
+def test_test_images_that_validation_holds_too_are_set_apart(job: Job) -> None:
+    (clean,) = report.test_subsets(job).values()
+    assert clean == set(job.part("test").ids) - {"test/disc/disc1.png"}
+
+
+def test_time_and_environment_are_told_from_the_runs_own_records(job: Job) -> None:
+    with job.phase("custom"):
+        pass
+    facts = report.facts(job)
+    assert (facts.recipe, facts.seed, facts.backend) == ("small", 3, "tensorflow")
+    assert facts.versions["keras"]
+    assert set(facts.seconds) == {"custom"}
+    assert not facts.grouped
+
+
+def test_a_lost_file_of_predictions_is_named(job: Job) -> None:
+    job.run.predictions("custom", "test").unlink()
+    with pytest.raises(DataError, match=r"custom-test\.csv"):
+        report.write_results(job)
+
+
+@pytest.mark.parametrize(
+    ("also", "told"),
+    [([], "first link pretrained, kept"), (["custom"], "links pretrained and custom, kept")],
+)
+def test_a_chain_names_its_links(also, told):
+    details = {"first": "pretrained", "also": also, "start": "kept"}
+    assert report._came_out("chained", details) == f"chained: {told}"
