@@ -8,7 +8,7 @@ import pytest
 import tumorboard
 
 SOURCE = Path(tumorboard.__file__).parent
-LOADER = SOURCE / "models" / "storing.py"
+LOADER = SOURCE / "models" / "saving.py"
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "torch"}
 CALLS = {
     "load_model",

@@ -216,7 +216,7 @@ def test_scores_are_no_probabilities(tmp_path):
 
 def test_a_given_model_is_tried_apart_unless_its_run_lists_it(saved, tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(saving.trial, "load", tried.append)
+    monkeypatch.setattr(saving.safe_loading, "load", tried.append)
     saving.load_given(saved)
     assert tried == [saved]
     run = finished(tmp_path / "run")
@@ -244,7 +244,7 @@ def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_p
     hashes = run_folder.recorded(run)
     files = sorted((run.root / "models").iterdir())
     assert len(files) == 9
-    monkeypatch.setattr(predictor.storing, "load", lambda path: pytest.fail("a changed model was loaded"))
+    monkeypatch.setattr(predictor.saving, "load", lambda path: pytest.fail("a changed model was loaded"))
     monkeypatch.setattr(calibrate.Unlike, "from_bytes", lambda *_: pytest.fail("a changed file was read"))
     for number in range(1000):
         path = files[number % len(files)]

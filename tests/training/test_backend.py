@@ -10,12 +10,12 @@ from tumorboard.training import fit
 SCRIPT = """
 import json
 import tensorflow as tf
-from tumorboard.training import backend
+from tumorboard.training.fit import prepare_backend
 
-backend.prepare(3, 1)
+prepare_backend(3, 1)
 threads = tf.config.threading
 tf.constant(1.0) + 1.0
-backend.prepare(3, 2)  # too late, and no error
+prepare_backend(3, 2)  # too late, and no error
 print(json.dumps([threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()]))
 """
 

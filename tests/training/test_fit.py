@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from tumorboard.config import Training
 from tumorboard.errors import TrainingError
+from tumorboard.training import checkpoint
 from tumorboard.training import fit as fitting
 from tumorboard.training.batches import Batches
 from tumorboard.training.fit import Examples, best_epoch, class_weights, fit
@@ -53,12 +54,12 @@ def one_cycle(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, 
     )
     rates: list[float] = []
 
-    class Rates(fitting.resume.Checkpoint):
+    class Rates(checkpoint.Checkpoint):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             rates.append(float(self.model.optimizer.learning_rate))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting.resume, "Checkpoint", Rates)
+        patch.setattr(fitting.checkpoint, "Checkpoint", Rates)
         _, history = trained(settings, tmp_path_factory.mktemp("fit") / "state.npz")
     return history, rates, 24
 
@@ -91,12 +92,12 @@ def test_the_average_that_remains_is_keras_own_and_its_norms_are_settled_on_trai
     settings = Training(epochs=4, patience=0, batch=20, learning_rate=0.1, average=0.7)
     steps: list[list[np.ndarray]] = []
 
-    class Noting(fitting.resume.Checkpoint):
+    class Noting(checkpoint.Checkpoint):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             steps.append([np.asarray(weight) for weight in self.model.trainable_weights])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting.resume, "Checkpoint", Noting)
+        patch.setattr(fitting.checkpoint, "Checkpoint", Noting)
         model, _ = trained(settings, tmp_path / "state")
     expected = steps[0]
     for now in steps[1:]:

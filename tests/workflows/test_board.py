@@ -74,7 +74,7 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
             return np.array([[share, 1 - share, 0.0]])
 
     contract: Any = SimpleNamespace(class_names=LETTERS)
-    monkeypatch.setattr(build_models.storing, "load", lambda path: (Bright(), contract))
+    monkeypatch.setattr(build_models.saving, "load", lambda path: (Bright(), contract))
     build_models.predict(job, "custom", "valid")
     found = job.predictions("custom", "valid")
     assert found.ids == job.part("valid").ids

@@ -100,22 +100,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tumorboard {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (
-        data_commands,
-        data_commands,
-        train_commands,
-        train_commands,
-        run_commands,
-        run_commands,
-        run_commands,
-        run_commands,
-        run_commands,
-        run_commands,
-        train_commands,
-        train_commands,
-        run_commands,
-        data_commands,
+    for add in (
+        data_commands.add_audit,
+        data_commands.add_split,
+        train_commands.add_train,
+        train_commands.add_tune,
+        run_commands.add_evaluate,
+        run_commands.add_compare,
+        run_commands.add_predict,
+        run_commands.add_explain,
+        run_commands.add_export,
+        run_commands.add_report,
+        train_commands.add_demo,
+        train_commands.add_combine,
+        run_commands.add_serve,
+        data_commands.add_fetch,
     ):
-        command.add(commands)
+        add(commands)
     completion.add(commands, parser)
     return parser
