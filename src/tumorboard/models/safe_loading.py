@@ -217,7 +217,7 @@ def load(path: Path) -> None:
 
 
 def limit_memory_and_time() -> None:
-    """In the child: limit memory to `MEMORY` bytes beyond its own, processor time to `SECONDS`; dump no core."""
+    """In the child: allow `MEMORY` more bytes and `SECONDS` of processor time, and no core dump."""
     if not resource:
         return
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if _has_proc() else 0
