@@ -10,9 +10,12 @@
 Research software, not a medical device.
 """
 
-import importlib
+# What `tumorboard.isolation` does comes first: until then `import` may find a stranger's module.
 import os
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # TensorFlow reads this when it is first imported. Its oneDNN kernels are a third faster in training on a
 # CPU without AVX-512, where it leaves them off; the bits are as repeatable as without them.
@@ -40,12 +43,14 @@ _EXPORTS = {
 __all__ = ["NOTICE", "__version__", *_EXPORTS]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import what is asked for, when it is: `tumorboard --help` must not wait for Keras."""
+    from importlib import import_module
+
     if name not in _EXPORTS:
         raise AttributeError(f"module 'tumorboard' has no attribute {name!r}")
     module, attribute = _EXPORTS[name]
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, member
 from tumorboard import storage
-from tumorboard.errors import ModelError
+from tumorboard.errors import ModelError, TumorboardError
 from tumorboard.models import safe_loading, saving
 from tumorboard.models.model_spec import Contract
 from tumorboard.models.safe_loading import inspect
@@ -51,9 +51,9 @@ def test_a_good_model_passes_and_a_bomb_ends_its_own_process(tmp_path):
 @pytest.mark.parametrize(
     ("code", "said", "match"),
     [
-        (5, b"m.keras is no model", "m.keras is no model"),
-        (-9, b"", "it ended with -9"),
-        (1, b"x", "ended with 1"),
+        (5, b"started\nm.keras is no model", "m.keras is no model"),
+        (-9, b"started\n", "it ended with -9"),
+        (1, b"started\nx", "ended with 1"),
     ],
 )
 def test_what_the_other_process_met_is_told(tmp_path, monkeypatch, code, said, match):
@@ -61,6 +61,15 @@ def test_what_the_other_process_met_is_told(tmp_path, monkeypatch, code, said, m
     monkeypatch.setattr(safe_loading.subprocess, "run", lambda *_, **__: answer)
     with pytest.raises(ModelError, match=match):
         safe_loading.load(tmp_path / "m.keras")
+
+
+def test_a_process_that_does_not_start_says_nothing_of_the_model(tmp_path, monkeypatch):
+    output = b"Traceback\nModuleNotFoundError: No module named 'x'\n"
+    answer = safe_loading.subprocess.CompletedProcess([], 1, b"", output)
+    monkeypatch.setattr(safe_loading.subprocess, "run", lambda *_, **__: answer)
+    with pytest.raises(TumorboardError, match=r"cannot start .*m.keras in: .*No module named 'x'") as raised:
+        safe_loading.load(tmp_path / "m.keras")
+    assert not isinstance(raised.value, ModelError)
 
 
 def test_a_process_that_does_not_end_is_given_up(tmp_path, monkeypatch):

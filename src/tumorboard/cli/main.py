@@ -1,8 +1,9 @@
-"""Keep TensorFlow's start-up notes off a user's terminal.
+"""The command line: parse, run one command, turn every error into lines and an exit code.
 
-They are written to the process's stderr by its C++ part, before any setting of its log level is heard. So
-stderr itself is closed to them, while TensorFlow is imported and whoever imports it first; what goes wrong
-then is raised, and told as always.
+Two packages are imported under a precaution, whoever imports them first. TensorFlow's C++ part writes
+start-up notes to the process's stderr, before any setting of its log level is heard: stderr is closed then.
+matplotlib reads a `matplotlibrc` from the working directory, which may be a stranger's, and a damaged one
+ends the import: it is imported with its own folder as the working directory.
 """
 
 import argparse
@@ -22,12 +23,20 @@ from tumorboard.errors import TumorboardError
 def import_quietly(name: str) -> None:
     """From now on the module of this name is imported, when it is, without a word on stderr."""
     if name not in sys.modules:
-        sys.meta_path.insert(0, _Quietly(name))
+        sys.meta_path.insert(0, _ImportedWithin(name, _stderr_closed))
 
 
-class _Quietly(MetaPathFinder):
-    def __init__(self, name: str) -> None:
-        self._name = name
+def import_from_own_folder(name: str) -> None:
+    """From now on the module of this name is imported, when it is, with its folder as working directory."""
+    if name not in sys.modules:
+        sys.meta_path.insert(0, _ImportedWithin(name, _own_folder))
+
+
+class _ImportedWithin(MetaPathFinder):
+    def __init__(
+        self, name: str, context: Callable[[ModuleSpec], contextlib.AbstractContextManager[None]]
+    ) -> None:
+        self._name, self._context = name, context
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -40,16 +49,16 @@ class _Quietly(MetaPathFinder):
             return spec
         execute = spec.loader.exec_module
 
-        def execute_quietly(module: ModuleType) -> None:
-            with _stderr_closed():
+        def execute_within(module: ModuleType) -> None:
+            with self._context(spec):
                 execute(module)
 
-        spec.loader.exec_module = execute_quietly  # type: ignore[method-assign]
+        spec.loader.exec_module = execute_within  # type: ignore[method-assign]
         return spec
 
 
 @contextlib.contextmanager
-def _stderr_closed() -> Iterator[None]:
+def _stderr_closed(_: ModuleSpec) -> Iterator[None]:
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -59,6 +68,20 @@ def _stderr_closed() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _own_folder(spec: ModuleSpec) -> Iterator[None]:
+    try:
+        before = os.getcwd()
+    except OSError:  # it was removed: nothing lies there
+        yield
+        return
+    os.chdir(os.path.dirname(spec.origin or os.sep))
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 _EXIT_CODES = """\
@@ -74,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import_quietly("tensorflow")
+    import_from_own_folder("matplotlib")
     try:
         run: Callable[[argparse.Namespace], None] = options.run
         run(options)

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from tumorboard import isolation
 from tumorboard.errors import TumorboardError
 
 try:
@@ -134,13 +135,14 @@ def _start(module: str) -> "subprocess.Popen[bytes]":
     """Start a child, and wait until it says that it can be asked."""
     failed = f"cannot start a decoding process (python -m {module}): "
     try:
-        # Without -P the working directory would come first on the import path: a `json.py` in a downloaded
-        # data set would be executed.
+        # Nothing that lies in the working directory is imported: a downloaded data set may hold a `json.py`.
         worker = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=isolation.child_environment(),
+            cwd=isolation.FOLDER,
             start_new_session=True,  # Ctrl-C is for the parent to answer
         )
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -37,18 +38,21 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     where = {"address": address} if address != "local" else here()
-    try:
-        ray.init(**where, log_to_driver=False, logging_level="error")
-    except Exception as error:  # plain ones too: a node that did not start in time
-        remedy = "repeat the command" if address == "local" else "start it with: ray start --head"
-        raise UsageError(
-            f"expected --ray local or a running cluster, found none at {address[:60]!r} "
-            f"({str(error)[:80]}); {remedy}"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # Ray's workers start in the working directory and have it first on their import path.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
+        try:
+            with contextlib.chdir(empty):
+                ray.init(**where, log_to_driver=False, logging_level="error")
+        except Exception as error:  # plain ones too: a node that did not start in time
+            remedy = "repeat the command" if address == "local" else "start it with: ray start --head"
+            raise UsageError(
+                f"expected --ray local or a running cluster, found none at {address[:60]!r} "
+                f"({str(error)[:80]}); {remedy}"
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def here() -> dict[str, object]:

@@ -6,7 +6,6 @@ of networks that this project builds; and its weights are plain finite arrays, a
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,9 +17,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tumorboard import storage
+from tumorboard import isolation, storage
 from tumorboard.data.pixels import FAILURES
-from tumorboard.errors import ModelError
+from tumorboard.errors import ModelError, TumorboardError
 from tumorboard.models.pretrained_weights import plain_arrays
 
 MAX_PARAMETERS = 500_000_000
@@ -191,6 +190,8 @@ MEMORY = 6 << 30
 SECONDS = 120
 ENDED_WELL = 0
 REFUSED = 5
+STARTED = "started\n"
+"""What the child prints once everything is imported, before it opens the model."""
 
 
 def load(path: Path) -> None:
@@ -198,17 +199,24 @@ def load(path: Path) -> None:
 
     Raises:
         ModelError: It could not be loaded there; says why.
+        TumorboardError: The process could not be started, which says nothing about the model.
     """
     command = [sys.executable, "-P", "-m", "tumorboard.models.saving", str(path.absolute())]
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    quiet = {**isolation.child_environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
-        ran = subprocess.run(command, capture_output=True, timeout=2 * SECONDS, env=quiet, check=False)  # noqa: S603
+        ran = subprocess.run(  # noqa: S603
+            command, capture_output=True, timeout=2 * SECONDS, env=quiet, cwd=isolation.FOLDER, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise ModelError(
             f"{path} could not be loaded within {2 * SECONDS} s in a process of its own"
         ) from error
+    _, started, refusal = ran.stdout.decode("utf-8", "replace").partition(STARTED)
+    if not started:
+        reason = "".join(ran.stderr.decode("utf-8", "replace").strip().splitlines()[-1:])
+        raise TumorboardError(f"cannot start a process to load {path.name[-60:]} in: {reason[:150]}")
     if ran.returncode == REFUSED:
-        raise ModelError(ran.stdout.decode("utf-8", "replace"))
+        raise ModelError(refusal)
     if ran.returncode != ENDED_WELL:
         raise ModelError(
             f"{str(path)[-100:]} could not be loaded in a process of limited memory and time "

@@ -155,6 +155,8 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 def main(path: Path) -> int:
     """Load the model under limits; what it raises goes to standard output."""
+    sys.stdout.write(safe_loading.STARTED)
+    sys.stdout.flush()
     safe_loading.limit_memory_and_time()
     try:
         load(path)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -61,6 +62,7 @@ def to_csv(chart: Chart) -> str:
     return file.getvalue()
 
 
+@style.context("default")  # whatever a `matplotlibrc` in the working directory says
 def to_png(chart: Chart) -> bytes:
     """The chart on white, 150 dots an inch."""
     figure = Figure(figsize=(4.2, 3.8))

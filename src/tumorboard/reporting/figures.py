@@ -1,8 +1,13 @@
-"""Figures as PNG bytes, drawn without a display and without global state; equal input gives equal bytes."""
+"""Figures as PNG bytes, drawn without a display and without global state; equal input gives equal bytes.
+
+matplotlib reads a `matplotlibrc` from the working directory, and one can have it call LaTeX. So its own style
+is set for each.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
 
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,6 +23,7 @@ _DPI = 120
 History = Sequence[Mapping[str, float]]
 
 
+@style.context("default")
 def learning_curves(
     histories: Mapping[str, History], best_epochs: Mapping[str, int], losses: Mapping[str, str] = {}
 ) -> bytes:
@@ -63,6 +69,7 @@ def _draw_curve(panel: Axes, rows: History, metric: str, best: int | None) -> No
     panel.legend(fontsize="small")
 
 
+@style.context("default")
 def confusion_matrices(models: Mapping[str, Predictions], title: str) -> bytes:
     """A confusion matrix for each model: counts, shaded by the share of the true class.
 
