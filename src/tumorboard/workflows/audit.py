@@ -1,6 +1,6 @@
 """Audit a data set: decode every image once, run all checks, write their findings."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tumorboard.audit import runner
 from tumorboard.audit.dataset_facts import FactsCollector, gather
 from tumorboard.audit.runner import Report
 from tumorboard.data.class_matching import Matching
-from tumorboard.data.manifest import Manifest, load, require_usable
+from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
 from tumorboard.errors import UsageError
 from tumorboard.progress import Console
 from tumorboard.reporting.sheets import contact_sheet
@@ -29,10 +29,8 @@ class Audited:
 
 
 def audit_data(
-    source: Path,
+    data: str | Path | DataSource,
     *,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
     mute: Collection[str] = (),
     window: str = "",
     out: Path | None = None,
@@ -41,9 +39,7 @@ def audit_data(
     """Audit class folders or a manifest CSV; the data is only read.
 
     Args:
-        source: Class folders, or a manifest CSV.
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
+        data: Class folders or a manifest CSV.
         mute: Codes of checks that are not made.
         window: Of DICOM images, see `data.reading.read_image`.
         out: Where audit.json and images of duplicates side by side go.
@@ -56,7 +52,7 @@ def audit_data(
     """
     runner.require_codes(mute)
     _require_window(window)
-    loaded = load(source, class_map, merge)
+    loaded = load(data)
     report = audit(
         loaded.manifest,
         console or Console(quiet=True),

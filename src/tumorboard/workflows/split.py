@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.data import groups, manifest
 from tumorboard.data import splitting as dealing
 from tumorboard.data.image_reader import display
-from tumorboard.data.manifest import Loaded, Manifest, require_usable
+from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
 from tumorboard.errors import DataError, UsageError
 from tumorboard.progress import Console
 from tumorboard.workflows.prepare import find
@@ -58,16 +58,13 @@ class Division:
 
 
 def split(
-    source: Path,
+    data: str | Path | DataSource,
     out: Path,
     *,
     folds: int = 0,
     valid: float = _SIZES.valid,
     test: float | None = None,
     seed: int = 0,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     window: str = "",
     keep_test: bool = False,
     group_by_name: str = "",
@@ -76,15 +73,12 @@ def split(
     """Make new splits of all images, whatever split they were in; groups and twins stay together.
 
     Args:
-        source: Class folders, or a manifest CSV; only read.
+        data: Class folders or a manifest CSV; only read.
         out: The CSV to write; with folds `out`-fold1.csv and so on.
         folds: 0 for one split; K, 2 or more, for K splits in which each image is test exactly once.
         valid: Share of all images, above 0 and below 0.5.
         test: The same; not with folds. None for 0.2.
         seed: Chooses among the possible splits.
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
-        skip_bad: Leave out files that cannot be read.
         window: Of DICOM images: they are compared as they are seen through it.
         keep_test: Leave out the images of a given test part, unopened: only the others are dealt anew.
         group_by_name: Group images that the data leaves without a group by their class and by what the
@@ -98,9 +92,9 @@ def split(
     """
     console = console or Console(quiet=True)
     sizes = _sizes(folds, valid, test, window)
-    files = _files(source, out, folds)
-    loaded = find(source, console, class_map, merge, "test" if keep_test else None)
-    facts = _gather(groups.filled(loaded, group_by_name), window, skip_bad, console)
+    files = _files(DataSource.of(data).path, out, folds)
+    loaded = find(data, console, "test" if keep_test else None)
+    facts = _gather(groups.filled(loaded, group_by_name), window, console)
     tied = dealing.components(facts.manifest, [one.pixel_sha256 for one in facts.images], facts.duplicates)
     manifests = _dealt(facts.manifest, tied, folds, sizes, seed)
     texts = [manifest.to_csv(_grouped(one, tied), file) for one, file in zip(manifests, files, strict=True)]
@@ -149,7 +143,7 @@ def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
     return numbered or (out,)
 
 
-def _gather(loaded: Loaded, window: str, skip_bad: bool, console: Console) -> DatasetFacts:
+def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
     with console.task("looking for twins") as update:
         facts = gather(
             loaded.manifest,
@@ -157,7 +151,7 @@ def _gather(loaded: Loaded, window: str, skip_bad: bool, console: Console) -> Da
             window=window,
             progress=lambda done, total: update(done, total, ""),
         )
-    if facts.problems and not skip_bad:
+    if facts.problems and not loaded.source.skip_bad:
         raise DataError(
             f"{len(facts.problems)} of {len(facts.problems) + len(facts.samples)} images cannot be read; "
             "remove them or pass --skip-bad",
