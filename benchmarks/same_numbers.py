@@ -33,7 +33,7 @@ from tumorboard.workflows.predictor import Board, open_board
 _COMMAND = (sys.executable, "-c", "import sys; from tumorboard.cli.main import main; sys.exit(main())")
 _BATCH = 20  # files at once, as somebody would choose them
 Numbers = np.ndarray
-"""(files, models x classes + 1): each model's probabilities, then the board's confidence."""
+"""(files, models x classes + 1): each model's probabilities, then the confidence."""
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def predict(run: Path, board: Board, files: Sequence[Path], engine: str = "keras
         subprocess.run(
             [*_COMMAND, *map(str, ("predict", run, *files, *options))], check=True, stdout=subprocess.DEVNULL
         )
-        return _table(out, board, ":")
+        return _table(out, board, "{}:{}")
 
 
 def over_http(url: str, board: Board, files: Sequence[Path]) -> Numbers:
@@ -109,7 +109,7 @@ def _asked(connection: http.client.HTTPConnection, board: Board, file: Path) -> 
     answer = json.loads(connection.getresponse().read())
     said = {one["name"]: one["probabilities"] for one in answer["models"]}
     told = [said[name][one] for name in board.names for one in board.class_names]
-    return [*told, answer["joint"]["confidence"]]
+    return [*told, answer["confidence"]]
 
 
 def page(url: str, board: Board, files: Sequence[Path]) -> Numbers:
@@ -123,22 +123,22 @@ def page(url: str, board: Board, files: Sequence[Path]) -> Numbers:
             _offered(opened, url, files[start : start + _BATCH], Path(folder) / f"{start}.csv")
             for start in range(0, len(files), _BATCH)
         ]
-        return np.concatenate([_table(table, board, ": ") for table in tables])
+        return np.concatenate([_table(table, board, "{}: {} (uncalibrated)") for table in tables])
 
 
 def _offered(opened, url: str, files: Sequence[Path], out: Path) -> Path:  # type: ignore[no-untyped-def]
     opened.goto(url)
-    opened.get_by_text("models tell apart").wait_for()
+    opened.get_by_text("models; classes").wait_for()
     opened.get_by_label("choose files").set_input_files(files)
-    opened.get_by_text(f"All {len(files)} images are answered").wait_for()
+    opened.get_by_text(f"All {len(files)} images predicted").wait_for()
     with opened.expect_download() as download:
         opened.get_by_role("button", name="Download").click()
     download.value.save_as(out)
     return out
 
 
-def _table(file: Path, board: Board, between: str) -> Numbers:
-    columns = [f"{name}{between}{one}" for name in board.names for one in board.class_names]
+def _table(file: Path, board: Board, column: str) -> Numbers:
+    columns = [column.format(name, one) for name in board.names for one in board.class_names]
     with file.open(encoding="utf-8", newline="") as lines:
         rows: list[Mapping[str, str]] = list(csv.DictReader(lines))
     return np.array([[float(row[column]) for column in (*columns, "confidence")] for row in rows])

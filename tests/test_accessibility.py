@@ -5,7 +5,7 @@ import pytest
 from tests.browsing import axe, browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
 from tests.reporting.test_page import material
 from tests.reporting.test_repeats import study
-from tests.serving.conftest import serving, slice_png  # noqa: F401
+from tests.server.conftest import serving, slice_png  # noqa: F401
 from tests.workflows.conftest import tiny_backbone_for_all  # noqa: F401
 from tests.workflows.test_results import job  # noqa: F401  the fixture
 from tumorboard.reporting.page import page as report_page
@@ -59,7 +59,7 @@ def test_the_report_of_a_repeated_study(opened, tmp_path) -> None:
 
 @pytest.fixture
 def served(tmp_path, job):  # noqa: F811
-    """The address of the fake board's page, with a report beside it."""
+    """The address of the fake predictor's page, with a report beside it."""
     report.write_results(job)
     report.write_report(job)
     (tmp_path / "served").mkdir()
@@ -77,11 +77,11 @@ def chosen(page, name, content):
 def test_the_served_page_in_all_its_states(browser, served, slice_png) -> None:  # noqa: F811
     with watched(browser, served) as page:
         page.goto(served)
-        page.get_by_text("4 models tell apart").wait_for()
+        page.get_by_text("4 models; classes").wait_for()
         assert faults_everywhere(page) == []
         chosen(page, "slice.png", slice_png)
-        page.get_by_role("button", name="Show where it looked").click()
-        page.get_by_label("Strength of the overlay").wait_for()
+        page.get_by_role("button", name="Show heat map").click()
+        page.get_by_label("Opacity of the heat map").wait_for()
         assert faults_everywhere(page) == []
         chosen(page, "bad.png", slice_png[:200])
         page.locator(".problem:visible").wait_for()

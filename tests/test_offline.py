@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 from tests.small_runs import CLASSES, RECIPE, add_tiny_backbone, draw
 from tumorboard.cli.main import main
 from tumorboard.models.backbones import BACKBONES
-from tumorboard.serving import app
-from tumorboard.serving.opening import open_house
+from tumorboard.server import app, server
 
 ASKING = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
 _noted: list[list[str]] = []  # while a test looks; a hook stays for the life of the process
@@ -72,7 +71,7 @@ def test_a_whole_study_and_its_use_ask_no_other_host(study, asked, capsys):
         ["report", run],
     ]
     assert [main([*command, "--quiet"]) for command in commands] == [0] * len(commands)
-    with TestClient(app.build(open_house(study / "run"))) as client:
+    with TestClient(app.build(server.open_state(study / "run"))) as client:
         assert client.get("/").status_code == client.get("/report").status_code == 200
         with open(image, "rb") as content:
             assert client.post("/api/predict", content=content.read()).status_code == 200
@@ -107,6 +106,6 @@ def test_without_a_network_the_commands_work(tmp_path):
     if subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("this machine allows no user namespaces")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
-    parts = ["tests/workflows", "tests/serving", "tests/cli", "tests/export", "tests/test_offline.py"]
+    parts = ["tests/workflows", "tests/server", "tests/cli", "tests/export", "tests/test_offline.py"]
     found = subprocess.run([*alone, *command, *parts], capture_output=True, text=True, env=dict(os.environ))
     assert found.returncode == 0, found.stdout[-3000:]

@@ -9,7 +9,6 @@ import pytest
 
 from tests.small_runs import RECIPE, draw
 from tumorboard import config
-from tumorboard.data.manifest import DataSource
 from tumorboard.errors import RunFolderError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
@@ -23,7 +22,8 @@ Patch = pytest.MonkeyPatch
 def prepared(root: Path, text: str = RECIPE, merge: dict[str, tuple[str, ...]] | None = None) -> Job:
     settings = config.parse(text, "test")
     run = RunFolder(root / "run")
-    return prepare(DataSource(root / "data", merge=merge or {}), run, settings, Console(quiet=True))
+    options = {"class_map": {}, "merge": merge or {}, "skip_bad": False}
+    return prepare(root / "data", run, settings, Console(quiet=True), **options)
 
 
 @pytest.fixture(scope="module")

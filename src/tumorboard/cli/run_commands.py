@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE
-from tumorboard.cli.options import add_classes, add_images, command, data_source, path_or_address, show
+from tumorboard.cli.options import add_classes, add_images, command, path_or_address, show
 from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -79,12 +79,16 @@ def _judge_files(options: argparse.Namespace) -> None:
 
 
 def _judge_data(options: argparse.Namespace) -> None:
+    from tumorboard.data.class_matching import parse_groups
     from tumorboard.progress import Console
     from tumorboard.workflows.evaluate import evaluate_data
 
     out = evaluate_data(
         options.run_folder,
-        data_source(options),
+        options.data,
+        class_map=parse_groups(options.class_map),
+        merge=parse_groups(options.merge),
+        skip_bad=options.skip_bad,
         metadata=options.metadata,
         console=Console(options.quiet or options.json),
     )
@@ -358,7 +362,7 @@ def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve = command(
         commands,
         "serve",
-        "show a page on this machine where images are dropped and the board answers; and a JSON API",
+        "serve a page on this machine where images are dropped and predicted, and a JSON API",
         "  tumorboard serve runs/first\n"
         "  curl --data-binary @slice.png -H 'Content-Type: application/octet-stream' \\\n"
         "       http://127.0.0.1:8080/api/predict\n"
@@ -376,15 +380,13 @@ def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _serve(options: argparse.Namespace) -> None:
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         raise UsageError('serve needs packages that are not installed: pip install "tumorboard[serve]"')
-    from tumorboard.serving import server
+    from tumorboard.server import server
 
     token = _token(options.token_file)
-    server.check(options.host, token)
+    server.check_access(options.host, token)
     with contextlib.closing(server.listen(options.host, options.port)) as listener:
-        from tumorboard.serving.opening import open_house
-
-        house = open_house(options.folder)
-        server.serve(house, options.host, listener, token, lambda url: _announce(url, bool(token), options))
+        state = server.open_state(options.folder)
+        server.serve(state, options.host, listener, token, lambda url: _announce(url, bool(token), options))
 
 
 def _token(file: Path | None) -> str:

@@ -1,1 +1,0 @@
-"""Check a data set for what would make results wrong, before anything is trained on it."""

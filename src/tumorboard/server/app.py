@@ -1,0 +1,254 @@
+"""The routes: the page, the API and the report. Every reply depends on its request alone."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from tumorboard import NOTICE, __version__, config
+from tumorboard.data.pixels import Pixels
+from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStartError
+from tumorboard.errors import DataError
+from tumorboard.run_folder import RunFolder
+from tumorboard.server.decode_worker import MAX_PIXELS
+from tumorboard.server.schemas import (
+    Accuracy,
+    HeatMap,
+    Limits,
+    ModelDescription,
+    Prediction,
+    Problem,
+    RunDescription,
+    describe_prediction,
+    png,
+)
+from tumorboard.server.uploads import (
+    MAX_BYTES,
+    MEDIA_TYPES,
+    RETRY_AFTER,
+    WINDOW_PATTERN,
+    DecodedUpload,
+    UploadSlots,
+    decode,
+    decoding_pool,
+    receive,
+    with_window,
+)
+
+if TYPE_CHECKING:  # which imports Keras
+    from tumorboard.workflows.predictor import Board
+
+T = TypeVar("T")
+Responses = dict[int | str, dict[str, Any]]
+HeatLayer = Callable[[str, Pixels, int], Pixels]
+
+OTHER_WINDOW = "The grey window differs from the one in training: the predictions may be less accurate."
+_STATUSES = {
+    400: "not valid HTTP, or broken off",
+    401: "a token is needed",
+    403: "sent by a page of another site",
+    408: "the upload took too long",
+    413: "the file is too large",
+    415: "the body is not a file",
+    421: "not a name of this server",
+    422: "not an image that can be read, or a parameter out of range",
+    500: "the decoding process ended at this file",
+    503: "the server is busy, or no decoding process can start; Retry-After says when to repeat",
+}
+_PROBLEMS: Responses = {status: {"model": Problem, "description": text} for status, text in _STATUSES.items()}
+_MEDIA = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_WINDOW = Query(
+    description=f'of DICOM: "as-trained", "file", {", ".join(config.PRESETS)} or CENTER,WIDTH',
+    pattern=WINDOW_PATTERN,
+)
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The file itself: PNG, JPEG, BMP, TIFF, WebP or DICOM.",
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES},
+    }
+}
+# The report may draw, but run nothing and reach nobody.
+_REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+_NO_REPORT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No report</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/page.css">
+<main><h1>This run has no report</h1>
+<p>Write it with <code>tumorboard report RUN</code>, then reload this page.</p>
+<p><a href="/">Back to the predictions</a></p></main></html>"""
+
+
+@dataclass
+class AppState:
+    """What the routes share. The models run in one thread, one image at a time.
+
+    Args:
+        predictor: The models of the run.
+        heat_layer: From a model's name, an image, uint8 (S, S, 3), and a class index to the colours laid over
+            the image, uint8 (S, S, 4), transparent where nothing supports the class.
+        test_accuracies: By model.
+        run: The run folder, for its report.
+    """
+
+    predictor: "Board"
+    heat_layer: HeatLayer
+    test_accuracies: dict[str, list[Accuracy]]
+    run: RunFolder
+    slots: UploadSlots = field(default_factory=UploadSlots)
+    decoders: SandboxPool = field(default_factory=decoding_pool)
+    decoding_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
+    model_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+
+    async def decode_upload(self, request: Request, window: str) -> DecodedUpload:
+        """Receive and decode the file of a request."""
+        settings = with_window(self.predictor.image, window)
+        content = await receive(request)
+        return await _run_in(self.decoding_threads, lambda: decode(self.decoders, content, settings))
+
+    def close(self) -> None:
+        """Finish the work in progress, and end threads and decoding processes."""
+        self.decoding_threads.shutdown()
+        self.model_thread.shutdown()
+        self.decoders.close()
+
+
+async def _run_in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Run work that would block the other requests in a thread."""
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+
+def build(state: AppState) -> FastAPI:
+    """Build the application; `security.RequestGuard` goes around it."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        state.close()
+
+    # No interactive documentation: its scripts would come from another host.
+    app = FastAPI(
+        title="Tumorboard",
+        version=__version__,
+        description=NOTICE,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_error_handlers(app)
+    _add_pages(app, state.run)
+    _add_api(app, state)
+    return app
+
+
+def _add_api(app: FastAPI, state: AppState) -> None:
+    predictor = state.predictor
+    guarded: Responses = {status: _PROBLEMS[status] for status in (401, 421)}
+
+    @app.get("/api/run", response_model=RunDescription, responses=guarded)
+    async def describe_run() -> RunDescription:
+        """Describe the run: its classes, its models with their test accuracy, and the limits of uploads."""
+        return RunDescription(
+            class_names=list(predictor.class_names),
+            recommended=predictor.recommended,
+            models=[
+                ModelDescription(name=name, test_accuracy=state.test_accuracies.get(name, []))
+                for name in predictor.names
+            ],
+            window=predictor.image.window,
+            windows=list(config.PRESETS),
+            limits=Limits(bytes=MAX_BYTES, pixels=MAX_PIXELS),
+            report=state.run.report.is_file(),
+        )
+
+    @app.get("/api/health", responses=guarded)
+    async def health() -> dict[str, str]:
+        """Show that the server is up."""
+        return {"status": "ok"}
+
+    @app.post("/api/predict", response_model=Prediction, responses=_PROBLEMS, openapi_extra=_BODY)
+    async def predict(request: Request, window: Annotated[str, _WINDOW] = "as-trained") -> Prediction:
+        """Predict the class of one image. Nothing is kept."""
+        async with state.slots.slot(request):
+            upload = await state.decode_upload(request, window)
+            result = await _run_in(state.model_thread, lambda: predictor.opinion(upload.pixels))
+            other_window = upload.dicom and with_window(predictor.image, window) != predictor.image
+            return describe_prediction(predictor, upload, result, [OTHER_WINDOW] if other_window else [])
+
+    @app.post("/api/explain", response_model=HeatMap, responses=_PROBLEMS, openapi_extra=_BODY)
+    async def explain(
+        request: Request,
+        model: Annotated[
+            str, Query(json_schema_extra={"enum": list(predictor.names)})
+        ] = predictor.recommended,
+        target: Annotated[
+            str, Query(json_schema_extra={"enum": list(predictor.class_names)})
+        ] = predictor.class_names[0],
+        window: Annotated[str, _WINDOW] = "as-trained",
+    ) -> HeatMap:
+        """Show which regions support a class in a model (Grad-CAM). Nothing is kept."""
+        if model not in predictor.names or target not in predictor.class_names:
+            raise HTTPException(422, "expected a model and a target that /api/run lists")
+        async with state.slots.slot(request):
+            upload = await state.decode_upload(request, window)
+            index = list(predictor.class_names).index(target)
+            layer = await _run_in(state.model_thread, lambda: state.heat_layer(model, upload.pixels, index))
+            empty = not layer[..., 3].any()
+            return HeatMap(
+                model=model, target=target, empty=empty, layer=png(layer), preview=png(upload.pixels)
+            )
+
+
+def _add_pages(app: FastAPI, run: RunFolder) -> None:
+    def add(path: str, content: bytes, media_type: str) -> None:
+        @app.get(path, include_in_schema=False)
+        async def static() -> Response:
+            return Response(content, media_type=media_type)
+
+    for file in resources.files("tumorboard.server").joinpath("static").iterdir():
+        path = "/" if file.name == "page.html" else f"/{file.name}"
+        add(path, file.read_bytes(), _MEDIA[file.name.rpartition(".")[2]])
+
+    @app.get("/report", include_in_schema=False)
+    async def report() -> Response:
+        try:
+            content = run.report.read_bytes()
+        except OSError:
+            return HTMLResponse(_NO_REPORT, 404)
+        return HTMLResponse(content, headers={"Content-Security-Policy": _REPORT_POLICY})
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Reply to every error with one line of JSON that tells nothing of this machine."""
+
+    @app.exception_handler(StarletteHTTPException)
+    async def http_error(_request: Request, error: StarletteHTTPException) -> Response:
+        return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def parameter_error(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}"}, 422)
+
+    @app.exception_handler(DataError)
+    async def data_error(_request: Request, error: DataError) -> Response:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(SandboxEndedError)
+    async def decoder_ended(_request: Request, _error: SandboxEndedError) -> Response:
+        detail = "the decoding process ended at this file; the next upload gets a new one"
+        return JSONResponse({"detail": detail}, 500)
+
+    @app.exception_handler(SandboxStartError)
+    async def decoder_not_started(_request: Request, error: SandboxStartError) -> Response:
+        return JSONResponse({"detail": str(error)}, 503, RETRY_AFTER)
+
+    @app.exception_handler(Exception)
+    async def unexpected_error(_request: Request, _error: Exception) -> Response:
+        return JSONResponse({"detail": "the server failed at this request; see its terminal"}, 500)

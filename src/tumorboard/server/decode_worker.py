@@ -1,0 +1,44 @@
+"""Decode uploads in a limited child process: `python -m tumorboard.server.decode_worker`.
+
+An upload is the most hostile file there is, and native decoders crash, hang and fill the memory. Here
+that ends this process and one request; neither Keras nor the models are in it.
+"""
+
+from typing import Any
+
+from tumorboard import config
+from tumorboard.data import sandbox
+from tumorboard.data.dicom.head import HEAD_BYTES, recognised
+from tumorboard.data.image_reader import input_of_bytes
+from tumorboard.errors import DataError
+
+MAX_PIXELS = 25_000_000
+NAME = "upload"
+"""What an upload is called in messages: its own name may be a patient's."""
+
+_MEMORY = 3 << 30
+_SECONDS = 20
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    sandbox.limit_memory(_MEMORY)
+    sandbox.answer_all(_decode)
+
+
+def _decode(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+    sandbox.limit_time(_SECONDS)
+    dicom = recognised(content[:HEAD_BYTES])
+    try:
+        settings = config.Image.model_validate(request["image"])
+        pixels, notes = input_of_bytes(content, NAME, settings, MAX_PIXELS)
+    except DataError as error:
+        return {"error": str(error).removeprefix(f"{NAME}: ")}, b""
+    except sandbox.SandboxStartError as error:  # the process that decodes DICOM frames
+        return {"not_started": str(error)}, b""
+    notes = tuple(note.removeprefix(f"{NAME}: ") for note in notes)
+    return {"shape": pixels.shape, "notes": notes, "dicom": dicom}, pixels.tobytes()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Open a run, listen, print the address, and reply until asked to stop; then finish what is in progress."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tumorboard.data.pixels import Pixels
+from tumorboard.errors import UsageError
+from tumorboard.run_folder import RunFolder
+from tumorboard.server import app, schemas, security
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEADER_SECONDS = 15
+_MIN_TOKEN_LENGTH = 16
+_SHUTDOWN_SECONDS = 8
+
+
+def check_access(host: str, token: str) -> None:
+    """Refuse to be reachable from other machines without a token.
+
+    Raises:
+        UsageError: An address other than this machine's own, and no token or a short one.
+    """
+    if host not in LOOPBACK and not token:
+        raise UsageError(
+            f"--host {host} can be reached by others: give --token-file FILE with a secret in it"
+        )
+    if token and (len(token) < _MIN_TOKEN_LENGTH or not token.isascii() or not token.isalnum()):
+        raise UsageError(f"expected a token of {_MIN_TOKEN_LENGTH} letters and digits or more, found another")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening socket; port 0 takes a free one.
+
+    Raises:
+        UsageError: The address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(256)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot listen on {host} port {port}: {reason}; choose another --port") from error
+    return listener
+
+
+def open_state(path: Path) -> app.AppState:
+    """Load the models of a finished run, and predict once so that the first request does not wait.
+
+    Raises:
+        RunFolderError: Not a finished run.
+        ModelError: A model differs from the trained one, or cannot be loaded.
+    """
+    run = RunFolder(path)
+    test_accuracies = schemas.read_test_accuracies(run)
+    # Importing Keras takes seconds: not before the port and the run are known to be usable.
+    from tumorboard.explain import overlay
+    from tumorboard.workflows.predictor import open_board
+
+    predictor = open_board(path)
+    predictor.opinion(np.zeros((predictor.image.size, predictor.image.size, 3), np.uint8))
+
+    def heat_layer(model: str, pixels: Pixels, target: int) -> Pixels:
+        heat = predictor.heat_map(model, pixels, target)
+        return np.dstack([overlay.colours(heat), (255 * heat).round().astype(np.uint8)])
+
+    return app.AppState(predictor, heat_layer, test_accuracies, run)
+
+
+class HeaderTimeout(H11Protocol):
+    """Close a connection whose first request header has not arrived in time; bodies have their own limit."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the timer."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _close_if_silent(self) -> None:
+        cycle: Any = self.cycle
+        if cycle is None:
+            self.transport.close()
+
+
+def serve(
+    state: app.AppState, host: str, listener: socket.socket, token: str, ready: Callable[[str], None]
+) -> None:
+    """Reply to requests until SIGTERM or Ctrl-C.
+
+    Args:
+        state: From `open_state`.
+        host: As given by the user.
+        listener: From `listen`.
+        token: The shared secret, "" for none.
+        ready: Called with the page's address.
+    """
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(
+        security.RequestGuard(app.build(state), security.access_rules(host, port, token)),
+        http=HeaderTimeout,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    # uvicorn raises the signal again once it has stopped; by then there is nothing left to end.
+    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}/")
+        uvicorn.Server(config).run([listener])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,29 @@
+// Requests to the server, repeated while it is busy.
+
+const RETRY_SECONDS = 60; // of status 503 before an image is given up
+export const run = { description: null }; // the reply of /api/run
+
+export class Refusal extends Error {}
+
+export async function request(path, options = {}) {
+  for (let waited = 0; ; ) {
+    const response = await fetch(path, options).catch(() => {
+      throw new Refusal("The server does not respond. Is it still running?");
+    });
+    if (response.ok) return response.json();
+    const seconds = Number(response.headers.get("Retry-After")) || 1;
+    if (response.status !== 503 || waited >= RETRY_SECONDS) {
+      const content = await response.json().catch(() => ({}));
+      throw new Refusal(content.detail || `The server responded with status ${response.status}.`);
+    }
+    waited += seconds;
+    await new Promise((done) => setTimeout(done, 1000 * seconds));
+  }
+}
+
+export const upload = (path, query, file) =>
+  request(`${path}?${new URLSearchParams(query)}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/octet-stream" },
+    body: file,
+  });

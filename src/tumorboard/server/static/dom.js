@@ -1,0 +1,26 @@
+// Helpers to build the page. Every name is set as text, never as HTML.
+
+export const byId = (id) => document.getElementById(id);
+
+// Whole percent; what is not quite 0 or 1 is not rounded to it.
+export function percent(value) {
+  if (value > 0 && value < 0.01) return "<1%";
+  if (value > 0.99 && value < 1) return ">99%";
+  return `${(100 * value).toFixed(0)}%`;
+}
+
+export function element(name, className, text) {
+  const node = document.createElement(name);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+export const option = (value, text) => Object.assign(element("option", "", text ?? value), { value });
+
+// Class names are long and have no spaces: they may be broken behind a dot, a dash or an underscore.
+export function breakable(name) {
+  const node = element("bdi");
+  for (const part of name.split(/(?<=[._-])/)) node.append(part, element("wbr"));
+  return node;
+}

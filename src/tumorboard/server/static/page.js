@@ -1,0 +1,162 @@
+// The page keeps the files and the replies; the server keeps nothing.
+
+import { Refusal, request, run, upload } from "./api.js";
+import { byId, element, option } from "./dom.js";
+import { explain, removeHeatMap, setOpacity } from "./heatmap.js";
+import { confidence, show, warnings } from "./prediction.js";
+import { table } from "./table.js";
+
+const CONCURRENT_UPLOADS = 2;
+let entries = []; // {file, card, reply, problem, window, requests}: one per image, in the order they came
+const queue = [];
+let active = 0;
+
+// -- taking files
+
+function take(files) {
+  for (const file of files) enqueue(add(file));
+  if (files.length) byId("tools").hidden = false;
+}
+
+function add(file) {
+  const card = byId("card").content.firstElementChild.cloneNode(true);
+  const entry = { file, card, reply: null, problem: "", window: "as-trained", requests: 0 };
+  card.querySelector(".file").textContent = file.name;
+  card.querySelector(".explain").addEventListener("click", () => explain(entry));
+  card.querySelector(".opacity input").addEventListener("input", () => setOpacity(entry));
+  for (const choice of card.querySelectorAll(".model, .target"))
+    choice.addEventListener("change", () => removeHeatMap(entry));
+  offerWindows(entry);
+  entries.push(entry);
+  byId("results").append(card);
+  return entry;
+}
+
+function offerWindows(entry) {
+  const select = entry.card.querySelector(".window select");
+  select.append(option("as-trained", "as in training"), option("file", "the file's own"));
+  for (const name of run.description.windows) select.append(option(name));
+  select.addEventListener("change", () => {
+    entry.window = select.value;
+    removeHeatMap(entry);
+    enqueue(entry);
+  });
+}
+
+function enqueue(entry) {
+  entry.requests += 1;
+  queue.push([entry, entry.requests]);
+  showProgress();
+  next();
+}
+
+async function next() {
+  if (active >= CONCURRENT_UPLOADS || !queue.length) return;
+  active += 1;
+  const [entry, number] = queue.shift();
+  try {
+    await predict(entry, number);
+  } finally {
+    active -= 1;
+    showProgress();
+    next();
+  }
+}
+
+async function predict(entry, number) {
+  let reply = null;
+  let problem = "";
+  try {
+    const limit = run.description.limits.bytes;
+    if (entry.file.size > limit) throw new Refusal(`The file is larger than ${limit / 2 ** 20} MB.`);
+    reply = await upload("/api/predict", { window: entry.window }, entry.file);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    problem = error.message;
+  }
+  if (number !== entry.requests) return; // another window has been chosen since
+  entry.reply = reply;
+  entry.problem = problem;
+  show(entry);
+}
+
+// -- progress
+
+function showProgress() {
+  const done = entries.filter((entry) => entry.reply || entry.problem);
+  const waiting = queue.length + active;
+  const last = done.at(-1);
+  let text = waiting ? `${done.length} of ${entries.length} images predicted …` : "";
+  if (!waiting && entries.length === 1 && last) text = `${last.file.name}: ${summary(last)}`;
+  if (!waiting && entries.length > 1) {
+    const failed = entries.filter((entry) => entry.problem).length;
+    text = failed
+      ? `${entries.length - failed} of ${entries.length} images predicted; ${failed} could not be read.`
+      : `All ${entries.length} images predicted.`;
+  }
+  byId("status").textContent = text;
+}
+
+const summary = ({ reply, problem }) =>
+  problem || [`prediction ${reply.prediction}, ${confidence(reply)}.`, ...warnings(reply)].join(" ");
+
+// -- the table
+
+function download() {
+  const link = element("a");
+  link.href = URL.createObjectURL(new Blob([table(entries)], { type: "text/csv" }));
+  link.download = "tumorboard.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function clear() {
+  entries = [];
+  queue.length = 0;
+  byId("results").replaceChildren();
+  byId("tools").hidden = true;
+  byId("files").focus();
+  showProgress();
+}
+
+// -- start
+
+function listen() {
+  byId("files").addEventListener("change", (event) => {
+    take([...event.target.files]);
+    event.target.value = "";
+  });
+  byId("files").disabled = false; // files chosen before anybody listens would be lost silently
+  byId("download").addEventListener("click", download);
+  byId("clear").addEventListener("click", clear);
+  document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    byId("drop").classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) byId("drop").classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    byId("drop").classList.remove("over");
+    take([...event.dataTransfer.files]);
+  });
+}
+
+async function begin() {
+  try {
+    run.description = await request("/api/run");
+  } catch (error) {
+    byId("run").textContent = error.message;
+    byId("run").className = "problem";
+    return;
+  }
+  const { models, class_names: classes } = run.description;
+  const count = models.length === 1 ? "1 model" : `${models.length} models`;
+  byId("run").textContent = `${count}; classes: ${classes.join(", ")}.`;
+  byId("report").hidden = !run.description.report;
+  listen();
+}
+
+begin();

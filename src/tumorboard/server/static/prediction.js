@@ -1,0 +1,75 @@
+// The card of one image.
+
+import { run } from "./api.js";
+import { breakable, element, percent } from "./dom.js";
+import { offerExplanation } from "./heatmap.js";
+
+export const confidence = (reply) =>
+  `${reply.calibrated ? "calibrated" : "uncalibrated"} confidence ${percent(reply.confidence)}`;
+
+// The server puts the warnings first.
+const warningCount = (reply) => Number(Boolean(reply.out_of_distribution)) + Number(Boolean(reply.refer));
+export const warnings = (reply) => reply.messages.slice(0, warningCount(reply));
+
+export function show(entry) {
+  const { card, reply } = entry;
+  const part = (name) => card.querySelector(`.${name}`);
+  part("waiting").hidden = true;
+  part("problem").hidden = !entry.problem;
+  part("problem").textContent = entry.problem;
+  part("body").hidden = !reply;
+  if (!reply) return;
+  part("preview").src = `data:image/png;base64,${reply.preview}`;
+  part("preview").alt = `Input of the models for ${entry.file.name}`;
+  part("window").hidden = !reply.dicom;
+  showResult(part, reply);
+  const recommendedFirst = reply.models.toSorted((a, b) => (b.name === reply.model) - (a.name === reply.model));
+  part("models").replaceChildren(...recommendedFirst.map((model) => modelSection(model, reply)));
+  if (!part("model").options.length) offerExplanation(part, reply);
+}
+
+function showResult(part, reply) {
+  const list = (name, texts) => {
+    part(name).replaceChildren(...texts.map((text) => element("li", "", text)));
+    part(name).hidden = !texts.length;
+  };
+  const count = warningCount(reply);
+  list("warnings", warnings(reply));
+  part("lead").textContent = count ? "Prediction, not to be relied on:" : "Prediction:";
+  part("class").textContent = reply.prediction;
+  part("confidence").textContent = `, ${confidence(reply)}`;
+  list("messages", reply.messages.slice(count));
+  part("accuracy").textContent = accuracy(reply.model);
+  list("notes", reply.notes);
+}
+
+function accuracy(name) {
+  const model = run.description.models.find((candidate) => candidate.name === name);
+  if (!model || !model.test_accuracy.length) return "";
+  const texts = model.test_accuracy.map(({ value, low, high, n, subset }) =>
+    `${value.toFixed(2)} (95% CI ${low.toFixed(2)}-${high.toFixed(2)}, n = ${n}; ${subset})`);
+  return `Test accuracy of ${name}: ${texts.join(", ")}.`;
+}
+
+// The recommended model shows the probabilities that the headline quotes; the others have no calibration.
+function modelSection(model, reply) {
+  const recommended = model.name === reply.model;
+  const probabilities = recommended ? reply.probabilities : model.probabilities;
+  const section = element("section", recommended ? "probabilities recommended" : "probabilities");
+  const title = element("h3");
+  const status = recommended && reply.calibrated ? "calibrated" : "uncalibrated";
+  title.append(element("bdi", "", model.name), element("span", "", recommended ? ` (recommended, ${status})` : ` (${status})`));
+  const list = element("ul");
+  for (const [name, value] of Object.entries(probabilities)) {
+    const row = element("li", name === model.prediction ? "first" : "");
+    const fill = element("i");
+    fill.style.width = `${100 * value}%`;
+    const bar = element("span", "bar");
+    bar.setAttribute("aria-hidden", "true");
+    bar.append(fill);
+    row.append(breakable(name), element("span", "", percent(value)), bar);
+    list.append(row);
+  }
+  section.append(title, list);
+  return section;
+}

@@ -1,0 +1,153 @@
+"""Take uploads from the network and decode them in child processes.
+
+The body of a request is the file: it is counted before and while it arrives, and kept in memory. There is no
+form to parse, and nothing is written to disk.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
+
+from tumorboard import config
+from tumorboard.data.pixels import Pixels
+from tumorboard.data.sandbox import SandboxPool, SandboxStartError
+from tumorboard.errors import DataError
+
+MAX_BYTES = 32 << 20
+RECEIVE_SECONDS = 20
+"""In which an upload must arrive: 2 MB per second for the largest, and this is a local server."""
+
+RETRY_AFTER = {"Retry-After": "1"}
+MEDIA_TYPES = (
+    "application/octet-stream",
+    "application/dicom",
+    *(f"image/{kind}" for kind in ("png", "jpeg", "bmp", "tiff", "webp")),
+)
+
+_NUMBER = r"[0-9]{0,4}(\.[0-9]{1,3})?"
+WINDOW_PATTERN = f"^(as-trained|file|{'|'.join(config.PRESETS)}|-?[0-9]{_NUMBER},[1-9]{_NUMBER})$"
+"""Grey windows that a request may name; of CENTER,WIDTH the width is 1 or more, as in DICOM."""
+
+
+@dataclass
+class UploadSlots:
+    """A bound on the uploads that are received, waiting or being predicted at once.
+
+    Args:
+        count: How many; each costs at most `MAX_BYTES` of memory.
+    """
+
+    count: int = 12
+    taken: int = 0
+
+    @asynccontextmanager
+    async def slot(self, request: Request) -> AsyncIterator[None]:
+        """Hold a slot for one upload.
+
+        Raises:
+            HTTPException: 503 with Retry-After: all slots are taken.
+        """
+        if self.taken >= self.count:
+            await _discard(request)  # a client that is still sending would not read the response
+            raise HTTPException(503, "the server is busy; repeat the request in a second", RETRY_AFTER)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
+async def receive(request: Request) -> bytes:
+    """Receive the uploaded file.
+
+    Raises:
+        HTTPException: 400 broken off, 408 too slow, 413 too large, 415 not the bytes of a file.
+    """
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise HTTPException(415, "compressed bodies are not read; send the file as it is")
+    media_type = request.headers.get("content-type", MEDIA_TYPES[0]).split(";")[0].strip().lower()
+    if media_type not in MEDIA_TYPES:
+        raise HTTPException(415, f"expected the file itself as the body, of type {', '.join(MEDIA_TYPES)}")
+    too_large = HTTPException(413, f"the file is larger than {MAX_BYTES >> 20} MB", {"Connection": "close"})
+    if _announced_length(request) > MAX_BYTES:
+        raise too_large
+    content = bytearray()
+    try:
+        async with asyncio.timeout(RECEIVE_SECONDS):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"the upload took more than {RECEIVE_SECONDS} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the upload broke off") from None
+    return bytes(content)
+
+
+async def _discard(request: Request) -> None:
+    """Read an ordinary upload to its end and forget it; a large or slow one is not read."""
+    if not 0 < _announced_length(request) <= MAX_BYTES:
+        return
+    try:
+        async with asyncio.timeout(RECEIVE_SECONDS):
+            async for _ in request.stream():
+                pass
+    except (TimeoutError, ClientDisconnect):
+        return
+
+
+def _announced_length(request: Request) -> int:
+    try:
+        return int(request.headers.get("content-length", "0"))
+    except ValueError:
+        raise HTTPException(400, "Content-Length is not a number") from None
+
+
+@dataclass(frozen=True)
+class DecodedUpload:
+    """A decoded upload.
+
+    Args:
+        pixels: uint8 (size, size, 3), the input of the models.
+        dicom: Whether the file is DICOM.
+        notes: What the user should know about the file, for example further frames.
+    """
+
+    pixels: Pixels
+    dicom: bool
+    notes: tuple[str, ...]
+
+
+def decoding_pool() -> SandboxPool:
+    """Make the pool of decoding processes."""
+    return SandboxPool("tumorboard.server.decode_worker", seconds=60)
+
+
+def decode(pool: SandboxPool, content: bytes, settings: config.Image) -> DecodedUpload:
+    """Decode an uploaded file.
+
+    Raises:
+        DataError: Not an image, damaged, or too large.
+        SandboxEndedError: The process ended instead of answering; the next upload gets a new one.
+        SandboxStartError: No process can be started.
+    """
+    header, pixels = pool.ask({"image": settings.model_dump()}, content)
+    if "not_started" in header:
+        raise SandboxStartError(str(header["not_started"]))
+    if "error" in header:
+        raise DataError(str(header["error"]))
+    array = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
+    return DecodedUpload(array, bool(header["dicom"]), tuple(header["notes"]))
+
+
+def with_window(settings: config.Image, window: str) -> config.Image:
+    """Replace the grey window that the models were trained with by one that matches `WINDOW_PATTERN`."""
+    if window == "as-trained":
+        return settings
+    return settings.model_copy(update={"window": "" if window == "file" else window})

@@ -1,0 +1,206 @@
+import base64
+import io
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tests.data import dicoms
+from tumorboard.data import sandbox
+from tumorboard.data.image_reader import input_of_bytes
+from tumorboard.server import app
+from tumorboard.server.uploads import MAX_BYTES
+
+from .fake_server import CLASSES, NAMES, FakePrediction, FakePredictor, fake_state
+
+
+@pytest.fixture
+def client(tmp_path):
+    with TestClient(app.build(fake_state(tmp_path)), raise_server_exceptions=False) as client:
+        yield client
+
+
+def picture(text):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def test_the_reply_is_the_prediction_bit_for_bit(client, slice_png):
+    pixels, _ = input_of_bytes(slice_png, "x", FakePredictor().image)
+    expected = FakePredictor().opinion(pixels)
+    reply = client.post("/api/predict", content=slice_png).json()
+    assert [model["name"] for model in reply["models"]] == list(NAMES)
+    for model in reply["models"]:
+        assert list(model["probabilities"]) == list(CLASSES)
+        assert list(model["probabilities"].values()) == expected.probabilities[model["name"]].tolist()
+    assert (reply["model"], reply["prediction"], reply["calibrated"]) == ("ensemble", "normal", True)
+    assert reply["prediction_set"] == [CLASSES[index] for index in np.flatnonzero(expected.possible)]
+    assert (reply["refer"], reply["out_of_distribution"]) == (False, False)
+    np.testing.assert_array_equal(picture(reply["preview"]), pixels)
+
+
+def test_there_is_one_confidence_the_highest_calibrated_probability(client, slice_png):
+    expected = FakePredictor().opinion(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
+    reply = client.post("/api/predict", content=slice_png).json()
+    assert reply["probabilities"] == dict(zip(CLASSES, expected.calibrated.tolist(), strict=True))
+    assert reply["confidence"] == max(reply["probabilities"].values()) == expected.calibrated.max()
+    assert reply["confidence"] != expected.probabilities["ensemble"].max()
+
+
+def test_without_a_calibration_the_confidence_is_marked(tmp_path, slice_png, monkeypatch):
+    rows = {name: np.array([0.2, 0.7, 0.1]) for name in NAMES}
+    monkeypatch.setattr(FakePredictor, "opinion", lambda _self, _pixels: FakePrediction(rows))
+    with TestClient(app.build(fake_state(tmp_path))) as client:
+        reply = client.post("/api/predict", content=slice_png).json()
+    assert (reply["confidence"], reply["calibrated"]) == (0.7, False)
+    assert reply["probabilities"] == reply["models"][2]["probabilities"]
+    assert reply["prediction_set"] is reply["refer"] is reply["out_of_distribution"] is None
+
+
+def test_the_run_is_described(client):
+    about = client.get("/api/run").json()
+    assert about["recommended"] == "ensemble"
+    assert [accuracy["n"] for accuracy in about["models"][0]["test_accuracy"]] == [60, 56]
+    assert about["notice"].startswith("Research software")
+    assert about["report"] is False
+
+
+def test_a_heat_map_is_a_layer_that_is_clear_where_it_is_cold(client, slice_png):
+    answer = client.post("/api/explain?model=custom&target=normal", content=slice_png)
+    assert answer.json()["empty"] is False
+    layer = picture(answer.json()["layer"])
+    assert layer.shape == (32, 32, 4)
+    assert layer[0, 0, 3] == 0
+    assert layer[16, 16, 3] == 255
+    nothing = client.post(f"/api/explain?target={CLASSES[-1]}", content=slice_png)
+    assert nothing.json()["empty"] is True
+
+
+def test_dicom_takes_windows_and_says_when_one_differs(client):
+    content = dicoms.image(np.arange(1024).reshape(32, 32) * 2, intercept=-1024, slope=1, center=0, width=500)
+    plain = client.post("/api/predict", content=content).json()
+    lung = client.post("/api/predict?window=lung", content=content).json()
+    assert plain["dicom"]
+    assert app.OTHER_WINDOW not in plain["notes"]
+    assert app.OTHER_WINDOW in lung["notes"]
+    assert plain["preview"] != lung["preview"]
+
+
+REFUSED = {
+    "empty": (b"", {}, 422),
+    "no image": (b"hello", {}, 422),
+    "form": (b"a=1&" * 1000, {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    "multipart": (b"--x\r\n" * 100, {"Content-Type": "multipart/form-data; boundary=x"}, 415),
+    "gzip": (b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415),
+    "announced": (b"x", {"Content-Length": str(4 << 30)}, 413),
+    "large": (bytes(MAX_BYTES + 1), {}, 413),
+    "length": (b"x", {"Content-Length": "many"}, 400),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_image_is_one_line(name, client):
+    content, headers, status = REFUSED[name]
+    answer = client.post("/api/predict", content=content, headers=headers)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["detail"]
+    assert "\n" not in answer.json()["detail"]
+    assert len(answer.json()["detail"]) <= 300
+
+
+@pytest.mark.parametrize("window", ["lungs", "1,0", "nan,1", "x" * 50, "\0"])
+def test_a_window_that_is_none_is_refused(window, client, slice_png):
+    assert client.post("/api/predict", params={"window": window}, content=slice_png).status_code == 422
+
+
+def test_an_unknown_model_is_refused(client, slice_png):
+    assert client.post("/api/explain?model=x", content=slice_png).status_code == 422
+    assert client.post("/api/explain?target=x", content=slice_png).status_code == 422
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(client):
+    file = io.BytesIO()
+    Image.new("1", (5001, 5000)).save(file, "PNG")
+    answer = client.post("/api/predict", content=file.getvalue())
+    assert answer.status_code == 422
+    assert "more than the 25,000,000 allowed" in answer.json()["detail"]
+
+
+def test_when_all_places_are_taken_the_client_is_told_when_to_repeat(tmp_path, slice_png):
+    opened = fake_state(tmp_path)
+    opened.slots.count = 0
+    with TestClient(app.build(opened)) as client:
+        answer = client.post("/api/predict", content=slice_png)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_decoder_that_is_killed_costs_one_answer(tmp_path, slice_png, monkeypatch):
+    opened = fake_state(tmp_path)
+    with TestClient(app.build(opened)) as client:
+        assert client.post("/api/predict", content=slice_png).status_code == 200
+        os.kill(opened.decoders.pids[0], signal.SIGKILL)
+        ended = client.post("/api/predict", content=slice_png)
+        assert (ended.status_code, list(ended.json())) == (500, ["detail"])
+        assert client.post("/api/predict", content=slice_png).status_code == 200
+
+
+def test_a_machine_that_starts_no_decoder_is_not_a_damaged_file(tmp_path, slice_png, monkeypatch):
+    monkeypatch.setattr(sandbox.sys, "executable", "/no/python")
+    with TestClient(app.build(fake_state(tmp_path))) as client:
+        answer = client.post("/api/predict", content=slice_png)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["detail"].startswith("cannot start a decoding process")
+
+
+def test_nor_is_one_that_starts_no_decoder_of_dicom_frames(tmp_path, monkeypatch):
+    opened = fake_state(tmp_path)
+    refusal = {"not_started": "cannot start a decoding process"}, b""
+    monkeypatch.setattr(opened.decoders, "ask", lambda _request, _content: refusal)
+    with TestClient(app.build(opened)) as client:
+        assert client.post("/api/predict", content=b"x").status_code == 503
+
+
+def test_an_unforeseen_failure_says_nothing_of_its_inside(tmp_path, slice_png, monkeypatch):
+    def broken(_self, _pixels):
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(FakePredictor, "opinion", broken)
+    with TestClient(app.build(fake_state(tmp_path)), raise_server_exceptions=False) as client:
+        answer = client.post("/api/predict", content=slice_png)
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+def test_every_error_is_documented_as_what_it_is(client):
+    schema = client.get("/openapi.json").json()
+    for path in ("/api/predict", "/api/explain"):
+        answers = schema["paths"][path]["post"]["responses"]
+        assert {"400", "403", "413", "415", "421", "422", "500", "503"} <= set(answers)
+        for status, answer in answers.items():
+            if status != "200":
+                assert json.dumps(answer).count("#/components/schemas/Problem") == 1
+
+
+def test_nothing_is_written(client, slice_png, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    before = sorted(tmp_path.rglob("*"))
+    for _ in range(20):
+        client.post("/api/predict", content=slice_png)
+        client.post("/api/predict", content=slice_png[:-20])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_report_is_shown_in_a_box(tmp_path):
+    opened = fake_state(tmp_path)
+    with TestClient(app.build(opened)) as client:
+        missing = client.get("/report")
+        opened.run.report.write_text("<h1>Report</h1>")
+        shown = client.get("/report")
+    assert (missing.status_code, shown.status_code) == (404, 200)
+    assert "tumorboard report" in missing.text
+    assert shown.headers["content-security-policy"].startswith("sandbox")

@@ -1,0 +1,276 @@
+"""The page in a real browser, against a real server of the fake predictor."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import hostile_names
+from tests.browsing import browser, needs_browser, playwright  # noqa: F401  the fixture
+from tests.data import dicoms
+from tumorboard.data.image_reader import input_of_bytes
+
+from .conftest import serving
+from .fake_server import CLASSES, FakePredictor
+
+pytestmark = needs_browser
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One server of the fake predictor for all tests that do not change it."""
+    with serving(tmp_path_factory.mktemp("run")) as (url, _process):
+        yield url
+
+
+@pytest.fixture
+def page(browser, served, shared):  # noqa: F811
+    """Open the page; afterwards nothing was asked of another host, no dialog came, nothing failed."""
+    contexts, faults = [], []
+
+    def open_page(server="", **options):
+        url = served(server)[0] if server else shared
+        context = browser.new_context(**options)
+        contexts.append(context)
+        opened = context.new_page()
+        opened.on(
+            "request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else faults.append(r.url)
+        )
+        opened.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+        opened.on("pageerror", lambda error: faults.append(str(error)))
+        opened.on("console", lambda m: faults.append(m.text) if "Content Security" in m.text else None)
+        opened.goto(url)
+        opened.get_by_text("4 models; classes").wait_for()
+        return opened
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def file(name, content, kind="image/png"):
+    return {"name": name, "mimeType": kind, "buffer": content}
+
+
+def done(page, text):
+    """Wait until the status line says so."""
+    playwright.expect(page.get_by_role("status")).to_contain_text(text, timeout=30000)
+
+
+def drop(page, name, content):
+    drop_all(page, [name], content)
+
+
+def drop_all(page, names, content):
+    page.evaluate(
+        """([names, bytes]) => {
+            const data = new DataTransfer();
+            for (const name of names) data.items.add(new File([new Uint8Array(bytes)], name));
+            const options = {dataTransfer: data, bubbles: true, cancelable: true};
+            document.body.dispatchEvent(new DragEvent("drop", options));
+        }""",
+        [names, list(content)],
+    )
+
+
+def test_paste_an_image(page, slice_png):
+    opened = page()
+    opened.evaluate(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "image.png", {type: "image/png"}));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+        }""",
+        list(slice_png),
+    )
+    done(opened, "image.png: prediction normal, calibrated confidence")
+
+
+def test_in_forced_colours_bars_and_buttons_can_be_seen(page, slice_png):
+    opened = page(forced_colors="active")
+    drop(opened, "a.png", slice_png)
+    done(opened, ": prediction")
+    for part in (".bar", "button.explain"):
+        assert opened.locator(part).first.evaluate("one => getComputedStyle(one).borderTopWidth") == "1px"
+    bar, ground = (
+        opened.locator(part).first.evaluate("one => getComputedStyle(one).backgroundColor")
+        for part in (".bar i", "body")
+    )
+    assert bar != ground
+
+
+CT = np.arange(1024).reshape(32, 32) * 2
+
+
+def test_drop_a_png_and_read_the_answer(page, slice_png):
+    opened = page()
+    drop(opened, "slice.png", slice_png)
+    done(opened, "slice.png: prediction normal, calibrated confidence 55%.")
+    card = opened.get_by_role("article")
+    assert "All 4 models" not in card.inner_text()  # the fake chain disagrees
+    assert "The models disagree" in card.inner_text()
+    accuracy = "Test accuracy of ensemble: 0.80 (95% CI 0.68-0.88, n = 60; all test images)"
+    assert accuracy in card.inner_text()
+    assert card.locator(".probabilities").count() == 4
+
+
+def test_the_confidence_is_the_same_number_in_all_places(page, slice_png):
+    expected = FakePredictor().opinion(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
+    opened = page()
+    drop(opened, "slice.png", slice_png)
+    confidence = f"calibrated confidence {expected.calibrated.max():.0%}"
+    done(opened, f"slice.png: prediction normal, {confidence}.")
+    card = opened.get_by_role("article")
+    assert card.locator(".headline").inner_text() == f"Prediction: normal, {confidence}"
+    for name, raw in expected.probabilities.items():
+        section = card.locator(".probabilities").filter(has=opened.get_by_role("heading", name=name))
+        recommended = name == "ensemble"
+        assert ("(recommended, calibrated)" if recommended else "(uncalibrated)") in section.inner_text()
+        values = expected.calibrated if recommended else raw
+        shown = section.locator("li span:not(.bar)").all_inner_texts()
+        assert shown == [f"{value:.0%}" for value in values]
+        bars = section.locator(".bar").all()
+        filled = [bar.locator("i").bounding_box()["width"] / bar.bounding_box()["width"] for bar in bars]
+        assert filled == pytest.approx(values.tolist(), abs=0.01)
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.994, ">99%"), (0.996, ">99%"), (1.0, "100%")])
+def test_a_confidence_is_not_rounded_to_certainty(page, slice_png, monkeypatch, share, shown):
+    opened = page()
+    rest = {"normal": 1 - share, "squamous": 0.0}
+    reply = {"prediction": "adenocarcinoma", "confidence": share}
+    reply |= {"probabilities": {"adenocarcinoma": share, **rest}}
+
+    def answer(route):
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | reply)
+
+    opened.route("**/api/predict*", answer)
+    drop(opened, "a.png", slice_png)
+    done(opened, f"calibrated confidence {shown}.")
+    assert opened.locator(".recommended li").first.inner_text().split() == ["adenocarcinoma", shown]
+    small = {1.0: "0%"}.get(share, "<1%")
+    assert opened.locator(".recommended li").nth(1).inner_text().split() == ["normal", small]
+
+
+def test_a_dicom_shows_its_windows(page):
+    opened = page()
+    content = dicoms.image(CT, intercept=-1024, slope=1, center=0, width=500)
+    drop(opened, "IM0001", content)
+    done(opened, ": prediction")
+    before = opened.locator(".preview").get_attribute("src")
+    opened.get_by_label("Grey window").select_option("lung")
+    opened.get_by_text("The grey window differs").wait_for()
+    assert opened.locator(".preview").get_attribute("src") != before
+
+
+def test_the_slider_fades_the_overlay(page, slice_png):
+    opened = page()
+    opened.get_by_label("choose files").set_input_files(file("a.png", slice_png))
+    opened.get_by_role("button", name="Show heat map").click()
+    slider = opened.get_by_label("Opacity of the heat map")
+    slider.wait_for()
+    slider.focus()
+    opened.keyboard.press("Home")
+    layer = opened.locator(".layer")
+    assert layer.evaluate("one => getComputedStyle(one).opacity") == "0"
+    opened.keyboard.press("End")
+    assert layer.evaluate("one => getComputedStyle(one).opacity") == "1"
+    assert layer.evaluate("async (one) => { await one.decode(); return one.naturalWidth; }") == 32
+
+
+def test_eight_files_at_once_with_a_damaged_one_become_a_table(page, slice_png, tmp_path):
+    opened = page()
+    files = [file(f"{number}.png", slice_png) for number in range(7)]
+    opened.get_by_label("choose files").set_input_files([*files, file("bad.png", slice_png[:200])])
+    done(opened, "7 of 8 images predicted; 1 could not be read.")
+    assert opened.locator(".problem:visible").count() == 1
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Download").click()
+    download.value.save_as(tmp_path / "table.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
+    assert [row["file"] for row in rows] == [*(f"{number}.png" for number in range(7)), "bad.png"]
+    assert [bool(row["error"]) for row in rows] == [False] * 7 + [True]
+    assert {row["prediction"] for row in rows[:7]} == {"normal"}
+    assert sum(float(rows[0][f"custom: {name} (uncalibrated)"]) for name in CLASSES) == pytest.approx(1)
+
+
+def test_warnings_come_first_and_in_words(page):
+    pictures = {"dark": Image.new("RGB", (40, 40)), "white": Image.new("RGB", (40, 40), "white")}
+    opened = page()
+    for name, words in (
+        ("dark", "Refer to a human reader"),
+        ("white", "unlike the training images (out of distribution)"),
+    ):
+        content = io.BytesIO()
+        pictures[name].save(content, "PNG")
+        drop(opened, name, content.getvalue())
+        opened.locator(".warnings").get_by_text(words).wait_for()
+    assert opened.get_by_text("Prediction, not to be relied on:").count() == 2
+    done(opened, "All 2 images predicted.")
+
+
+def test_by_keyboard_alone(page, slice_png):
+    opened = page()
+    choosers = []
+    opened.on("filechooser", lambda chooser: choosers.append(chooser))
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.id") == "files"
+    opened.keyboard.press("Enter")
+    for _ in range(100):
+        if not choosers:
+            opened.wait_for_timeout(100)
+    choosers[0].set_files(file("a.png", slice_png))
+    done(opened, ": prediction")
+    for _ in range(12):
+        if opened.evaluate("document.activeElement.className") == "explain":
+            break
+        opened.keyboard.press("Tab")
+    opened.keyboard.press("Enter")
+    opened.get_by_label("Opacity of the heat map").wait_for()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_nothing_is_cut_off_on_a_phone(page, slice_png, width):
+    opened = page(viewport={"width": width, "height": 640})
+    drop(opened, "a-very-long-file-name-" * 5 + ".png", slice_png)
+    done(opened, ": prediction")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+
+
+HOSTILE = ["<script>alert(1)</script>", '"onerror=alert(1) x="', "<img src=x onerror=alert(1)>"]
+
+
+def test_a_hundred_hostile_names_are_text(page, slice_png, tmp_path):
+    names = list(hostile_names.NAMES)
+    options = json.dumps({"class_names": [*HOSTILE], "names": ["ensemble", "=x()", "<b>m</b>", "d"]})
+    opened = page(options)
+    drop_all(opened, names, slice_png)
+    done(opened, f"All {len(names)} images predicted.")
+    shown = [one.removeprefix("\u2068") for one in opened.locator("h2 .file").all_text_contents()]
+    assert shown == names
+    assert opened.locator("main script, main b, main img[src=x]").count() == 0
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Download").click()
+    download.value.save_as(tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as opened_file:
+        cells = [cell for row in csv.reader(opened_file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert {f"'{name}" for name in hostile_names.FORMULAS} <= set(cells)
+    assert opened.title() != "broken"
+
+
+def test_a_server_that_is_gone_is_said(browser, served, slice_png):  # noqa: F811
+    url, process = served()
+    opened = browser.new_page()
+    opened.goto(url)
+    opened.get_by_text("4 models; classes").wait_for()
+    process.kill()
+    process.wait()
+    drop(opened, "a.png", slice_png)
+    done(opened, "Is it still running?")
+    opened.close()

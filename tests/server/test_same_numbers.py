@@ -1,0 +1,145 @@
+"""Library, `predict`, HTTP and page: the same bits for two hundred drawn images.
+
+benchmarks/same_numbers.py asks it of any run and folder; the ways of asking are its.
+"""
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tests.small_boards import NAMES, calibrate, finished, pixels
+from tumorboard import storage
+from tumorboard.errors import RunFolderError
+from tumorboard.server import app, security, server
+from tumorboard.workflows import batch_predict
+from tumorboard.workflows.predictor import open_board
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "same_numbers.py"
+_spec = importlib.util.spec_from_file_location("same_numbers", BENCHMARK)
+same = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(same)
+
+COUNT = 200
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    for number, picture in enumerate(pixels(COUNT, seed=3, size=40)):
+        suffix = "jpg" if number % 4 == 0 else "png"
+        Image.fromarray(picture[: 40 - number % 7]).save(folder / f"{number:03d}.{suffix}")
+    return same.chosen(folder, COUNT)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    made = finished(tmp_path_factory.mktemp("same") / "run")
+    calibrate(made, "custom")
+    storage.write_json(made.metrics, {"recommendation": {"model": "custom"}, "models": {}})
+    return made
+
+
+@pytest.fixture(scope="module")
+def board(run):
+    return open_board(run.root)
+
+
+@pytest.fixture(scope="module")
+def expected(board, files):
+    return same.library(board, files)
+
+
+@pytest.fixture(scope="module")
+def url(run, board):
+    """The models behind a real socket, in this process."""
+    state = app.AppState(board, lambda name, image, target: image, {}, run)
+    listener = server.listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    guarded = security.RequestGuard(app.build(state), security.access_rules("127.0.0.1", port))
+    served = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", ws="none"))
+    thread = threading.Thread(target=served.run, args=([listener],))
+    thread.start()
+    yield f"http://127.0.0.1:{port}/"
+    served.should_exit = True
+    thread.join()
+    listener.close()
+
+
+def test_the_command_says_the_same(run, board, files, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_predict, "open_board", lambda *_: board)
+    done = batch_predict.predict_files(run.root, files, tmp_path / "out.csv")
+    np.testing.assert_array_equal(same._table(done.table, board, "{}:{}"), expected)
+    assert expected.shape == (COUNT, 4 * 3 + 1)
+
+
+def test_http_says_the_same(url, board, files, expected):
+    np.testing.assert_array_equal(same.over_http(url, board, files), expected)
+
+
+@pytest.mark.skipif(not same.browser(), reason="no playwright, or no Chromium")
+def test_the_page_says_the_same(url, board, files, expected):
+    np.testing.assert_array_equal(same.page(url, board, files), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "TUMORBOARD_RUN" not in os.environ, reason="names no run: $TUMORBOARD_RUN, $TUMORBOARD_IMAGES"
+)
+def test_a_run_of_yours_says_the_same_of_images_of_yours():
+    command = [sys.executable, BENCHMARK, os.environ["TUMORBOARD_RUN"], os.environ["TUMORBOARD_IMAGES"]]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr[-1000:]
+
+
+@pytest.fixture(scope="module")
+def opened_run(tmp_path_factory):
+    made = finished(tmp_path_factory.mktemp("opening") / "run")
+    calibrate(made, "custom")
+    content = json.loads(made.metrics.read_text())
+    part = {"n": 9, "accuracy": {"value": 0.5, "n": 9, "low": 0.2, "high": 0.8}}
+    models = {name: {"splits": {"test": part}} for name in NAMES}
+    storage.write_json(made.metrics, content | {"models": models, "test_subsets": {}})
+    return made
+
+
+def test_over_http_the_numbers_are_those_of_the_library(opened_run):
+    board = open_board(opened_run.root)
+    with TestClient(app.build(server.open_state(opened_run.root))) as client:
+        assert client.get("/api/run").json()["recommended"] == "custom"
+        for image in pixels(5, seed=2, size=50):
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "PNG")
+            reply = client.post("/api/predict", content=file.getvalue()).json()
+            expected = board.opinion(board.read(file.getvalue()))
+            for model in reply["models"]:
+                rows = expected.probabilities[model["name"]].tolist()
+                assert list(model["probabilities"].values()) == rows
+            assert list(reply["probabilities"].values()) == expected.calibrated.tolist()
+            assert reply["confidence"] == expected.calibrated.max()
+            assert len(reply["prediction_set"]) == expected.possible.sum()
+            assert (reply["refer"], reply["out_of_distribution"]) == (expected.abstains, expected.unlike)
+        heat = client.post("/api/explain?model=ensemble", content=file.getvalue())
+        assert heat.status_code == 200
+
+
+def test_the_layer_is_as_dense_as_the_map_is_hot(opened_run):
+    image = pixels(1)[0]
+    layer = server.open_state(opened_run.root).heat_layer("custom", image, 1)
+    heat = open_board(opened_run.root).heat_map("custom", image, 1)
+    np.testing.assert_array_equal(layer[..., 3], (255 * heat).round())
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path):
+    with pytest.raises(RunFolderError, match="finished run"):
+        server.open_state(tmp_path)

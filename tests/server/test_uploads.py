@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from tumorboard.config import Image
+from tumorboard.data.image_reader import input_of_bytes
+from tumorboard.errors import DataError
+from tumorboard.server.uploads import decode, decoding_pool
+
+RULE = Image(size=32, resize="pad", interpolation="bicubic")
+
+
+@pytest.fixture
+def pool():
+    made = decoding_pool()
+    yield made
+    made.close()
+
+
+def test_the_pixels_are_those_of_the_one_reader(pool, slice_png):
+    upload = decode(pool, slice_png, RULE)
+    np.testing.assert_array_equal(upload.pixels, input_of_bytes(slice_png, "x", RULE)[0])
+    assert (upload.dicom, upload.notes) == (False, ())
+
+
+def test_one_process_serves_one_upload_after_the_other_also_after_a_bad_one(pool, slice_png):
+    decode(pool, slice_png, RULE)
+    first = pool.pids
+    with pytest.raises(DataError, match=r"^expected an image"):
+        decode(pool, slice_png[:100], RULE)
+    decode(pool, slice_png, RULE)
+    assert pool.pids == first
