@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 NOTICE = "Research software, not a medical device, not for diagnosis."
 
 _EXPORTS = {
+    "DataSource": ("tumorboard.data.manifest", "DataSource"),
     "Predictions": ("tumorboard.predictions", "Predictions"),
     "aligned": ("tumorboard.predictions", "aligned"),
     "audit": ("tumorboard.workflows.audit", "audit_data"),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.auditing.studies import scene
+from tests.audit.facts import scene
 from tests.data.pictures import plant, saved
 from tumorboard.cli.main import main
 

@@ -319,13 +319,13 @@ def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -
     flags = ["--backbone", "resnet50", "--weights", "none", "--seed", "7", "--skip-bad"]
     flags += ["--class-map", "bar=a,b", "--merge", "shape=bar,disc", "--merge", "other=noise,more"]
     assert run(study, *flags) == 0
-    ((data, out, recipe), options) = calls[0]
-    assert (data, out) == (study / "data", study / "run")
+    ((data, out, recipe), _options) = calls[0]
+    assert (data.path, out) == (study / "data", study / "run")
     chosen = recipe.models["pretrained"]
     assert (chosen.backbone, chosen.weights, recipe.seed) == ("resnet50", "none", 7)
-    assert options["skip_bad"] is True
-    assert options["class_map"] == {"bar": ("a", "b")}
-    assert options["merge"] == {"shape": ("bar", "disc"), "other": ("noise", "more")}
+    assert data.skip_bad is True
+    assert data.class_map == {"bar": ("a", "b")}
+    assert data.merge == {"shape": ("bar", "disc"), "other": ("noise", "more")}
     assert capsys.readouterr().out == f"# Results\nResults: {done.results}\n"
     assert run(study, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"results": str(done.results), "seed": 7}

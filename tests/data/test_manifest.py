@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorboard.data.manifest import Manifest, Sample, load, read_csv, require_usable, write_csv
+from tumorboard.data.manifest import DataSource, Manifest, Sample, load, read_csv, require_usable, write_csv
 from tumorboard.errors import DataError
 
 from .pictures import grey_png, plant
@@ -86,7 +86,7 @@ def test_a_csv_gives_the_same_samples(tmp_path):
 def test_class_map_and_merge_reach_the_manifest(tmp_path):
     plant(study(tmp_path), {f"{s}/benign/{n}.png": grey_png(n) for s in ("train", "val") for n in range(2)})
     class_map, merge = {"healthy": ["normal", "normal_left"]}, {"finding": ["tumour", "benign"]}
-    assert load(tmp_path, class_map, merge).manifest.class_names == ("finding", "healthy")
+    assert load(DataSource(tmp_path, class_map, merge)).manifest.class_names == ("finding", "healthy")
 
 
 def test_samples_of_no_part_count_as_train(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from tumorboard.data.class_matching import match
 from tumorboard.data.groups import filled
-from tumorboard.data.manifest import Loaded, Manifest, Sample
+from tumorboard.data.manifest import DataSource, Loaded, Manifest, Sample
 from tumorboard.errors import UsageError
 
 PATTERN = r"^\d+(?: \((\d+)\))?\.png$"
@@ -16,7 +16,7 @@ def loaded(*names: str, group: str = "") -> Loaded:
         for label in "ab"
         for name in names
     ]
-    return Loaded(Manifest.of(samples), match({"": {"a", "b"}}), ())
+    return Loaded(DataSource(Path("data")), Manifest.of(samples), match({"": {"a", "b"}}), ())
 
 
 def test_the_class_and_what_stands_in_brackets_are_the_group() -> None:

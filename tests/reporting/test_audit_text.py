@@ -1,9 +1,9 @@
-from tests.auditing.studies import Row, study
-from tumorboard.auditing.run import CHECKS, run
+from tests.audit.facts import Row, dataset
+from tumorboard.audit.runner import CHECKS, run
 from tumorboard.reporting.audit import audit_text, summary_line
 
 REPORT = run(
-    study(
+    dataset(
         [
             *[Row("train", digest="one")] * 5,
             Row("test", "b\x1b[31m", digest="one"),
@@ -23,14 +23,14 @@ def test_errors_stand_above_warnings_and_warnings_above_notes() -> None:
 
 def test_a_finding_names_its_page_and_some_files_and_counts_the_rest() -> None:
     block = next(block for block in audit_text(REPORT).split("\n\n") if "TB401" in block)
-    assert "[docs/checks/TB401.md]" in block
+    assert "[docs/checks.md#tb401]" in block
     assert "- 0000 = 0001 = 0002 = 3 more" in block
 
 
 def test_every_check_is_named() -> None:
     text = audit_text(REPORT)
-    assert all(check.code in text for check in CHECKS)
-    assert "not applicable  TB407  groups across splits: the data names no groups" in text
+    assert all(code in text for code in CHECKS)
+    assert "not applicable  TB407  groups across splits: no groups are given" in text
     assert "muted           TB304" in text
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.auditing.studies import scene
+from tests.audit.facts import scene
 from tests.data.pictures import plant, saved
 from tumorboard.data import synthetic
 from tumorboard.data.manifest import load

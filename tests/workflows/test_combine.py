@@ -8,6 +8,7 @@ from tests.data.pictures import GREY, plant, png
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, joined, member, pixels
 from tumorboard.config import Image, Training
 from tumorboard.data.image_reader import read_image, to_input
+from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import boosting, combination
 from tumorboard.ensembles.combination import Rule
 from tumorboard.errors import DataError, ModelError, UsageError
@@ -313,7 +314,7 @@ def test_other_classes_of_the_data_are_named_with_the_models(paths, out, tmp_pat
 
 def test_classes_of_the_data_can_be_merged_into_the_models(tmp_path, out, data, taught):
     members = [member(name, NOTEBOOK, class_names=("ab", "c")) for name in ("first", "second")]
-    combine(stored(members, tmp_path), out, "D", data=data, merge={"ab": ("a", "b")})
+    combine(stored(members, tmp_path), out, "D", data=DataSource(data, merge={"ab": ("a", "b")}))
     assert taught[0][2].labels.tolist() == [0] * 8 + [1] * 4
 
 
@@ -333,7 +334,7 @@ def test_a_damaged_image_is_named_or_left_out(paths, out, tmp_path, data, taught
     with pytest.raises(DataError, match="--skip-bad") as error:
         combine(paths, out, "D", data=study)
     assert [line for line in error.value.details if "0.png" in line]
-    combine(paths, out, "D", data=study, skip_bad=True)
+    combine(paths, out, "D", data=DataSource(study, skip_bad=True))
     assert len(taught[0][2].labels) == 11
 
 

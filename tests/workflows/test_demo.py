@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from tumorboard import config
+from tumorboard.data.manifest import DataSource
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import datasets
@@ -18,13 +19,14 @@ def test_demo_draws_the_phantoms_and_trains_on_them_with_its_own_recipe(
         calls.append((args, options))
         return RunFolder(tmp_path / "run")
 
-    monkeypatch.setattr(datasets.phantoms, "draw", lambda data: calls.append(data))
+    monkeypatch.setattr(datasets.synthetic, "draw", lambda data: calls.append(data))
     monkeypatch.setattr(datasets, "train", train)
     console = Console()
     run = datasets.demo(tmp_path / "data", tmp_path / "run", console)
     drawn, (args, options) = calls
     assert drawn == tmp_path / "data"
-    assert args == (tmp_path / "data", tmp_path / "run", config.load("demo"))
-    assert options == {"skip_bad": True, "console": console}  # one file is damaged on purpose
+    source = DataSource(tmp_path / "data", skip_bad=True)  # one file is damaged on purpose
+    assert args == (source, tmp_path / "run", config.load("demo"))
+    assert options == {"console": console}
     assert run.root == tmp_path / "run"
     assert "synthetic" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 
 from tests.small_runs import RECIPE, draw
 from tumorboard import config
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import RunFolderError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
@@ -22,8 +23,7 @@ Patch = pytest.MonkeyPatch
 def prepared(root: Path, text: str = RECIPE, merge: dict[str, tuple[str, ...]] | None = None) -> Job:
     settings = config.parse(text, "test")
     run = RunFolder(root / "run")
-    options = {"class_map": {}, "merge": merge or {}, "skip_bad": False}
-    return prepare(root / "data", run, settings, Console(quiet=True), **options)
+    return prepare(DataSource(root / "data", merge=merge or {}), run, settings, Console(quiet=True))
 
 
 @pytest.fixture(scope="module")

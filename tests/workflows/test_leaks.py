@@ -53,13 +53,17 @@ def test_without_leaks_there_is_nothing_to_score_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "suspected", "told"),
+    ("sensitivity", "false_positive_rate", "told"),
     [(0.8, 0.1, True), (0.79, 0.1, False), (0.9, 0.11, False), (1.0, 0.0, True)],
 )
 def test_a_class_is_left_out_if_metadata_alone_give_it_away(
-    tmp_path: Path, found: float, suspected: float, told: bool
+    tmp_path: Path, sensitivity: float, false_positive_rate: float, told: bool
 ) -> None:
-    numbers = {"normal: found": found, "normal: suspected": suspected, "other: found": 0.9}
+    numbers = {
+        "normal: sensitivity": sensitivity,
+        "normal: false-positive rate": false_positive_rate,
+        "other: sensitivity": 0.9,
+    }
     subsets = report.test_subsets(audited(tmp_path, ["test/cancer/1.png"], numbers))
     rest = {"test/cancer/2.png", "test/other/1.png", "test/other/2.png"}
     assert (subsets.get("nor normal, which metadata give away") == rest) is told
@@ -86,7 +90,11 @@ def test_class_folders_that_differ_by_split_are_found_inside_a_training_too(tmp_
 
 def test_shortcuts_are_the_classes_that_metadata_give_away_unless_none_would_be_left(tmp_path: Path) -> None:
     names = ("cancer", "normal", "other")
-    numbers = {"normal: found": 0.9, "normal: suspected": 0.0}
+    numbers = {"normal: sensitivity": 0.9, "normal: false-positive rate": 0.0}
     assert report.shortcuts(audited(tmp_path, [], numbers).run, names) == ("normal",)
-    every = {f"{n}: {what}": value for n in names for what, value in (("found", 1.0), ("suspected", 0.0))}
+    every = {
+        f"{n}: {what}": value
+        for n in names
+        for what, value in (("sensitivity", 1.0), ("false-positive rate", 0.0))
+    }
     assert report.shortcuts(audited(tmp_path, [], every).run, names) == ()

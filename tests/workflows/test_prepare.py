@@ -11,6 +11,7 @@ import pytest
 from tests.small_runs import CLASSES, RECIPE, draw
 from tumorboard import config, progress
 from tumorboard.data import manifest
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
@@ -23,7 +24,8 @@ Capture = pytest.CaptureFixture[str]
 def prepared(root: Path, **options: Any) -> Job:
     settings = config.parse(options.pop("text", RECIPE), "test")
     console = options.pop("console", Console(quiet=True))
-    return prepare(root / "data", RunFolder(root / "run"), settings, console, **options)
+    source = DataSource(root / "data", skip_bad=options.pop("skip_bad", False))
+    return prepare(source, RunFolder(root / "run"), settings, console, **options)
 
 
 def test_a_job_has_its_images_its_manifest_and_its_plan(tmp_path: Path) -> None:

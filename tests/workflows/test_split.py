@@ -11,6 +11,7 @@ from PIL import Image
 from tests.data.pictures import grey_png, plant
 from tumorboard.cli.main import main
 from tumorboard.data import manifest
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import DataError, UsageError
 from tumorboard.workflows.split import split
 
@@ -162,7 +163,7 @@ def test_a_bad_file_is_named_or_left_out(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of 41 images cannot be read.*--skip-bad") as error:
         split(data, tmp_path / "m.csv")
     assert "bad.png" in error.value.details[0]
-    assert len(rows(split(data, tmp_path / "m.csv", skip_bad=True).files[0])) == 40
+    assert len(rows(split(DataSource(data, skip_bad=True), tmp_path / "m.csv").files[0])) == 40
 
 
 def test_the_command_prints_counts_and_where(

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tumorboard.cli.options import add_class_names, add_classes, command
+from tumorboard.cli.options import add_class_names, add_classes, command, data_source
 from tumorboard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,16 +40,13 @@ def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from tumorboard.data.class_matching import parse_groups
     from tumorboard.errors import FindingsError
     from tumorboard.progress import Console
     from tumorboard.reporting.audit import audit_text, summary_line
     from tumorboard.workflows.audit import audit_data
 
     done = audit_data(
-        options.data,
-        class_map=parse_groups(options.class_map),
-        merge=parse_groups(options.merge),
+        data_source(options),
         mute=options.mute,
         window=options.window,
         out=options.out,
@@ -105,20 +102,16 @@ def add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _split(options: argparse.Namespace) -> None:
-    from tumorboard.data.class_matching import parse_groups
     from tumorboard.progress import Console
     from tumorboard.workflows.split import split
 
     done = split(
-        options.data,
+        data_source(options),
         options.out,
         folds=options.folds,
         valid=options.valid,
         test=options.test,
         seed=options.seed,
-        class_map=parse_groups(options.class_map),
-        merge=parse_groups(options.merge),
-        skip_bad=options.skip_bad,
         window=options.window,
         keep_test=options.keep_test,
         group_by_name=options.group_by_name,

@@ -5,8 +5,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE
+
+if TYPE_CHECKING:
+    from tumorboard.data.manifest import DataSource
 
 
 def command(
@@ -68,6 +72,19 @@ def add_class_names(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=CLASS,…",
         help="ask a coarser question: these classes are one",
+    )
+
+
+def data_source(options: argparse.Namespace) -> "DataSource":
+    """The images of a command that has the flags of `add_class_names` or `add_classes`."""
+    from tumorboard.data.class_matching import parse_groups
+    from tumorboard.data.manifest import DataSource
+
+    return DataSource(
+        options.data,
+        parse_groups(options.class_map),
+        parse_groups(options.merge),
+        getattr(options, "skip_bad", False),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE
-from tumorboard.cli.options import add_classes, add_images, command, path_or_address, show
+from tumorboard.cli.options import add_classes, add_images, command, data_source, path_or_address, show
 from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -79,16 +79,12 @@ def _judge_files(options: argparse.Namespace) -> None:
 
 
 def _judge_data(options: argparse.Namespace) -> None:
-    from tumorboard.data.class_matching import parse_groups
     from tumorboard.progress import Console
     from tumorboard.workflows.evaluate import evaluate_data
 
     out = evaluate_data(
         options.run_folder,
-        options.data,
-        class_map=parse_groups(options.class_map),
-        merge=parse_groups(options.merge),
-        skip_bad=options.skip_bad,
+        data_source(options),
         metadata=options.metadata,
         console=Console(options.quiet or options.json),
     )

@@ -4,15 +4,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tumorboard.cli.options import add_classes, add_settings, command, show
+from tumorboard.cli.options import add_classes, add_settings, command, data_source, show
 from tumorboard.errors import UsageError
 
 if TYPE_CHECKING:
     from tumorboard.config import Recipe
+    from tumorboard.data.manifest import DataSource
+    from tumorboard.progress import Console
     from tumorboard.run_folder import RunFolder
-    from tumorboard.workflows.cross_validation import Engine
 
 
 def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,31 +65,25 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 def _train(options: argparse.Namespace) -> None:
     from tumorboard.config import load
-    from tumorboard.data.class_matching import parse_groups
     from tumorboard.progress import Console
 
     recipe = load(options.recipe).with_options(
         options.backbone, options.weights, options.seed, options.window
     )
-    common = {
-        "class_map": parse_groups(options.class_map),
-        "merge": parse_groups(options.merge),
-        "skip_bad": options.skip_bad,
-        "console": Console(options.quiet or options.json),
-    }
+    data, console = data_source(options), Console(options.quiet or options.json)
     if options.track:
         _require_tracking(options)
     if options.ray:
-        run = _scattered(options, recipe, common)
+        run = _scattered(options, data, recipe, console)
     elif options.folds or options.seeds != 1 or options.bag:
         from tumorboard.workflows.cross_validation import repeat
 
         numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
-        run = repeat(options.data, options.out, recipe, **numbers, **common)
+        run = repeat(data, options.out, recipe, **numbers, console=console)
     else:
         from tumorboard.workflows.train import train
 
-        run = train(options.data, options.out, recipe, track=options.track, **common)
+        run = train(data, options.out, recipe, track=options.track, console=console)
     show(run.results, run.metrics, options.json)
 
 
@@ -101,12 +96,16 @@ def _require_tracking(options: argparse.Namespace) -> None:
     tracking.require(options.track)
 
 
-def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, Any]) -> "RunFolder":
+def _scattered(
+    options: argparse.Namespace, data: "DataSource", recipe: "Recipe", console: "Console"
+) -> "RunFolder":
     from tumorboard.distributed import ray_cluster
 
     ray_cluster.require()
     from tumorboard.distributed.train import engine
+    from tumorboard.run_folder import RunFolder
     from tumorboard.workflows.cross_validation import repeat, require_numbers
+    from tumorboard.workflows.run_plan import Plan
 
     numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
     require_numbers(**numbers)
@@ -115,20 +114,10 @@ def _scattered(options: argparse.Namespace, recipe: "Recipe", common: dict[str, 
     with ray_cluster.connected(options.ray):
         runs = engine(threads, max(options.folds, options.seeds) * len(plan.models))
         if not options.folds and options.seeds == 1 and not options.bag:
-            return _one_run(options, plan, runs, common)
-        return repeat(options.data, options.out, plan, engine=runs, **numbers, **common)
-
-
-def _one_run(
-    options: argparse.Namespace, recipe: "Recipe", engine: "Engine", common: dict[str, Any]
-) -> "RunFolder":
-    """Its models beside each other."""
-    from tumorboard.run_folder import RunFolder
-    from tumorboard.workflows.run_plan import Plan
-
-    run, console = RunFolder(options.out), common.pop("console")
-    engine([Plan(options.data, run.root, recipe, run.cache, common)], console)
-    return run
+            run = RunFolder(options.out)
+            runs([Plan(data, run.root, plan, run.cache)], console)  # its models beside each other
+            return run
+        return repeat(data, options.out, plan, engine=runs, **numbers, console=console)
 
 
 def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -187,7 +176,6 @@ def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _tune(options: argparse.Namespace) -> None:
     from tumorboard import search_space
     from tumorboard.config import load
-    from tumorboard.data.class_matching import parse_groups
     from tumorboard.progress import Console
     from tumorboard.workflows.tune import tune
 
@@ -195,16 +183,13 @@ def _tune(options: argparse.Namespace) -> None:
         options.backbone, options.weights, options.seed, options.window
     )
     study = tune(
-        options.data,
+        data_source(options),
         options.out,
         recipe,
         search_space.load(options.recipe, recipe),
         trials=options.trials,
         folds=options.folds,
         model=options.model,
-        class_map=parse_groups(options.class_map),
-        merge=parse_groups(options.merge),
-        skip_bad=options.skip_bad,
         console=Console(options.quiet or options.json),
     )
     show(study.results, study.metrics, options.json)
@@ -236,7 +221,6 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _combine(options: argparse.Namespace) -> None:
-    from tumorboard.data.class_matching import parse_groups
     from tumorboard.progress import Console
     from tumorboard.workflows.combine import combine
 
@@ -244,11 +228,8 @@ def _combine(options: argparse.Namespace) -> None:
         options.models,
         options.out,
         options.form,
-        data=options.data,
+        data=data_source(options) if options.data else None,
         seed=options.seed,
-        class_map=parse_groups(options.class_map),
-        merge=parse_groups(options.merge),
-        skip_bad=options.skip_bad,
         console=Console(options.quiet or options.json),
     )
     sys.stdout.write(json.dumps(contract.to_json()) + "\n" if options.json else f"Model: {options.out}\n")

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 
@@ -24,6 +24,28 @@ from tumorboard.data.image_reader import MAX_BYTES, display, unusable
 from tumorboard.errors import DataError
 
 _NEEDED = ("path", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where the images are, and how their classes are read.
+
+    Args:
+        path: A folder of splits of class folders, of class folders, or a manifest CSV.
+        class_map: Class name to the folders that are this class.
+        merge: New class name to the classes that it takes in.
+        skip_bad: Leave out files that cannot be read, instead of refusing to begin.
+    """
+
+    path: Path
+    class_map: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    merge: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    skip_bad: bool = False
+
+    @classmethod
+    def of(cls, data: "str | Path | DataSource") -> "DataSource":
+        """Return `data` itself, or the source of a path with classes as they are there."""
+        return data if isinstance(data, cls) else cls(Path(str(data)))
 
 
 def read(source: Path) -> Found:
@@ -191,44 +213,40 @@ class Loaded:
     """What `load` found.
 
     Args:
+        source: Where it was found.
         manifest: Every regular file; whether it is an image shows when it is decoded.
         matching: How class folders were matched across splits.
         problems: What cannot be used, one line each; `cache.decode` reports them with its own.
     """
 
+    source: DataSource
     manifest: Manifest
     matching: class_matching.Matching
     problems: tuple[str, ...]
 
 
-def load(
-    source: Path,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    leave_out: str | None = None,
-) -> Loaded:
+def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     """Find the images of a study in class folders, or in a manifest CSV, and hash them.
 
     Args:
-        source: A folder of splits of class folders, of class folders, or a CSV (see `folders`, `tables`).
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
+        data: Class folders or a manifest CSV, as a path or with how the classes are read.
         leave_out: A split whose files are not opened, and are not in the manifest.
 
     Raises:
         DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
     """
-    found = _found(source)
+    source = DataSource.of(data)
+    found = _found(source.path)
     if not found.folders:
-        raise DataError(f"expected images in {display(str(source))}, found no row of any; add some")
-    matching = class_matching.match(_by_split(found), class_map, merge)
+        raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
+    matching = class_matching.match(_by_split(found), source.class_map, source.merge)
     entries = [entry for entry in found.entries if entry.split != leave_out]
     samples, problems = _hashed(filled(entries), matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     problems = [*found.problems, *problems]
-    require_usable(manifest, str(source), problems)
-    return Loaded(manifest, matching, tuple(problems))
+    require_usable(manifest, str(source.path), problems)
+    return Loaded(source, manifest, matching, tuple(problems))
 
 
 def parts(source: Path) -> frozenset[str]:

@@ -89,9 +89,8 @@ def _begun(
     plan: Plan, threads: int, console: Console, held: contextlib.ExitStack, *, in_pieces: bool
 ) -> dict[Any, tuple[Plan, str]]:
     """Take the run folder and submit the run, whole or in pieces that wait for those that they need."""
-    there = replace(
-        plan, source=plan.source.absolute(), out=plan.out.absolute(), images=plan.images.absolute()
-    )
+    data = replace(plan.data, path=plan.data.path.absolute())
+    there = replace(plan, data=data, out=plan.out.absolute(), images=plan.images.absolute())
     when_free(lambda: held.enter_context(run_folder.locked(RunFolder(there.out))))
     run_plan.begin(there, console)
     remote = _remote(threads, _work)

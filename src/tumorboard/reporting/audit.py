@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tumorboard.auditing.outcome import SEVERITIES, Finding
-from tumorboard.auditing.run import CHECKS, Report, page
+from tumorboard.audit.findings import SEVERITIES, Finding
+from tumorboard.audit.runner import CHECKS, Report
 from tumorboard.data.image_reader import display
 
 _SHOWN = 3
@@ -27,7 +27,7 @@ def summary_line(report: Report) -> str:
 def _finding(code: str, finding: Finding) -> Iterator[str]:
     yield f"{finding.severity.upper():8}{code}  {_clean(finding.title)}"
     yield f"          {_clean(finding.consequence)}"
-    yield f"          {finding.remedy}  [{page(code)}]"
+    yield f"          {finding.remedy}  [{CHECKS[code].page}]"
     for group in finding.files[:_SHOWN]:
         more = f" = {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
         yield f"          - {' = '.join(map(display, group[:_SHOWN]))}{more}"
@@ -50,13 +50,12 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _summary(report: Report) -> Iterator[str]:
-    titles = {check.code: check.title for check in CHECKS}
     for code in report.passed:
-        yield f"passed          {code}  {titles[code]}"
+        yield f"passed          {code}  {CHECKS[code].title}"
     for code, reason in report.not_applicable.items():
-        yield f"not applicable  {code}  {titles[code]}: {reason}"
+        yield f"not applicable  {code}  {CHECKS[code].title}: {reason}"
     for code in report.muted:
-        yield f"muted           {code}  {titles[code]}"
+        yield f"muted           {code}  {CHECKS[code].title}"
     yield ""
     yield summary_line(report)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tumorboard.auditing.checks import telling_names
+from tumorboard.audit.group_checks import series_in_file_names
 from tumorboard.errors import DataError
 from tumorboard.evaluation.model_selection import Recommendation, StudyScores, recommend, study_scores
 from tumorboard.evaluation.overfitting import verdict
@@ -16,7 +16,7 @@ from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")
 
-SERIES = telling_names.CHECK.code
+SERIES = series_in_file_names.code
 
 SYNTHETIC = "Synthetic images: drawn by a program, of no patient. No figure here says anything of medicine."
 """Shown above every result on drawn images."""

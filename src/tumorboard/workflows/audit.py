@@ -1,15 +1,15 @@
-"""The audit: look at every image once, make all checks, say what they found."""
+"""Audit a data set: decode every image once, run all checks, write their findings."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tumorboard import config, storage
-from tumorboard.auditing import run
-from tumorboard.auditing.run import Report
-from tumorboard.auditing.study import gather
+from tumorboard.audit import runner
+from tumorboard.audit.dataset_facts import FactsCollector, gather
+from tumorboard.audit.runner import Report
 from tumorboard.data.class_matching import Matching
-from tumorboard.data.manifest import Manifest, load, require_usable
+from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
 from tumorboard.errors import UsageError
 from tumorboard.progress import Console
 from tumorboard.reporting.sheets import contact_sheet
@@ -20,8 +20,8 @@ class Audited:
     """A finished audit.
 
     Args:
-        report: What was found.
-        file: The list of everything, as JSON; None if nothing was to be written.
+        report: Its findings.
+        file: The report as JSON; None if nothing was to be written.
     """
 
     report: Report
@@ -29,10 +29,8 @@ class Audited:
 
 
 def audit_data(
-    source: Path,
+    data: str | Path | DataSource,
     *,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
     mute: Collection[str] = (),
     window: str = "",
     out: Path | None = None,
@@ -41,12 +39,10 @@ def audit_data(
     """Audit class folders or a manifest CSV; the data is only read.
 
     Args:
-        source: Class folders, or a manifest CSV.
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
+        data: Class folders or a manifest CSV.
         mute: Codes of checks that are not made.
         window: Of DICOM images, see `data.reading.read_image`.
-        out: Where audit.json and pictures of twins side by side go.
+        out: Where audit.json and images of duplicates side by side go.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -54,9 +50,9 @@ def audit_data(
         DataError: The data cannot be used at all.
         StorageError: `out` cannot be written.
     """
-    run.require_codes(mute)
+    runner.require_codes(mute)
     _require_window(window)
-    loaded = load(source, class_map, merge)
+    loaded = load(data)
     report = audit(
         loaded.manifest,
         console or Console(quiet=True),
@@ -72,6 +68,7 @@ def audit(
     manifest: Manifest,
     console: Console,
     *,
+    collected: FactsCollector | None = None,
     problems: Sequence[str] = (),
     matching: Matching | None = None,
     mute: Collection[str] = (),
@@ -82,25 +79,27 @@ def audit(
     Args:
         manifest: The samples, with or without splits.
         console: Where progress is shown.
-        problems: Files that were found unusable before and are not in the manifest.
-        matching: How class folders were matched, if that is known.
+        collected: Facts of images that were decoded already; the others are decoded.
+        problems: Files that are known to be unusable and are not in the manifest.
+        matching: How class folders were matched across splits; None if unknown.
         mute: Codes of checks that are not made.
         window: Of DICOM images.
 
     Raises:
         UsageError: An unknown code in `mute`.
-        DataError: Too few readable images are left to say anything.
+        DataError: Too few readable images are left.
     """
     with console.task("auditing") as update:
-        study = gather(
+        facts = gather(
             manifest,
+            collected=collected,
             problems=problems,
             matching=matching,
             window=window,
             progress=lambda done, total: update(done, total, ""),
         )
-    require_usable(study.manifest, "the data", study.problems)
-    return run.run(study, mute)
+    require_usable(facts.manifest, "the data", facts.problems)
+    return runner.run(facts, mute)
 
 
 def _require_window(text: str) -> None:
@@ -111,14 +110,14 @@ def _require_window(text: str) -> None:
 
 
 def write(report: Report, manifest: Manifest, out: Path, window: str = "") -> Path:
-    """Write audit.json, and a contact sheet for each finding of twins; returns the JSON's path.
+    """Write audit.json, and a contact sheet for each finding of duplicates; returns the JSON's path.
 
     Raises:
         StorageError: The disk is full or not writable.
     """
     paths = {sample.id: sample.path for sample in manifest.samples}
     for code, finding in report.findings:
-        if code in run.SIDE_BY_SIDE:
+        if code in runner.SIDE_BY_SIDE:
             storage.write_bytes(out / f"{code}.png", contact_sheet(finding.files, paths, window))
     file = out / "audit.json"
     storage.write_json(file, report.to_json())

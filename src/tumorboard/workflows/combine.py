@@ -3,7 +3,7 @@
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tumorboard import progress, storage
 from tumorboard.data.image_cache import Rows
-from tumorboard.data.manifest import Manifest
+from tumorboard.data.manifest import DataSource, Manifest
 from tumorboard.ensembles import ensemble
 from tumorboard.ensembles.combination import AVERAGES, Rule
 from tumorboard.ensembles.ensemble import check_compatible
@@ -27,19 +27,14 @@ LEARNING = ensemble.TRAINED | AVERAGES | {"stacked", "boosted", "chain"}
 """Forms that learn from data."""
 FORMS = LEARNING | {"B", "vote", "mirrored"}
 
-Groups = Mapping[str, Sequence[str]]
-
 
 def combine(
     paths: Sequence[Path],
     out: Path,
     form: str,
     *,
-    data: Path | None = None,
+    data: str | Path | DataSource | None = None,
     seed: int = 0,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     console: Console | None = None,
 ) -> Contract:
     """Write an ensemble or a chain of saved models as `out`, with its contract beside it.
@@ -51,9 +46,6 @@ def combine(
         data: Class folders or a manifest CSV with train and valid, for the forms that learn (all but B,
             vote and mirrored); the models' classes must be its classes. Test images are not read.
         seed: Of first weights, order and views.
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
-        skip_bad: Leave out files that cannot be read.
         console: Where progress is shown; quiet by default.
 
     Returns:
@@ -76,7 +68,7 @@ def combine(
             model, facts = ensemble.build(name, members, Rule(form)), Facts()
         else:
             with _folder_beside(out) as folder:
-                parts = _read(data, shared, folder, console, class_map, merge, skip_bad)
+                parts = _read(DataSource.of(data), shared, folder, console)
                 model, facts = learn(name, members, form, Bench(parts, folder, console, seed))
         names = [contract.name for _, contract in members]
         details = {"form": form, "members": names, "seed": seed, **facts}
@@ -86,7 +78,7 @@ def combine(
     return contract
 
 
-def _check_request(paths: Sequence[Path], out: Path, form: str, data: Path | None) -> None:
+def _check_request(paths: Sequence[Path], out: Path, form: str, data: object) -> None:
     if form not in FORMS:
         raise UsageError(f"expected a form ({', '.join(sorted(FORMS))}), found {form[:60]!r}")
     if out.suffix != ".keras":
@@ -114,21 +106,13 @@ def _folder_beside(out: Path) -> Iterator[Path]:
         yield Path(path)
 
 
-def _read(
-    data: Path,
-    shared: Contract,
-    folder: Path,
-    console: Console,
-    class_map: Groups,
-    merge: Groups,
-    skip_bad: bool,
-) -> dict[str, Part]:
+def _read(data: DataSource, shared: Contract, folder: Path, console: Console) -> dict[str, Part]:
     """Train and valid as the models want them; labels are numbered as the models' classes are."""
-    loaded = find(data, console, class_map, merge)
-    _check_data(loaded.manifest, shared, data)
+    loaded = find(data, console)
+    _check_data(loaded.manifest, shared, data.path)
     wanted = tuple(sample for sample in loaded.manifest.samples if sample.split in ("train", "valid"))
     whole = replace(loaded.manifest, samples=wanted, class_names=shared.class_names)
-    decoded = decode(replace(loaded, manifest=whole), folder, shared.image, console, skip_bad)
+    decoded = decode(replace(loaded, manifest=whole), folder, shared.image, console)
     rows = np.array([sample.split for sample in decoded.manifest.samples])
     return {
         split: (decoded.manifest.part(split), Rows(decoded.images, np.flatnonzero(rows == split)))

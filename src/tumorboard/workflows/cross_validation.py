@@ -14,7 +14,7 @@ from tumorboard import progress, run_folder, storage
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache
 from tumorboard.data.image_cache import Images
-from tumorboard.data.manifest import Manifest, write_csv
+from tumorboard.data.manifest import DataSource, Manifest, write_csv
 from tumorboard.data.pixels import Pixels
 from tumorboard.ensembles import combination, ensemble
 from tumorboard.ensembles.combination import Rule
@@ -43,26 +43,20 @@ _VALID = 0.1  # of all images; a fold's validation part chooses nothing when the
 
 
 def deal(
-    source: Path,
+    data: str | Path | DataSource,
     folder: Path,
     recipe: Recipe,
     k: int,
     *,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     console: Console | None = None,
 ) -> list[Path]:
     """The manifest of each fold, with the fold in the place of test; dealt once.
 
     Args:
-        source: Class folders, or a manifest CSV; the images of a test part in it are not opened.
+        data: Class folders or a manifest CSV; the images of a test part in it are not opened.
         folder: Where the manifests are kept.
         recipe: Its seed chooses among the possible deals.
         k: How many, 2 or more; 0 for none.
-        class_map: As for `train`.
-        merge: As for `train`.
-        skip_bad: As for `train`.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -74,14 +68,11 @@ def deal(
         for file in files:
             file.unlink(missing_ok=True)
         split(
-            source,
+            data,
             folder / "manifest.csv",
             folds=k,
             valid=_VALID,
             seed=recipe.seed,
-            class_map=class_map,
-            merge=merge,
-            skip_bad=skip_bad,
             window=recipe.image.window,
             keep_test=True,
             console=console,
@@ -221,16 +212,13 @@ def one_by_one(plans: Sequence[Plan], console: Console) -> None:
 
 
 def repeat(
-    source: str | Path,
+    data: str | Path | DataSource,
     out: str | Path,
     recipe: Recipe,
     *,
     folds: int = 0,
     seeds: int = 1,
     bag: bool = False,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     console: Console | None = None,
     engine: Engine = one_by_one,
 ) -> RunFolder:
@@ -241,15 +229,12 @@ def repeat(
     runs that follow. Every run is a run folder of its own: `folds/fold-1`, ..., `seed-0`, ...
 
     Args:
-        source: Class folders, or a manifest CSV.
+        data: Class folders or a manifest CSV.
         out: The folder of all runs.
         recipe: The settings; the first seed is its own.
         folds: K, 2 or more; 0 for none.
         seeds: How many runs with seeds of their own, on the same split.
         bag: Average the folds' ensembles into one model as well, in `bagged`; see `bagging`.
-        class_map: As for `train`.
-        merge: As for `train`.
-        skip_bad: As for `train`.
         console: Where progress is shown; quiet by default.
         engine: Who trains the runs.
 
@@ -259,19 +244,19 @@ def repeat(
     require_numbers(folds, seeds, bag)
     whole, console = RunFolder(Path(out)), console or Console(quiet=True)
     with progress.graceful(), run_folder.locked(whole):
-        data = RunFolder(whole.root / "data")
-        with run_folder.locked(data):
-            prepare(Path(source), data, recipe, console, class_map=class_map, merge=merge, skip_bad=skip_bad)
-        found = _cross_validate(whole, data, recipe, folds, engine, console)
+        shared = RunFolder(whole.root / "data")
+        with run_folder.locked(shared):
+            prepare(data, shared, recipe, console)
+        found = _cross_validate(whole, shared, recipe, folds, engine, console)
         ways = ways_to_combine(found, recipe)
-        runs = _seeds(whole, data, with_rule(recipe, found, ways), seeds, engine, console)
+        runs = _seeds(whole, shared, with_rule(recipe, found, ways), seeds, engine, console)
         if bag:
             pass  # merged  # Keras: whoever hands runs out can do without
 
-            bag_folds(whole, data, _fold_runs(whole, folds), console)
+            bag_folds(whole, shared, _fold_runs(whole, folds), console)
         groups = collections.ChainMap(*(samples(run).groups for run in (*_fold_runs(whole, folds), *runs)))
         _write(whole, _together(found, ways, runs, recipe, groups))
-        shutil.rmtree(data.cache, ignore_errors=True)
+        shutil.rmtree(shared.cache, ignore_errors=True)
     return whole
 
 
@@ -293,7 +278,9 @@ def _cross_validate(
     folder = whole.root / "folds"
     files = deal(data.manifest, folder, recipe, k)
     folds = zip(files, _fold_runs(whole, k), strict=True)
-    runs = _run([Plan(file, run.root, recipe, data.cache) for file, run in folds], engine, console)
+    runs = _run(
+        [Plan(DataSource(file), run.root, recipe, data.cache) for file, run in folds], engine, console
+    )
     pass  # merged  # Keras, once the runs are done
 
     for run in runs:
@@ -319,7 +306,8 @@ def _seeds(
     whole: RunFolder, data: RunFolder, recipe: Recipe, seeds: int, engine: Engine, console: Console
 ) -> list[RunFolder]:
     recipes = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(seeds)]
-    plans = [Plan(data.manifest, whole.root / f"seed-{one.seed}", one, data.cache) for one in recipes]
+    source = DataSource(data.manifest)
+    plans = [Plan(source, whole.root / f"seed-{one.seed}", one, data.cache) for one in recipes]
     return _run(plans, engine, console)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tumorboard import storage
 from tumorboard.config import load
 from tumorboard.data import synthetic
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import DataError, TumorboardError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
@@ -86,4 +87,4 @@ def demo(data: Path, out: Path, console: Console) -> RunFolder:
     """Draw the phantoms into `data` and train on them; the planted damaged file is named and left out."""
     console.say(f"drawing synthetic chest-CT-like images into {data}: {synthetic.MARK}")
     synthetic.draw(data)
-    return train(data, out, load("demo"), skip_bad=True, console=console)
+    return train(DataSource(data, skip_bad=True), out, load("demo"), console=console)

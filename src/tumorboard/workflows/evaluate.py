@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -13,7 +13,7 @@ import numpy as np
 
 from tumorboard import progress, storage
 from tumorboard.data.image_cache import Decoded
-from tumorboard.data.manifest import Manifest
+from tumorboard.data.manifest import DataSource, Manifest
 from tumorboard.data.manifest import read_rows as table_rows
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.predictions import Predictions
@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 
 def evaluate_data(
     run: Path,
-    data: Path,
+    data: str | Path | DataSource,
     *,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     metadata: Path | None = None,
     console: Console | None = None,
 ) -> Path:
@@ -48,9 +45,6 @@ def evaluate_data(
     Args:
         run: A finished run's folder; its models are not changed.
         data: Class folders or a manifest CSV; classes as the run's.
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
-        skip_bad: Leave out files that cannot be read.
         metadata: A CSV with the column id and others, which subgroups are made of.
         console: Where progress is shown; quiet by default.
 
@@ -65,19 +59,20 @@ def evaluate_data(
 
     console, folder = console or Console(quiet=True), RunFolder(run)
     known = samples(folder)
-    loaded = find(data, console, class_map, merge)
-    part = _scored(loaded.manifest, known.class_names, data)
-    out = run / "evaluations" / data.resolve().stem
+    path = DataSource.of(data).path
+    loaded = find(data, console)
+    part = _scored(loaded.manifest, known.class_names, path)
+    out = run / "evaluations" / path.resolve().stem
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         board = open_board(run)
-        decoded = decode(replace(loaded, manifest=part), Path(cache), board.image, console, skip_bad)
+        decoded = decode(replace(loaded, manifest=part), Path(cache), board.image, console)
         _count_looks(folder, decoded.manifest, known)
         models = _ask(board, decoded, console)
     for name, one in models.items():
         storage.write_text(out / f"{name}.csv", one.to_csv())
     columns = {} if metadata is None else read_metadata(metadata)
     found = Judgement(
-        f"{data.name}: {len(decoded.manifest.samples)} images",
+        f"{path.name}: {len(decoded.manifest.samples)} images",
         models,
         part.groups,
         columns,

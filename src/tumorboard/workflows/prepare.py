@@ -1,7 +1,6 @@
 """From a folder of images to a job: find, match, compare with an earlier start, decode, split."""
 
 import functools
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tumorboard import progress, storage
@@ -9,36 +8,28 @@ from tumorboard.config import Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded
-from tumorboard.data.manifest import Loaded
+from tumorboard.data.manifest import DataSource, Loaded
 from tumorboard.progress import Console, Update
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.run_context import Job
 
-Groups = Mapping[str, Sequence[str]]
-
 
 def prepare(
-    source: Path,
+    data: str | Path | DataSource,
     run: RunFolder,
     recipe: Recipe,
     console: Console,
     *,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     images: Path | None = None,
 ) -> Job:
     """Everything that can be found wrong is found here, before training; in the data, before Keras is loaded.
 
     Args:
-        source: Class folders, or a manifest CSV.
+        data: Class folders or a manifest CSV.
         run: The run folder.
         recipe: The settings.
         console: Where progress is shown.
-        class_map: As for `train`.
-        merge: As for `train`.
-        skip_bad: As for `train`.
         images: Where the decoded images lie, if not in the run's own cache.
 
     Raises:
@@ -47,10 +38,10 @@ def prepare(
         ModelError: A weights file that is none.
         RunFolderError: The folder was begun with other data or settings.
     """
-    loaded = find(source, console, class_map, merge)
+    loaded = find(data, console)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
-    decoded = decode(loaded, images or run.cache, recipe.image, console, skip_bad)
+    decoded = decode(loaded, images or run.cache, recipe.image, console)
     whole = splitting.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
     _refuse_unknown_backbones(recipe)
     storage.write_text(run.manifest, manifest.write_csv(whole))
@@ -67,20 +58,18 @@ def _refuse_unknown_backbones(recipe: Recipe) -> None:
             require_known(settings.backbone, settings.weights)
 
 
-def find(
-    source: Path, console: Console, class_map: Groups, merge: Groups, leave_out: str | None = None
-) -> Loaded:
+def find(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:
     """Find the images, except those of a split left out, and show how classes were matched across splits.
 
     Raises:
         DataError: The data cannot be used.
     """
-    loaded = manifest.load(source, class_map, merge, leave_out)
+    loaded = manifest.load(data, leave_out)
     console.say(_table(loaded.matching))
     return loaded
 
 
-def decode(loaded: Loaded, folder: Path, rule: Image, console: Console, skip_bad: bool) -> Decoded:
+def decode(loaded: Loaded, folder: Path, rule: Image, console: Console) -> Decoded:
     """Decode the images into `folder`, and say what the user should know of them.
 
     Raises:
@@ -93,7 +82,7 @@ def decode(loaded: Loaded, folder: Path, rule: Image, console: Console, skip_bad
             folder,
             rule,
             progress=functools.partial(_step, update),
-            skip_bad=skip_bad,
+            skip_bad=loaded.source.skip_bad,
             problems=loaded.problems,
         )
     for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 
 METADATA = "TB501"
-_TOLD, _MISTAKEN = 0.8, 0.1
-"""A class is a shortcut if metadata alone find this share of it, and suspect at most this of the others."""
+_MIN_SENSITIVITY, _MAX_FALSE_POSITIVES = 0.8, 0.1
+"""Limits of sensitivity and false-positive rate from which metadata predict a class well: a shortcut."""
 
 
 def look(job: Job) -> None:
@@ -94,7 +94,8 @@ def _told_by_metadata(report: Mapping[str, Any], class_names: tuple[str, ...]) -
     return [
         name
         for name in class_names
-        if numbers.get(f"{name}: found", 0) >= _TOLD and numbers.get(f"{name}: suspected", 1) <= _MISTAKEN
+        if numbers.get(f"{name}: sensitivity", 0) >= _MIN_SENSITIVITY
+        and numbers.get(f"{name}: false-positive rate", 1) <= _MAX_FALSE_POSITIVES
     ]
 
 

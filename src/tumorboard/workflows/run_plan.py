@@ -4,14 +4,13 @@ Every model is a piece, which needs those that it is made of. The last piece, `R
 calibration, test, results. Who hands the pieces out holds the run folder meanwhile.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tumorboard import progress, run_folder
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache
+from tumorboard.data.manifest import DataSource
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
@@ -28,23 +27,21 @@ class Plan:
     """One run; needs nothing of any other run, so it can be done anywhere.
 
     Attributes:
-        source: Class folders, or the manifest it learns from.
+        data: Class folders, or the manifest it learns from.
         out: Its run folder, the record of what is finished.
         recipe: The settings.
         images: Where the decoded images lie, which runs may share.
-        how: What else `train` is told: `class_map`, `merge`, `skip_bad`.
     """
 
-    source: Path
+    data: DataSource
     out: Path
     recipe: Recipe
     images: Path
-    how: Mapping[str, Any] = field(default_factory=dict)
 
 
 def carry_out(plan: Plan, console: Console) -> None:
     """The whole run in this process; what was finished of it earlier is not done again."""
-    train(plan.source, plan.out, plan.recipe, **plan.how, images=plan.images, console=console)
+    train(plan.data, plan.out, plan.recipe, images=plan.images, console=console)
     _forget_graphs()
 
 
@@ -52,7 +49,7 @@ def begin(plan: Plan, console: Console) -> None:
     """Check and write down what the run is of, so that its models can be made beside each other."""
     run = RunFolder(plan.out)
     refuse_a_study(run)
-    prepare(plan.source, run, plan.recipe, console, **plan.how, images=plan.images)
+    prepare(plan.data, run, plan.recipe, console, images=plan.images)
 
 
 def needs(recipe: Recipe) -> dict[str, tuple[str, ...]]:
@@ -65,7 +62,7 @@ def do(plan: Plan, piece: str) -> None:
     run = RunFolder(plan.out)
     with progress.graceful(), run_folder.locked_part(run, piece):
         if piece == RESULTS:
-            complete(run, plan.source, plan.recipe, **plan.how, images=plan.images)
+            complete(run, plan.data, plan.recipe, images=plan.images)
         else:
             _make(run, plan, piece)
     _forget_graphs()

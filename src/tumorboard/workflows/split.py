@@ -2,18 +2,18 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tumorboard import config, storage
-from tumorboard.auditing.study import Study, gather
+from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.data import groups, manifest
 from tumorboard.data import splitting as dealing
 from tumorboard.data.image_reader import display
-from tumorboard.data.manifest import Loaded, Manifest, require_usable
+from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
 from tumorboard.errors import DataError, UsageError
 from tumorboard.progress import Console
 from tumorboard.workflows.prepare import find
@@ -58,16 +58,13 @@ class Division:
 
 
 def split(
-    source: Path,
+    data: str | Path | DataSource,
     out: Path,
     *,
     folds: int = 0,
     valid: float = _SIZES.valid,
     test: float | None = None,
     seed: int = 0,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     window: str = "",
     keep_test: bool = False,
     group_by_name: str = "",
@@ -76,15 +73,12 @@ def split(
     """Make new splits of all images, whatever split they were in; groups and twins stay together.
 
     Args:
-        source: Class folders, or a manifest CSV; only read.
+        data: Class folders or a manifest CSV; only read.
         out: The CSV to write; with folds `out`-fold1.csv and so on.
         folds: 0 for one split; K, 2 or more, for K splits in which each image is test exactly once.
         valid: Share of all images, above 0 and below 0.5.
         test: The same; not with folds. None for 0.2.
         seed: Chooses among the possible splits.
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
-        skip_bad: Leave out files that cannot be read.
         window: Of DICOM images: they are compared as they are seen through it.
         keep_test: Leave out the images of a given test part, unopened: only the others are dealt anew.
         group_by_name: Group images that the data leaves without a group by their class and by what the
@@ -98,15 +92,15 @@ def split(
     """
     console = console or Console(quiet=True)
     sizes = _sizes(folds, valid, test, window)
-    files = _files(source, out, folds)
-    loaded = find(source, console, class_map, merge, "test" if keep_test else None)
-    study = _study(groups.filled(loaded, group_by_name), window, skip_bad, console)
-    tied = dealing.components(study.manifest, [one.pixel_sha256 for one in study.pictures], study.twins)
-    manifests = _dealt(study.manifest, tied, folds, sizes, seed)
+    files = _files(DataSource.of(data).path, out, folds)
+    loaded = find(data, console, "test" if keep_test else None)
+    facts = _gather(groups.filled(loaded, group_by_name), window, console)
+    tied = dealing.components(facts.manifest, [one.pixel_sha256 for one in facts.images], facts.duplicates)
+    manifests = _dealt(facts.manifest, tied, folds, sizes, seed)
     texts = [manifest.to_csv(_grouped(one, tied), file) for one, file in zip(manifests, files, strict=True)]
     for file, text in zip(files, texts, strict=True):
         storage.write_text(file, text)
-    return Division(files, manifests, _together(study, tied))
+    return Division(files, manifests, _together(facts, tied))
 
 
 def _dealt(
@@ -149,24 +143,24 @@ def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
     return numbered or (out,)
 
 
-def _study(loaded: Loaded, window: str, skip_bad: bool, console: Console) -> Study:
+def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
     with console.task("looking for twins") as update:
-        study = gather(
+        facts = gather(
             loaded.manifest,
             problems=loaded.problems,
             window=window,
             progress=lambda done, total: update(done, total, ""),
         )
-    if study.problems and not skip_bad:
+    if facts.problems and not loaded.source.skip_bad:
         raise DataError(
-            f"{len(study.problems)} of {len(study.problems) + len(study.samples)} images cannot be read; "
+            f"{len(facts.problems)} of {len(facts.problems) + len(facts.samples)} images cannot be read; "
             "remove them or pass --skip-bad",
-            study.problems,
+            facts.problems,
         )
-    for problem in study.problems:
+    for problem in facts.problems:
         console.say(f"left out: {problem}")
-    require_usable(study.manifest, "the data", study.problems)
-    return study
+    require_usable(facts.manifest, "the data", facts.problems)
+    return facts
 
 
 def _grouped(manifest: Manifest, tied: Sequence[str]) -> Manifest:
@@ -179,14 +173,14 @@ def _grouped(manifest: Manifest, tied: Sequence[str]) -> Manifest:
     return replace(manifest, samples=tuple(samples))
 
 
-def _together(study: Study, tied: Sequence[str]) -> Together:
-    groups = [sample.group for sample in study.samples]
-    repeats = np.bincount(study.twins.picture) > 1
+def _together(facts: DatasetFacts, tied: Sequence[str]) -> Together:
+    groups = [sample.group for sample in facts.samples]
+    repeats = np.bincount(facts.duplicates.picture) > 1
     return Together(
         images=len(tied),
         components=len(set(tied)),
         groups=len(set(groups) - {""}),
         ungrouped=groups.count(""),
         exact=int(repeats.sum()),
-        near=len(study.twins.near),
+        near=len(facts.duplicates.near),
     )

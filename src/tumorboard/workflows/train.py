@@ -2,13 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tumorboard import progress, run_folder
 from tumorboard.config import Recipe, load
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import RunFolderError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
@@ -21,13 +20,10 @@ _QUIET = Console(quiet=True)
 
 
 def train(
-    source: str | Path,
+    data: str | Path | DataSource,
     out: str | Path,
     recipe: str | Recipe = "default",
     *,
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     track: str = "",
     images: Path | None = None,
     console: Console | None = None,
@@ -37,12 +33,9 @@ def train(
     A repeated call goes on where an interrupted one stopped, and ends where that one would have ended.
 
     Args:
-        source: Class folders, or a manifest CSV.
+        data: Class folders or a manifest CSV; a `DataSource` also says how the classes are read.
         out: The run folder.
         recipe: The settings, or the name or file of a recipe.
-        class_map: Class name to the folders that are this class.
-        merge: New class name to the classes that it takes in.
-        skip_bad: Leave out files that cannot be read, instead of refusing to begin.
         track: "tensorboard" or "mlflow", to show the trainings there too; changes nothing in them.
         images: Where decoded images are looked for and kept, for runs that share them; in the run by default.
         console: Where progress is shown; quiet by default.
@@ -54,22 +47,21 @@ def train(
     plan = load(recipe) if isinstance(recipe, str) else recipe
     refuse_a_study(run)
     with progress.graceful(), run_folder.locked(run):
-        how = {"class_map": class_map, "merge": merge, "skip_bad": skip_bad}
-        complete(run, Path(source), plan, **how, track=track, images=images, console=console)
+        complete(run, data, plan, track=track, images=images, console=console)
     return run
 
 
 def complete(
     run: RunFolder,
-    source: Path,
+    data: str | Path | DataSource,
     recipe: Recipe,
     *,
     track: str = "",
+    images: Path | None = None,
     console: Console = _QUIET,
-    **how: Any,
 ) -> None:
-    """As `train`, in a folder that is held already; `how` is what `prepare` is told."""
-    job = replace(prepare(source, run, recipe, console, **how), track=track)
+    """As `train`, in a folder that is held already."""
+    job = replace(prepare(data, run, recipe, console, images=images), track=track)
     _audit(job)
     _convene(job)
     _open_test(job)

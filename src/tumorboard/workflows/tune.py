@@ -19,6 +19,7 @@ import numpy as np
 from tumorboard import progress, run_folder, search_space, storage
 from tumorboard.config import Recipe
 from tumorboard.data import manifest
+from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import combination
 from tumorboard.errors import ModelError, RecipeError, RunFolderError, TrainingError, UsageError
 from tumorboard.evaluation import metrics
@@ -226,11 +227,10 @@ def _train(job: Job, model: str) -> None:
 
 
 _QUIET = Console(quiet=True)
-_Classes = dict[str, Any]
 
 
 def tune(
-    source: str | Path,
+    data: str | Path | DataSource,
     out: str | Path,
     recipe: Recipe,
     space: Space,
@@ -238,9 +238,6 @@ def tune(
     trials: int = 20,
     folds: int = 5,
     model: str = "ensemble",
-    class_map: Mapping[str, Sequence[str]] = {},
-    merge: Mapping[str, Sequence[str]] = {},
-    skip_bad: bool = False,
     console: Console | None = None,
 ) -> RunFolder:
     """Try settings of a recipe, and leave the best as `recipe.toml` in the folder `out`.
@@ -248,7 +245,7 @@ def tune(
     A repeated call goes on where it stopped; with more trials it adds to those that are done.
 
     Args:
-        source: Class folders, or a manifest CSV; images of its test part are not opened. Without one it is
+        data: Class folders or a manifest CSV; images of its test part are not opened. Without one it is
             split off first, as `train` would, and left out.
         out: The folder of the study.
         recipe: The settings to start from; its own are the first trial.
@@ -256,9 +253,6 @@ def tune(
         trials: How many in all, those of earlier calls included.
         folds: K, 2 or more.
         model: Whose held-out log loss is the score; what cannot change this model is not searched.
-        class_map: As for `train`.
-        merge: As for `train`.
-        skip_bad: As for `train`.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -266,17 +260,17 @@ def tune(
     """
     require()
     space = _searched(space, recipe, model, trials, folds)
-    whole, console, how = RunFolder(Path(out)), console or _QUIET, {"class_map": class_map, "merge": merge}
+    whole, console = RunFolder(Path(out)), console or _QUIET
     refuse_a_study(whole)
     with progress.graceful(), run_folder.locked(whole):
-        pool, how = _pool(Path(source), whole, recipe, console, skip_bad, how)
-        samples = find(pool, _QUIET, **how, leave_out="test").manifest
+        pool = _pool(DataSource.of(data), whole, recipe, console)
+        samples = find(pool, _QUIET, leave_out="test").manifest
         now = _fingerprint(recipe, space, model, folds, samples)
         fingerprint.require_same(whole, now)
         dealt = whole.root / "folds"
         if not whole.fingerprint.is_file():
             shutil.rmtree(dealt, ignore_errors=True)  # of a start that did not get as far as here
-        files = cross_validation.deal(pool, dealt, recipe, folds, **how, skip_bad=skip_bad, console=console)
+        files = cross_validation.deal(pool, dealt, recipe, folds, console=console)
         storage.write_json(whole.fingerprint, now)
         groups = {entry.id: entry.group for entry in manifest.read(files[0]).entries if entry.group}
         _search(Study(whole, recipe, space, model, files, groups, console), trials)
@@ -301,17 +295,15 @@ def _searched(space: Space, recipe: Recipe, model: str, trials: int, folds: int)
     return found
 
 
-def _pool(
-    source: Path, whole: RunFolder, recipe: Recipe, console: Console, skip_bad: bool, how: _Classes
-) -> tuple[Path, _Classes]:
-    """The images, with test as it is given or as `train` would split it off; how to read their classes."""
-    if "test" in manifest.parts(source):
-        return source, how
+def _pool(data: DataSource, whole: RunFolder, recipe: Recipe, console: Console) -> DataSource:
+    """The images, with test as it is given or as `train` would split it off."""
+    if "test" in manifest.parts(data.path):
+        return data
     split = RunFolder(whole.root / "split")
     with run_folder.locked(split):
-        prepare(source, split, recipe, console, **how, skip_bad=skip_bad)
+        prepare(data, split, recipe, console)
         shutil.rmtree(split.cache, ignore_errors=True)
-    return split.manifest, {"class_map": {}, "merge": {}}
+    return DataSource(split.manifest, skip_bad=data.skip_bad)
 
 
 def _fingerprint(

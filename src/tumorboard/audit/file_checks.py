@@ -1,0 +1,190 @@
+"""Check the files themselves: unreadable, misnamed, of several frames, of extreme size, or blank."""
+
+from collections import Counter
+
+import numpy as np
+
+from tumorboard.audit.dataset_facts import DatasetFacts
+from tumorboard.audit.findings import Finding, Outcome, check, separate_files
+
+_SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+}
+_TINY = 64  # pixels of the shorter side
+_HUGE = 25_000_000  # pixels in total
+_FACTOR = 50  # times the median number of pixels, or a fraction of it
+_FLAT, _DARK = 2.0, 16  # grey levels: standard deviation, brightest
+
+
+@check("TB101", "files that cannot be read", "error")
+def unreadable_files(facts: DatasetFacts) -> Outcome:
+    """Report files of the class folders that cannot be read as images.
+
+    They are empty, damaged, truncated or of another format, decompression bombs, named pipes, folders named
+    like an image, dangling links, or their name is not valid UTF-8.
+
+    Why it matters: Other tools skip such files silently or fail in the middle of an epoch. The data set is
+    then smaller than its folders suggest, and if one class has more damaged files than the others, its class
+    balance differs too.
+
+    How it is measured: Each file is identified by its content, not its name, and decoded completely by the
+    reader that training and prediction use. Names that begin with a dot, `Thumbs.db`, `desktop.ini`,
+    `__MACOSX`, README and LICENSE are left out without a finding.
+
+    What to do: Repair or remove the files. `tumorboard train` lists all of them and does not begin, unless
+    `--skip-bad` is given.
+    """
+    count = len(facts.problems)
+    if not count:
+        return ()
+    subject = "file cannot be read as an image and is" if count == 1 else "files cannot be read and are"
+    return (
+        Finding(
+            "error",
+            f"{count} {subject} left out",
+            "The data set is smaller than its folders suggest, perhaps more so in one class.",
+            "Repair or remove the files; train stops at them unless --skip-bad is given.",
+            separate_files(facts.problems),
+            {"files": count},
+        ),
+    )
+
+
+@check("TB102", "file extensions that do not match the content", "note")
+def misnamed_files(facts: DatasetFacts) -> Outcome:
+    """Report files whose extension names another format than their content, such as a JPEG named `.png`.
+
+    Why it matters: Results here do not change, because files are read by content. Other programs may refuse
+    or skip them, and a wrong extension shows that files were renamed without conversion: JPEG compression may
+    have left its traces in some classes only.
+
+    How it is measured: The format that the reader identified is compared with the usual extensions. A name
+    without a known extension is not a finding.
+
+    What to do: Rename the files.
+    """
+    formats = {
+        sample.id: (image.header.format, _SUFFIXES.get(sample.path.suffix.casefold(), ""))
+        for sample, image in zip(facts.samples, facts.images, strict=True)
+    }
+    misnamed = {name: pair for name, pair in formats.items() if all(pair) and pair[0] != pair[1]}
+    if not misnamed:
+        return ()
+    counts = {f"{real} named {named}": n for (real, named), n in Counter(misnamed.values()).items()}
+    return (
+        Finding(
+            "note",
+            f"{len(misnamed)} files with a wrong extension: "
+            + ", ".join(f"{n} {pair}" for pair, n in counts.items()),
+            "They are read by content here, but other programs may refuse or skip them.",
+            "Rename them.",
+            separate_files(misnamed),
+            counts,
+        ),
+    )
+
+
+@check("TB103", "files with several frames")
+def several_frames(facts: DatasetFacts) -> Outcome:
+    """Report files with more than one frame or page, such as TIFF stacks or animated PNG and WebP.
+
+    Why it matters: Only the first frame is read, and the label may describe another one.
+
+    How it is measured: By the number of frames in the header. DICOM objects with several frames are not read
+    at all ([TB101](#tb101)).
+
+    What to do: Save each frame that is needed as a file of its own.
+    """
+    ids = [s.id for s, image in zip(facts.samples, facts.images, strict=True) if image.header.several]
+    if not ids:
+        return ()
+    return (
+        Finding(
+            "warning",
+            f"{len(ids)} files with more than one frame or page",
+            "Only the first frame is read, and the label may describe another one.",
+            "Save each frame that is needed as a file of its own.",
+            separate_files(ids),
+            {"files": len(ids)},
+        ),
+    )
+
+
+@check("TB104", "very large and very small images", "warning or note")
+def extreme_sizes(facts: DatasetFacts) -> Outcome:
+    """Report images that are much smaller or larger than the network's input or than the other images.
+
+    Small images have a side below 64 pixels or 50 times fewer pixels than the median (warning), large ones
+    more than 25 million pixels or 50 times the median (note).
+
+    Why it matters: Enlarged to the network's input, a small image shows no detail: often it is a thumbnail
+    that was collected by mistake. Reduced, a large one loses its detail: often it is a montage or a whole
+    page.
+
+    How it is measured: Height times width, EXIF orientation applied.
+
+    What to do: Look at them; get the full images, crop the relevant region, or leave them out.
+    """
+    areas = np.array([image.height * image.width for image in facts.images], np.int64)
+    median = np.median(areas) if len(areas) else 0
+    images = list(zip(facts.samples, facts.images, areas, strict=True))
+    small = [s.id for s, i, area in images if min(i.height, i.width) < _TINY or area * _FACTOR < median]
+    large = [s.id for s, _, area in images if area > _HUGE or area > _FACTOR * median]
+    tiny = Finding(
+        "warning",
+        f"{len(small)} images with a side below {_TINY} pixels or {_FACTOR} times fewer pixels than "
+        "the median",
+        "Enlarged to the network's input, they show no detail that would distinguish the classes.",
+        "Check whether they are thumbnails or crops; get the full images or leave them out.",
+        separate_files(small),
+        {"files": len(small)},
+    )
+    huge = Finding(
+        "note",
+        f"{len(large)} images with more than {_HUGE // 10**6} million pixels or {_FACTOR} times the median",
+        "Reduced to the network's input, they lose nearly all detail; they also cost time and memory.",
+        "Check whether they are montages or whole pages; crop the region that the label describes.",
+        separate_files(large),
+        {"files": len(large)},
+    )
+    return tuple(finding for finding in (tiny, huge) if finding.files)
+
+
+@check("TB105", "blank images")
+def blank_images(facts: DatasetFacts) -> Outcome:
+    """Report images that are blank, or nearly black after reading.
+
+    Why it matters: From them a model learns only that a blank image has this label. 16-bit files that use few
+    of their bits become nearly black, since 16 bits are read as `value >> 8`.
+
+    How it is measured: The grey thumbnail of 64 x 64 pixels has a standard deviation below 2 grey levels of
+    255, or no pixel above 15.
+
+    What to do: Look at them. Rescale 16-bit values to the full range when exporting; leave blank images out.
+    """
+    small = facts.thumbnails
+    blank = (small.std(axis=(1, 2)) < _FLAT) | (small.max(axis=(1, 2), initial=0) < _DARK)
+    ids = [facts.samples[i].id for i in np.flatnonzero(blank)]
+    if not ids:
+        return ()
+    return (
+        Finding(
+            "warning",
+            f"{len(ids)} {'image is' if len(ids) == 1 else 'images are'} blank or nearly black after reading",
+            "From them a model learns only that a blank image has this label.",
+            "Look at them; rescale 16-bit values that use few of their bits, leave blank images out.",
+            separate_files(ids),
+            {"files": len(ids)},
+        ),
+    )
+
+
+CHECKS = (unreadable_files, misnamed_files, several_frames, extreme_sizes, blank_images)

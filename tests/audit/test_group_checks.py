@@ -1,0 +1,100 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.audit.facts import Row, dataset, only, passes, reason, scene
+from tumorboard.audit.dataset_facts import DatasetFacts
+from tumorboard.audit.group_checks import groups_across_splits, images_without_a_group, series_in_file_names
+from tumorboard.data.manifest import Manifest
+
+
+def test_a_patient_in_two_splits_is_an_error() -> None:
+    rows = [Row("train", group="p"), Row("test", group="p"), Row("test", group="q"), Row("train")]
+    found = only(groups_across_splits, dataset(rows))
+    assert (found.severity, found.files) == ("error", (("0000", "0001"),))
+    assert found.numbers == {"groups": 2, "across splits": 1, "images": 2}
+
+
+def test_whole_groups_pass() -> None:
+    assert passes(
+        groups_across_splits,
+        dataset([Row("train", group="p"), Row("train", group="p"), Row("test", group="q")]),
+    )
+
+
+def test_without_groups_or_parts_it_does_not_apply_which_is_not_passing() -> None:
+    assert "no groups are given" in reason(groups_across_splits, dataset([Row("train"), Row("test")]))
+    assert "only one split" in reason(groups_across_splits, dataset([Row(group="p")]))
+
+
+def test_images_without_a_group_are_counted() -> None:
+    found = only(images_without_a_group, dataset([Row(), Row(group="p"), Row()]))
+    assert found.severity == "note"
+    assert found.numbers == {"without": 2, "images": 3}
+    assert "patient independence not checked" in found.title
+
+
+def test_groups_everywhere_pass() -> None:
+    assert passes(images_without_a_group, dataset([Row(group="p"), Row(group="q")]))
+
+
+Name = Callable[[int, int], str]
+
+
+def of_scans(
+    name: Name, *, scans: int = 5, slices: int = 12, alike: bool = True, label: str = "a"
+) -> DatasetFacts:
+    """Slices of several scans; `alike` blends each slice with what is common to its scan."""
+    rows, names = [], []
+    for scan in range(scans):
+        for number in range(slices):
+            own = scene(1000 + 100 * scan + number).astype(float)
+            common = scene(scan).astype(float)
+            rows.append(
+                Row(
+                    split="test" if number > 8 else "train",
+                    label=label,
+                    thumbnail=(0.5 * own + 0.5 * common * alike + 64 * (not alike)).astype(np.uint8),
+                )
+            )
+            names.append(name(scan, number))
+    plain = dataset(rows)
+    samples = [
+        dataclasses.replace(sample, id=one, path=Path(one))
+        for sample, one in zip(plain.samples, names, strict=True)
+    ]
+    order = np.argsort(names)  # a manifest sorts by id
+    return dataclasses.replace(
+        plain, manifest=Manifest.of(samples), thumbnails=plain.thumbnails[order], images=plain.images
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        (lambda scan, n: f"a/{n:06d}{f' ({scan + 1})' if scan else ''}.png", "the number in brackets"),
+        (lambda scan, n: f"a/patient{scan}_slice{n}.png", "the text before the last number"),
+    ],
+)
+def test_names_of_slices_that_look_alike_are_series(name: Name, rule: str) -> None:
+    found = only(series_in_file_names, of_scans(name))
+    assert found.severity == "warning"
+    assert found.numbers["rule"] == rule
+    assert (found.numbers["series"], found.numbers["across splits"]) == (5, 5)
+    assert {len(series) for series in found.files} == {12}
+    assert "--group-by-name" in found.remedy
+
+
+def test_names_that_say_nothing_of_the_pictures_pass() -> None:
+    assert passes(series_in_file_names, of_scans(lambda scan, n: f"a/{n:06d} ({scan + 1}).png", alike=False))
+
+
+def test_a_name_for_every_picture_passes() -> None:
+    assert passes(series_in_file_names, of_scans(lambda scan, n: f"a/{'abcdefghijkl'[n] * (scan + 1)}1.png"))
+
+
+def test_groups_that_are_known_are_not_guessed() -> None:
+    assert "have a group" in reason(series_in_file_names, dataset([Row(group="p"), Row(group="q")]))
