@@ -46,7 +46,7 @@ check: install-dev
 
 # For other images and a finished run of theirs: make bench DATA=folder RUN=run; writes docs/results.md
 bench: install-dev $(DATA)
-	$(BIN)/python benchmarks/twins.py $(DATA)
+	$(BIN)/python benchmarks/near_duplicates.py $(DATA)
 	$(BIN)/python benchmarks/audit.py $(DATA)
 	$(BIN)/python benchmarks/page.py $(DATA) $(if $(RUN),--run $(RUN))
 

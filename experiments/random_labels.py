@@ -94,7 +94,9 @@ def compare(seeds: Sequence[int]) -> list[tuple[Score, Score]]:
     images = np.concatenate([slices(rng) for _ in range(PATIENTS)])
     digests = [pixel_digest(image) for image in images]
     colour = np.repeat(images[..., None], 3, axis=3)
-    found = near_duplicates.search(digests, np.stack([near_duplicates.thumbnail(image) for image in colour]))
+    found = near_duplicates.find_duplicates(
+        digests, np.stack([near_duplicates.thumbnail(image) for image in colour])
+    )
     pixels = images.reshape(len(images), -1) / 255
     scores = []
     for seed in seeds:

@@ -100,7 +100,7 @@ def test_jpeg_makes_no_colour_of_grey(tmp_path: Path) -> None:
 def test_a_plain_square_is_read(tmp_path: Path) -> None:
     facts = gather(_manifest(tmp_path, {f"{c}/{i}.png": grey_png(i) for c in "ab" for i in (1, 2)}))
     assert len(facts.duplicates.near) == 0  # nothing to compare in flat pictures
-    assert facts.duplicates.unit.tolist() == [0, 1, 0, 1]
+    assert facts.duplicates.component.tolist() == [0, 1, 0, 1]
 
 
 def _text(text: str, *, size: int = 14, tone: int = 230, ground: int = 8) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tumorboard import config
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.near_duplicates import Twins
+from tumorboard.data.near_duplicates import Duplicates
 from tumorboard.data.splitting import components, divide, folds
 from tumorboard.errors import DataError
 
@@ -27,9 +27,9 @@ def study(rows: list[tuple[str, str]]) -> Manifest:
     )
 
 
-def twins(units: list[int]) -> Twins:
+def twins(units: list[int]) -> Duplicates:
     numbers = np.array(units, np.int64)
-    return Twins(np.arange(len(units)), (), numbers)
+    return Duplicates(np.arange(len(units)), (), numbers)
 
 
 def singles(manifest: Manifest) -> list[str]:
@@ -132,10 +132,10 @@ def studies(draw):
     return study(rows), twins(units), k, mixed > 0, seed
 
 
-def torn(manifest: Manifest, units: Twins) -> list[str]:
+def torn(manifest: Manifest, units: Duplicates) -> list[str]:
     """Groups and twins that are in two parts."""
     parts = defaultdict(set)
-    for sample, unit in zip(manifest.samples, units.unit, strict=True):
+    for sample, unit in zip(manifest.samples, units.component, strict=True):
         parts[f"unit {unit}"].add(sample.split)
         if sample.group:
             parts[f"group {sample.group}"].add(sample.split)

@@ -19,7 +19,7 @@ from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.image_headers import Header, read_header
 from tumorboard.data.image_reader import read_with_notes
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.near_duplicates import Indices, Twins
+from tumorboard.data.near_duplicates import Duplicates, Indices
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 
@@ -102,16 +102,16 @@ class DatasetFacts:
         return self.manifest.samples
 
     @cached_property
-    def duplicates(self) -> Twins:
+    def duplicates(self) -> Duplicates:
         """Which images are the same, exactly or nearly."""
-        return near_duplicates.search([image.pixel_sha256 for image in self.images], self.thumbnails)
+        return near_duplicates.find_duplicates([image.pixel_sha256 for image in self.images], self.thumbnails)
 
     @cached_property
     def development(self) -> Indices:
         """Positions of the images that choices may use: none of test, and one of each set of duplicates."""
         rows = np.flatnonzero([sample.split != "test" for sample in self.samples]).astype(np.int64)
         # An image under two labels is evidence for neither; the first one represents it.
-        return rows[np.sort(np.unique(self.duplicates.unit[rows], return_index=True)[1])]
+        return rows[np.sort(np.unique(self.duplicates.component[rows], return_index=True)[1])]
 
 
 class FactsCollector:

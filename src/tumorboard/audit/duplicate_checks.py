@@ -22,7 +22,7 @@ EARLIER = {"test": ("train", "valid"), "valid": ("train",)}
 
 def duplicate_groups(facts: DatasetFacts, kind: Kind) -> tuple[SampleGroup, ...]:
     """Group samples with identical pixels, or near duplicates of at least two different images."""
-    numbers = facts.duplicates.picture if kind == "identical" else facts.duplicates.unit
+    numbers = facts.duplicates.identical if kind == "identical" else facts.duplicates.component
     members: dict[int, list[Sample]] = defaultdict(list)
     for sample, number in zip(facts.samples, numbers.tolist(), strict=True):
         members[number].append(sample)
@@ -61,10 +61,10 @@ def leaked(facts: DatasetFacts, kind: Kind, split: str) -> tuple[Sample, ...]:
         seen = {number for sample, number in numbered if sample.split in EARLIER[split]}
         return tuple(sample for sample, number in numbered if sample.split == split and number in seen)
 
-    identical = in_earlier(facts.duplicates.picture)
+    identical = in_earlier(facts.duplicates.identical)
     if kind == "identical":
         return identical
-    return tuple(sample for sample in in_earlier(facts.duplicates.unit) if sample not in identical)
+    return tuple(sample for sample in in_earlier(facts.duplicates.component) if sample not in identical)
 
 
 def count_leaks(facts: DatasetFacts, kind: Kind) -> tuple[str, dict[str, Number]]:
@@ -136,7 +136,7 @@ def sample_ids(groups: Sequence[SampleGroup]) -> tuple[tuple[str, ...], ...]:
 
 def _image_numbers(facts: DatasetFacts) -> dict[str, int]:
     """For each id the number of its image, equal for identical pixels."""
-    return dict(zip(facts.manifest.ids, facts.duplicates.picture.tolist(), strict=True))
+    return dict(zip(facts.manifest.ids, facts.duplicates.identical.tolist(), strict=True))
 
 
 @check("TB401", "identical images across splits", "error")
@@ -221,7 +221,8 @@ def near_duplicates_across_splits(facts: DatasetFacts) -> Outcome:
     near duplicates have a correlation of 0.98 or more. On the chest CT of the study copies of one slice have
     0.985 or more, and different slices of one patient 0.971 or less. Of 100 images each, 100 copies, 100
     changed and 100 rotated ones were found; on the 593 images of cancer there 3 pairs were, all of them true
-    (`python benchmarks/twins.py DATA`). Images rotated by other angles or cropped by more are not found.
+    (`python benchmarks/near_duplicates.py DATA`). Images rotated by other angles or cropped by more are not
+    found.
 
     What to do: Compare the images side by side (`--out FOLDER`, then TB404.png). If they are the same, treat
     them as TB401; `--mute TB404` if they are not.

@@ -141,7 +141,7 @@ RULES: dict[str, Callable[[str], str]] = {
 
 def _nearest_images(facts: DatasetFacts) -> dict[str, tuple[Indices, Indices]]:
     """By class some different images without a group, and for each the most similar one among them."""
-    distinct = np.sort(np.unique(facts.duplicates.unit, return_index=True)[1])
+    distinct = np.sort(np.unique(facts.duplicates.component, return_index=True)[1])
     random = np.random.default_rng(0)
     nearest = {}
     for label in facts.manifest.class_names:

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from tumorboard import config
 from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import Manifest
-from tumorboard.data.near_duplicates import Twins
+from tumorboard.data.near_duplicates import Duplicates
 from tumorboard.errors import DataError
 
 _DEALS = 8
@@ -214,7 +214,7 @@ _Deal = Sequence[Sequence[_Component]]
 """The components of each fold."""
 
 
-def components(manifest: Manifest, pixel_sha256: Sequence[str], twins: Twins) -> tuple[str, ...]:
+def components(manifest: Manifest, pixel_sha256: Sequence[str], twins: Duplicates) -> tuple[str, ...]:
     """For each sample the name of the component that it is in.
 
     Args:
@@ -233,11 +233,11 @@ def components(manifest: Manifest, pixel_sha256: Sequence[str], twins: Twins) ->
     return tuple(f"set-{names[number]}" for number in tied)
 
 
-def _tied(manifest: Manifest, twins: Twins) -> list[int]:
+def _tied(manifest: Manifest, twins: Duplicates) -> list[int]:
     """Components by number: images are the one side of a graph, units of twins and groups the other."""
     N = len(manifest.samples)
     nodes: dict[str, int] = {}
-    edges = [(i, N + int(unit)) for i, unit in enumerate(twins.unit)]
+    edges = [(i, N + int(unit)) for i, unit in enumerate(twins.component)]
     for i, sample in enumerate(manifest.samples):
         if sample.group:
             edges.append((i, 2 * N + nodes.setdefault(sample.group, len(nodes))))

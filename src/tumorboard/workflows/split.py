@@ -175,7 +175,7 @@ def _grouped(manifest: Manifest, tied: Sequence[str]) -> Manifest:
 
 def _together(facts: DatasetFacts, tied: Sequence[str]) -> Together:
     groups = [sample.group for sample in facts.samples]
-    repeats = np.bincount(facts.duplicates.picture) > 1
+    repeats = np.bincount(facts.duplicates.identical) > 1
     return Together(
         images=len(tied),
         components=len(set(tied)),

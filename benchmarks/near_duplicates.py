@@ -1,10 +1,10 @@
-"""How many twins are found, how many are invented, and how the search grows.
+"""How many near duplicates are found, how many are invented, and how the search grows.
 
-    python benchmarks/twins.py DATA
+    python benchmarks/near_duplicates.py DATA
 
-DATA is a folder of class folders, such as the chest CT of the study. Twins are made from 100 of its
+DATA is a folder of class folders, such as the chest CT of the study. Copies are made from 100 of its
 distinct images and hidden among all of them. For growth, thumbnails are warped at random into as many
-pictures as asked for, and twins of 1,000 of them are hidden there.
+pictures as asked for, and copies of 1,000 of them are hidden there.
 """
 
 import io
@@ -44,21 +44,21 @@ def main() -> None:
 
 
 def recall(images: list[Pixels], digests: list[str], small: Pixels, changes: list[Change]) -> int:
-    """Twins of 100 distinct images, hidden among all, that are in one unit with their originals."""
+    """Count the copies of 100 distinct images, hidden among all, that are found with their originals."""
     distinct = np.unique(digests, return_index=True)[1]
     chosen = np.random.default_rng(0).choice(distinct, 100, replace=False)
     made = [change(images[index]) for index, change in zip(chosen, cycle(changes), strict=False)]
-    found = near_duplicates.search(
+    found = near_duplicates.find_duplicates(
         [*digests, *map(pixel_digest, made)],
         np.concatenate([small, [near_duplicates.thumbnail(one) for one in made]]),
     )
-    return int((found.unit[chosen] == found.unit[len(images) :]).sum())
+    return int((found.component[chosen] == found.component[len(images) :]).sum())
 
 
 def invented(ids: list[str], digests: list[str], small: Pixels, labels: dict[str, str]) -> None:
-    """Name the near twins of the classes other than normal, for people to judge."""
+    """Name the near duplicates of the classes other than normal, for people to judge."""
     kept = [i for i, name in enumerate(ids) if labels[name] != "normal"]
-    found = near_duplicates.search([digests[i] for i in kept], small[kept])
+    found = near_duplicates.find_duplicates([digests[i] for i in kept], small[kept])
     print(f"{len(found.near)} near pairs among {len(kept)} images of cancer, to be judged by eye:")
     for near in found.near:
         print(f"  {near.similarity:.4f}  {ids[kept[near.first]]} = {ids[kept[near.second]]}")
@@ -77,11 +77,11 @@ def growth(data: Path, count: int) -> None:
         pictures[copy] = change(pictures[original], rng)
     names = [str(i) for i in range(count)]
     begun = time.perf_counter()
-    found = near_duplicates.search(names, pictures)
+    found = near_duplicates.find_duplicates(names, pictures)
     seconds = time.perf_counter() - begun
-    right = int((found.unit[originals] == found.unit[copies]).sum())
+    right = int((found.component[originals] == found.component[copies]).sum())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{count} pictures: {seconds:.1f} s, peak {peak:.0f} MB, {right} of 1000 hidden twins found")
+    print(f"{count} pictures: {seconds:.1f} s, peak {peak:.0f} MB, {right} of 1000 hidden copies found")
 
 
 def _warped(picture: Pixels, rng: np.random.Generator) -> Pixels:
