@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tests.audit.facts import Row, dataset, scene
 from tests.data.pictures import grey_png, plant, saved
 from tumorboard.audit import dataset_facts
-from tumorboard.audit.dataset_facts import colour, gather, longest_text_line
+from tumorboard.audit.dataset_facts import FactsCollector, colour, gather, longest_text_line
 from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.image_reader import read_image, read_with_notes
 from tumorboard.data.manifest import Manifest, load
@@ -41,6 +41,28 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [image.pixel_sha256 for image in facts.images] == [
         pixel_digest(read_image(sample.path)) for sample in facts.samples
     ]
+
+
+def test_collected_images_are_not_decoded_again_and_their_facts_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = _manifest(tmp_path, {f"{label}/{i}.png": _scene_png(i) for label in "ab" for i in range(3)})
+    expected = gather(manifest)
+    collector = FactsCollector()
+    for sample in manifest.samples[1:]:
+        collector.add(sample, *read_with_notes(sample.path))
+    read: list[Path] = []
+
+    def counting(path: Path, *, window: str = "") -> object:
+        read.append(path)
+        return read_with_notes(path, window=window)
+
+    monkeypatch.setattr(dataset_facts, "read_with_notes", counting)
+    facts = gather(manifest, collected=collector)
+    assert read == [manifest.samples[0].path]
+    assert facts.images == expected.images
+    assert np.array_equal(facts.thumbnails, expected.thumbnails)
+    assert collector.take(manifest.samples[1]) is None
 
 
 def test_facts_are_those_of_the_file(tmp_path: Path) -> None:

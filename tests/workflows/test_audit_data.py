@@ -8,11 +8,16 @@ from PIL import Image
 
 from tests.audit.facts import scene
 from tests.data.pictures import plant, saved
-from tumorboard.data import synthetic
-from tumorboard.data.manifest import load
+from tumorboard.audit import dataset_facts
+from tumorboard.data import image_cache, synthetic
+from tumorboard.data.image_reader import read_with_notes
+from tumorboard.data.manifest import DataSource, load
 from tumorboard.errors import DataError, UsageError
 from tumorboard.progress import Console
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows import report
 from tumorboard.workflows.audit import audit, audit_data
+from tumorboard.workflows.train import train
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +151,55 @@ def test_a_hidden_frame_of_colour_is_found_on_real_files(tmp_path: Path) -> None
     found = dict(audit_data(tmp_path).report.findings)
     assert found["TB601"].files == (("a/2.png",),)
     assert found["TB406"].files[0][0].startswith("a/")
+
+
+class _AuditedError(Exception):
+    """Ends a training after its audit."""
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are decoded; trainings end after the audit."""
+    paths: list[Path] = []
+    look = report.look
+
+    def counting(path: Path, *, window: str = "") -> object:
+        paths.append(path)
+        return read_with_notes(path, window=window)
+
+    def look_and_stop(*arguments: object) -> None:
+        look(*arguments)
+        raise _AuditedError
+
+    for module in (image_cache, dataset_facts):
+        monkeypatch.setattr(module, "read_with_notes", counting)
+    monkeypatch.setattr(report, "look", look_and_stop)
+    return paths
+
+
+def test_train_decodes_each_file_once_and_its_audit_is_that_of_the_audit_alone(
+    demo: Path, out: Path, tmp_path: Path, decoded: list[Path]
+) -> None:
+    with pytest.raises(_AuditedError):
+        train(DataSource(demo, skip_bad=True), tmp_path / "run", "demo")
+    assert sorted(decoded) == sorted(sample.path for sample in load(demo).manifest.samples)
+    assert (tmp_path / "run" / "audit.json").read_text("utf-8") == (out / "audit.json").read_text("utf-8")
+
+
+def test_a_resumed_training_without_audit_decodes_once_more_and_with_it_nothing(
+    demo: Path, tmp_path: Path, decoded: list[Path]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(_AuditedError):
+        train(DataSource(demo, skip_bad=True), run.root, "demo")
+    first = run.audit.read_text("utf-8")
+    readable = len(decoded) - 1
+    run.audit.unlink()
+    decoded.clear()
+    with pytest.raises(_AuditedError):
+        train(DataSource(demo, skip_bad=True), run.root, "demo")
+    assert (len(decoded), run.audit.read_text("utf-8")) == (readable, first)
+    decoded.clear()
+    with pytest.raises(_AuditedError):
+        train(DataSource(demo, skip_bad=True), run.root, "demo")
+    assert decoded == []

@@ -42,6 +42,8 @@ READER_VERSION = 2
 
 _AT_ONCE = 64
 Progress = Callable[[int, int], None]
+OnImage = Callable[[Sample, Pixels, tuple[str, ...]], None]
+"""Called with a sample, its pixels at full size, uint8 (H, W, 3), 0-255, and the remarks of the reader."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def decode(
     progress: Progress | None = None,
     skip_bad: bool = False,
     problems: Sequence[str] = (),
+    on_image: OnImage | None = None,
 ) -> Decoded:
     """Decode all images, or map what an earlier call has decoded, of these or of more.
 
@@ -90,6 +93,7 @@ def decode(
         progress: Called with (done, all) after each image.
         skip_bad: Leave out what cannot be read instead of stopping.
         problems: What was found unusable before (`Loaded.problems`), reported together with the rest.
+        on_image: Called from two threads for each image that is decoded, not for those that are cached.
 
     Raises:
         DataError: Files that cannot be used, all of them in `details`; or too few images are left.
@@ -100,7 +104,7 @@ def decode(
     with storage.turn(path):
         facts = _stored(path, rule)
         if facts is None or not _serves(facts, wanted, skip_bad):
-            facts = _write(path, manifest, rule, progress)
+            facts = _write(path, manifest, rule, progress, on_image)
         everything = _mapped(path, (len(facts["pixel_sha256"]), rule.size, rule.size, 3))
     if facts["files"] != wanted:
         return _part(manifest, facts, everything, problems, skip_bad)
@@ -163,11 +167,17 @@ def _stored(path: Path, rule: config.Image) -> _Facts | None:
     return facts if whole else None
 
 
-def _write(path: Path, manifest: Manifest, rule: config.Image, progress: Progress | None) -> _Facts:
+def _write(
+    path: Path,
+    manifest: Manifest,
+    rule: config.Image,
+    progress: Progress | None,
+    on_image: OnImage | None,
+) -> _Facts:
     files = [sample.sha256 for sample in manifest.samples]
     facts: _Facts = {"files": files, "pixel_sha256": [], "notes": [], "bad": {}}
     with storage.writing(path) as file:
-        for index, result in enumerate(_decoded(manifest.samples, rule)):
+        for index, result in enumerate(_decoded(manifest.samples, rule, on_image)):
             _keep(result, index, file, facts)
             if progress:
                 progress(index + 1, len(manifest.samples))
@@ -193,18 +203,24 @@ class _Row:
     notes: tuple[str, ...]
 
 
-def _decoded(samples: Sequence[Sample], rule: config.Image) -> Iterator[_Row | DataError]:
+def _decoded(
+    samples: Sequence[Sample], rule: config.Image, on_image: OnImage | None
+) -> Iterator[_Row | DataError]:
     """Rows in order, a bounded number of them ahead of whoever takes them."""
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(samples), _AT_ONCE):
-            yield from pool.map(lambda sample: _row(sample, rule), samples[start : start + _AT_ONCE])
+            yield from pool.map(
+                lambda sample: _row(sample, rule, on_image), samples[start : start + _AT_ONCE]
+            )
 
 
-def _row(sample: Sample, rule: config.Image) -> _Row | DataError:
+def _row(sample: Sample, rule: config.Image, on_image: OnImage | None) -> _Row | DataError:
     try:
         image, notes = read_with_notes(sample.path, window=rule.window)
     except DataError as error:
         return error
+    if on_image:
+        on_image(sample, image, notes)
     return _Row(to_input(image, rule), pixel_digest(image), notes)
 
 

@@ -7,7 +7,7 @@ from tumorboard import progress, storage
 from tumorboard.config import Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
 from tumorboard.data.class_matching import Matching
-from tumorboard.data.image_cache import Decoded
+from tumorboard.data.image_cache import Decoded, OnImage
 from tumorboard.data.manifest import DataSource, Loaded
 from tumorboard.progress import Console, Update
 from tumorboard.run_folder import RunFolder
@@ -22,6 +22,7 @@ def prepare(
     console: Console,
     *,
     images: Path | None = None,
+    on_image: OnImage | None = None,
 ) -> Job:
     """Everything that can be found wrong is found here, before training; in the data, before Keras is loaded.
 
@@ -31,6 +32,7 @@ def prepare(
         recipe: The settings.
         console: Where progress is shown.
         images: Where the decoded images lie, if not in the run's own cache.
+        on_image: Called for each image that is decoded, see `image_cache.decode`.
 
     Raises:
         DataError: The data cannot be used; all bad files are named.
@@ -41,7 +43,7 @@ def prepare(
     loaded = find(data, console)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
-    decoded = decode(loaded, images or run.cache, recipe.image, console)
+    decoded = decode(loaded, images or run.cache, recipe.image, console, on_image)
     whole = splitting.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
     _refuse_unknown_backbones(recipe)
     storage.write_text(run.manifest, manifest.write_csv(whole))
@@ -69,7 +71,9 @@ def find(data: str | Path | DataSource, console: Console, leave_out: str | None 
     return loaded
 
 
-def decode(loaded: Loaded, folder: Path, rule: Image, console: Console) -> Decoded:
+def decode(
+    loaded: Loaded, folder: Path, rule: Image, console: Console, on_image: OnImage | None = None
+) -> Decoded:
     """Decode the images into `folder`, and say what the user should know of them.
 
     Raises:
@@ -84,6 +88,7 @@ def decode(loaded: Loaded, folder: Path, rule: Image, console: Console) -> Decod
             progress=functools.partial(_step, update),
             skip_bad=loaded.source.skip_bad,
             problems=loaded.problems,
+            on_image=on_image,
         )
     for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
         console.say(line)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tumorboard import storage
+from tumorboard.audit.dataset_facts import FactsCollector
 from tumorboard.config import load
 from tumorboard.data import synthetic
 from tumorboard.data.image_cache import Decoded
@@ -45,12 +46,19 @@ _MIN_SENSITIVITY, _MAX_FALSE_POSITIVES = 0.8, 0.1
 """Limits of sensitivity and false-positive rate from which metadata predict a class well: a shortcut."""
 
 
-def look(job: Job) -> None:
-    """Audit the run's images, unless that is done; the findings reach no fit and no choice."""
+def look(job: Job, collected: FactsCollector | None = None) -> None:
+    """Audit the run's images, unless that is done; its findings affect neither training nor selection."""
     if job.run.audit.is_file():
         return
     window, problems = job.recipe.image.window, job.decoded.problems
-    report = audit(job.manifest, job.console, problems=problems, matching=job.matching, window=window)
+    report = audit(
+        job.manifest,
+        job.console,
+        collected=collected,
+        problems=problems,
+        matching=job.matching,
+        window=window,
+    )
     storage.write_json(job.run.audit, report.to_json())
 
 

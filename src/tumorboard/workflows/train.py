@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tumorboard import progress, run_folder
+from tumorboard.audit.dataset_facts import FactsCollector
 from tumorboard.config import Recipe, load
 from tumorboard.data.manifest import DataSource
 from tumorboard.errors import RunFolderError
@@ -61,8 +62,11 @@ def complete(
     console: Console = _QUIET,
 ) -> None:
     """As `train`, in a folder that is held already."""
-    job = replace(prepare(data, run, recipe, console, images=images), track=track)
-    _audit(job)
+    collector = FactsCollector()  # the audit needs no second pass over the images that are decoded now
+    on_image = None if run.audit.is_file() else collector.add
+    job = replace(prepare(data, run, recipe, console, images=images, on_image=on_image), track=track)
+    with job.phase("audit"):
+        report.look(job, collector)
     _convene(job)
     _open_test(job)
     shutil.rmtree(run.cache, ignore_errors=True)
@@ -75,11 +79,6 @@ def refuse_a_study(run: RunFolder) -> None:
             f"expected a run folder or a new one, found a repeated study in {shown(run.root)}; "
             "repeat it with its --folds and --seeds, or choose another --out"
         )
-
-
-def _audit(job: Job) -> None:
-    with job.phase("audit"):
-        report.look(job)
 
 
 def _convene(job: Job) -> None:
