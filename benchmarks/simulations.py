@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tumorboard.evaluation import bootstrap, calibration, conformal, metrics, scores
-from tumorboard.evaluation.intervals import Measure, area, wilson
+from tumorboard.evaluation.intervals import Estimate, area, wilson
 from tumorboard.evaluation.scores import case_of
 from tumorboard.evaluation.significance import compare, holm
-from tumorboard.evaluation.subgroups import against_the_rest
+from tumorboard.evaluation.subgroups import accuracy_versus_rest
 from tumorboard.predictions import Predictions
 
 Random = np.random.Generator
@@ -66,11 +66,11 @@ def truth(counts: tuple[int, ...], skill: float = 1.5) -> dict[str, float]:
     found = {
         name: float(statistic(np.ones((1, len(one))))[0]) for name, statistic in bootstrap.of(one).items()
     }
-    found["auroc"] = float(np.mean(metrics.macro(one.labels, one.probabilities)[0]))
+    found["auroc"] = float(np.mean(metrics.macro_auroc(one.labels, one.probabilities)[0]))
     return found | {"accuracy": float(np.mean(one.labels == one.predicted))}
 
 
-def measures(one: Predictions, groups: Mapping[str, str] = {}) -> dict[str, Measure]:
+def measures(one: Predictions, groups: Mapping[str, str] = {}) -> dict[str, Estimate]:
     """What `evaluate` says over all classes; the figures of single classes would take as long again."""
     case = case_of(one, groups)
     right = case.one.labels == case.one.predicted
@@ -82,7 +82,7 @@ def measures(one: Predictions, groups: Mapping[str, str] = {}) -> dict[str, Meas
     }
 
 
-def holds(measure: Measure, value: float) -> bool:
+def holds(measure: Estimate, value: float) -> bool:
     return measure.low is not None and measure.high is not None and measure.low <= value <= measure.high
 
 
@@ -105,7 +105,7 @@ def areas() -> Iterator[Cell]:
         scores = random.normal(size=2 * m)
         positive = np.arange(2 * m) < m
         scores[positive] += shift
-        spread = metrics.variance(metrics.influence(positive, scores))
+        spread = metrics.auroc_variance(metrics.auroc_influence(positive, scores))
         low, high = area(metrics.auroc(positive, scores), spread, m, m)
         return {"held": low <= true <= high}
 
@@ -163,7 +163,7 @@ def tests() -> Iterator[Cell]:
         one, other = twins(random, (k, k, k), slices)
         groups = by_patient(one) if slices > 1 else {}
         found = compare({"one": one, "other": other}, groups)
-        return {c.figure: c.p is not None and c.p < 0.05 for c in found}
+        return {c.metric: c.p is not None and c.p < 0.05 for c in found}
 
     for k, slices in ((25, 1), (80, 1), (160, 8)):
         name = f"3 classes of {k}" + (f", {slices} slices a patient" if slices > 1 else "")
@@ -209,7 +209,7 @@ def sets() -> Iterator[Cell]:
 
     def draw(random: Random, n: int) -> Mapping[str, float]:
         q = conformal.quantile(calibrated(random, n), 0.1)
-        return {"covered": conformal.coverage(calibrated(random, 500), q)["all"].value}
+        return {"covered": conformal.set_coverage(calibrated(random, 500), q)["all"].value}
 
     for n in (9, 39, 72, 300):
         yield Cell(f"n = {n}", lambda random, n=n: draw(random, n), (0.895, 0.905 + 1 / (n + 1)))
@@ -224,7 +224,7 @@ def gaps() -> Iterator[Cell]:
         said = np.where(right, labels, 1 - labels)
         one = named(labels, np.where(np.eye(2)[said] > 0, 0.8, 0.2))
         sites = [set(one.ids[:300]), set(one.ids[300:])]
-        p_values = holm([against_the_rest(one, site) or 0.0 for site in sites])
+        p_values = holm([accuracy_versus_rest(one, site) or 0.0 for site in sites])
         return {"flagged": any(p < 0.05 for p in p_values)}
 
     for what, second, goal in (("no gap", 0.85, (0.0, 0.05)), ("a gap of 15 points", 0.70, None)):

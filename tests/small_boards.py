@@ -55,7 +55,7 @@ def calibrate(run: RunFolder, name: str, **changes: object) -> None:
         "temperature": 2.0,
         "conformal": {"alpha": 0.1, "quantile": 0.7, "n": 20},
         "refer_below": 0.4,
-        "unlike": {"threshold": float(known.score(vectors).max()) * 1.01},
+        "out_of_distribution": {"threshold": float(known.score(vectors).max()) * 1.01},
     }
     storage.write_json(run.calibration, {"format": 1, "models": {name: facts | changes}})
     run_folder.write_checksums(run)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.predictions_strategies import made, shuffled
-from tumorboard.evaluation.error_agreement import disagreement, pair, right_somewhere
+from tumorboard.evaluation.error_agreement import correct_by_any, disagreement, pair
 
 LABELS = [0, 1, 2, 0, 1, 2]
 FIRST = made([True, True, True, False, False, True], LABELS)
@@ -27,7 +27,7 @@ def test_a_model_that_is_always_right_has_errors_that_correlate_with_nothing() -
 
 
 def test_no_choice_among_answers_beats_the_oracle() -> None:
-    assert right_somewhere({"a": FIRST, "b": SECOND}) == 5
+    assert correct_by_any({"a": FIRST, "b": SECOND}) == 5
 
 
 def test_models_of_one_mind_do_not_disagree() -> None:

@@ -15,18 +15,18 @@ def drawn(seed, n, T=1.0, C=3):
     random = np.random.default_rng(seed)
     rows = random.dirichlet(np.ones(C), n)
     labels = (random.random(n)[:, None] > np.cumsum(rows, axis=1)).sum(axis=1).clip(max=C - 1)
-    surer = calibration.tempered(rows, 1 / T)
+    surer = calibration.scale_probabilities(rows, 1 / T)
     return Predictions(tuple(f"s{i:05}" for i in range(n)), labels, ("a", "b", "c")[:C], surer)
 
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 3.0])
 def test_the_temperature_that_made_a_model_too_sure_is_found(T):
-    assert calibration.temperature(drawn(1, 4000, T)) == pytest.approx(T, rel=0.08)
+    assert calibration.fit_temperature(drawn(1, 4000, T)) == pytest.approx(T, rel=0.08)
 
 
 def test_tempering_lowers_the_loss_and_the_error_of_a_model_that_is_too_sure():
     valid, test = drawn(2, 500, 3.0), drawn(3, 2000, 3.0)
-    cooled = calibration.at_temperature(test, calibration.temperature(valid))
+    cooled = calibration.scale_predictions(test, calibration.fit_temperature(valid))
     before, after = calibration.calibration_error(test), calibration.calibration_error(cooled)
     assert before.value > before.null_high
     assert after.value < after.null_high
@@ -35,22 +35,24 @@ def test_tempering_lowers_the_loss_and_the_error_of_a_model_that_is_too_sure():
 @given(predictions())
 def test_no_temperature_changes_the_predicted_class(one):
     for T in (0.05, 0.3, 1.0, 7.0, 20.0):
-        assert calibration.at_temperature(one, T).predicted.tolist() == one.predicted.tolist()
+        assert calibration.scale_predictions(one, T).predicted.tolist() == one.predicted.tolist()
 
 
 def test_the_predicted_class_stays_also_where_classes_differ_in_the_last_bit():
     close = np.array([[0.5 - 2**-54, 0.5], [1 / 3, np.nextafter(1 / 3, 1)], [0.5, 0.5]])
     close = np.hstack([close, 1 - close.sum(axis=1, keepdims=True)])
     for T in (0.05, 1.0, 20.0):
-        assert calibration.tempered(close, T).argmax(axis=1).tolist() == close.argmax(axis=1).tolist()
+        assert (
+            calibration.scale_probabilities(close, T).argmax(axis=1).tolist() == close.argmax(axis=1).tolist()
+        )
 
 
 def test_of_few_or_certain_images_a_temperature_stays_in_bounds():
-    assert calibration.temperature(Predictions((), np.array([]), ("a", "b"), np.empty((0, 2)))) == 1.0
+    assert calibration.fit_temperature(Predictions((), np.array([]), ("a", "b"), np.empty((0, 2)))) == 1.0
     sure = Predictions(("x", "y"), np.array([0, 1]), ("a", "b"), np.eye(2))
-    assert 0.05 <= calibration.temperature(sure) <= 20
+    assert 0.05 <= calibration.fit_temperature(sure) <= 20
     wrong = Predictions(("x", "y"), np.array([1, 0]), ("a", "b"), np.eye(2))
-    assert calibration.temperature(wrong) == pytest.approx(20, rel=0.01)
+    assert calibration.fit_temperature(wrong) == pytest.approx(20, rel=0.01)
 
 
 def test_cross_tempered_images_were_not_in_their_own_fit():
@@ -58,17 +60,17 @@ def test_cross_tempered_images_were_not_in_their_own_fit():
     labels = one.labels.copy()
     labels[7] = (labels[7] + 1) % 3
     other = Predictions(one.ids, labels, one.class_names, one.probabilities)
-    changed = calibration.cross_tempered(other).probabilities
+    changed = calibration.cross_scale_predictions(other).probabilities
     # Dealt by class, so a changed label may move others; the image itself is judged without its label.
-    assert changed[7] == pytest.approx(calibration.cross_tempered(one).probabilities[7], abs=0.1)
-    assert calibration.cross_tempered(one).predicted.tolist() == one.predicted.tolist()
+    assert changed[7] == pytest.approx(calibration.cross_scale_predictions(one).probabilities[7], abs=0.1)
+    assert calibration.cross_scale_predictions(one).predicted.tolist() == one.predicted.tolist()
 
 
 def test_the_error_is_the_one_of_a_hand_count():
     rows = np.array([[0.95, 0.05], [0.95, 0.05], [0.35, 0.65], [0.4, 0.6]])
     one = Predictions(tuple("wxyz"), np.array([0, 1, 1, 1]), ("a", "b"), rows)
     # (0.9, 1]: 0.95 said, 0.5 right. (0.6, 0.7]: 0.65 said, 1 right. (0.5, 0.6]: 0.6 said, 1 right.
-    assert calibration.expected_error(one) == pytest.approx((2 * 0.45 + 0.35 + 0.4) / 4)
+    assert calibration.expected_calibration_error(one) == pytest.approx((2 * 0.45 + 0.35 + 0.4) / 4)
     bins = calibration.reliability(one)
     assert [(b.above, b.accuracy.n, b.accuracy.value) for b in bins] == [
         (0.5, 1, 1),
@@ -89,7 +91,7 @@ def test_the_order_of_rows_changes_no_bit():
 
 def test_of_no_images_the_error_is_undefined():
     nothing = Predictions((), np.array([]), ("a", "b"), np.empty((0, 2)))
-    assert math.isnan(calibration.expected_error(nothing))
+    assert math.isnan(calibration.expected_calibration_error(nothing))
     assert calibration.calibration_error(nothing) == calibration.CalibrationError(None, 0, None, None)
 
 

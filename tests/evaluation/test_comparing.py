@@ -14,7 +14,7 @@ GOOD, BAD, OTHER = (made(RANDOM.random(60) < skill, LABELS) for skill in (0.9, 0
 
 
 def by_figure(found):
-    return {(one.first, one.second, one.figure): one for one in found}
+    return {(one.first, one.second, one.metric): one for one in found}
 
 
 def test_every_pair_is_compared_in_every_figure_on_the_same_samples():

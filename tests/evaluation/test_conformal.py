@@ -35,7 +35,7 @@ def test_coverage_is_what_is_promised_on_average():
     covered = []
     for _ in range(200):
         q = conformal.quantile(drawn(random, n))
-        covered.append(conformal.coverage(drawn(random, 200), q)["all"].value)
+        covered.append(conformal.set_coverage(drawn(random, 200), q)["all"].value)
     assert 0.9 - 0.01 < np.mean(covered) < 0.9 + 1 / (n + 1) + 0.01
 
 
@@ -43,7 +43,7 @@ def test_sets_hold_what_cannot_be_ruled_out_and_are_counted_by_class():
     rows = np.array([[0.7, 0.3], [0.45, 0.55], [0.02, 0.98]])
     sets = conformal.prediction_set(rows, 0.6)
     assert sets.tolist() == [[True, False], [True, True], [False, True]]
-    found = conformal.coverage(Predictions(("a", "b", "c"), np.array([1, 0, 1]), ("x", "y"), rows), 0.6)
+    found = conformal.set_coverage(Predictions(("a", "b", "c"), np.array([1, 0, 1]), ("x", "y"), rows), 0.6)
     assert {name: (one.value, one.n) for name, one in found.items()} == {
         "all": (2 / 3, 3),
         "class x": (1.0, 1),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
-from tumorboard.evaluation.metrics import precision_recall, roc
+from tumorboard.evaluation.metrics import precision_recall_curve, roc_curve
 from tumorboard.predictions import Predictions
 
 
@@ -19,8 +19,8 @@ def test_areas_under_the_curves_are_scikit_learns(seed: int) -> None:
     one = predictions(seed, 1)
     for c in range(3):
         truth, scores = one.labels == c, one.probabilities[:, c]
-        assert auc(*roc(one, c)) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
-        recall, precision = precision_recall(one, c)
+        assert auc(*roc_curve(one, c)) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
+        recall, precision = precision_recall_curve(one, c)
         steps = np.diff(np.concatenate([[0.0], recall]))
         assert float(steps @ precision) == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
 
@@ -28,6 +28,6 @@ def test_areas_under_the_curves_are_scikit_learns(seed: int) -> None:
 def test_a_class_without_samples_has_no_curve() -> None:
     one = predictions(0)
     lone = Predictions(one.ids, np.zeros(60, int), one.class_names, one.probabilities)
-    assert roc(lone, 0) is None  # no negatives
-    assert roc(lone, 1) is None
-    assert precision_recall(lone, 1) is None
+    assert roc_curve(lone, 0) is None  # no negatives
+    assert roc_curve(lone, 1) is None
+    assert precision_recall_curve(lone, 1) is None

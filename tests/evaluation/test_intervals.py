@@ -27,7 +27,7 @@ def test_samples_of_one_patient_that_say_the_same_count_as_one():
     patients = np.repeat(np.arange(50), 10)
     hits = np.repeat(np.arange(50) < 40, 10)
     alone = intervals.wilson(400, 500)
-    low, high = intervals.wilson_of_groups(hits, patients)
+    low, high = intervals.wilson_grouped(hits, patients)
     assert low < alone.low
     assert high > alone.high
     assert (low, high) == pytest.approx(intervals.wilson(40, 50), abs=0.01)
@@ -35,14 +35,14 @@ def test_samples_of_one_patient_that_say_the_same_count_as_one():
 
 def test_groups_of_one_are_no_groups():
     hits = np.arange(30) < 20
-    assert intervals.wilson_of_groups(hits, np.arange(30)) == intervals.wilson(20, 30)
+    assert intervals.wilson_grouped(hits, np.arange(30)) == intervals.wilson(20, 30)
 
 
 def test_where_all_are_right_the_patients_are_counted_and_one_patient_tells_nothing():
     patients = np.repeat(np.arange(8), 5)
-    assert intervals.wilson_of_groups(np.ones(40), patients).low < intervals.wilson(8, 8).low + 1e-12
-    assert intervals.wilson_of_groups(np.ones(40), np.zeros(40, int)) == (0, 1)
-    assert intervals.wilson_of_groups([], np.array([], int)) == (0, 1)
+    assert intervals.wilson_grouped(np.ones(40), patients).low < intervals.wilson(8, 8).low + 1e-12
+    assert intervals.wilson_grouped(np.ones(40), np.zeros(40, int)) == (0, 1)
+    assert intervals.wilson_grouped([], np.array([], int)) == (0, 1)
 
 
 def test_the_mean_of_one_proportion_is_that_proportion_s_interval():

@@ -94,11 +94,11 @@ def test_scores_that_rank_alike_are_not_told_apart():
 
 def test_groups_of_one_leave_the_variance_and_copies_of_a_patient_do_not_shrink_it():
     positive, scores, _ = case(2, n=60)
-    alone = metrics.variance(metrics.influence(positive, scores))
+    alone = metrics.auroc_variance(metrics.auroc_influence(positive, scores))
     n = len(scores)
     groups = np.arange(n)
-    single = metrics.variance(metrics.influence(positive, scores), groups)
+    single = metrics.auroc_variance(metrics.auroc_influence(positive, scores), groups)
     assert single == pytest.approx(alone * n / (n - 1))
-    copied = metrics.influence(np.repeat(positive, 5), np.repeat(scores, 5))
-    assert metrics.variance(copied) < 0.3 * alone
-    assert metrics.variance(copied, np.repeat(groups, 5)) == pytest.approx(alone, rel=0.05)
+    copied = metrics.auroc_influence(np.repeat(positive, 5), np.repeat(scores, 5))
+    assert metrics.auroc_variance(copied) < 0.3 * alone
+    assert metrics.auroc_variance(copied, np.repeat(groups, 5)) == pytest.approx(alone, rel=0.05)

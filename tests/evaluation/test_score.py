@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.evaluation.scores import evaluate
 from tumorboard.predictions import Predictions
 
@@ -24,7 +24,7 @@ def test_every_share_has_its_number_of_samples_and_its_interval():
 
 def test_a_class_without_samples_has_no_recall_and_does_not_count():
     scores = evaluate(made([True, False], [0, 1]))
-    assert scores.recall["c"] == Measure(None, 0, 0.0, 1.0)
+    assert scores.recall["c"] == Estimate(None, 0, 0.0, 1.0)
     assert scores.balanced_accuracy.value == 0.5
 
 

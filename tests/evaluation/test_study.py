@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.model_selection import most_accurate, recommend, study_scores
+from tumorboard.evaluation.model_selection import description_scores, most_accurate, recommend
 from tumorboard.evaluation.significance import mcnemar
 from tumorboard.predictions import Predictions
 
@@ -18,7 +18,7 @@ SHARE = st.floats(0, 1)
 
 @given(SHARE, SHARE, SHARE)
 def test_study_scores_follow_their_formulas_and_stay_within_0_and_1(train, valid, test):
-    scores = study_scores(train, valid, test)
+    scores = description_scores(train, valid, test)
     gaps = abs(train - valid), abs(train - test), abs(valid - test)
     assert scores.balance == pytest.approx(1 - max(gaps))
     assert scores.average == pytest.approx((train + valid + test) / 3)
@@ -27,7 +27,7 @@ def test_study_scores_follow_their_formulas_and_stay_within_0_and_1(train, valid
 
 
 def test_study_scores_of_the_study_s_first_model():
-    scores = study_scores(0.822, 0.653, 0.514)
+    scores = description_scores(0.822, 0.653, 0.514)
     assert (scores.balance, scores.average, scores.composite) == pytest.approx((0.692, 0.663, 0.6775))
 
 
@@ -136,6 +136,6 @@ def test_slices_of_one_patient_are_no_evidence_of_a_better_model():
     assert recommend(valid).model == "more"
     found = recommend(valid, patients)
     assert (found.model, found.within_noise, found.p_value) == ("surer", True, 1)
-    assert "(exchange of models by group, p = 1)" in found.reason
+    assert "(grouped permutation test, p = 1)" in found.reason
     apart = recommend(valid, {name: name for name in valid["more"].ids})
     assert (apart.model, apart.within_noise) == ("more", False)

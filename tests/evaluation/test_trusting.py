@@ -16,33 +16,33 @@ def test_a_calibration_comes_back_from_json():
 
 
 def test_fitted_on_validation_it_holds_on_other_images():
-    fitted = selective_prediction.fit(drawn(1, 800, 3.0))
-    found = selective_prediction.trusted(drawn(2, 2000, 3.0), fitted)
+    fitted = selective_prediction.fit_calibration(drawn(1, 800, 3.0))
+    found = selective_prediction.calibrated_performance(drawn(2, 2000, 3.0), fitted)
     assert fitted.temperature == pytest.approx(3, rel=0.15)
     assert (
-        found.tempered.loss.value
+        found.scores.loss.value
         < 0.9
-        * selective_prediction.trusted(
+        * selective_prediction.calibrated_performance(
             drawn(2, 2000, 3.0), Calibration(1, 0.1, None, 0, None)
-        ).tempered.loss.value
+        ).scores.loss.value
     )
-    assert found.coverage["all"].value == pytest.approx(0.9, abs=0.03)
-    assert set(found.coverage) == {"all", "class a", "class b", "class c"}
+    assert found.set_coverage["all"].value == pytest.approx(0.9, abs=0.03)
+    assert set(found.set_coverage) == {"all", "class a", "class b", "class c"}
     assert sum(found.set_sizes.values()) == 2000
-    assert found.answered.low < selective_prediction.WANTED < found.answered.high
-    assert found.answered.value > found.curve[0].accuracy.value + 0.2
+    assert found.selective_accuracy.low < selective_prediction.TARGET_ACCURACY < found.selective_accuracy.high
+    assert found.selective_accuracy.value > found.accuracy_by_coverage[0].accuracy.value + 0.2
 
 
 def test_the_surer_a_model_must_be_the_fewer_it_answers():
-    found = selective_prediction.trusted(drawn(3, 500), Calibration(1.0, 0.1, None, 0, None))
-    assert [round(one.coverage, 1) for one in found.curve] == [1, 0.9, 0.8, 0.7, 0.6, 0.5]
-    assert found.curve[-1].accuracy.value > found.curve[0].accuracy.value
-    assert (found.coverage, found.set_sizes, found.answered) == ({}, {}, None)
+    found = selective_prediction.calibrated_performance(drawn(3, 500), Calibration(1.0, 0.1, None, 0, None))
+    assert [round(one.coverage, 1) for one in found.accuracy_by_coverage] == [1, 0.9, 0.8, 0.7, 0.6, 0.5]
+    assert found.accuracy_by_coverage[-1].accuracy.value > found.accuracy_by_coverage[0].accuracy.value
+    assert (found.set_coverage, found.set_sizes, found.selective_accuracy) == ({}, {}, None)
 
 
 def test_equally_sure_images_are_kept_or_referred_together():
     one = made(np.arange(30) < 29, np.zeros(30, int))
-    assert [part.coverage for part in selective_prediction.curve(one)] == [1.0] * 6
+    assert [part.coverage for part in selective_prediction.accuracy_by_coverage(one)] == [1.0] * 6
     assert selective_prediction.refer_below(one) == pytest.approx(0.8)
 
 

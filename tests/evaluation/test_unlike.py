@@ -18,8 +18,8 @@ def embeddings(labels, seed):
 def test_the_likes_of_training_data_are_rarely_flagged_and_others_always():
     fitted = out_of_distribution.fit(embeddings(LABELS, 1), LABELS)
     limit = out_of_distribution.threshold(fitted.score(embeddings(LABELS, 2)))
-    false_alarms = (fitted.score(embeddings(LABELS, 3)) > limit).mean()
-    assert false_alarms < 0.12
+    false_alarm_rate = (fitted.score(embeddings(LABELS, 3)) > limit).mean()
+    assert false_alarm_rate < 0.12
     far = RANDOM.normal(size=(50, 12)) * 30
     off_the_plane = embeddings(LABELS, 4) + np.array([0] * 8 + [1.0] * 4)
     assert (fitted.score(far) > limit).all()
@@ -30,7 +30,7 @@ def test_it_is_mahalanobis_distance_when_there_are_images_enough():
     """To one class, with all directions kept: the plain formula with the pooled covariance."""
     random = np.random.default_rng(5)
     points, labels = random.normal(size=(400, 3)), np.zeros(400, int)
-    kept = out_of_distribution.Unlike(points.mean(0)[None], *_all_directions(points), 1.0)
+    kept = out_of_distribution.OutOfDistribution(points.mean(0)[None], *_all_directions(points), 1.0)
     expected = np.einsum(
         "ni,ij,nj->n", points - points.mean(0), np.linalg.inv(np.cov(points.T)), points - points.mean(0)
     )
@@ -58,12 +58,12 @@ def test_more_dimensions_than_images_and_constant_ones_are_no_trouble():
 
 def test_it_comes_back_from_a_file_bit_for_bit():
     fitted = out_of_distribution.fit(embeddings(LABELS, 1), LABELS)
-    again = out_of_distribution.Unlike.from_bytes(fitted.to_bytes(), "x.npz")
+    again = out_of_distribution.OutOfDistribution.from_bytes(fitted.to_bytes(), "x.npz")
     points = embeddings(LABELS, 9)
     assert np.array_equal(again.score(points), fitted.score(points))
     assert fitted.to_bytes() == again.to_bytes()
     with pytest.raises(DataError, match=r"x\.npz"):
-        out_of_distribution.Unlike.from_bytes(b"no archive", "x.npz")
+        out_of_distribution.OutOfDistribution.from_bytes(b"no archive", "x.npz")
 
 
 def test_too_few_images_and_no_numbers_are_refused():

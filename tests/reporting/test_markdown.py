@@ -1,6 +1,6 @@
 import pytest
 
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.reporting.markdown import code_block, decimals, escaped, of_n, table, with_interval
 
 
@@ -30,7 +30,7 @@ def test_code_is_indented_line_by_line():
 
 
 def test_undefined_numbers_are_said_to_be_so():
-    nothing = Measure(None, 0, 0.0, 1.0)
+    nothing = Estimate(None, 0, 0.0, 1.0)
     assert decimals(None) == with_interval(nothing) == "n/a"
     assert of_n(nothing) == "n/a, n = 0"
-    assert of_n(Measure(0.5, 4, 0.15, 0.85)) == "0.500 (0.150 to 0.850), n = 4"
+    assert of_n(Estimate(0.5, 4, 0.15, 0.85)) == "0.500 (0.150 to 0.850), n = 4"

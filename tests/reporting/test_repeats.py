@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumorboard.evaluation.intervals import wilson, wilson_of_groups
+from tumorboard.evaluation.intervals import wilson, wilson_grouped
 from tumorboard.predictions import Predictions
 from tumorboard.reporting.repeated import Repeats
 from tumorboard.reporting.repeats import repeats_json, repeats_md
@@ -84,11 +84,11 @@ def test_where_groups_are_known_intervals_and_the_test_know_them() -> None:
     alone, together = repeats_md(one), repeats_md(replace(one, groups=groups))
     assert "It beats its best member, custom: 1.000 against 0.400 (exact McNemar test, p = 0.031)" in alone
     verdict = "Nothing shows that it is better than its best member, custom: 1.000 against 0.400"
-    assert f"{verdict} (exchange of models by group, p = 1)" in together
+    assert f"{verdict} (grouped permutation test, p = 1)" in together
     assert "draw whole groups, of which there are 5." in together
     assert together.count("\n\n\\* interval unreliable") == alone.count("\n\n\\* interval unreliable") > 1
     assert "groups" not in alone
-    low, high = wilson_of_groups(
+    low, high = wilson_grouped(
         np.array(SIX_OFF)[np.argsort(ids)] == LABELS[np.argsort(ids)], np.array([0] * 6 + [1, 2, 3, 4])
     )
     assert f"| custom | 0.400 ({low:.3f} to {high:.3f}), n = 10 |" in together
@@ -99,6 +99,6 @@ def test_the_mean_over_seeds_has_an_interval_that_knows_the_groups() -> None:
     one = study(("normal",))
     groups = dict.fromkeys(said(RIGHT).ids[:4], "one patient")
     hits = np.array([1, 1, 0.5, 0.5, 1, 1, 0])
-    low, high = wilson_of_groups(hits, np.array([0, 0, 0, 0, 1, 2, 3]))
+    low, high = wilson_grouped(hits, np.array([0, 0, 0, 0, 1, 2, 3]))
     page = repeats_md(replace(one, groups=groups)).split("## Among the other classes")[1]
     assert f"| custom | {5 / 7:.3f} ({low:.3f} to {high:.3f}) | 7 |" in page

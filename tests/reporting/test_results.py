@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tumorboard.evaluation.scores import evaluate
-from tumorboard.evaluation.selective_prediction import fit
+from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.reporting.results import metrics_json, results_md
 from tumorboard.reporting.study import Finding
 
@@ -75,7 +75,7 @@ def measures(content):
 
 def calibrated_study():
     one = study()
-    return replace(one, calibrations={name: fit(s["valid"]) for name, s in one.models.items()})
+    return replace(one, calibrations={name: fit_calibration(s["valid"]) for name, s in one.models.items()})
 
 
 def test_a_class_that_validation_lacks_is_null_and_not_nan():
@@ -90,7 +90,7 @@ def test_equal_predictions_give_equal_json_however_long_the_run_took():
 
 def test_the_study_s_scores_are_marked_as_containing_test_figures():
     content = json.loads(metrics_json(study()))
-    assert content["models"]["custom"]["study_scores"]["contains_test_figures"] is True
+    assert content["models"]["custom"]["description_scores"]["contains_test_figures"] is True
     page = results_md(study())
     section = page.split("## Balance, average and composite")[1].split("##")[0]
     assert "It contains test figures" in section

@@ -17,7 +17,7 @@ def test_summaries_are_the_scores_of_the_predictions():
         for split, predictions in by_split.items():
             assert summary.models[name][split] == evaluate(predictions)
     assert summary.baselines["majority class"]["test"].accuracy.value == pytest.approx(10 / 21)
-    found = summary.study_scores["custom"]
+    found = summary.description_scores["custom"]
     accuracies = [summary.models["custom"][split].accuracy.value for split in ("train", "valid", "test")]
     assert found.balance == pytest.approx(1 - (max(accuracies) - min(accuracies)))
 

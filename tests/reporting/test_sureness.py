@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from tests.reporting.test_page import Checker, material
-from tumorboard.evaluation.selective_prediction import fit
+from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.reporting.certainty import with_band
 from tumorboard.reporting.material import Material
 from tumorboard.reporting.numbers import of_n, shown
@@ -11,7 +11,7 @@ from tumorboard.reporting.plots import everything
 
 def calibrated() -> Material:
     one = material()
-    found = {name: fit(by_split["valid"]) for name, by_split in one.study.models.items()}
+    found = {name: fit_calibration(by_split["valid"]) for name, by_split in one.study.models.items()}
     return replace(one, study=replace(one.study, calibrations=found))
 
 
@@ -19,7 +19,7 @@ def test_every_pair_of_models_is_shown_with_its_corrected_p() -> None:
     one = material()
     text = page(one)
     shown_figures = ("accuracy", "balanced_accuracy", "auroc", "loss")
-    pairs = [p for p in one.summary.comparisons["test"] if p.figure in shown_figures]
+    pairs = [p for p in one.summary.comparisons["test"] if p.metric in shown_figures]
     assert len(pairs) == 4
     for pair in pairs:
         assert f"{pair.first} - {pair.second}" in text
@@ -43,9 +43,9 @@ def test_calibration_sets_and_referral_come_from_the_calibration() -> None:
     text = page(one)
     Checker(text)
     for found in one.summary.trusted.values():
-        assert with_band(found.tempered.ece) in text
-        assert all(of_n(kept.accuracy) in text for kept in found.curve)
-        assert all(of_n(share) in text for share in found.coverage.values())
+        assert with_band(found.scores.ece) in text
+        assert all(of_n(kept.accuracy) in text for kept in found.accuracy_by_coverage)
+        assert all(of_n(share) in text for share in found.set_coverage.values())
     assert "coverage-accuracy" in everything(one)
 
 

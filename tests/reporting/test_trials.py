@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.reporting import trials
 from tumorboard.reporting.trials import Trial
 
-LOSS, ACCURACY = Measure(0.5, 20, 0.4, 0.6, "few"), Measure(0.75, 20, 0.5, 0.9)
+LOSS, ACCURACY = Estimate(0.5, 20, 0.4, 0.6, "few"), Estimate(0.75, 20, 0.5, 0.9)
 ALL = [
     Trial({"rate": 1e-3, "flip": "none"}, "complete", (0.7, 0.5), LOSS, ACCURACY),
     Trial({"rate": 0.1, "flip": "=cmd()"}, "failed", reason="@loss is no number"),
@@ -16,7 +16,7 @@ ALL = [
         {"rate": 0.1 + 0.2, "flip": "none"},
         "pruned",
         (0.9,),
-        Measure(0.9, 10, None, None, "refused"),
+        Estimate(0.9, 10, None, None, "refused"),
         ACCURACY,
     ),
     Trial({"rate": 1e-2, "flip": "none"}),

@@ -4,7 +4,7 @@ import pytest
 
 from tests.test_recipe import MINIMAL
 from tumorboard import NOTICE, config
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.reporting.trials import Trial
 from tumorboard.reporting.tuning import Tuning, recipe_toml, tuning_json, tuning_md
 
@@ -12,7 +12,7 @@ OWN, RATE = config.parse(MINIMAL, "minimal"), "models.custom.training.learning_r
 
 
 def tried(rate, loss, state="complete"):
-    measures = Measure(loss, 20, loss - 0.1, loss + 0.1), Measure(0.75, 20, 0.5, 0.9)
+    measures = Estimate(loss, 20, loss - 0.1, loss + 0.1), Estimate(0.75, 20, 0.5, 0.9)
     return Trial({RATE: rate}, state, (loss, loss), *measures)
 
 

@@ -13,7 +13,7 @@ from tests.workflows.test_prepare import prepared
 from tumorboard.data.image_cache import Rows
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import selective_prediction
-from tumorboard.evaluation.out_of_distribution import Unlike
+from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import embedder
@@ -45,9 +45,9 @@ def test_every_model_is_calibrated_on_its_validation_predictions_and_comes_back(
     assert content["format"] == 1
     assert set(content["models"]) == set(MODELS)
     assert content["models"]["custom"]["conformal"] == {"alpha": 0.1, "quantile": None, "n": 6}
-    assert content["models"]["custom"]["unlike"] is None  # 6 images allow no threshold at 5 %
+    assert content["models"]["custom"]["out_of_distribution"] is None  # 6 images allow no threshold at 5 %
     found = calibrate.read(job.run)
-    assert found["custom"] == selective_prediction.fit(job.predictions("custom", "valid"))
+    assert found["custom"] == selective_prediction.fit_calibration(job.predictions("custom", "valid"))
 
 
 def test_what_is_written_stays_and_what_is_damaged_is_named(job: Job) -> None:
@@ -72,6 +72,6 @@ def test_unlike_images_are_told_by_the_recommended_models_embedding(
     many = replace(one, samples=tuple(one.samples[i % len(one.samples)] for i in range(40)))
     monkeypatch.setattr(Job, "part", lambda self, split: many)
     limit = calibrate._unlike(job, "custom")
-    found = Unlike.from_bytes(job.run.unlike("custom").read_bytes(), "it")
+    found = OutOfDistribution.from_bytes(job.run.unlike("custom").read_bytes(), "it")
     scores = found.score(probabilities(embedder(model), images))
     assert limit == pytest.approx(np.sort(scores)[38], rel=1e-4)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.small_boards import CLASSES, NAMES, calibrate, finished, networks, pixels
 from tumorboard.errors import ModelError, RunFolderError, UsageError
-from tumorboard.evaluation.calibration import tempered
+from tumorboard.evaluation.calibration import scale_probabilities
 from tumorboard.explain import gradcam
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import embedder
@@ -57,7 +57,7 @@ def test_calibration_is_applied_to_the_recommended_model(run):
     calibrate(run, "custom")
     board, image = open_board(run.root, ["custom"]), pixels(1)[0]
     opinion = board.opinion(image)
-    expected = tempered(opinion.probabilities["custom"][None], 2.0)[0]
+    expected = scale_probabilities(opinion.probabilities["custom"][None], 2.0)[0]
     np.testing.assert_array_equal(opinion.calibrated, expected)
     np.testing.assert_array_equal(opinion.possible, 1 - expected <= 0.7)
     assert opinion.abstains == (expected.max() < 0.4)
@@ -67,7 +67,7 @@ def test_calibration_is_applied_to_the_recommended_model(run):
 
 @pytest.mark.parametrize(("threshold", "abstains"), [(1.0, True), (0.0, False), (None, None)])
 def test_it_asks_a_human_below_the_threshold(run, threshold, abstains):
-    calibrate(run, "custom", refer_below=threshold, unlike=None)
+    calibrate(run, "custom", refer_below=threshold, out_of_distribution=None)
     opinion = open_board(run.root, ["custom"]).opinion(pixels(1)[0])
     assert opinion.abstains is abstains
     assert opinion.unlike is None

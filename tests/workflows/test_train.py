@@ -158,7 +158,7 @@ def test_metrics_are_those_of_the_predictions(finished: Finished) -> None:
             assert found["n"] == len(labels)
         accuracies = [metrics["models"][model]["splits"][split]["accuracy"]["value"] for split in SPLITS]
         balance = 1 - (max(accuracies) - min(accuracies))
-        scores = metrics["models"][model]["study_scores"]
+        scores = metrics["models"][model]["description_scores"]
         assert scores["composite"] == pytest.approx((balance + sum(accuracies) / 3) / 2, abs=1e-12)
 
 

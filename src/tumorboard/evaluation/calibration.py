@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from tumorboard.evaluation.intervals import Measure, share
+from tumorboard.evaluation.intervals import Estimate, proportion
 from tumorboard.evaluation.metrics import EPSILON, log_loss
 from tumorboard.predictions import Predictions, Probabilities
 
@@ -28,7 +28,7 @@ class Bin:
     above: float
     upto: float
     confidence: float
-    accuracy: Measure
+    accuracy: Estimate
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class CalibrationError:
     null_high: float | None
 
 
-def temperature(predictions: Predictions) -> float:
+def fit_temperature(predictions: Predictions) -> float:
     """The T, 0.05 to 20, of lowest log loss on these images, which must not be test; 1.0 of none."""
     if not len(predictions):
         return 1.0
 
     def loss(log_t: float) -> float:
-        return log_loss(predictions.labels, tempered(predictions.probabilities, math.exp(log_t)))
+        return log_loss(predictions.labels, scale_probabilities(predictions.probabilities, math.exp(log_t)))
 
     bounds = math.log(_COOLEST), math.log(_HOTTEST)
     best = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return math.exp(float(best.x)) if best.fun < loss(0.0) else 1.0
 
 
-def tempered(probabilities: Probabilities, T: float) -> Probabilities:
+def scale_probabilities(probabilities: Probabilities, T: float) -> Probabilities:
     """(N, C) probabilities at temperature T > 0, in the same order within each row."""
     logits = np.log(np.maximum(probabilities, EPSILON)) / T
     powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
@@ -71,13 +71,13 @@ def tempered(probabilities: Probabilities, T: float) -> Probabilities:
     return np.asarray(scaled)
 
 
-def at_temperature(predictions: Predictions, T: float) -> Predictions:
+def scale_predictions(predictions: Predictions, T: float) -> Predictions:
     """The same predictions, tempered."""
-    rows = tempered(predictions.probabilities, T)
+    rows = scale_probabilities(predictions.probabilities, T)
     return Predictions(predictions.ids, predictions.labels, predictions.class_names, rows)
 
 
-def cross_tempered(predictions: Predictions) -> Predictions:
+def cross_scale_predictions(predictions: Predictions) -> Predictions:
     """Each image tempered by the T of the other folds: how tempering does on images that it has not seen.
 
     Five folds, dealt by class in the order of ids; leaving one out with five images or fewer.
@@ -88,7 +88,7 @@ def cross_tempered(predictions: Predictions) -> Predictions:
     rows = np.array(predictions.probabilities)
     for held_out in range(_FOLDS):
         others, these = fold != held_out, fold == held_out
-        rows[these] = tempered(rows[these], temperature(_rows(predictions, others)))
+        rows[these] = scale_probabilities(rows[these], fit_temperature(_rows(predictions, others)))
     return Predictions(predictions.ids, predictions.labels, predictions.class_names, rows)
 
 
@@ -107,13 +107,13 @@ def reliability(predictions: Predictions) -> tuple[Bin, ...]:
             b / BINS,
             (b + 1) / BINS,
             math.fsum(confidence[places == b]) / int((places == b).sum()),
-            share(int(right[places == b].sum()), int((places == b).sum())),
+            proportion(int(right[places == b].sum()), int((places == b).sum())),
         )
         for b in np.unique(places)
     )
 
 
-def expected_error(predictions: Predictions) -> float:
+def expected_calibration_error(predictions: Predictions) -> float:
     """Mean distance between confidence and accuracy over the bins, weighted by their images; NaN of none."""
     n = len(predictions)
     if not n:
@@ -138,7 +138,7 @@ def calibration_error(predictions: Predictions) -> CalibrationError:
     hits = np.random.default_rng(0).random((_NULL_RUNS, n)) < confidence
     gaps = np.abs((hits - confidence) @ member).sum(axis=1) / n
     low, high = np.quantile(gaps, (0.025, 0.975)).tolist()
-    return CalibrationError(expected_error(predictions), n, low, high)
+    return CalibrationError(expected_calibration_error(predictions), n, low, high)
 
 
 def _bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.evaluation.intervals import Measure, share
+from tumorboard.evaluation.intervals import Estimate, proportion
 from tumorboard.predictions import Predictions, Probabilities
 
 ALPHA = 0.1
@@ -42,11 +42,11 @@ def prediction_set(probabilities: Probabilities, q: float) -> npt.NDArray[np.boo
     return np.asarray(1 - probabilities <= q)
 
 
-def coverage(predictions: Predictions, q: float) -> dict[str, Measure]:
+def set_coverage(predictions: Predictions, q: float) -> dict[str, Estimate]:
     """How often the true class is in the set: of all images as "all", then of each class, by name."""
     rows = np.arange(len(predictions))
     inside = prediction_set(predictions.probabilities, q)[rows, predictions.labels]
     parts = {"all": inside}
     for c, name in enumerate(predictions.class_names):
         parts[f"class {name}"] = inside[predictions.labels == c]
-    return {name: share(int(part.sum()), len(part)) for name, part in parts.items()}
+    return {name: proportion(int(part.sum()), len(part)) for name, part in parts.items()}

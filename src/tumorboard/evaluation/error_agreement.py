@@ -20,7 +20,7 @@ class Pair:
         only_first: Number that only the first classifies right.
         only_second: Number that only the second classifies right.
         neither: Number that both classify wrong.
-        same_answer: Number for which both name the same class, right or wrong.
+        same_prediction: Number for which both name the same class, right or wrong.
         correlation: Of their errors (phi), -1 to 1; None if a model is always right or always wrong.
     """
 
@@ -29,7 +29,7 @@ class Pair:
     only_first: int
     only_second: int
     neither: int
-    same_answer: int
+    same_prediction: int
     correlation: float | None
 
 
@@ -48,7 +48,7 @@ def pair(first: Predictions, second: Predictions) -> Pair:
     return Pair(len(first), a, b, c, d, same, phi)
 
 
-def right_somewhere(models: Mapping[str, Predictions]) -> int:
+def correct_by_any(models: Mapping[str, Predictions]) -> int:
     """Number of samples that at least one model has right: no choice among their answers does better."""
     return int(np.any(_right(models), axis=0).sum())
 

@@ -27,7 +27,7 @@ def wilson(successes: float, n: float, z: float = Z) -> Interval:
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     J. Am. Stat. Assoc. 22 (1927) 209-212. 162 of 315 gives (0.459, 0.569). It takes the samples as
-    independent, which slices of one patient are not; see `wilson_of_groups`.
+    independent, which slices of one patient are not; see `wilson_grouped`.
 
     Returns:
         Lower and upper limit, 0 to 1; of no samples (0, 1): nothing is known.
@@ -43,7 +43,7 @@ def wilson(successes: float, n: float, z: float = Z) -> Interval:
     return Interval(low, high)
 
 
-def wilson_of_groups(hits: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> Interval:
+def wilson_grouped(hits: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> Interval:
     """Wilson's interval of a proportion whose samples come in groups, such as slices of a patient.
 
     The number of samples is divided by the design effect, the factor by which the variance between groups
@@ -102,7 +102,7 @@ def area(value: float, variance: float, positives: int, negatives: int) -> Inter
 
     Args:
         value: The area, 0 to 1.
-        variance: As `ranking.variance` estimates it.
+        variance: As `metrics.auroc_variance` estimates it.
         positives: Number of samples of the class.
         negatives: Number of the others.
     """
@@ -128,7 +128,7 @@ def _newcombe_area(value: float, positives: int, negatives: int) -> Interval:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Estimate:
     """A figure of n samples with its 95 % interval.
 
     Attributes:
@@ -146,14 +146,14 @@ class Measure:
     note: str = ""
 
 
-def measured(value: float, n: int, interval: Interval | None, note: str = "") -> Measure:
+def estimate(value: float, n: int, interval: Interval | None, note: str = "") -> Estimate:
     """A measure of a float that may be NaN; without an interval, `note` must say why."""
     if math.isnan(value):
-        return Measure(None, n, None, None, note or "undefined")
+        return Estimate(None, n, None, None, note or "undefined")
     low, high = interval or (None, None)
-    return Measure(value, n, low, high, note)
+    return Estimate(value, n, low, high, note)
 
 
-def share(k: int, n: int) -> Measure:
+def proportion(k: int, n: int) -> Estimate:
     """The proportion k / n with Wilson's interval; of none, undefined between 0 and 1."""
-    return Measure(k / n if n else None, n, *wilson(k, n))
+    return Estimate(k / n if n else None, n, *wilson(k, n))

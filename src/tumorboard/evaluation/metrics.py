@@ -157,7 +157,7 @@ def _last_of_same(ranked: Floats, values: Floats) -> npt.NDArray[np.int64]:
     return np.searchsorted(ranked, values, side="right") - 1
 
 
-def influence(positive: Flags, scores: Floats) -> Floats:
+def auroc_influence(positive: Flags, scores: Floats) -> Floats:
     """(N,) what each sample adds to the estimated area beyond its share; their squares sum to its variance.
 
     These are the structural components of E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, Biometrics
@@ -175,7 +175,7 @@ def influence(positive: Flags, scores: Floats) -> Floats:
     return result
 
 
-def variance(influences: Floats, groups: npt.NDArray[np.int64] | None = None) -> float:
+def auroc_variance(influences: Floats, groups: npt.NDArray[np.int64] | None = None) -> float:
     """Variance of an area, or of a difference or mean of areas, from their influences.
 
     With groups the influences of a group are summed first (N. A. Obuchowski, Biometrics 53 (1997) 567-578).
@@ -187,13 +187,13 @@ def variance(influences: Floats, groups: npt.NDArray[np.int64] | None = None) ->
     return float(sums @ sums) * G / (G - 1) if G > 1 else math.nan
 
 
-def macro(labels: npt.NDArray[np.int64], probabilities: Floats) -> tuple[list[float], Floats]:
+def macro_auroc(labels: npt.NDArray[np.int64], probabilities: Floats) -> tuple[list[float], Floats]:
     """The area of each class that can have one, and the (N,) influences of the samples on their mean."""
     sides = [(labels == c, probabilities[:, c]) for c in range(probabilities.shape[1])]
     sides = [(positive, scores) for positive, scores in sides if 0 < positive.sum() < len(labels)]
     if not sides:
         return [], np.zeros(len(labels))
-    influences = [influence(positive, scores) for positive, scores in sides]
+    influences = [auroc_influence(positive, scores) for positive, scores in sides]
     return [auroc(positive, scores) for positive, scores in sides], np.mean(influences, axis=0)
 
 
@@ -206,7 +206,7 @@ def delong(positive: Flags, first: Floats, second: Floats) -> tuple[float, float
         ZeroDivisionError: No positive or no negative sample.
     """
     difference = auroc(positive, first) - auroc(positive, second)
-    spread = variance(influence(positive, first) - influence(positive, second))
+    spread = auroc_variance(auroc_influence(positive, first) - auroc_influence(positive, second))
     return difference, p_of(difference, spread)
 
 
@@ -220,7 +220,7 @@ def p_of(difference: float, spread: float) -> float:
 Points = npt.NDArray[np.float64]
 
 
-def roc(predictions: Predictions, c: int) -> tuple[Points, Points] | None:
+def roc_curve(predictions: Predictions, c: int) -> tuple[Points, Points] | None:
     """False and true positive rate of class index c against the rest, both 0 to 1 from (0, 0) to (1, 1).
 
     Equal probabilities make one step. None if all samples, or no sample, are of the class.
@@ -231,7 +231,7 @@ def roc(predictions: Predictions, c: int) -> tuple[Points, Points] | None:
     return negatives / negatives[-1], positives / positives[-1]
 
 
-def precision_recall(predictions: Predictions, c: int) -> tuple[Points, Points] | None:
+def precision_recall_curve(predictions: Predictions, c: int) -> tuple[Points, Points] | None:
     """Recall and precision of class index c, from the most confident samples on; None without the class."""
     positives, negatives = _cumulated(predictions, c)
     if not positives[-1]:

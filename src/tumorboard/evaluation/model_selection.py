@@ -15,7 +15,7 @@ SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
-class StudyScores:
+class DescriptionScores:
     """The study's own description of a model. It contains test figures: choose nothing by it.
 
     Attributes:
@@ -48,12 +48,14 @@ class Recommendation:
     reason: str
 
 
-def study_scores(train_accuracy: float, valid_accuracy: float, test_accuracy: float) -> StudyScores:
+def description_scores(
+    train_accuracy: float, valid_accuracy: float, test_accuracy: float
+) -> DescriptionScores:
     """The study's scores from three accuracies, each 0 to 1; they contain test figures, so describe only."""
     accuracies = (train_accuracy, valid_accuracy, test_accuracy)
     balance = 1 - (max(accuracies) - min(accuracies))
     average = math.fsum(accuracies) / 3
-    return StudyScores(balance, average, 0.5 * balance + 0.5 * average)
+    return DescriptionScores(balance, average, 0.5 * balance + 0.5 * average)
 
 
 def recommend(valid: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -> Recommendation:

@@ -17,7 +17,7 @@ from tumorboard.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 
-FALSE_ALARMS = 0.05
+FALSE_ALARM_RATE = 0.05
 _EXPLAINED = 0.95
 """Share of the variance within classes that the kept directions hold."""
 _FLOOR = 1e-3
@@ -25,7 +25,7 @@ _FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
-class Unlike:
+class OutOfDistribution:
     """What is known of the training images' embeddings.
 
     Attributes:
@@ -55,7 +55,7 @@ class Unlike:
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes, source: str) -> "Unlike":
+    def from_bytes(cls, content: bytes, source: str) -> "OutOfDistribution":
         """Read what `to_bytes` wrote.
 
         Raises:
@@ -69,7 +69,7 @@ class Unlike:
         return cls(found["means"], found["directions"], found["variances"], float(found["rest"]))
 
 
-def fit(embeddings: npt.ArrayLike, labels: npt.NDArray[np.int64]) -> Unlike:
+def fit(embeddings: npt.ArrayLike, labels: npt.NDArray[np.int64]) -> OutOfDistribution:
     """Learn from training images alone.
 
     Args:
@@ -90,21 +90,21 @@ def fit(embeddings: npt.ArrayLike, labels: npt.NDArray[np.int64]) -> Unlike:
     K = int(np.searchsorted(np.cumsum(variances), _EXPLAINED * variances.sum())) + 1
     K = min(K, len(variances))
     left = float(variances[K:].sum()) / max(points.shape[1] - K, 1)
-    return Unlike(means, directions[:K], np.maximum(variances[:K], floor), max(left, floor))
+    return OutOfDistribution(means, directions[:K], np.maximum(variances[:K], floor), max(left, floor))
 
 
-def threshold(scores: npt.ArrayLike, false_alarms: float = FALSE_ALARMS) -> float | None:
+def threshold(scores: npt.ArrayLike, false_alarm_rate: float = FALSE_ALARM_RATE) -> float | None:
     """The score above which an image is unlike; on images like the training data it errs that often.
 
     Args:
         scores: (n,) of validation images, which the network was not fitted to.
-        false_alarms: Share of images like them that may be flagged.
+        false_alarm_rate: Share of images like them that may be flagged.
 
     Returns:
-        The ceil((n + 1)(1 - false_alarms))-th smallest score; None for n < 1 / false_alarms - 1.
+        The ceil((n + 1)(1 - false_alarm_rate))-th smallest score; None for n < 1 / false_alarm_rate - 1.
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    rank = math.ceil((len(ordered) + 1) * (1 - false_alarms) - 1e-9)
+    rank = math.ceil((len(ordered) + 1) * (1 - false_alarm_rate) - 1e-9)
     return float(ordered[rank - 1]) if rank <= len(ordered) else None
 
 

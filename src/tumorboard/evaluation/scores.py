@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tumorboard.evaluation import bootstrap, intervals, metrics
 from tumorboard.evaluation.bootstrap import Resamples, Statistic, bca
 from tumorboard.evaluation.calibration import CalibrationError, calibration_error
-from tumorboard.evaluation.intervals import Measure, measured
+from tumorboard.evaluation.intervals import Estimate, estimate
 from tumorboard.predictions import Predictions
 
 Groups = Mapping[str, str]
@@ -56,7 +56,7 @@ class Case:
         return UNRELIABLE if smallest < FEW_OF_A_CLASS else ""
 
 
-def grouped(ids: tuple[str, ...], groups: Groups) -> npt.NDArray[np.int64] | None:
+def group_indices(ids: tuple[str, ...], groups: Groups) -> npt.NDArray[np.int64] | None:
     """(N,) a number for each group, a sample without one being alone; None if no two belong together."""
     names = [("group", groups[one]) if groups.get(one) else ("alone", one) for one in ids]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -71,22 +71,22 @@ def case_of(predictions: Predictions, groups: Groups) -> Case:
     ids = tuple(predictions.ids[row] for row in order)
     rows = np.array(order, np.int64)
     names, values = predictions.class_names, predictions.probabilities[rows]
-    return Case(Predictions(ids, predictions.labels[rows], names, values), grouped(ids, groups))
+    return Case(Predictions(ids, predictions.labels[rows], names, values), group_indices(ids, groups))
 
 
-def resampled(case: Case, name: str, value: float | None = None) -> Measure:
+def resampled(case: Case, name: str, value: float | None = None) -> Estimate:
     """A figure with a bootstrap interval; the value is the statistic's own unless an exacter one is given."""
     if not len(case.one):
-        return measured(math.nan, 0, None)
+        return estimate(math.nan, 0, None)
     return _with_bca(case, case.statistics[name], value, case.smallest)
 
 
-def _with_bca(case: Case, statistic: Statistic, value: float | None, smallest: int) -> Measure:
+def _with_bca(case: Case, statistic: Statistic, value: float | None, smallest: int) -> Estimate:
     if value is None:
         value = float(statistic(np.ones((1, len(case.one))))[0])
     interval = bca(statistic, case.resamples)
     note = REFUSED if interval is None else case.caution(smallest)
-    return measured(value, len(case.one), interval, note)
+    return estimate(value, len(case.one), interval, note)
 
 
 def matrix(one: Predictions) -> npt.NDArray[np.int64]:
@@ -94,47 +94,47 @@ def matrix(one: Predictions) -> npt.NDArray[np.int64]:
     return metrics.confusion_matrix(one.labels, one.predicted, len(one.class_names))
 
 
-def proportion(case: Case, hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Measure:
+def proportion(case: Case, hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Estimate:
     """Share of hits among some of the samples, with Wilson's interval."""
     n, k = int(among.sum()), int((hits & among).sum())
     if case.groups is None:
-        return Measure(k / n if n else None, n, *intervals.wilson(k, n))
-    return Measure(k / n if n else None, n, *intervals.wilson_of_groups(hits[among], case.groups[among]))
+        return Estimate(k / n if n else None, n, *intervals.wilson(k, n))
+    return Estimate(k / n if n else None, n, *intervals.wilson_grouped(hits[among], case.groups[among]))
 
 
-def balanced(case: Case) -> Measure:
+def balanced(case: Case) -> Estimate:
     """Mean recall, its interval joined of those of the recalls, or by drawing groups."""
     value = metrics.balanced_accuracy(case.one.labels, case.one.predicted)
     if case.groups is not None:
         return resampled(case, "balanced_accuracy", value)
     parts = [(int(row[c]), int(row.sum())) for c, row in enumerate(matrix(case.one)) if row.sum()]
-    return measured(value, len(case.one), intervals.mean_of_proportions(parts) if parts else None)
+    return estimate(value, len(case.one), intervals.mean_of_proportions(parts) if parts else None)
 
 
-def area(case: Case, c: int) -> Measure:
+def area(case: Case, c: int) -> Estimate:
     """Of one class against the others, with DeLong's variance."""
     positive, scores = case.one.labels == c, case.one.probabilities[:, c]
     value = metrics.auroc(positive, scores)
     if math.isnan(value):
-        return measured(value, len(case.one), None, "undefined without samples of the class and of others")
-    spread = metrics.variance(metrics.influence(positive, scores), case.groups)
+        return estimate(value, len(case.one), None, "undefined without samples of the class and of others")
+    spread = metrics.auroc_variance(metrics.auroc_influence(positive, scores), case.groups)
     sides = (_independent(case, side) for side in (positive, ~positive))
     note = case.caution(int(min(positive.sum(), (~positive).sum())))
-    return measured(value, len(case.one), intervals.area(value, spread, *sides), note)
+    return estimate(value, len(case.one), intervals.area(value, spread, *sides), note)
 
 
-def macro_area(case: Case) -> Measure:
+def macro_area(case: Case) -> Estimate:
     """The mean of the classes' areas, with the variance of the mean."""
     one = case.one
-    areas, influences = metrics.macro(one.labels, one.probabilities)
+    areas, influences = metrics.macro_auroc(one.labels, one.probabilities)
     if not len(areas):
-        return measured(math.nan, len(one), None, "undefined with samples of one class only")
+        return estimate(math.nan, len(one), None, "undefined with samples of one class only")
     value = math.fsum(areas) / len(areas)
     rarest = one.labels == np.bincount(one.labels, minlength=1).argmin()
-    spread = metrics.variance(influences, case.groups)
+    spread = metrics.auroc_variance(influences, case.groups)
     sides = (max(_independent(case, side), 1) for side in (rarest, ~rarest))
     interval = intervals.area(value, spread, *sides)
-    return measured(value, len(one), interval, case.caution(case.smallest))
+    return estimate(value, len(one), interval, case.caution(case.smallest))
 
 
 def _independent(case: Case, among: npt.NDArray[np.bool_]) -> int:
@@ -142,11 +142,11 @@ def _independent(case: Case, among: npt.NDArray[np.bool_]) -> int:
     return int(among.sum()) if case.groups is None else len(np.unique(case.groups[among]))
 
 
-def precision_area(case: Case, c: int) -> Measure:
+def precision_area(case: Case, c: int) -> Estimate:
     """Area of one class under the precision-recall curve."""
     positive = int((case.one.labels == c).sum())
     if not positive:
-        return measured(math.nan, len(case.one), None, "undefined without samples of the class")
+        return estimate(math.nan, len(case.one), None, "undefined without samples of the class")
     return _with_bca(case, bootstrap.auprc_of(case.one, c), None, positive)
 
 
@@ -176,21 +176,21 @@ class Scores:
 
     n: int
     groups: int | None
-    loss: Measure
-    accuracy: Measure
-    balanced_accuracy: Measure
-    mcc: Measure
-    macro_f1: Measure
-    auroc: Measure
-    auprc: Measure
-    brier: Measure
+    loss: Estimate
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    mcc: Estimate
+    macro_f1: Estimate
+    auroc: Estimate
+    auprc: Estimate
+    brier: Estimate
     ece: CalibrationError
-    prevalence: dict[str, Measure]
-    recall: dict[str, Measure]
-    precision: dict[str, Measure]
-    specificity: dict[str, Measure]
-    class_auroc: dict[str, Measure]
-    class_auprc: dict[str, Measure]
+    prevalence: dict[str, Estimate]
+    recall: dict[str, Estimate]
+    precision: dict[str, Estimate]
+    specificity: dict[str, Estimate]
+    class_auroc: dict[str, Estimate]
+    class_auprc: dict[str, Estimate]
 
     def to_dict(self) -> dict[str, object]:
         """Plain dicts and numbers, ready for JSON."""

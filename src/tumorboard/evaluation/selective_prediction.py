@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard.evaluation import calibration, conformal
-from tumorboard.evaluation.intervals import Measure, share
+from tumorboard.evaluation.intervals import Estimate, proportion
 from tumorboard.evaluation.scores import Scores, evaluate
 from tumorboard.predictions import Predictions
 
-WANTED = 0.95
+TARGET_ACCURACY = 0.95
 """Accuracy that is wanted of the images that are not referred to a human."""
 _FEWEST_KEPT = 20
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -28,7 +28,7 @@ class Calibration:
         quantile: The largest 1 - p that a class in a set may have; None with too few images.
         n: Validation images.
         refer_below: Images of less confidence are for a human; None if that would not make the rest right.
-        unlike: The score above which an image is unlike the training images; None if it was not fitted.
+        ood_threshold: The score above which an image is out of distribution; None if it was not fitted.
     """
 
     temperature: float
@@ -36,7 +36,7 @@ class Calibration:
     quantile: float | None
     n: int
     refer_below: float | None
-    unlike: float | None = None
+    ood_threshold: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored in calibration.json."""
@@ -44,14 +44,14 @@ class Calibration:
             "temperature": self.temperature,
             "conformal": {"alpha": self.alpha, "quantile": self.quantile, "n": self.n},
             "refer_below": self.refer_below,
-            "unlike": None if self.unlike is None else {"threshold": self.unlike},
+            "out_of_distribution": None if self.ood_threshold is None else {"threshold": self.ood_threshold},
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Calibration":
         """Read back what `to_json` wrote; raises KeyError or TypeError if it is something else."""
-        sets, unlike = content["conformal"], content["unlike"]
-        limit = None if unlike is None else float(unlike["threshold"])
+        sets, detector = content["conformal"], content["out_of_distribution"]
+        limit = None if detector is None else float(detector["threshold"])
         return cls(
             float(content["temperature"]),
             sets["alpha"],
@@ -63,51 +63,51 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CoveragePoint:
     """The surest images, with the least confidence among them and their accuracy."""
 
     coverage: float
     confidence: float
-    accuracy: Measure
+    accuracy: Estimate
 
 
 @dataclass(frozen=True)
-class Trusted:
+class CalibratedPerformance:
     """How a calibration does on images that it was not fitted on.
 
     Attributes:
         calibration: What was fitted.
-        tempered: Scores at its temperature.
-        coverage: How often the true class is in the prediction set: "all" and "class NAME".
+        scores: Scores at its temperature.
+        set_coverage: How often the true class is in the prediction set: "all" and "class NAME".
         set_sizes: How many images have a set of so many classes.
-        curve: Accuracy of the surest 100 %, 90 % ... of the images.
-        answered: Accuracy of the images that are not referred; None without a threshold.
+        accuracy_by_coverage: Accuracy of the surest 100 %, 90 % ... of the images.
+        selective_accuracy: Accuracy of the images that are not referred; None without a threshold.
     """
 
     calibration: Calibration
-    tempered: Scores
-    coverage: dict[str, Measure]
+    scores: Scores
+    set_coverage: dict[str, Estimate]
     set_sizes: dict[int, int]
-    curve: tuple[Kept, ...]
-    answered: Measure | None
+    accuracy_by_coverage: tuple[CoveragePoint, ...]
+    selective_accuracy: Estimate | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and numbers, ready for JSON."""
         return {**asdict(self), "calibration": self.calibration.to_json()}
 
 
-def fit(valid: Predictions, alpha: float = conformal.ALPHA) -> Calibration:
-    """Fit everything but `unlike` on validation predictions, which must not be test.
+def fit_calibration(valid: Predictions, alpha: float = conformal.ALPHA) -> Calibration:
+    """Fit everything but `ood_threshold` on validation predictions, which must not be test.
 
     Quantile and threshold come from images tempered without themselves, as new images are.
     """
-    fair = calibration.cross_tempered(valid)
+    fair = calibration.cross_scale_predictions(valid)
     q = conformal.quantile(fair, alpha)
-    return Calibration(calibration.temperature(valid), alpha, q, len(valid), refer_below(fair))
+    return Calibration(calibration.fit_temperature(valid), alpha, q, len(valid), refer_below(fair))
 
 
 def refer_below(predictions: Predictions) -> float | None:
-    """The confidence down to which `WANTED` of the images are right, going from the surest one downwards.
+    """Find the lowest confidence down to which `TARGET_ACCURACY` of the images are right.
 
     It stops at the first step at which they are not, so that no lucky stretch further down decides.
     Twenty images at least are kept; None if even the surest twenty are not right often enough.
@@ -118,23 +118,23 @@ def refer_below(predictions: Predictions) -> float | None:
     for limit in np.unique(confidence)[::-1]:
         kept = right[confidence >= limit]
         if len(kept) >= _FEWEST_KEPT:
-            if kept.mean() < WANTED:
+            if kept.mean() < TARGET_ACCURACY:
                 break
             lowest = float(limit)
     return lowest
 
 
-def trusted(predictions: Predictions, fitted: Calibration) -> Trusted:
+def calibrated_performance(predictions: Predictions, fitted: Calibration) -> CalibratedPerformance:
     """Apply a calibration to other predictions of the same model."""
-    one = calibration.at_temperature(predictions, fitted.temperature)
+    one = calibration.scale_predictions(predictions, fitted.temperature)
     sets = None if fitted.quantile is None else conformal.prediction_set(one.probabilities, fitted.quantile)
-    return Trusted(
+    return CalibratedPerformance(
         fitted,
         evaluate(one),
-        {} if fitted.quantile is None else conformal.coverage(one, fitted.quantile),
+        {} if fitted.quantile is None else conformal.set_coverage(one, fitted.quantile),
         {} if sets is None else _counted(sets.sum(axis=1)),
-        curve(one),
-        None if fitted.refer_below is None else answered_above(one, fitted.refer_below),
+        accuracy_by_coverage(one),
+        None if fitted.refer_below is None else selective_accuracy(one, fitted.refer_below),
     )
 
 
@@ -143,20 +143,20 @@ def _counted(sizes: npt.NDArray[np.int64]) -> dict[int, int]:
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
-def curve(predictions: Predictions) -> tuple[Kept, ...]:
+def accuracy_by_coverage(predictions: Predictions) -> tuple[CoveragePoint, ...]:
     """Accuracy when only the surest answer; images of equal confidence are kept together."""
     confidence = predictions.probabilities.max(axis=1, initial=0)
     ordered = np.sort(confidence)[::-1]
     found = []
     for part in _SHARES if len(predictions) else ():
         limit = float(ordered[max(1, round(part * len(ordered))) - 1])
-        answered = answered_above(predictions, limit)
-        found.append(Kept(answered.n / len(predictions), limit, answered))
+        answered = selective_accuracy(predictions, limit)
+        found.append(CoveragePoint(answered.n / len(predictions), limit, answered))
     return tuple(found)
 
 
-def answered_above(predictions: Predictions, limit: float) -> Measure:
+def selective_accuracy(predictions: Predictions, limit: float) -> Estimate:
     """Accuracy of the images of this confidence or more; n is their number."""
     kept = predictions.probabilities.max(axis=1, initial=0) >= limit
     right = (predictions.predicted == predictions.labels) & kept
-    return share(int(right.sum()), int(kept.sum()))
+    return proportion(int(right.sum()), int(kept.sum()))

@@ -33,7 +33,7 @@ class Comparison:
     Attributes:
         first: A model.
         second: Another.
-        figure: Which of `Scores`.
+        metric: Which of `Scores`.
         n: Samples.
         difference: Of the figures; None where one is undefined.
         low: Lower limit of its 95 % interval; None where there is none.
@@ -45,7 +45,7 @@ class Comparison:
 
     first: str
     second: str
-    figure: str
+    metric: str
     n: int
     difference: float | None
     low: float | None
@@ -65,7 +65,7 @@ def compare(models: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -
     if len(same) < 2 or not len(next(iter(same.values()))):
         return ()
     found = [one for pair in itertools.combinations(same, 2) for one in _pair(*pair, same, groups)]
-    families = {figure: [one for one in found if one.figure == figure] for figure in _figures(found)}
+    families = {figure: [one for one in found if one.metric == figure] for figure in _figures(found)}
     return tuple(one for family in families.values() for one in _corrected(family))
 
 
@@ -80,7 +80,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _figures(found: Sequence[Comparison]) -> list[str]:
-    return list(dict.fromkeys(one.figure for one in found))
+    return list(dict.fromkeys(one.metric for one in found))
 
 
 def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
@@ -113,11 +113,13 @@ def _accuracy(one: Predictions, other: Predictions, units: Indices | None) -> _R
 
 
 def _area(one: Predictions, other: Predictions, units: Indices | None) -> _Row:
-    (areas, influences), (others, also) = (metrics.macro(p.labels, p.probabilities) for p in (one, other))
+    (areas, influences), (others, also) = (
+        metrics.macro_auroc(p.labels, p.probabilities) for p in (one, other)
+    )
     if not areas:
         return "auroc", None, _UNKNOWN, "DeLong", None
     difference = (math.fsum(areas) - math.fsum(others)) / len(areas)
-    spread = metrics.variance(influences - also, units)
+    spread = metrics.auroc_variance(influences - also, units)
     half = intervals.Z * math.sqrt(spread) if spread > 0 else math.nan
     limits = _UNKNOWN if math.isnan(half) else (max(-1.0, difference - half), min(1.0, difference + half))
     return "auroc", difference, limits, "DeLong", metrics.p_of(difference, spread)
@@ -132,7 +134,7 @@ def _resampled(one: Predictions, other: Predictions, units: Indices | None) -> l
         difference = float(statistic(np.ones((1, len(one))))[0])
         as_far = np.abs(exchanged[figure]) >= abs(difference) - 1e-12
         p = (int(as_far.sum()) + 1) / (len(as_far) + 1)
-        rows.append((figure, difference, bca(statistic, resamples) or _UNKNOWN, "exchange of models", p))
+        rows.append((figure, difference, bca(statistic, resamples) or _UNKNOWN, "paired permutation test", p))
     return rows
 
 
@@ -186,7 +188,7 @@ def equally_accurate(one: Predictions, other: Predictions, units: Indices | None
     """The same of rows in the same order; units are (N,) group of each, or None."""
     if units is None:
         return "exact McNemar test", mcnemar(one, other)
-    return "exchange of models by group", sign_flips(accuracy_gains(one, other), units)
+    return "grouped permutation test", sign_flips(accuracy_gains(one, other), units)
 
 
 def accuracy_gains(one: Predictions, other: Predictions) -> Floats:

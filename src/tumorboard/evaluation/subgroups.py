@@ -12,7 +12,7 @@ from tumorboard.evaluation.significance import holm
 from tumorboard.predictions import Predictions
 
 
-def keep(predictions: Predictions, ids: Collection[str]) -> Predictions:
+def subset(predictions: Predictions, ids: Collection[str]) -> Predictions:
     """The samples of these ids, in the order they have; ids that do not occur are ignored."""
     wanted = set(ids)
     rows = np.flatnonzero([one in wanted for one in predictions.ids])
@@ -22,7 +22,7 @@ def keep(predictions: Predictions, ids: Collection[str]) -> Predictions:
     )
 
 
-SMALLEST = 20
+MIN_SUBGROUP_SIZE = 20
 """Subgroups of fewer samples are not shown: their figures are noise, and may point at a person."""
 
 
@@ -48,7 +48,7 @@ class Subgroup:
 def subgroups(
     predictions: Predictions, columns: Mapping[str, Mapping[str, str]], groups: Mapping[str, str] = {}
 ) -> tuple[tuple[Subgroup, ...], tuple[str, ...]]:
-    """Scores of every subgroup of `SMALLEST` samples or more.
+    """Scores of every subgroup of `MIN_SUBGROUP_SIZE` samples or more.
 
     Args:
         predictions: Of one model.
@@ -63,7 +63,7 @@ def subgroups(
     for column, values in columns.items():
         counts = Counter(values.get(one, "") for one in predictions.ids)
         for value, n in sorted(counts.items()):
-            if n < SMALLEST:
+            if n < MIN_SUBGROUP_SIZE:
                 hidden.append(f"{column} = {value or 'missing'} (n = {n})")
             else:
                 ids = {one for one in predictions.ids if values.get(one, "") == value}
@@ -74,17 +74,21 @@ def subgroups(
 def _scored(
     predictions: Predictions, parts: Sequence[tuple[str, str, set[str]]], groups: Groups
 ) -> tuple[Subgroup, ...]:
-    p_values = [against_the_rest(predictions, ids) for _, _, ids in parts]
+    p_values = [accuracy_versus_rest(predictions, ids) for _, _, ids in parts]
     corrected = iter(holm([p for p in p_values if p is not None]))
     return tuple(
         Subgroup(
-            column, value, evaluate(keep(predictions, ids), groups), p, None if p is None else next(corrected)
+            column,
+            value,
+            evaluate(subset(predictions, ids), groups),
+            p,
+            None if p is None else next(corrected),
         )
         for (column, value, ids), p in zip(parts, p_values, strict=True)
     )
 
 
-def against_the_rest(predictions: Predictions, ids: set[str]) -> float | None:
+def accuracy_versus_rest(predictions: Predictions, ids: set[str]) -> float | None:
     """Fisher's exact p that the accuracy of these samples is that of all others; None without others."""
     table = [[0, 0], [0, 0]]
     for name, label, said in zip(predictions.ids, predictions.labels, predictions.predicted, strict=True):

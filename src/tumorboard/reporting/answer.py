@@ -40,10 +40,10 @@ def _how_sure(material: Material) -> Iterator[str]:
         limit = f"calibrated models: up to {ece.null_high:.3f}"
         stated = "confidence" if one is None else "confidence, tempered as `predict` states it,"
         yield f"Its stated {stated} is off by {ece.value:.3f} on average, {verdict} ({limit})."
-    if one and one.answered is not None:
+    if one and one.selective_accuracy is not None:
         yield (
-            f"If it refers what it is unsure of to a human, {one.answered.n} of {scores.n} images are left "
-            f"to it, {shown(one.answered)} of them right."
+            f"If it refers what it is unsure of to a human, {one.selective_accuracy.n} of {scores.n} images "
+            f"are left to it, {shown(one.selective_accuracy)} of them right."
         )
 
 

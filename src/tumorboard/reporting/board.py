@@ -4,8 +4,8 @@ import base64
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from tumorboard.evaluation.error_agreement import Pair, pair, right_somewhere
-from tumorboard.evaluation.intervals import share
+from tumorboard.evaluation.error_agreement import Pair, correct_by_any, pair
+from tumorboard.evaluation.intervals import proportion
 from tumorboard.evaluation.metrics import log_loss
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reporting.cases import Picture, most_disputed, surest_errors, surest_right
@@ -36,7 +36,7 @@ def together(material: Material) -> Html:
 
 def _bounds(material: Material, members: Mapping[str, Predictions]) -> Iterator[str]:
     if len(members) > 1:
-        bound = share(right_somewhere(members), len(next(iter(members.values()))))
+        bound = proportion(correct_by_any(members), len(next(iter(members.values()))))
         yield (
             f"At least one of {', '.join(members)} is right on {of_n(bound)}: no choice among their answers "
             "can be right more often (an oracle's bound)."
@@ -79,7 +79,7 @@ def _pairs(models: Mapping[str, Predictions]) -> Html:
         one = pair(models[a], models[b])
         phi = UNDEFINED if one.correlation is None else f"{one.correlation:.2f}"
         counts = (one.both, one.only_first, one.only_second, one.neither)
-        same = of_n(share(one.same_answer, one.n))
+        same = of_n(proportion(one.same_prediction, one.n))
         rows.append([f"{a}, {b}", same, *map(str, counts), phi])
     columns = [
         "same answer",

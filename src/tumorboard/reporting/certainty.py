@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from tumorboard.evaluation.calibration import CalibrationError
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.evaluation.scores import Scores
-from tumorboard.evaluation.selective_prediction import Kept, Trusted
+from tumorboard.evaluation.selective_prediction import CalibratedPerformance, CoveragePoint
 from tumorboard.evaluation.significance import Comparison
 from tumorboard.reporting.markdown import UNDEFINED, decimals, escaped, of_n, stars, table, with_interval
 from tumorboard.reporting.study import Summary
@@ -69,7 +69,7 @@ def by_class(scores: Scores) -> Iterable[str]:
     yield "A guess has its class's prevalence as AUPRC, and 0.5 as AUROC."
 
 
-def class_figures(scores: Scores) -> dict[str, Mapping[str, Measure]]:
+def class_figures(scores: Scores) -> dict[str, Mapping[str, Estimate]]:
     """By title, each figure that a class has against the others."""
     return {
         "prevalence": scores.prevalence,
@@ -91,7 +91,7 @@ def with_band(error: CalibrationError) -> str:
 def differences(comparisons: Sequence[Comparison]) -> Iterable[str]:
     """A row a pair of models: the first's figure less the second's."""
     pairs = dict.fromkeys((one.first, one.second) for one in comparisons)
-    found = {(one.first, one.second, one.figure): one for one in comparisons}
+    found = {(one.first, one.second, one.metric): one for one in comparisons}
     rows = [
         [escaped(f"{first} - {second}"), *(difference(found[first, second, key]) for key in COMPARED)]
         for first, second in pairs
@@ -115,7 +115,7 @@ def difference(one: Comparison) -> str:
     return f"{one.difference:+.3f}{interval}, p = {one.p_holm:.2g}"
 
 
-def trust(models: Mapping[str, Trusted], plain: Mapping[str, Scores]) -> Iterable[str]:
+def trust(models: Mapping[str, CalibratedPerformance], plain: Mapping[str, Scores]) -> Iterable[str]:
     """What the calibration from validation does on test."""
     header = ["model", "temperature", "loss", "loss, tempered", "ECE", "ECE, tempered"]
     yield table(
@@ -125,9 +125,9 @@ def trust(models: Mapping[str, Trusted], plain: Mapping[str, Scores]) -> Iterabl
                 escaped(name),
                 decimals(one.calibration.temperature),
                 with_interval(plain[name].loss),
-                with_interval(one.tempered.loss),
+                with_interval(one.scores.loss),
                 with_band(plain[name].ece),
-                with_band(one.tempered.ece),
+                with_band(one.scores.ece),
             ]
             for name, one in models.items()
         ],
@@ -140,9 +140,9 @@ def trust(models: Mapping[str, Trusted], plain: Mapping[str, Scores]) -> Iterabl
     yield from _referring(models)
 
 
-def _sets(models: Mapping[str, Trusted]) -> Iterable[str]:
-    classes = [key for key in next(iter(models.values())).coverage if key != "all"]
-    rows = [[escaped(name), *_set_row(one, classes)] for name, one in models.items() if one.coverage]
+def _sets(models: Mapping[str, CalibratedPerformance]) -> Iterable[str]:
+    classes = [key for key in next(iter(models.values())).set_coverage if key != "all"]
+    rows = [[escaped(name), *_set_row(one, classes)] for name, one in models.items() if one.set_coverage]
     if not rows:
         yield "No prediction sets: validation has too few images for a promise."
         return
@@ -156,17 +156,18 @@ def _sets(models: Mapping[str, Trusted]) -> Iterable[str]:
     )
 
 
-def _set_row(one: Trusted, classes: Sequence[str]) -> Iterable[str]:
-    yield of_n(one.coverage["all"])
+def _set_row(one: CalibratedPerformance, classes: Sequence[str]) -> Iterable[str]:
+    yield of_n(one.set_coverage["all"])
     yield ", ".join(f"{n} of {size}" for size, n in one.set_sizes.items())
-    yield from (of_n(one.coverage[name]) for name in classes)
+    yield from (of_n(one.set_coverage[name]) for name in classes)
 
 
-def _referring(models: Mapping[str, Trusted]) -> Iterable[str]:
-    shares = next(iter(models.values())).curve
+def _referring(models: Mapping[str, CalibratedPerformance]) -> Iterable[str]:
+    shares = next(iter(models.values())).accuracy_by_coverage
     header = ["model", *(f"surest {round(100 * one.coverage)} %" for one in shares), "not referred"]
     rows = [
-        [escaped(name), *(_kept(part) for part in one.curve), answered(one)] for name, one in models.items()
+        [escaped(name), *(_kept(part) for part in one.accuracy_by_coverage), answered(one)]
+        for name, one in models.items()
     ]
     yield table(header, rows)
     yield (
@@ -176,10 +177,10 @@ def _referring(models: Mapping[str, Trusted]) -> Iterable[str]:
     )
 
 
-def _kept(part: Kept) -> str:
+def _kept(part: CoveragePoint) -> str:
     return of_n(part.accuracy)
 
 
-def answered(one: Trusted) -> str:
+def answered(one: CalibratedPerformance) -> str:
     """Accuracy of what is not referred."""
-    return "no threshold reaches 95 %" if one.answered is None else of_n(one.answered)
+    return "no threshold reaches 95 %" if one.selective_accuracy is None else of_n(one.selective_accuracy)

@@ -19,7 +19,7 @@ def _better(material: Material) -> Iterator[str]:
     better = [
         f"{other} (by {gain:.3f}, p = {one.p_holm:.2g} after Holm's correction)"
         for one in material.summary.comparisons["test"]
-        if one.figure == "accuracy" and one.p_holm is not None and one.p_holm < 0.05
+        if one.metric == "accuracy" and one.p_holm is not None and one.p_holm < 0.05
         for other, gain in [_gain(one, material.recommended)]
         if gain > 0
     ]
@@ -59,7 +59,7 @@ def _probabilities(material: Material) -> Iterator[str]:
             f"Its stated confidence on test is wrong by {ece.value:.3f} on average (calibrated models: up to "
             f"{ece.null_high:.3f}): do not read 0.9 as 9 in 10."
         )
-    held = one.coverage.get("all") if one else None
+    held = one.set_coverage.get("all") if one else None
     if one and held and held.high is not None and held.high < 1 - one.calibration.alpha:
         yield (
             f"Its prediction sets promised to hold the true class in {percent(1 - one.calibration.alpha)} of "

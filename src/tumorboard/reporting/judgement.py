@@ -6,11 +6,15 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from tumorboard import NOTICE
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.evaluation.scores import Scores, evaluate
-from tumorboard.evaluation.selective_prediction import Calibration, Trusted, trusted
+from tumorboard.evaluation.selective_prediction import (
+    CalibratedPerformance,
+    Calibration,
+    calibrated_performance,
+)
 from tumorboard.evaluation.significance import Comparison, compare
-from tumorboard.evaluation.subgroups import SMALLEST, Subgroup, subgroups
+from tumorboard.evaluation.subgroups import MIN_SUBGROUP_SIZE, Subgroup, subgroups
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reporting import certainty
 from tumorboard.reporting.markdown import escaped, of_n, table, with_interval
@@ -50,7 +54,7 @@ class Judgement:
         return {name: evaluate(one, self.groups) for name, one in self.models.items()}
 
     @property
-    def guess(self) -> tuple[str, Measure]:
+    def guess(self) -> tuple[str, Estimate]:
         """The commonest class of the samples, and its share: what always saying it would score."""
         shares = next(iter(self.scores.values())).prevalence
         return max(shares.items(), key=lambda one: one[1].value or 0.0)
@@ -61,10 +65,10 @@ class Judgement:
         return compare(self.models, self.groups)
 
     @cached_property
-    def trusted(self) -> dict[str, Trusted]:
+    def trusted(self) -> dict[str, CalibratedPerformance]:
         """By model that has a calibration."""
         known = {name: one for name, one in self.calibrations.items() if name in self.models}
-        return {name: trusted(self.models[name], one) for name, one in known.items()}
+        return {name: calibrated_performance(self.models[name], one) for name, one in known.items()}
 
     @cached_property
     def subgroups(self) -> dict[str, tuple[tuple[Subgroup, ...], tuple[str, ...]]]:
@@ -140,5 +144,5 @@ def _subgroups(parts: tuple[Subgroup, ...], hidden: tuple[str, ...]) -> list[str
         "by what defines them."
     )
     if hidden:
-        note += " " + escaped(f"Hidden, as smaller than {SMALLEST}: {', '.join(hidden)}.")
+        note += " " + escaped(f"Hidden, as smaller than {MIN_SUBGROUP_SIZE}: {', '.join(hidden)}.")
     return [table(header, rows), note]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 
 UNDEFINED = "n/a"
 
@@ -33,8 +33,8 @@ def decimals(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
-def with_interval(measure: Measure) -> str:
-    """Three decimals, and the 95 % interval in brackets; a star where `Measure.note` says something of it."""
+def with_interval(measure: Estimate) -> str:
+    """Three decimals, and the 95 % interval in brackets; a star where `Estimate.note` is not empty."""
     if measure.value is None:
         return UNDEFINED
     if measure.low is None or measure.high is None:
@@ -43,12 +43,12 @@ def with_interval(measure: Measure) -> str:
     return f"{measure.value:.3f} ({measure.low:.3f} to {measure.high:.3f}){star}"
 
 
-def stars(measures: Iterable[Measure]) -> Iterator[str]:
+def stars(measures: Iterable[Estimate]) -> Iterator[str]:
     """A line for each thing that a star says."""
     notes = dict.fromkeys(one.note for one in measures if one.note and one.low is not None)
     yield from (f"\\* {note}." for note in notes)
 
 
-def of_n(measure: Measure) -> str:
+def of_n(measure: Estimate) -> str:
     """As `with_interval`, with the number of samples, which differs from row to row."""
     return f"{with_interval(measure)}, n = {measure.n}"

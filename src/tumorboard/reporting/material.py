@@ -60,4 +60,4 @@ class Material:
     def stated(self) -> Scores:
         """The same as `predict` states its confidence: tempered, where there is a calibration."""
         one = self.summary.trusted.get(self.recommended)
-        return self.scores if one is None else one.tempered
+        return self.scores if one is None else one.scores

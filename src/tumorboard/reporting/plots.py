@@ -48,7 +48,7 @@ def roc(material: Material) -> dict[str, Chart]:
 
 def _roc(one: Predictions) -> Iterator[Line]:
     for c, class_name in enumerate(one.class_names):
-        points = metrics.roc(one, c)
+        points = metrics.roc_curve(one, c)
         if points is not None:
             yield Line(class_name, points[0].tolist(), points[1].tolist())
 
@@ -63,7 +63,7 @@ def precision_recall(material: Material) -> dict[str, Chart]:
 
 def _precision(one: Predictions) -> Iterator[Line]:
     for c, class_name in enumerate(one.class_names):
-        points = metrics.precision_recall(one, c)
+        points = metrics.precision_recall_curve(one, c)
         if points is not None:
             prevalence = f"{class_name} (n = {int((one.labels == c).sum())})"
             yield Line(prevalence, points[0].tolist(), points[1].tolist())
@@ -92,7 +92,12 @@ def reliability(material: Material) -> dict[str, Chart]:
 def referring(material: Material) -> dict[str, Chart]:
     """Accuracy of the surest images on test over their share; nothing without a calibration."""
     lines = [
-        Line(name, [k.coverage for k in one.curve], [k.accuracy.value or 0.0 for k in one.curve], points=True)
+        Line(
+            name,
+            [k.coverage for k in one.accuracy_by_coverage],
+            [k.accuracy.value or 0.0 for k in one.accuracy_by_coverage],
+            points=True,
+        )
         for name, one in material.summary.trusted.items()
     ]
     if not lines:

@@ -100,4 +100,4 @@ def _without(one: Predictions, classes: Sequence[str]) -> Predictions:
     kept = [
         name for name, label in zip(one.ids, one.labels, strict=True) if one.class_names[label] not in classes
     ]
-    return subgroups.keep(one, kept)
+    return subgroups.subset(one, kept)

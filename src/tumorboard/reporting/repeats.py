@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tumorboard import NOTICE
-from tumorboard.evaluation.intervals import Interval, wilson, wilson_of_groups
+from tumorboard.evaluation.intervals import Interval, wilson, wilson_grouped
 from tumorboard.evaluation.model_selection import most_accurate
-from tumorboard.evaluation.scores import Scores, grouped
+from tumorboard.evaluation.scores import Scores, group_indices
 from tumorboard.evaluation.significance import accuracy_test
 from tumorboard.predictions import aligned
 from tumorboard.reporting.markdown import decimals, escaped, of_n, stars, table, with_interval
@@ -97,8 +97,8 @@ def _interval(study: Repeats, model: str) -> Interval:
     """Of the share of runs that are right about an image, over the images of test."""
     same = aligned(*(models[model]["test"] for models in study.runs.values()))
     hits = np.mean([one.predicted == one.labels for one in same], axis=0)
-    units = grouped(same[0].ids, study.groups)
-    return wilson(float(hits.sum()), len(hits)) if units is None else wilson_of_groups(hits, units)
+    units = group_indices(same[0].ids, study.groups)
+    return wilson(float(hits.sum()), len(hits)) if units is None else wilson_grouped(hits, units)
 
 
 def _folds(study: Repeats) -> list[str]:

@@ -20,7 +20,7 @@ def metrics_json(study: Study) -> str:
     """All numbers as JSON text. Equal predictions give equal text: it holds no time and no version.
 
     Keys: format_version, notice, recipe, seed, class_names, recommendation, models (by name: splits with
-    their scores, verdict, study_scores, trust), comparisons (by split: pairs of models), test_subsets and
+    their scores, verdict, description_scores, trust), comparisons (by split: pairs), test_subsets and
     valid_subsets (by title: scores by model) and baselines (by name: splits). Undefined values are null, and
     so are the limits of an interval that is refused; its note says why.
     """
@@ -44,11 +44,11 @@ def metrics_json(study: Study) -> str:
 
 
 def _model(name: str, summary: Summary) -> dict[str, object]:
-    description = {**asdict(summary.study_scores[name]), "contains_test_figures": True}
+    description = {**asdict(summary.description_scores[name]), "contains_test_figures": True}
     return {
         "splits": _splits(summary.models[name]),
         "verdict": summary.verdicts[name],
-        "study_scores": description,
+        "description_scores": description,
         "trust": summary.trusted[name].to_dict() if name in summary.trusted else None,
     }
 
@@ -154,7 +154,7 @@ def _description(summary: Summary) -> Iterable[str]:
     )
     rows = [
         [escaped(name), decimals(one.balance), decimals(one.average), decimals(one.composite)]
-        for name, one in summary.study_scores.items()
+        for name, one in summary.description_scores.items()
     ]
     yield table(["model", "balance", "average", "composite"], rows)
 

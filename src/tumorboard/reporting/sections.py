@@ -38,7 +38,8 @@ def results(material: Material) -> Html:
         element("p", "The last two rows of the first table see no image. Loss is the mean log loss in nats."),
         *sureness.all_figures(material),
         details(
-            "Balance, average and composite: the study's own description", *_description(summary.study_scores)
+            "Balance, average and composite: the study's own description",
+            *_description(summary.description_scores),
         ),
     )
 

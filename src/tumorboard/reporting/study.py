@@ -6,12 +6,21 @@ from functools import cached_property
 
 from tumorboard.audit.group_checks import series_in_file_names
 from tumorboard.errors import DataError
-from tumorboard.evaluation.model_selection import Recommendation, StudyScores, recommend, study_scores
+from tumorboard.evaluation.model_selection import (
+    DescriptionScores,
+    Recommendation,
+    description_scores,
+    recommend,
+)
 from tumorboard.evaluation.overfitting import verdict
 from tumorboard.evaluation.scores import Scores, evaluate
-from tumorboard.evaluation.selective_prediction import Calibration, Trusted, trusted
+from tumorboard.evaluation.selective_prediction import (
+    CalibratedPerformance,
+    Calibration,
+    calibrated_performance,
+)
 from tumorboard.evaluation.significance import Comparison, compare
-from tumorboard.evaluation.subgroups import keep
+from tumorboard.evaluation.subgroups import subset
 from tumorboard.predictions import Predictions, aligned
 
 SPLITS = ("train", "valid", "test")
@@ -140,7 +149,7 @@ class Summary:
         test_subsets: Scores on test by title of the subset, then by model or baseline.
         valid_subsets: The same on validation.
         verdicts: By model, on over- and underfitting, from train and validation alone.
-        study_scores: By model, the study's description, which contains test figures.
+        description_scores: By model, the study's description, which contains test figures.
         recommendation: From validation alone.
         comparisons: By "valid" and "test", all pairs of models.
         trusted: By model, on test: its calibration there.
@@ -151,10 +160,10 @@ class Summary:
     test_subsets: dict[str, dict[str, Scores]]
     valid_subsets: dict[str, dict[str, Scores]]
     verdicts: dict[str, str]
-    study_scores: dict[str, StudyScores]
+    description_scores: dict[str, DescriptionScores]
     recommendation: Recommendation
     comparisons: dict[str, tuple[Comparison, ...]]
-    trusted: dict[str, Trusted]
+    trusted: dict[str, CalibratedPerformance]
 
 
 def summarise(study: Study) -> Summary:
@@ -173,7 +182,9 @@ def _summarised(study: Study) -> Summary:
         test_subsets=_on_subsets(everyone, "test", study.test_subsets, study.groups),
         valid_subsets=_on_subsets(everyone, "valid", study.valid_subsets, study.groups),
         verdicts={name: _verdict(s["train"], s["valid"], commonest) for name, s in models.items()},
-        study_scores={name: study_scores(*map(_accuracy, s.values())) for name, s in models.items()},
+        description_scores={
+            name: description_scores(*map(_accuracy, s.values())) for name, s in models.items()
+        },
         recommendation=recommend(
             {name: by_split["valid"] for name, by_split in study.models.items()}, study.groups
         ),
@@ -182,7 +193,7 @@ def _summarised(study: Study) -> Summary:
             for split in ("valid", "test")
         },
         trusted={
-            name: trusted(study.models[name]["test"], calibration)
+            name: calibrated_performance(study.models[name]["test"], calibration)
             for name, calibration in study.calibrations.items()
         },
     )
@@ -195,7 +206,7 @@ def _on_subsets(
     groups: Mapping[str, str],
 ) -> dict[str, dict[str, Scores]]:
     return {
-        title: {name: evaluate(keep(one[split], ids), groups) for name, one in everyone.items()}
+        title: {name: evaluate(subset(one[split], ids), groups) for name, one in everyone.items()}
         for title, ids in subsets.items()
     }
 

@@ -4,7 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tumorboard.evaluation import calibration
 from tumorboard.evaluation.scores import Scores
-from tumorboard.evaluation.selective_prediction import WANTED, Trusted, answered_above
+from tumorboard.evaluation.selective_prediction import (
+    TARGET_ACCURACY,
+    CalibratedPerformance,
+    selective_accuracy,
+)
 from tumorboard.evaluation.significance import Comparison
 from tumorboard.reporting import plots, svg
 from tumorboard.reporting.certainty import COMPARED, FIGURES, answered, class_figures, difference, with_band
@@ -56,7 +60,7 @@ def differences(material: Material) -> Html:
 
 
 def _pairs(found: Sequence[Comparison]) -> Html:
-    by_key = {(one.first, one.second, one.figure): one for one in found}
+    by_key = {(one.first, one.second, one.metric): one for one in found}
     pairs = dict.fromkeys((one.first, one.second) for one in found)
     rows = [
         [f"{first} - {second}", *(_difference(by_key[first, second, key]) for key in COMPARED)]
@@ -73,7 +77,7 @@ def _difference(one: Comparison) -> Html | str:
 
 
 def _tests(found: Sequence[Comparison]) -> str:
-    tests = dict.fromkeys(f"{COMPARED[one.figure]}: {one.test}" for one in found if one.figure in COMPARED)
+    tests = dict.fromkeys(f"{COMPARED[one.metric]}: {one.test}" for one in found if one.metric in COMPARED)
     pairs = len({(one.first, one.second) for one in found})
     return (
         f"In brackets the 95 % interval of each difference by itself. p is corrected for {pairs} "
@@ -90,7 +94,7 @@ def calibrated(material: Material) -> Iterator[Html]:
         return
     rows = []
     for name, one in material.summary.trusted.items():
-        plain, tempered = material.summary.models[name]["test"], one.tempered
+        plain, tempered = material.summary.models[name]["test"], one.scores
         rows.append(
             [
                 name,
@@ -126,45 +130,47 @@ def trust(material: Material) -> Html:
     )
 
 
-def _referral(material: Material, one: Trusted | None) -> str:
+def _referral(material: Material, one: CalibratedPerformance | None) -> str:
     name = material.recommended
-    if one is None or one.calibration.refer_below is None or one.answered is None:
+    if one is None or one.calibration.refer_below is None or one.selective_accuracy is None:
         return (
-            f"{name}: on validation no confidence was found above which {percent(WANTED)} of its answers are "
-            "right. Every answer needs a human."
+            f"{name}: on validation no confidence was found above which {percent(TARGET_ACCURACY)} of its "
+            "answers are right. Every answer needs a human."
         )
     valid = material.study.models[name]["valid"]
-    tempered = calibration.at_temperature(valid, one.calibration.temperature)
-    fitted = answered_above(tempered, one.calibration.refer_below)
+    tempered = calibration.scale_predictions(valid, one.calibration.temperature)
+    fitted = selective_accuracy(tempered, one.calibration.refer_below)
     return (
         f"{name}: answers of a confidence under {one.calibration.refer_below:.2f} are for a human. From it "
-        f"upwards {percent(WANTED)} of the validation images are right when each is tempered without itself; "
-        f"at the temperature in use it is {shown(fitted)} of {fitted.n}. On test {one.answered.n} of "
-        f"{one.tempered.n} images are above it, and {shown(one.answered)} of them are right."
+        f"upwards {percent(TARGET_ACCURACY)} of the validation images are right when each is tempered "
+        f"without itself; at the temperature in use it is {shown(fitted)} of {fitted.n}. On test "
+        f"{one.selective_accuracy.n} of {one.scores.n} images are above it, and "
+        f"{shown(one.selective_accuracy)} of them are right."
     )
 
 
-def _kept(models: Mapping[str, Trusted]) -> Html:
-    shares = next(iter(models.values())).curve
+def _kept(models: Mapping[str, CalibratedPerformance]) -> Html:
+    shares = next(iter(models.values())).accuracy_by_coverage
     header = ["model", *(f"surest {round(100 * one.coverage)} %" for one in shares), "not referred"]
     rows = [
-        [name, *(of_n(part.accuracy) for part in one.curve), answered(one)] for name, one in models.items()
+        [name, *(of_n(part.accuracy) for part in one.accuracy_by_coverage), answered(one)]
+        for name, one in models.items()
     ]
     return table("Coverage and accuracy", header, rows)
 
 
-def _sets(models: Mapping[str, Trusted]) -> Iterator[Html]:
+def _sets(models: Mapping[str, CalibratedPerformance]) -> Iterator[Html]:
     yield element("h3", "Prediction sets: the classes that cannot be ruled out")
-    held = {name: one for name, one in models.items() if one.coverage}
+    held = {name: one for name, one in models.items() if one.set_coverage}
     if not held:
         yield element("p", "None: validation has too few images for a promise.")
         return
     first = next(iter(held.values()))
-    columns = {key: "true class in the set" if key == "all" else key for key in first.coverage}
+    columns = {key: "true class in the set" if key == "all" else key for key in first.set_coverage}
     rows = []
     for name, one in held.items():
         sizes = ", ".join(f"{size}: {n}" for size, n in one.set_sizes.items())
-        rows.append([name, sizes, *(of_n(one.coverage[key]) for key in columns)])
+        rows.append([name, sizes, *(of_n(one.set_coverage[key]) for key in columns)])
     yield table("Sets on test", ["model", "images by size of the set", *columns.values()], rows)
     yield element(
         "p",

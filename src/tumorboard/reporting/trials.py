@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tumorboard.evaluation.intervals import Measure
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.predictions import neutralised
 from tumorboard.search_space import Value
 
@@ -30,8 +30,8 @@ class Trial:
     values: Mapping[str, Value]
     state: State = "begun"
     losses: tuple[float, ...] = ()
-    loss: Measure | None = None
-    accuracy: Measure | None = None
+    loss: Estimate | None = None
+    accuracy: Estimate | None = None
     reason: str = ""
 
 
@@ -56,8 +56,8 @@ def _trial(
     return Trial(dict(values), state, tuple(losses), _measure(loss), _measure(accuracy), reason)
 
 
-def _measure(found: Mapping[str, Any] | None) -> Measure | None:
-    return None if found is None else Measure(**found)
+def _measure(found: Mapping[str, Any] | None) -> Estimate | None:
+    return None if found is None else Estimate(**found)
 
 
 def best(trials: Sequence[Trial]) -> int:
@@ -95,5 +95,5 @@ def _cell(value: Value) -> str:
     return neutralised(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _limits(one: Measure | None) -> list[float | None]:
+def _limits(one: Estimate | None) -> list[float | None]:
     return [one.value, one.low, one.high] if one else [None] * 3

@@ -15,7 +15,7 @@ from tumorboard import run_folder, storage
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import out_of_distribution, selective_prediction
 from tumorboard.evaluation.model_selection import recommend
-from tumorboard.evaluation.out_of_distribution import Unlike
+from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.evaluation.selective_prediction import Calibration
 from tumorboard.models.model_spec import embedder
 from tumorboard.run_folder import RunFolder
@@ -32,9 +32,9 @@ def calibrate(job: Job) -> None:
     if job.run.calibration.is_file():
         return
     valid = {name: job.predictions(name, "valid") for name in job.recipe.names}
-    fitted = {name: selective_prediction.fit(one) for name, one in valid.items()}
+    fitted = {name: selective_prediction.fit_calibration(one) for name, one in valid.items()}
     chosen = recommend(valid, job.manifest.groups).model
-    fitted[chosen] = replace(fitted[chosen], unlike=_unlike(job, chosen))
+    fitted[chosen] = replace(fitted[chosen], ood_threshold=_unlike(job, chosen))
     write(job.run, fitted)
 
 
@@ -68,7 +68,7 @@ def _unlike(job: Job, name: str) -> float | None:
     from tumorboard.models.inference import probabilities as ask
     from tumorboard.models.model_spec import embedder
 
-    if len(job.part("valid").samples) < 1 / out_of_distribution.FALSE_ALARMS - 1:
+    if len(job.part("valid").samples) < 1 / out_of_distribution.FALSE_ALARM_RATE - 1:
         return None
     network = embedder(saving.load(job.run.model(name))[0])
     found = {}
@@ -102,7 +102,7 @@ class Trust:
     quantile: float | None = None
     refer_below: float | None = None
     unlike_above: float | None = None
-    training: Unlike | None = None
+    training: OutOfDistribution | None = None
     embedder: keras.Model | None = None
 
     def is_unlike(self, embedding: Embedding | None) -> bool | None:
@@ -124,12 +124,12 @@ def read_trust(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, 
         return Trust()
     _check(fitted, run)
     known = Trust(fitted.temperature, fitted.quantile, fitted.refer_below)
-    if fitted.unlike is None:
+    if fitted.ood_threshold is None:
         return known
     file = run.unlike(name)
     run_folder.verify(file, hashes)
-    training = Unlike.from_bytes(file.read_bytes(), storage.shown(file))
-    return replace(known, unlike_above=fitted.unlike, training=training, embedder=embedder(model))
+    training = OutOfDistribution.from_bytes(file.read_bytes(), storage.shown(file))
+    return replace(known, unlike_above=fitted.ood_threshold, training=training, embedder=embedder(model))
 
 
 def _check(fitted: Calibration, run: RunFolder) -> None:

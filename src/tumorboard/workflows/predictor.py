@@ -110,7 +110,7 @@ class Board:
         unlike = trust.is_unlike(embedding)
         if trust.temperature is None:
             return Opinion(rows, unlike=unlike)
-        row = calibration.tempered(row[None], trust.temperature)[0]
+        row = calibration.scale_probabilities(row[None], trust.temperature)[0]
         possible = None
         if trust.quantile is not None:
             possible = conformal.prediction_set(row[None], trust.quantile)[0]

@@ -320,7 +320,7 @@ def rescore(root: Path) -> RunFolder:
     job = _reopened(run)
     if not run.calibration.is_file():
         valid = {name: job.predictions(name, "valid") for name in job.recipe.names}
-        calibrate.write(run, {name: selective_prediction.fit(one) for name, one in valid.items()})
+        calibrate.write(run, {name: selective_prediction.fit_calibration(one) for name, one in valid.items()})
     write_report(job, write_results(job))
     return run
 
