@@ -245,7 +245,9 @@ def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_p
     files = sorted((run.root / "models").iterdir())
     assert len(files) == 9
     monkeypatch.setattr(predictor.saving, "load", lambda path: pytest.fail("a changed model was loaded"))
-    monkeypatch.setattr(calibrate.Unlike, "from_bytes", lambda *_: pytest.fail("a changed file was read"))
+    monkeypatch.setattr(
+        calibrate.OutOfDistribution, "from_bytes", lambda *_: pytest.fail("a changed file was read")
+    )
     for number in range(1000):
         path = files[number % len(files)]
         where, byte = flipped(path, rng)
