@@ -23,9 +23,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 import numpy as np
 
 from tumorboard.export import exported_model
-from tumorboard.workflows.batch_predict import facts
+from tumorboard.workflows.batch_predict import plain_values
 from tumorboard.workflows.export import export, on_engine
-from tumorboard.workflows.predictor import Board, open_board
+from tumorboard.workflows.predictor import RunPredictor, load_run
 
 _Call = Callable[[np.ndarray], object]
 ENGINES = ("keras", "openvino", "onnx")
@@ -38,13 +38,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    keras = open_board(options.run)
+    keras = load_run(options.run)
     boards = [on_engine(keras, options.run, engine) for engine in ENGINES]
     size = keras.image.size
     images = np.random.default_rng(0).integers(0, 256, (options.images, size, size, 3), np.uint8)
     calls = {board.engine: _calls(board, options.run) for board in boards}
     best = _race(_runners(boards, calls, images), options.images, options.rounds)
-    scored = "no score" if keras.trust.training is None else f"the score of {keras.recommended}"
+    scored = "no score" if keras.reliability.detector is None else f"the score of {keras.recommended}"
     print(f"{len(keras.names)} models and {scored}; {options.images} images of {size}x{size}")
     print(f"plain model.predict: {best['plain']:.1f} images/s")
     for engine in ENGINES:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _runners(
-    boards: list[Board], calls: dict[str, list[_Call]], images: np.ndarray
+    boards: list[RunPredictor], calls: dict[str, list[_Call]], images: np.ndarray
 ) -> dict[str, Callable[[], object]]:
     ready, models = images.astype(np.float32), boards[0].models.values()
     runners: dict[str, Callable[[], object]] = {
@@ -65,12 +65,12 @@ def _runners(
             call(one[None]) for one in ready for call in own
         ]
         runners[f"{board.engine} ours"] = lambda board=board: [
-            json.dumps(facts(board, board.opinion(one))) for one in images
+            json.dumps(plain_values(board, board.predict(one))) for one in images
         ]
     return runners
 
 
-def _calls(board: Board, run: Path) -> list[_Call]:
+def _calls(board: RunPredictor, run: Path) -> list[_Call]:
     """Each model by itself."""
     if board.runtime is None:
         return [model.predict_on_batch for model in board.models.values()]

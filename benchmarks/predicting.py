@@ -22,7 +22,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 import numpy as np
 from PIL import Image
 
-from tumorboard.workflows.predictor import Board, open_board
+from tumorboard.workflows.predictor import RunPredictor, load_run
 
 _COMMAND = "import sys; from tumorboard.cli.main import main; sys.exit(main())"
 
@@ -40,7 +40,7 @@ def main() -> None:
     few, few_peak = _predict(options.run, files, options.few)
     many, many_peak = _predict(options.run, files, options.many)
     ours = (options.many - options.few) / (many - few)
-    plain = _plain(open_board(options.run), (files * options.plain)[: options.plain])
+    plain = _plain(load_run(options.run), (files * options.plain)[: options.plain])
     print(f"tumorboard predict: {ours:.1f} images/s, plain: {plain:.1f}, ratio {ours / plain:.2f}")
     print(f"peak memory: {few_peak} MB at {options.few} files, {many_peak} MB at {options.many}")
 
@@ -70,7 +70,7 @@ def _place(file: Path, name: Path) -> None:
         shutil.copyfile(file, name)
 
 
-def _plain(board: Board, files: list[Path]) -> float:
+def _plain(board: RunPredictor, files: list[Path]) -> float:
     """Images a second of the loop that anybody would write."""
     _ask(board, files[:32])  # builds the graphs
     begun = time.perf_counter()
@@ -79,7 +79,7 @@ def _plain(board: Board, files: list[Path]) -> float:
     return len(files) / (time.perf_counter() - begun)
 
 
-def _ask(board: Board, files: list[Path]) -> None:
+def _ask(board: RunPredictor, files: list[Path]) -> None:
     size = (board.image.size, board.image.size)
     batch = np.stack([np.asarray(Image.open(file).convert("RGB").resize(size)) for file in files])
     for model in board.models.values():

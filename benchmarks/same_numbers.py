@@ -28,7 +28,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 
 import numpy as np
 
-from tumorboard.workflows.predictor import Board, open_board
+from tumorboard.workflows.predictor import RunPredictor, load_run
 
 _COMMAND = (sys.executable, "-c", "import sys; from tumorboard.cli.main import main; sys.exit(main())")
 _BATCH = 20  # files at once, as somebody would choose them
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--engine", action="append", default=[], choices=("openvino", "onnx"))
     options = parser.parse_args()
     files = chosen(options.data, options.images)
-    board = open_board(options.run)
+    board = load_run(options.run)
     expected = library(board, files)
     with serving(options.run) as url:
         found = {"predict": predict(options.run, board, files), "HTTP": over_http(url, board, files)}
@@ -57,7 +57,7 @@ def main() -> None:
     sys.exit(not all(same))
 
 
-def told(name: str, expected: Numbers, found: Numbers, board: Board) -> bool:
+def told(name: str, expected: Numbers, found: Numbers, board: RunPredictor) -> bool:
     """Print how alike they are; whether they are the same."""
     classes = len(board.class_names)
     answers = [rows[:, :-1].reshape(len(rows), -1, classes).argmax(-1) for rows in (expected, found)]
@@ -75,17 +75,17 @@ def chosen(data: Path, count: int) -> list[Path]:
     return files[:: len(files) // count][:count]
 
 
-def library(board: Board, files: Sequence[Path]) -> Numbers:
-    """By `Board.opinion`."""
+def library(board: RunPredictor, files: Sequence[Path]) -> Numbers:
+    """By `RunPredictor.predict`."""
     rows = []
     for file in files:
-        opinion = board.opinion(board.read(file))
+        opinion = board.predict(board.read(file))
         sure = opinion.probabilities[board.recommended] if opinion.calibrated is None else opinion.calibrated
         rows.append([*np.concatenate([opinion.probabilities[name] for name in board.names]), sure.max()])
     return np.array(rows)
 
 
-def predict(run: Path, board: Board, files: Sequence[Path], engine: str = "keras") -> Numbers:
+def predict(run: Path, board: RunPredictor, files: Sequence[Path], engine: str = "keras") -> Numbers:
     """By `tumorboard predict`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.csv"
@@ -96,13 +96,13 @@ def predict(run: Path, board: Board, files: Sequence[Path], engine: str = "keras
         return _table(out, board, "{}:{}")
 
 
-def over_http(url: str, board: Board, files: Sequence[Path]) -> Numbers:
+def over_http(url: str, board: RunPredictor, files: Sequence[Path]) -> Numbers:
     """By the API of `tumorboard serve`."""
     with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
         return np.array([_asked(connection, board, file) for file in files])
 
 
-def _asked(connection: http.client.HTTPConnection, board: Board, file: Path) -> list[float]:
+def _asked(connection: http.client.HTTPConnection, board: RunPredictor, file: Path) -> list[float]:
     connection.request(
         "POST", "/api/predict", file.read_bytes(), {"Content-Type": "application/octet-stream"}
     )
@@ -112,7 +112,7 @@ def _asked(connection: http.client.HTTPConnection, board: Board, file: Path) -> 
     return [*told, answer["confidence"]]
 
 
-def page(url: str, board: Board, files: Sequence[Path]) -> Numbers:
+def page(url: str, board: RunPredictor, files: Sequence[Path]) -> Numbers:
     """By the page: the table that it offers after every few files."""
     from playwright.sync_api import sync_playwright
 
@@ -137,7 +137,7 @@ def _offered(opened, url: str, files: Sequence[Path], out: Path) -> Path:  # typ
     return out
 
 
-def _table(file: Path, board: Board, column: str) -> Numbers:
+def _table(file: Path, board: RunPredictor, column: str) -> Numbers:
     columns = [column.format(name, one) for name in board.names for one in board.class_names]
     with file.open(encoding="utf-8", newline="") as lines:
         rows: list[Mapping[str, str]] = list(csv.DictReader(lines))

@@ -34,7 +34,7 @@ _EXPORTS = {
     "evaluate": ("tumorboard.evaluation.scores", "evaluate"),
     "load_model": ("tumorboard.models.saving", "load_given"),
     "load_recipe": ("tumorboard.config", "load"),
-    "open_board": ("tumorboard.workflows.predictor", "open_board"),
+    "load_run": ("tumorboard.workflows.predictor", "load_run"),
     "predict": ("tumorboard.models.inference", "probabilities"),
     "read_input": ("tumorboard.data.image_reader", "read_input"),
     "split": ("tumorboard.workflows.split", "split"),

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -299,3 +300,18 @@ def verify(path: Path, hashes: dict[str, str]) -> None:
             f"{where} is not the file that was trained: its SHA-256 is not the one in SHA256SUMS; "
             "restore it or train again"
         )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(
+            f"expected JSON in {shown(path)}, found none that can be read; restore the file"
+        ) from error
+    return content if isinstance(content, dict) else {}

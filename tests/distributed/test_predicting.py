@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 from tests import small_store
-from tests.small_boards import NAMES, finished, pixels
+from tests.small_predictors import NAMES, finished, pixels
 from tumorboard import NOTICE
 from tumorboard.cli.main import main
 from tumorboard.data import object_store
 from tumorboard.distributed import predict
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.progress import Console
-from tumorboard.workflows.batch_predict import opinion_row
-from tumorboard.workflows.predictor import open_board
+from tumorboard.workflows.batch_predict import prediction_row
+from tumorboard.workflows.predictor import load_run
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra cluster is not installed")
@@ -64,9 +64,9 @@ def table(out):
 
 
 def same(run, scans, found):
-    board = open_board(run.root)
+    board = load_run(run.root)
     for path, row in zip(sorted(scans.iterdir()), found, strict=True):
-        expected = opinion_row(board, path)
+        expected = prediction_row(board, path)
         assert row["path"] == str(path)
         assert row["error"] == expected["error"]
         for name in NAMES if not row["error"] else ():

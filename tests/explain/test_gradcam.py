@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.small_boards import CLASSES, IMAGE, NAMES, networks, pixels
 from tests.small_models import NOTEBOOK, joined, member
+from tests.small_predictors import CLASSES, IMAGE, NAMES, networks, pixels
 from tumorboard.errors import ModelError
 from tumorboard.explain import gradcam, occlusion
 from tumorboard.models.model_spec import Contract

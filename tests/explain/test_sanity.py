@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.small_boards import NAMES, networks, pixels
+from tests.small_predictors import NAMES, networks, pixels
 from tumorboard.explain.sanity_check import likeness_when_shuffled, shuffled
 
 

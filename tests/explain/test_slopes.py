@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.small_boards import networks, pixels
+from tests.small_predictors import networks, pixels
 from tumorboard.explain import gradcam
 from tumorboard.explain.gradcam import by_differences, by_tape, log_odds, slopes
 

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from tests.small_boards import CLASSES, IMAGE, NAMES, networks, pixels
+from tests.small_predictors import CLASSES, IMAGE, NAMES, networks, pixels
 from tumorboard import storage
 from tumorboard.errors import ModelError, UsageError
 from tumorboard.export import exported_model, formats

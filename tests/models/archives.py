@@ -7,7 +7,7 @@ import zipfile
 import h5py
 import numpy as np
 
-from tests.small_boards import networks
+from tests.small_predictors import networks
 
 
 def saved(folder):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.models.archives import archive, configured, declared, linked, outside, saved, weighted
-from tests.small_boards import CLASSES, IMAGE
+from tests.small_predictors import CLASSES, IMAGE
 from tumorboard import storage
 from tumorboard.errors import ModelError
 from tumorboard.models import safe_loading, saving

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.models.archives import archive, configured, declared, linked, outside, saved, weighted
 from tests.paths import PATHS
-from tests.small_boards import networks
+from tests.small_predictors import networks
 from tumorboard.errors import ModelError
 from tumorboard.models import safe_loading
 from tumorboard.models.safe_loading import inspect

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.small_boards import NAMES, networks, pixels
 from tests.small_models import joined, member
+from tests.small_predictors import NAMES, networks, pixels
 from tumorboard.models.model_spec import embedder
 from tumorboard.models.shared_graph import joint
 

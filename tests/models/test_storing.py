@@ -8,16 +8,16 @@ import keras
 import numpy as np
 import pytest
 
-from tests.small_boards import calibrate as calibrate_run
-from tests.small_boards import finished
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, member, pixels
+from tests.small_predictors import calibrate as calibrate_run
+from tests.small_predictors import finished
 from tumorboard import run_folder, storage
 from tumorboard.config import Image
 from tumorboard.errors import Interrupted, ModelError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import Contract
-from tumorboard.workflows import calibrate, predictor
+from tumorboard.workflows import predictor
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_p
     assert len(files) == 9
     monkeypatch.setattr(predictor.saving, "load", lambda path: pytest.fail("a changed model was loaded"))
     monkeypatch.setattr(
-        calibrate.OutOfDistribution, "from_bytes", lambda *_: pytest.fail("a changed file was read")
+        predictor.OutOfDistribution, "from_bytes", lambda *_: pytest.fail("a changed file was read")
     )
     for number in range(1000):
         path = files[number % len(files)]
@@ -254,7 +254,7 @@ def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_p
         npz = path.suffix == ".npz"
         with pytest.raises(ModelError, match=path.name):
             _ = (
-                calibrate.read_trust(run, "custom", None, hashes)
+                predictor.read_reliability(run, "custom", None, hashes)
                 if npz
                 else predictor._load(run, path.stem, hashes)
             )

@@ -22,9 +22,9 @@ CLASSES = ("adenocarcinoma", "normal", "squamous")
 class FakePrediction:
     probabilities: dict
     calibrated: np.ndarray | None = None
-    possible: np.ndarray | None = None
-    abstains: bool | None = None
-    unlike: bool | None = None
+    prediction_set: np.ndarray | None = None
+    refer: bool | None = None
+    out_of_distribution: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class FakePredictor:
     image: Image = field(default_factory=lambda: Image(size=32))
     seconds: float = 0.0
 
-    def opinion(self, pixels: np.ndarray) -> FakePrediction:
+    def predict(self, pixels: np.ndarray) -> FakePrediction:
         time.sleep(self.seconds)
         sums = pixels.reshape(-1, 3).sum(axis=0, dtype=np.float64) + 1
         share = sums / sums.sum()

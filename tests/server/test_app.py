@@ -30,20 +30,20 @@ def picture(text):
 
 def test_the_reply_is_the_prediction_bit_for_bit(client, slice_png):
     pixels, _ = input_of_bytes(slice_png, "x", FakePredictor().image)
-    expected = FakePredictor().opinion(pixels)
+    expected = FakePredictor().predict(pixels)
     reply = client.post("/api/predict", content=slice_png).json()
     assert [model["name"] for model in reply["models"]] == list(NAMES)
     for model in reply["models"]:
         assert list(model["probabilities"]) == list(CLASSES)
         assert list(model["probabilities"].values()) == expected.probabilities[model["name"]].tolist()
     assert (reply["model"], reply["prediction"], reply["calibrated"]) == ("ensemble", "normal", True)
-    assert reply["prediction_set"] == [CLASSES[index] for index in np.flatnonzero(expected.possible)]
+    assert reply["prediction_set"] == [CLASSES[index] for index in np.flatnonzero(expected.prediction_set)]
     assert (reply["refer"], reply["out_of_distribution"]) == (False, False)
     np.testing.assert_array_equal(picture(reply["preview"]), pixels)
 
 
 def test_there_is_one_confidence_the_highest_calibrated_probability(client, slice_png):
-    expected = FakePredictor().opinion(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
+    expected = FakePredictor().predict(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
     reply = client.post("/api/predict", content=slice_png).json()
     assert reply["probabilities"] == dict(zip(CLASSES, expected.calibrated.tolist(), strict=True))
     assert reply["confidence"] == max(reply["probabilities"].values()) == expected.calibrated.max()
@@ -52,7 +52,7 @@ def test_there_is_one_confidence_the_highest_calibrated_probability(client, slic
 
 def test_without_a_calibration_the_confidence_is_marked(tmp_path, slice_png, monkeypatch):
     rows = {name: np.array([0.2, 0.7, 0.1]) for name in NAMES}
-    monkeypatch.setattr(FakePredictor, "opinion", lambda _self, _pixels: FakePrediction(rows))
+    monkeypatch.setattr(FakePredictor, "predict", lambda _self, _pixels: FakePrediction(rows))
     with TestClient(app.build(fake_state(tmp_path))) as client:
         reply = client.post("/api/predict", content=slice_png).json()
     assert (reply["confidence"], reply["calibrated"]) == (0.7, False)
@@ -169,7 +169,7 @@ def test_an_unforeseen_failure_says_nothing_of_its_inside(tmp_path, slice_png, m
     def broken(_self, _pixels):
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(FakePredictor, "opinion", broken)
+    monkeypatch.setattr(FakePredictor, "predict", broken)
     with TestClient(app.build(fake_state(tmp_path)), raise_server_exceptions=False) as client:
         answer = client.post("/api/predict", content=slice_png)
     assert answer.status_code == 500

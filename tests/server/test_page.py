@@ -119,7 +119,7 @@ def test_drop_a_png_and_read_the_answer(page, slice_png):
 
 
 def test_the_confidence_is_the_same_number_in_all_places(page, slice_png):
-    expected = FakePredictor().opinion(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
+    expected = FakePredictor().predict(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
     opened = page()
     drop(opened, "slice.png", slice_png)
     confidence = f"calibrated confidence {expected.calibrated.max():.0%}"

@@ -18,12 +18,12 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.small_boards import NAMES, calibrate, finished, pixels
+from tests.small_predictors import NAMES, calibrate, finished, pixels
 from tumorboard import storage
 from tumorboard.errors import RunFolderError
 from tumorboard.server import app, security, server
 from tumorboard.workflows import batch_predict
-from tumorboard.workflows.predictor import open_board
+from tumorboard.workflows.predictor import load_run
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "same_numbers.py"
 _spec = importlib.util.spec_from_file_location("same_numbers", BENCHMARK)
@@ -52,7 +52,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def board(run):
-    return open_board(run.root)
+    return load_run(run.root)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def url(run, board):
 
 
 def test_the_command_says_the_same(run, board, files, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch_predict, "open_board", lambda *_: board)
+    monkeypatch.setattr(batch_predict, "load_run", lambda *_: board)
     done = batch_predict.predict_files(run.root, files, tmp_path / "out.csv")
     np.testing.assert_array_equal(same._table(done.table, board, "{}:{}"), expected)
     assert expected.shape == (COUNT, 4 * 3 + 1)
@@ -114,21 +114,24 @@ def opened_run(tmp_path_factory):
 
 
 def test_over_http_the_numbers_are_those_of_the_library(opened_run):
-    board = open_board(opened_run.root)
+    board = load_run(opened_run.root)
     with TestClient(app.build(server.open_state(opened_run.root))) as client:
         assert client.get("/api/run").json()["recommended"] == "custom"
         for image in pixels(5, seed=2, size=50):
             file = io.BytesIO()
             Image.fromarray(image).save(file, "PNG")
             reply = client.post("/api/predict", content=file.getvalue()).json()
-            expected = board.opinion(board.read(file.getvalue()))
+            expected = board.predict(board.read(file.getvalue()))
             for model in reply["models"]:
                 rows = expected.probabilities[model["name"]].tolist()
                 assert list(model["probabilities"].values()) == rows
             assert list(reply["probabilities"].values()) == expected.calibrated.tolist()
             assert reply["confidence"] == expected.calibrated.max()
-            assert len(reply["prediction_set"]) == expected.possible.sum()
-            assert (reply["refer"], reply["out_of_distribution"]) == (expected.abstains, expected.unlike)
+            assert len(reply["prediction_set"]) == expected.prediction_set.sum()
+            assert (reply["refer"], reply["out_of_distribution"]) == (
+                expected.refer,
+                expected.out_of_distribution,
+            )
         heat = client.post("/api/explain?model=ensemble", content=file.getvalue())
         assert heat.status_code == 200
 
@@ -136,7 +139,7 @@ def test_over_http_the_numbers_are_those_of_the_library(opened_run):
 def test_the_layer_is_as_dense_as_the_map_is_hot(opened_run):
     image = pixels(1)[0]
     layer = server.open_state(opened_run.root).heat_layer("custom", image, 1)
-    heat = open_board(opened_run.root).heat_map("custom", image, 1)
+    heat = load_run(opened_run.root).heat_map("custom", image, 1)
     np.testing.assert_array_equal(layer[..., 3], (255 * heat).round())
 
 

@@ -18,16 +18,16 @@ from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.workflows import build_models
 from tumorboard.workflows.build_models import opinions
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> RunContext:
     draw(tmp_path / "data")
     return prepared(tmp_path)
 
 
-def written(job: Job, name: str, rows: np.ndarray, split: str = "train") -> np.ndarray:
+def written(job: RunContext, name: str, rows: np.ndarray, split: str = "train") -> np.ndarray:
     """A member's predictions on disk, its rows in the given order; returns them in the manifest's."""
     part = job.part(split)
     values = np.random.default_rng(len(name)).dirichlet(np.ones(3), len(part.samples))
@@ -38,7 +38,7 @@ def written(job: Job, name: str, rows: np.ndarray, split: str = "train") -> np.n
     return values
 
 
-def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job: Job) -> None:
+def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job: RunContext) -> None:
     straight = written(job, "pretrained", np.arange(15))
     shuffled = written(job, "custom", np.random.default_rng(1).permutation(15))
     examples = opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
@@ -47,14 +47,14 @@ def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job:
     np.testing.assert_array_equal(examples.labels, job.part("train").labels)
 
 
-def test_members_that_answered_other_samples_are_refused(job: Job) -> None:
+def test_members_that_answered_other_samples_are_refused(job: RunContext) -> None:
     written(job, "custom", np.arange(15))
     written(job, "pretrained", np.arange(14))
     with pytest.raises(DataError, match="same samples"):
         opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
 
 
-def test_what_is_predicted_is_not_predicted_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_predicted_is_not_predicted_again(job: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     written(job, "custom", np.arange(15))
     before = job.run.predictions("custom", "train").stat().st_mtime_ns
     build_models.predict(job, "custom", "train")  # there is no model that could
@@ -64,7 +64,7 @@ def test_what_is_predicted_is_not_predicted_again(job: Job, monkeypatch: pytest.
 
 
 def test_predictions_are_the_saved_models_answers_to_the_parts_images(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    job: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Bright:
         output_shape = (None, 3)
@@ -82,7 +82,7 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
     np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), job.images("valid")))
 
 
-def test_a_mirrored_network_is_trained_as_it_is_and_answers_for_both(job: Job) -> None:
+def test_a_mirrored_network_is_trained_as_it_is_and_answers_for_both(job: RunContext) -> None:
     said = {}
     for mirrored in (False, True):
         job.run.model("custom").unlink(missing_ok=True)

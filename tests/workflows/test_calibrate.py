@@ -19,13 +19,13 @@ from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import embedder
 from tumorboard.predictions import Predictions
 from tumorboard.workflows import calibrate
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 MODELS = ("custom", "pretrained", "ensemble", "chained")
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> RunContext:
     """A run whose models have said what they think of validation."""
     draw(tmp_path / "data")
     job = prepared(tmp_path)
@@ -39,7 +39,7 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-def test_every_model_is_calibrated_on_its_validation_predictions_and_comes_back(job: Job) -> None:
+def test_every_model_is_calibrated_on_its_validation_predictions_and_comes_back(job: RunContext) -> None:
     calibrate.calibrate(job)
     content = json.loads(job.run.calibration.read_text())
     assert content["format"] == 1
@@ -50,7 +50,7 @@ def test_every_model_is_calibrated_on_its_validation_predictions_and_comes_back(
     assert found["custom"] == selective_prediction.fit_calibration(job.predictions("custom", "valid"))
 
 
-def test_what_is_written_stays_and_what_is_damaged_is_named(job: Job) -> None:
+def test_what_is_written_stays_and_what_is_damaged_is_named(job: RunContext) -> None:
     calibrate.calibrate(job)
     before = job.run.calibration.read_bytes()
     job.run.predictions("custom", "valid").unlink()
@@ -62,16 +62,16 @@ def test_what_is_written_stays_and_what_is_damaged_is_named(job: Job) -> None:
 
 
 def test_unlike_images_are_told_by_the_recommended_models_embedding(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    job: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, contract = member("custom", RESIDUAL)
     saving.save(model, replace(contract, class_names=job.part("valid").class_names), job.run.model("custom"))
     images = Rows(pixels(40), np.arange(40))
-    monkeypatch.setattr(Job, "images", lambda self, split: images)
+    monkeypatch.setattr(RunContext, "images", lambda self, split: images)
     one = job.part("train")
     many = replace(one, samples=tuple(one.samples[i % len(one.samples)] for i in range(40)))
-    monkeypatch.setattr(Job, "part", lambda self, split: many)
-    limit = calibrate._unlike(job, "custom")
+    monkeypatch.setattr(RunContext, "part", lambda self, split: many)
+    limit = calibrate._fit_outlier_detector(job, "custom")
     found = OutOfDistribution.from_bytes(job.run.unlike("custom").read_bytes(), "it")
     scores = found.score(probabilities(embedder(model), images))
     assert limit == pytest.approx(np.sort(scores)[38], rel=1e-4)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.small_boards import CLASSES, NAMES, calibrate, finished, pixels
+from tests.small_predictors import CLASSES, NAMES, calibrate, finished, pixels
 from tumorboard.cli.main import main
 from tumorboard.errors import UsageError
-from tumorboard.workflows import export, predictor
+from tumorboard.workflows import export
 from tumorboard.workflows.export import on_engine
-from tumorboard.workflows.predictor import open_board
+from tumorboard.workflows.predictor import load_run
 
 NEEDED = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "openvino": ("openvino",)}
 
@@ -33,31 +33,31 @@ def run(tmp_path, monkeypatch):
 def test_an_engine_answers_as_keras_does_and_is_exported_once(run, engine, monkeypatch):
     need(engine)
     calibrate(run, "custom")
-    plain = open_board(run.root, ("custom", "ensemble"))
+    plain = load_run(run.root, ("custom", "ensemble"))
     board = on_engine(plain, run.root, engine)
     for image in [*pixels(3, seed=4), np.full((32, 32, 3), 255, np.uint8)]:
-        expected, found = plain.opinion(image), board.opinion(image)
+        expected, found = plain.predict(image), board.predict(image)
         for name in plain.names:
             np.testing.assert_allclose(found.probabilities[name], expected.probabilities[name], atol=1e-5)
-        assert (found.unlike, found.abstains) == (expected.unlike, expected.abstains)
-    assert found.unlike is True
-    monkeypatch.setattr(predictor.exported, "write", lambda *_: pytest.fail("exported again"))
+        assert (found.out_of_distribution, found.refer) == (expected.out_of_distribution, expected.refer)
+    assert found.out_of_distribution is True
+    monkeypatch.setattr(export.exported_model, "write", lambda *_: pytest.fail("exported again"))
     on_engine(plain, run.root, engine)
 
 
 def test_on_an_engine_no_image_goes_through_keras(run, monkeypatch):
     need("onnx")
     calibrate(run, "custom")
-    board = on_engine(open_board(run.root, ("custom",)), run.root, "onnx")
+    board = on_engine(load_run(run.root, ("custom",)), run.root, "onnx")
     monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("Keras was asked"))
-    assert board.opinion(pixels(1)[0]).unlike is False
+    assert board.predict(pixels(1)[0]).out_of_distribution is False
 
 
 def test_an_export_without_the_embedding_is_made_again(run):
     need("onnx")
-    board = open_board(run.root, ("custom",))
+    board = load_run(run.root, ("custom",))
     on_engine(board, run.root, "onnx")
-    sidecar = run.export("board-custom", "onnx", ".onnx.json")
+    sidecar = run.export("models-custom", "onnx", ".onnx.json")
     facts = json.loads(sidecar.read_text())
     sidecar.write_text(json.dumps({key: value for key, value in facts.items() if key != "outputs"}))
     on_engine(board, run.root, "onnx")
@@ -66,11 +66,11 @@ def test_an_export_without_the_embedding_is_made_again(run):
 
 def test_a_changed_export_is_made_again(run):
     need("onnx")
-    board = open_board(run.root, ("custom",))
+    board = load_run(run.root, ("custom",))
     on_engine(board, run.root, "onnx")
-    path = run.export("board-custom", "onnx", ".onnx")
+    path = run.export("models-custom", "onnx", ".onnx")
     path.write_bytes(b"no model")
-    assert on_engine(board, run.root, "onnx").opinion(pixels(1)[0]).probabilities["custom"].shape == (
+    assert on_engine(board, run.root, "onnx").predict(pixels(1)[0]).probabilities["custom"].shape == (
         len(CLASSES),
     )
 
@@ -88,11 +88,11 @@ def test_predict_takes_an_engine(run, tmp_path):
     columns = [f"custom:{name}" for name in CLASSES]
     said = {one: [float(row[column]) for column in columns] for one, row in tables.items()}
     assert said["onnx"] == pytest.approx(said["keras"], abs=1e-5)
-    assert tables["onnx"]["answer"] == tables["keras"]["answer"]
+    assert tables["onnx"]["prediction"] == tables["keras"]["prediction"]
 
 
 def test_keras_is_the_board_itself_and_another_name_is_refused(run):
-    board = open_board(run.root)
+    board = load_run(run.root)
     assert on_engine(board, run.root, "keras") is board
     assert board.names == NAMES
     with pytest.raises(UsageError, match="expected a format"):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.predictions_strategies import made
-from tests.small_boards import CLASSES, NAMES, finished
+from tests.small_predictors import CLASSES, NAMES, finished
 from tests.small_runs import drawing
 from tumorboard.cli.main import main
 from tumorboard.data.manifest import load, write_csv

@@ -5,24 +5,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.small_boards import CLASSES, NAMES, finished, pixels
+from tests.small_predictors import CLASSES, NAMES, finished, pixels
 from tumorboard import NOTICE
 from tumorboard.cli.main import main
 from tumorboard.errors import DataError
 from tumorboard.explain.overlay import overlay
 from tumorboard.workflows import explain as module
 from tumorboard.workflows.explain import explain
-from tumorboard.workflows.predictor import open_board
+from tumorboard.workflows.predictor import load_run
 
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    return open_board(finished(tmp_path_factory.mktemp("explaining") / "run").root)
+    return load_run(finished(tmp_path_factory.mktemp("explaining") / "run").root)
 
 
 @pytest.fixture(autouse=True)
 def _opened_once(monkeypatch, board):
-    monkeypatch.setattr(module, "open_board", lambda run, models: board)
+    monkeypatch.setattr(module, "load_run", lambda run, models: board)
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def test_every_model_and_member_gets_its_picture(board, scan, tmp_path):
     assert (done.pictures, done.failed) == (6, 0)
     assert set(done.likeness) == set(NAMES)
     assert all(value < 0.9 for value in done.likeness.values())
-    opinion = board.opinion(board.read(scan))
+    prediction = board.predict(board.read(scan))
     for row in rows(done.folder):
-        said = opinion.probabilities[row["model"]]
+        said = prediction.probabilities[row["model"]]
         assert row["class"] == CLASSES[said.argmax()]
         assert row["notice"] == NOTICE
         assert bool(row["probability"]) != bool(row["part"])
@@ -62,7 +62,7 @@ def test_a_class_and_a_method_can_be_asked_for(board, scan, tmp_path):
     done = explain(tmp_path, [scan], tmp_path / "maps", target="c", method="occlusion")
     found = rows(done.folder)
     assert [(row["model"], row["class"]) for row in found] == [(name, "c") for name in NAMES]
-    assert float(found[0]["probability"]) == board.opinion(board.read(scan)).probabilities["pretrained"][2]
+    assert float(found[0]["probability"]) == board.predict(board.read(scan)).probabilities["pretrained"][2]
 
 
 def test_an_unknown_class_and_nothing_to_explain_are_named(scan, tmp_path):

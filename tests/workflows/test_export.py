@@ -4,7 +4,7 @@ from importlib.util import find_spec
 import pytest
 from PIL import Image
 
-from tests.small_boards import CLASSES, finished, pixels
+from tests.small_predictors import CLASSES, finished, pixels
 from tumorboard import NOTICE, storage
 from tumorboard.cli.main import main
 from tumorboard.data.manifest import COLUMNS

@@ -10,21 +10,21 @@ from tests.small_runs import MODELS, draw
 from tests.workflows.test_prepare import prepared
 from tumorboard.errors import DataError
 from tumorboard.predictions import Predictions
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def job(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     root = tmp_path_factory.mktemp("job")
     draw(root / "data")
     return prepared(root)
 
 
-def test_models_are_named_in_the_order_of_their_making(job: Job) -> None:
+def test_models_are_named_in_the_order_of_their_making(job: RunContext) -> None:
     assert job.recipe.names == MODELS
 
 
-def test_each_thing_draws_from_a_seed_of_its_own_that_the_recipes_seed_decides(job: Job) -> None:
+def test_each_thing_draws_from_a_seed_of_its_own_that_the_recipes_seed_decides(job: RunContext) -> None:
     other = dataclasses.replace(job, recipe=job.recipe.with_options(None, None, 4))
     names = [*MODELS, "first link"]
     seeds = [one.seed(name) for one in (job, other) for name in names]
@@ -33,7 +33,7 @@ def test_each_thing_draws_from_a_seed_of_its_own_that_the_recipes_seed_decides(j
     assert seeds == [one.seed(name) for one in (job, other) for name in names]
 
 
-def test_predictions_are_read_back(job: Job) -> None:
+def test_predictions_are_read_back(job: RunContext) -> None:
     part = job.part("valid")
     said = Predictions(part.ids, part.labels, part.class_names, np.full((6, 3), 1 / 3))
     path = job.run.predictions("custom", "valid")
@@ -47,7 +47,7 @@ def test_predictions_are_read_back(job: Job) -> None:
 @pytest.mark.parametrize(
     "content", [None, b"\xff\xfe\x00", b"id,label\n"], ids=["missing", "binary", "other"]
 )
-def test_predictions_that_cannot_be_read_are_named(job: Job, content: bytes | None) -> None:
+def test_predictions_that_cannot_be_read_are_named(job: RunContext, content: bytes | None) -> None:
     path = job.run.predictions("nobody", "valid")
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def test_predictions_that_cannot_be_read_are_named(job: Job, content: bytes | No
 
 
 def test_time_adds_up_over_resumes_and_interruptions(
-    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    job: RunContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     now = iter([10.0, 12.0, 100.0, 103.5, 200.0, 201.0])
     monkeypatch.setattr("tumorboard.workflows.run_context.time.monotonic", lambda: next(now))
@@ -78,7 +78,7 @@ def test_time_adds_up_over_resumes_and_interruptions(
     assert json.loads(job.run.phases.read_text()) == job.seconds()
 
 
-def test_a_job_is_frozen(job: Job) -> None:
+def test_a_job_is_frozen(job: RunContext) -> None:
     anything: Any = job
     with pytest.raises(dataclasses.FrozenInstanceError):
         anything.recipe = None

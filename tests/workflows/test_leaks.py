@@ -12,10 +12,10 @@ from tumorboard.data.manifest import Manifest, Sample
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import report
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 
-def audited(folder: Path, leaked: list[str], numbers: dict[str, float]) -> Job:
+def audited(folder: Path, leaked: list[str], numbers: dict[str, float]) -> RunContext:
     """A job of six test images, two a class, whose audit said this."""
     names = ("cancer", "normal", "other")
     samples = [Sample(f"test/{n}/{i}.png", Path("x"), "test", n, "", "0") for n in names for i in (1, 2)]
@@ -23,7 +23,7 @@ def audited(folder: Path, leaked: list[str], numbers: dict[str, float]) -> Job:
     manifest, run = Manifest.of(samples), RunFolder(folder)
     finding = {"severity": "warning", "code": "TB501", "title": "t", "consequence": "c", "numbers": numbers}
     run.audit.write_text(json.dumps({"findings": [finding], "leaked": leaked}))
-    return Job(run, load("demo"), manifest, Decoded(manifest, None, (), (), ()), Console(True))
+    return RunContext(run, load("demo"), manifest, Decoded(manifest, None, (), (), ()), Console(True))
 
 
 def test_leaked_images_are_left_out_and_nothing_else(tmp_path: Path) -> None:

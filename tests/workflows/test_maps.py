@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.small_boards import finished
 from tests.small_models import pixels
+from tests.small_predictors import finished
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import report as module
 from tumorboard.workflows.report import maps

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.small_boards import CLASSES, NAMES, calibrate, finished, networks, pixels
+from tests.small_predictors import CLASSES, NAMES, calibrate, finished, networks, pixels
 from tumorboard.errors import ModelError, RunFolderError, UsageError
 from tumorboard.evaluation.calibration import scale_probabilities
 from tumorboard.explain import gradcam
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import embedder
-from tumorboard.workflows.predictor import open_board
+from tumorboard.workflows.predictor import load_run
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def run(tmp_path):
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    return open_board(finished(tmp_path_factory.mktemp("board") / "run").root)
+    return load_run(finished(tmp_path_factory.mktemp("board") / "run").root)
 
 
 def test_it_knows_its_models_and_who_speaks(board):
@@ -32,10 +32,17 @@ def test_it_knows_its_models_and_who_speaks(board):
 
 def test_an_opinion_is_what_each_model_says_bit_for_bit(board):
     for image in pixels(3, seed=1):
-        opinion = board.opinion(image)
+        prediction = board.predict(image)
         for name, (model, _) in networks().items():
-            np.testing.assert_array_equal(opinion.probabilities[name], probabilities(model, image[None])[0])
-        told = opinion.calibrated, opinion.possible, opinion.abstains, opinion.unlike
+            np.testing.assert_array_equal(
+                prediction.probabilities[name], probabilities(model, image[None])[0]
+            )
+        told = (
+            prediction.calibrated,
+            prediction.prediction_set,
+            prediction.refer,
+            prediction.out_of_distribution,
+        )
         assert told == (None, None, None, None)
 
 
@@ -55,44 +62,44 @@ def test_a_file_and_its_bytes_are_read_alike(board, tmp_path):
 
 def test_calibration_is_applied_to_the_recommended_model(run):
     calibrate(run, "custom")
-    board, image = open_board(run.root, ["custom"]), pixels(1)[0]
-    opinion = board.opinion(image)
-    expected = scale_probabilities(opinion.probabilities["custom"][None], 2.0)[0]
-    np.testing.assert_array_equal(opinion.calibrated, expected)
-    np.testing.assert_array_equal(opinion.possible, 1 - expected <= 0.7)
-    assert opinion.abstains == (expected.max() < 0.4)
-    assert opinion.unlike is False
-    assert board.opinion(np.full_like(image, 255)).unlike is True
+    board, image = load_run(run.root, ["custom"]), pixels(1)[0]
+    prediction = board.predict(image)
+    expected = scale_probabilities(prediction.probabilities["custom"][None], 2.0)[0]
+    np.testing.assert_array_equal(prediction.calibrated, expected)
+    np.testing.assert_array_equal(prediction.prediction_set, 1 - expected <= 0.7)
+    assert prediction.refer == (expected.max() < 0.4)
+    assert prediction.out_of_distribution is False
+    assert board.predict(np.full_like(image, 255)).out_of_distribution is True
 
 
 @pytest.mark.parametrize(("threshold", "abstains"), [(1.0, True), (0.0, False), (None, None)])
 def test_it_asks_a_human_below_the_threshold(run, threshold, abstains):
     calibrate(run, "custom", refer_below=threshold, out_of_distribution=None)
-    opinion = open_board(run.root, ["custom"]).opinion(pixels(1)[0])
-    assert opinion.abstains is abstains
-    assert opinion.unlike is None
+    prediction = load_run(run.root, ["custom"]).predict(pixels(1)[0])
+    assert prediction.refer is abstains
+    assert prediction.out_of_distribution is None
 
 
 def test_a_model_without_calibration_says_so(run):
     calibrate(run, "custom", conformal={"alpha": 0.1, "quantile": None, "n": 3})
-    assert open_board(run.root, ["custom"]).opinion(pixels(1)[0]).possible is None
-    assert open_board(run.root, ["chained"]).opinion(pixels(1)[0]).calibrated is None
+    assert load_run(run.root, ["custom"]).predict(pixels(1)[0]).prediction_set is None
+    assert load_run(run.root, ["chained"]).predict(pixels(1)[0]).calibrated is None
 
 
 def test_without_metrics_the_ensemble_speaks(run):
     run.metrics.unlink()
-    assert open_board(run.root, ["ensemble", "custom"]).recommended == "ensemble"
-    assert open_board(run.root, ["custom"]).recommended == "custom"
+    assert load_run(run.root, ["ensemble", "custom"]).recommended == "ensemble"
+    assert load_run(run.root, ["custom"]).recommended == "custom"
 
 
 def test_an_unknown_model_is_named(run):
     with pytest.raises(UsageError, match=r"pretrained, custom, ensemble, chained\), found 'best'"):
-        open_board(run.root, ["best"])
+        load_run(run.root, ["best"])
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match="expected a finished run"):
-        open_board(tmp_path)
+        load_run(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["custom.keras", "custom.json", "custom.unlike.npz"])
@@ -103,16 +110,16 @@ def test_a_changed_file_is_named(run, file):
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
     with pytest.raises(ModelError, match=f"{file} is not the file that was trained"):
-        open_board(run.root, ["custom"])
+        load_run(run.root, ["custom"])
 
 
 def test_a_missing_or_unlisted_model_is_named(run):
     run.checksums.write_text(run.checksums.read_text().replace("models/custom.json", "models/other.json"))
     with pytest.raises(ModelError, match=r"custom\.json in the run's SHA256SUMS, found it not listed"):
-        open_board(run.root, ["custom"])
+        load_run(run.root, ["custom"])
     run.model("chained").unlink()
     with pytest.raises(ModelError, match=r"chained\.keras, which SHA256SUMS lists"):
-        open_board(run.root, ["chained"])
+        load_run(run.root, ["chained"])
 
 
 @pytest.mark.parametrize(
@@ -122,14 +129,14 @@ def test_a_missing_or_unlisted_model_is_named(run):
 def test_an_impossible_calibration_is_named(run, change):
     calibrate(run, "custom", **change)
     with pytest.raises(RunFolderError, match=r"calibration\.json, found others"):
-        open_board(run.root, ["custom"])
+        load_run(run.root, ["custom"])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"models": {"custom": {"temperature": "hot"}}}'])
 def test_a_damaged_calibration_is_named(run, text):
     (run.root / "calibration.json").write_text(text)
     with pytest.raises(RunFolderError, match=r"calibration\.json"):
-        open_board(run.root, ["custom"])
+        load_run(run.root, ["custom"])
 
 
 def test_embeddings_are_the_models_own_or_its_members():
@@ -139,4 +146,4 @@ def test_embeddings_are_the_models_own_or_its_members():
 
 def test_metrics_that_name_no_models_do_not_hide_them(run):
     run.metrics.write_text(json.dumps({}))
-    assert set(open_board(run.root).names) == set(NAMES)
+    assert set(load_run(run.root).names) == set(NAMES)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tests import small_store
-from tests.small_boards import CLASSES, NAMES, calibrate, finished, pixels
 from tests.small_models import IMAGE
+from tests.small_predictors import CLASSES, NAMES, calibrate, finished, pixels
 from tumorboard import NOTICE, progress
 from tumorboard.cli.main import main
 from tumorboard.data.image_reader import read_input
@@ -16,7 +16,7 @@ from tumorboard.errors import DataError, Interrupted, RunFolderError, UsageError
 from tumorboard.models.inference import probabilities
 from tumorboard.workflows import batch_predict as module
 from tumorboard.workflows.batch_predict import predict_files
-from tumorboard.workflows.predictor import Board, open_board
+from tumorboard.workflows.predictor import RunPredictor, load_run
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def board(run):
-    return open_board(run.root)
+    return load_run(run.root)
 
 
 @pytest.fixture(autouse=True)
 def _opened_once(monkeypatch, board):
     """Loading takes a second; test_predict.py tests it."""
-    monkeypatch.setattr(module, "open_board", lambda run, models: board)
+    monkeypatch.setattr(module, "load_run", lambda run, models: board)
 
 
 @pytest.fixture
@@ -59,17 +59,17 @@ def test_a_row_holds_what_the_board_says(run, board, scans, tmp_path):
     order = ["0/0.png", "0/2.png", "1/1.png", "1/3.png"]
     assert [row["path"] for row in found] == [str(scans / name) for name in order]
     for row in found:
-        opinion = board.opinion(board.read(row["path"]))
-        assert row["answer"] == CLASSES[opinion.calibrated.argmax()]
-        assert float(row["confidence"]) == opinion.calibrated.max()
-        expected = [name for name, inside in zip(CLASSES, opinion.possible, strict=True) if inside]
-        assert row["possible"] == (" | ".join(expected) or "(none)")
-        assert row["ask_a_human"] == ("yes" if opinion.abstains else "no")
-        assert row["unlike_training"] == ("yes" if opinion.unlike else "no")
+        prediction = board.predict(board.read(row["path"]))
+        assert row["prediction"] == CLASSES[prediction.calibrated.argmax()]
+        assert float(row["confidence"]) == prediction.calibrated.max()
+        expected = [name for name, inside in zip(CLASSES, prediction.prediction_set, strict=True) if inside]
+        assert row["prediction_set"] == (" | ".join(expected) or "(none)")
+        assert row["refer"] == ("yes" if prediction.refer else "no")
+        assert row["out_of_distribution"] == ("yes" if prediction.out_of_distribution else "no")
         assert row["notice"] == NOTICE
         for name in NAMES:
             told = [float(row[f"{name}:{one}"]) for one in CLASSES]
-            assert told == opinion.probabilities[name].tolist()
+            assert told == prediction.probabilities[name].tolist()
 
 
 def test_the_library_says_the_same_bit_for_bit(run, board, scans, tmp_path):
@@ -91,21 +91,21 @@ def test_bad_files_get_a_row_and_stop_nothing(run, scans, tmp_path):
     assert sorted(bad) == ["1.png", "empty.png", "missing.png", "pipe.png"]
     for name, row in bad.items():
         assert name in row["error"]
-        assert not row["answer"] + row["confidence"] + row["possible"] + row["custom:a"]
+        assert not row["prediction"] + row["confidence"] + row["prediction_set"] + row["custom:a"]
 
 
 def test_an_interrupted_command_goes_on_where_it_stopped(run, scans, tmp_path, monkeypatch):
     whole = predict_files(run.root, [scans], tmp_path / "whole.csv").table.read_bytes()
     asked = []
-    opinion = Board.opinion
+    prediction = RunPredictor.predict
 
     def counting(board, image):
         asked.append(1)
         if len(asked) == 2:
             monkeypatch.setattr(progress, "_asked", [2])
-        return opinion(board, image)
+        return prediction(board, image)
 
-    monkeypatch.setattr(Board, "opinion", counting)
+    monkeypatch.setattr(RunPredictor, "predict", counting)
     with pytest.raises(Interrupted):
         predict_files(run.root, [scans], tmp_path / "out.csv")
     monkeypatch.setattr(progress, "_asked", [])
@@ -122,7 +122,7 @@ def test_rows_that_do_not_fit_are_made_again(run, board, scans, tmp_path, damage
     whole = predict_files(run.root, [scans], out).table.read_bytes()
     kept = module._kept_at(out, run.root, board)
     first, second = (
-        json.dumps(module.opinion_row(board, scans / "0" / name)).encode() + b"\n"
+        json.dumps(module.prediction_row(board, scans / "0" / name)).encode() + b"\n"
         for name in ("0.png", "2.png")
     )
     if damage == "a changed image":
@@ -137,7 +137,7 @@ def test_rows_of_another_board_are_not_taken_over(run, board, tmp_path):
     out = tmp_path / "out.csv"
     before = module._kept_at(out, run.root, board)
     assert before == module._kept_at(out, run.root, board)
-    one = Board({"custom": board.models["custom"]}, board.contract, "custom", board.trust)
+    one = RunPredictor({"custom": board.models["custom"]}, board.contract, "custom", board.reliability)
     assert module._kept_at(out, run.root, one) != before
 
 
@@ -179,7 +179,7 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
     assert said.out.splitlines()[-1] == f"Predictions: {tmp_path / 'out.csv'}"
     assert NOTICE in said.out
     first = rows(tmp_path / "out.csv")[0]
-    assert said.out.startswith(f"{first['path']}: {first['answer']} ({float(first['confidence']):.0%})")
+    assert said.out.startswith(f"{first['path']}: {first['prediction']} ({float(first['confidence']):.0%})")
     assert "predicting: 4/4" in said.err
     (scans / "bad.png").write_text("bad")
     assert main([*command, "--json"]) == 3
@@ -189,8 +189,8 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
 
 
 def test_fifty_bad_files_among_a_thousand(run, board, tmp_path, monkeypatch):
-    one = Board({"custom": board.models["custom"]}, board.contract, "custom", board.trust)
-    monkeypatch.setattr(module, "open_board", lambda run, models: one)
+    one = RunPredictor({"custom": board.models["custom"]}, board.contract, "custom", board.reliability)
+    monkeypatch.setattr(module, "load_run", lambda run, models: one)
     clean, mixed = tmp_path / "clean", tmp_path / "mixed"
     for folder in (clean, mixed):
         folder.mkdir()

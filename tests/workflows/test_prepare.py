@@ -16,12 +16,12 @@ from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 Capture = pytest.CaptureFixture[str]
 
 
-def prepared(root: Path, **options: Any) -> Job:
+def prepared(root: Path, **options: Any) -> RunContext:
     settings = config.parse(options.pop("text", RECIPE), "test")
     console = options.pop("console", Console(quiet=True))
     source = DataSource(root / "data", skip_bad=options.pop("skip_bad", False))

@@ -19,7 +19,7 @@ from tumorboard.models.backbones import BACKBONES
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.predictor import open_board
+from tumorboard.workflows.predictor import load_run
 
 SEEDS = (3, 4)
 
@@ -152,7 +152,7 @@ def test_the_bag_is_the_mean_of_the_folds_ensembles_and_scored_on_test_alone(roo
     assert len(seen) == len(CLASSES) * (COUNTS["train"] + COUNTS["valid"])
     assert not seen & {one.path.resolve() for one in part.samples}
     assert len(json.loads((folder / "test_looks.json").read_text())) == 1  # a repeated command looks no more
-    assert len(open_board(folder).models) == 1
+    assert len(load_run(folder).models) == 1
 
 
 def test_a_repeated_command_trains_nothing_again(root):

@@ -9,18 +9,18 @@ from tests.workflows.test_results import job  # noqa: F401  the fixture
 from tumorboard.cli.main import main
 from tumorboard.errors import RunFolderError
 from tumorboard.workflows import report
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 
 @pytest.fixture
-def run(job: Job) -> Path:  # noqa: F811
+def run(job: RunContext) -> Path:  # noqa: F811
     report.write_results(job)
     return job.run.root
 
 
 def test_the_command_writes_the_page_of_train_and_every_chart_three_times(
     run: Path,
-    job: Job,  # noqa: F811
+    job: RunContext,  # noqa: F811
 ) -> None:
     report.write_report(job, report.write_results(job))  # as train does
     written = job.run.report.read_bytes()
@@ -34,7 +34,7 @@ def test_the_command_writes_the_page_of_train_and_every_chart_three_times(
         assert stems <= {path.stem for path in (run / "figures").glob(f"*.{suffix}")}
 
 
-def test_images_that_are_gone_are_said_to_be_gone(run: Path, job: Job) -> None:  # noqa: F811
+def test_images_that_are_gone_are_said_to_be_gone(run: Path, job: RunContext) -> None:  # noqa: F811
     shutil.rmtree(job.manifest.samples[0].path.parents[2])
     report.write_report(job)
     text = (run / "report.html").read_text("utf-8")

@@ -12,13 +12,13 @@ from tests.workflows.test_prepare import prepared
 from tumorboard.errors import DataError
 from tumorboard.predictions import Predictions
 from tumorboard.workflows import report
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n1,1.0,0.5,1.1,0.4\n2,0.8,0.6,0.9,0.7\n"
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> RunContext:
     """A run that has everything but its results."""
     draw(tmp_path / "data")
     shutil.copy(tmp_path / "data/valid/disc/disc0.png", tmp_path / "data/test/disc/disc1.png")
@@ -42,7 +42,7 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-def test_results_are_written_from_the_files_alone_and_the_same_again(job: Job) -> None:
+def test_results_are_written_from_the_files_alone_and_the_same_again(job: RunContext) -> None:
     study = report.write_results(job)
     written = {path: path.read_bytes() for path in (job.run.metrics, job.run.results)}
     assert set(study.models) == set(MODELS)
@@ -52,7 +52,7 @@ def test_results_are_written_from_the_files_alone_and_the_same_again(job: Job) -
     assert {path: path.read_bytes() for path in written} == written
 
 
-def test_every_look_at_test_is_counted_and_told(job: Job) -> None:
+def test_every_look_at_test_is_counted_and_told(job: RunContext) -> None:
     report.write_results(job)
     assert "The test part was scored 1 time in this run folder." in job.run.results.read_text()
     report.count_look_at_test(job.run, 6)
@@ -63,12 +63,12 @@ def test_every_look_at_test_is_counted_and_told(job: Job) -> None:
     assert all(look["when"].endswith("+00:00") for look in looks)
 
 
-def test_test_images_that_validation_holds_too_are_set_apart(job: Job) -> None:
+def test_test_images_that_validation_holds_too_are_set_apart(job: RunContext) -> None:
     (clean,) = report.test_subsets(job).values()
     assert clean == set(job.part("test").ids) - {"test/disc/disc1.png"}
 
 
-def test_time_and_environment_are_told_from_the_runs_own_records(job: Job) -> None:
+def test_time_and_environment_are_told_from_the_runs_own_records(job: RunContext) -> None:
     with job.phase("custom"):
         pass
     facts = report.facts(job)
@@ -78,7 +78,7 @@ def test_time_and_environment_are_told_from_the_runs_own_records(job: Job) -> No
     assert not facts.grouped
 
 
-def test_a_lost_file_of_predictions_is_named(job: Job) -> None:
+def test_a_lost_file_of_predictions_is_named(job: RunContext) -> None:
     job.run.predictions("custom", "test").unlink()
     with pytest.raises(DataError, match=r"custom-test\.csv"):
         report.write_results(job)

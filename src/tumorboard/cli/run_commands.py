@@ -226,9 +226,9 @@ def _rows(table: Path) -> list[str]:
 def _short(row: dict[str, str]) -> str:
     if row["error"]:
         return "could not be read"
-    doubts = ["ask a human"] * (row["ask_a_human"] == "yes")
-    doubts += ["unlike the training images"] * (row["unlike_training"] == "yes")
-    return ", ".join([f"{row['answer']} ({float(row['confidence']):.0%})", *doubts])
+    doubts = ["ask a human"] * (row["refer"] == "yes")
+    doubts += ["unlike the training images"] * (row["out_of_distribution"] == "yes")
+    return ", ".join([f"{row['prediction']} ({float(row['confidence']):.0%})", *doubts])
 
 
 def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -20,8 +20,8 @@ from tumorboard.distributed import ray_cluster
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.batch_predict import digest_of, opinion_row, write_parquet
-from tumorboard.workflows.predictor import open_board
+from tumorboard.workflows.batch_predict import digest_of, prediction_row, write_parquet
+from tumorboard.workflows.predictor import load_run
 
 PART = 250  # files in a part
 
@@ -133,16 +133,16 @@ class Predictor:
     """The board in a process of its own."""
 
     def __init__(self, run: Path, models: Sequence[str]) -> None:
-        self._board = open_board(run, models)
+        self._predictor = load_run(run, models)
 
     def write(self, part: Part) -> None:
         """Write a part, whole or not at all.
 
         One with a file that could not be read now says no versions: a repeated call makes it again.
         """
-        rows = [opinion_row(self._board, source) for source in part.files]
+        rows = [prediction_row(self._predictor, source) for source in part.files]
         versions = "" if any("again" in row for row in rows) else part.versions
-        write_parquet(part.table, self._board, rows, {"versions": versions})
+        write_parquet(part.table, self._predictor, rows, {"versions": versions})
 
 
 def _spread(run: Path, models: Sequence[str], missing: Iterator[Part], number: int, console: Console) -> None:

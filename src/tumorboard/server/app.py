@@ -44,7 +44,7 @@ from tumorboard.server.uploads import (
 )
 
 if TYPE_CHECKING:  # which imports Keras
-    from tumorboard.workflows.predictor import Board
+    from tumorboard.workflows.predictor import RunPredictor
 
 T = TypeVar("T")
 Responses = dict[int | str, dict[str, Any]]
@@ -97,7 +97,7 @@ class AppState:
         run: The run folder, for its report.
     """
 
-    predictor: "Board"
+    predictor: "RunPredictor"
     heat_layer: HeatLayer
     test_accuracies: dict[str, list[Accuracy]]
     run: RunFolder
@@ -177,7 +177,7 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         """Predict the class of one image. Nothing is kept."""
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window)
-            result = await _run_in(state.model_thread, lambda: predictor.opinion(upload.pixels))
+            result = await _run_in(state.model_thread, lambda: predictor.predict(upload.pixels))
             other_window = upload.dicom and with_window(predictor.image, window) != predictor.image
             return describe_prediction(predictor, upload, result, [OTHER_WINDOW] if other_window else [])
 

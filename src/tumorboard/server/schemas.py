@@ -18,7 +18,7 @@ from tumorboard.server.uploads import DecodedUpload
 from tumorboard.storage import shown
 
 if TYPE_CHECKING:  # which imports Keras
-    from tumorboard.workflows.predictor import Board, Opinion
+    from tumorboard.workflows.predictor import ImagePrediction, RunPredictor
 
 ALL_TEST_IMAGES = "all test images"
 REFER = "Refer to a human reader: the confidence is below the run's threshold."
@@ -118,7 +118,7 @@ class HeatMap(BaseModel):
 
 
 def describe_prediction(
-    predictor: "Board", upload: DecodedUpload, result: "Opinion", notes: Sequence[str] = ()
+    predictor: "RunPredictor", upload: DecodedUpload, result: "ImagePrediction", notes: Sequence[str] = ()
 ) -> Prediction:
     """Make the reply to one upload from the prediction for it."""
     class_names = predictor.class_names
@@ -132,12 +132,12 @@ def describe_prediction(
         )
         for name, probabilities in raw.items()
     ]
-    messages = [OUT_OF_DISTRIBUTION] if result.unlike else []
-    messages += [REFER] if result.abstains else []
+    messages = [OUT_OF_DISTRIBUTION] if result.out_of_distribution else []
+    messages += [REFER] if result.refer else []
     messages += [agreement_message({model.name: model.prediction for model in models})]
     prediction_set = None
-    if result.possible is not None:
-        prediction_set = [class_names[index] for index in np.flatnonzero(result.possible)]
+    if result.prediction_set is not None:
+        prediction_set = [class_names[index] for index in np.flatnonzero(result.prediction_set)]
         messages += [prediction_set_message(prediction_set)]
     return Prediction(
         model=predictor.recommended,
@@ -146,8 +146,8 @@ def describe_prediction(
         calibrated=calibrated is not None,
         probabilities=dict(zip(class_names, row.tolist(), strict=True)),
         prediction_set=prediction_set,
-        refer=result.abstains,
-        out_of_distribution=result.unlike,
+        refer=result.refer,
+        out_of_distribution=result.out_of_distribution,
         models=models,
         messages=messages,
         notes=[*upload.notes, *notes],

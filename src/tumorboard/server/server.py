@@ -66,10 +66,10 @@ def open_state(path: Path) -> app.AppState:
     test_accuracies = schemas.read_test_accuracies(run)
     # Importing Keras takes seconds: not before the port and the run are known to be usable.
     from tumorboard.explain import overlay
-    from tumorboard.workflows.predictor import open_board
+    from tumorboard.workflows.predictor import load_run
 
-    predictor = open_board(path)
-    predictor.opinion(np.zeros((predictor.image.size, predictor.image.size, 3), np.uint8))
+    predictor = load_run(path)
+    predictor.predict(np.zeros((predictor.image.size, predictor.image.size, 3), np.uint8))
 
     def heat_layer(model: str, pixels: Pixels, target: int) -> Pixels:
         heat = predictor.heat_map(model, pixels, target)

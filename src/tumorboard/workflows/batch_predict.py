@@ -22,29 +22,29 @@ from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.export import KERAS, on_engine
-from tumorboard.workflows.predictor import Board, Opinion, open_board
+from tumorboard.workflows.predictor import ImagePrediction, RunPredictor, load_run
 
 Row = dict[str, Any]
 
-FACTS = (
+COLUMNS = (
     "path",
     "sha256",
-    "answer",
+    "prediction",
     "confidence",
-    "possible",
-    "ask_a_human",
-    "unlike_training",
+    "prediction_set",
+    "refer",
+    "out_of_distribution",
     "notes",
     "error",
 )
 
 
-def opinion_row(board: Board, source: Source) -> Row:
-    """The board's opinion of a file as plain values, or why the file could not be read.
+def prediction_row(predictor: RunPredictor, source: Source) -> Row:
+    """The board's prediction of a file as plain values, or why the file could not be read.
 
     Where it could not be read now, but may be later, the row holds `again` as well.
     """
-    row: Row = dict.fromkeys(FACTS, None) | {
+    row: Row = dict.fromkeys(COLUMNS, None) | {
         "path": shown_path(source),
         "sha256": "",
         "notes": "",
@@ -53,13 +53,13 @@ def opinion_row(board: Board, source: Source) -> Row:
     try:
         with object_store.opened(source) as file:
             row["sha256"] = sha256_of(file)
-            pixels, notes = board.read_open(file, str(source))
+            pixels, notes = predictor.read_open(file, str(source))
     except DataError as error:
         return row | {"error": str(error)}
     except OSError as error:
         why = unusable(str(source), f"a file that cannot be read ({error.strerror})")
         return row | {"error": str(why), "again": True}
-    return row | {"notes": "; ".join(notes)} | facts(board, board.opinion(pixels))
+    return row | {"notes": "; ".join(notes)} | plain_values(predictor, predictor.predict(pixels))
 
 
 def sha256_of(file: Opened) -> str:
@@ -72,32 +72,35 @@ def shown_path(source: Source) -> str:
     return str(source).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def facts(board: Board, opinion: Opinion) -> Row:
-    """An opinion as plain values: answer, confidence, prediction set, flags, and each model's row."""
-    row = opinion.probabilities[board.recommended] if opinion.calibrated is None else opinion.calibrated
-    possible = opinion.possible
+def plain_values(predictor: RunPredictor, prediction: ImagePrediction) -> Row:
+    """Return a prediction as plain values: class, confidence, set, flags, and probabilities by model."""
+    row = prediction.calibrated
+    row = prediction.probabilities[predictor.recommended] if row is None else row
+    inside, names = prediction.prediction_set, predictor.class_names
     return {
-        "answer": board.class_names[int(row.argmax())],
+        "prediction": names[int(row.argmax())],
         "confidence": float(row.max()),
-        "possible": None if possible is None else [board.class_names[c] for c in np.flatnonzero(possible)],
-        "ask_a_human": opinion.abstains,
-        "unlike_training": opinion.unlike,
-        "probabilities": {name: one.tolist() for name, one in opinion.probabilities.items()},
+        "prediction_set": None if inside is None else [names[c] for c in np.flatnonzero(inside)],
+        "refer": prediction.refer,
+        "out_of_distribution": prediction.out_of_distribution,
+        "probabilities": {name: values.tolist() for name, values in prediction.probabilities.items()},
     }
 
 
-def write_table(file: IO[bytes], board: Board, kept: Path) -> None:
+def write_table(file: IO[bytes], predictor: RunPredictor, kept: Path) -> None:
     """The kept rows, one line of JSON each, as CSV; see docs/predict.md for its columns."""
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
-    columns = [f"{name}:{one}" for name in board.names for one in board.class_names]
-    writer.writerow([*FACTS, *map(neutralised, columns), "notice"])
+    columns = [f"{name}:{one}" for name in predictor.names for one in predictor.class_names]
+    writer.writerow([*COLUMNS, *map(neutralised, columns), "notice"])
     with kept.open("rb") as lines:
         for line in lines:
             row = json.loads(line)
-            values = row.get("probabilities") or {name: [""] * len(board.class_names) for name in board.names}
-            told = [value for name in board.names for value in values[name]]
-            writer.writerow([*(_cell(row[name]) for name in FACTS), *told, NOTICE])
+            values = row.get("probabilities") or {
+                name: [""] * len(predictor.class_names) for name in predictor.names
+            }
+            told = [value for name in predictor.names for value in values[name]]
+            writer.writerow([*(_cell(row[name]) for name in COLUMNS), *told, NOTICE])
     text.flush()
     text.detach()
 
@@ -111,16 +114,20 @@ def _cell(value: Any) -> Any:
     return neutralised(value) if isinstance(value, str) else value
 
 
-def write_parquet(path: Path, board: Board, rows: Sequence[Row], metadata: Mapping[str, str]) -> None:
+def write_parquet(
+    path: Path, predictor: RunPredictor, rows: Sequence[Row], metadata: Mapping[str, str]
+) -> None:
     """Rows as Parquet, the columns those of docs/predict.md, the notice in the file's metadata; atomic."""
     import pyarrow
     from pyarrow import parquet
 
-    kinds = {"confidence": pyarrow.float64(), "ask_a_human": pyarrow.bool_()}
-    kinds |= {"unlike_training": pyarrow.bool_(), "possible": pyarrow.list_(pyarrow.string())}
-    columns = {name: pyarrow.array([row[name] for row in rows], kinds.get(name, "string")) for name in FACTS}
-    for name in board.names:
-        for number, one in enumerate(board.class_names):
+    kinds = {"confidence": pyarrow.float64(), "refer": pyarrow.bool_()}
+    kinds |= {"out_of_distribution": pyarrow.bool_(), "prediction_set": pyarrow.list_(pyarrow.string())}
+    columns = {
+        name: pyarrow.array([row[name] for row in rows], kinds.get(name, "string")) for name in COLUMNS
+    }
+    for name in predictor.names:
+        for number, one in enumerate(predictor.class_names):
             values = [_said(row, name, number) for row in rows]
             columns[f"{name}:{one}"] = pyarrow.array(values, "float64")
     content = pyarrow.table(columns).replace_schema_metadata({"notice": NOTICE, **metadata})
@@ -159,7 +166,7 @@ def predict_files(
     engine: str = KERAS,
     console: Console | None = None,
 ) -> Predicted:
-    """Write the board's opinion of every file to a CSV; see docs/predict.md for its columns.
+    """Write the board's prediction of every file to a CSV; see docs/predict.md for its columns.
 
     Args:
         run: A finished run.
@@ -171,7 +178,7 @@ def predict_files(
 
     Raises:
         DataError: Nothing to predict, or a list that cannot be read. A bad image is no error here.
-        UsageError, RunFolderError, ModelError: As `open_board`; or `out` is a source.
+        UsageError, RunFolderError, ModelError: As `load_run`; or `out` is a source.
         RunFolderError: Or another command writes this table now.
         StorageError, Interrupted: What was finished is kept, and not done again.
     """
@@ -181,13 +188,13 @@ def predict_files(
     if not total:
         raise DataError(f"expected images in {sources[0]}, found no file; check the path")
     with progress.graceful(), _alone(out):
-        board = on_engine(open_board(run, models), run, engine)
-        kept = _kept_at(out, run, board)
-        failed = _collect(board, sources, kept, total, console)
+        predictor = on_engine(load_run(run, models), run, engine)
+        kept = _kept_at(out, run, predictor)
+        failed = _collect(predictor, sources, kept, total, console)
         with storage.writing(out) as file:
-            write_table(file, board, kept)
+            write_table(file, predictor, kept)
         kept.unlink(missing_ok=True)
-    return Predicted(out, total, failed, board.recommended)
+    return Predicted(out, total, failed, predictor.recommended)
 
 
 def _check(sources: Sequence[Path | str], out: Path) -> None:
@@ -217,9 +224,9 @@ def _alone(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _kept_at(out: Path, run: Path, board: Board) -> Path:
+def _kept_at(out: Path, run: Path, predictor: RunPredictor) -> Path:
     """Where rows are kept: named after the models, so that those of another board are never taken over."""
-    digest = digest_of(RunFolder(run), repr((board.names, board.engine)))
+    digest = digest_of(RunFolder(run), repr((predictor.names, predictor.engine)))
     return out.with_name(f"{out.stem}.{digest.hexdigest()[:12]}.unfinished.jsonl")
 
 
@@ -231,13 +238,15 @@ def digest_of(run: RunFolder, asked: str) -> "hashlib._Hash":
     return digest
 
 
-def _collect(board: Board, sources: Sequence[Path | str], kept: Path, total: int, console: Console) -> int:
+def _collect(
+    predictor: RunPredictor, sources: Sequence[Path | str], kept: Path, total: int, console: Console
+) -> int:
     """Make every row that is not made, and keep it; returns how many have an error."""
     failed = 0
     with _appending(kept) as file, console.task("predicting") as update:
         for number, source in enumerate(object_store.sources(sources), start=1):
             progress.stop_if_asked()
-            row = _next_kept(file, source) or _append(file, opinion_row(board, source))
+            row = _next_kept(file, source) or _append(file, prediction_row(predictor, source))
             failed += bool(row["error"])
             update(number, total, f"{failed} unreadable" if failed else "")
     return failed

@@ -27,38 +27,46 @@ from tumorboard.training import feature_cache, tracking
 from tumorboard.training.checkpoint import Row
 from tumorboard.training.feature_cache import Views
 from tumorboard.training.fit import Examples, best_epoch, fit
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 
-def fit_images(job: Job, model: keras.Model, training: Training) -> list[Row]:
+def fit_images(context: RunContext, model: keras.Model, training: Training) -> list[Row]:
     """Train a model of the recipe, or a chain of such, on the run's images.
 
     What is frozen in it is run once when the recipe wants views; models that share it share its views.
 
     Args:
-        job: The run.
+        context: The run.
         model: What to train, in place.
         training: How.
     """
     network = split_at_frozen(model)[1] if training.views else model
     examples: list[Examples] = []
     for split in ("train", "valid"):
-        inputs: Views = [[job.images(split)]]
+        inputs: Views = [[context.images(split)]]
         if training.views:
-            inputs = _all_views(job, model, training, split)
-        examples.append(Examples(inputs, job.part(split).labels))
+            inputs = _all_views(context, model, training, split)
+        examples.append(Examples(inputs, context.part(split).labels))
     train, valid = examples
-    return fit_examples(job, network, training, train, valid, model.name)
+    return fit_examples(context, network, training, train, valid, model.name)
 
 
 def fit_examples(
-    job: Job, network: keras.Model, training: Training, train: Examples, valid: Examples, name: str
+    context: RunContext, network: keras.Model, training: Training, train: Examples, valid: Examples, name: str
 ) -> list[Row]:
     """Train a network of the run on arrays; the state is kept for a resume."""
-    state, seed = job.run.state(name), job.seed(name)
-    with tracking.listening(job.track, job.run.tracking(job.track), name) as listeners:
+    state, seed = context.run.state(name), context.seed(name)
+    with tracking.listening(context.track, context.run.tracking(context.track), name) as listeners:
         return fit_shown(
-            job.console, network, training, train, valid, name, state=state, seed=seed, listeners=listeners
+            context.console,
+            network,
+            training,
+            train,
+            valid,
+            name,
+            state=state,
+            seed=seed,
+            listeners=listeners,
         )
 
 
@@ -95,7 +103,7 @@ def fit_shown(
 
 
 def save(
-    job: Job,
+    context: RunContext,
     model: keras.Model,
     kind: str,
     training: Training,
@@ -103,45 +111,52 @@ def save(
     details: Mapping[str, Any] = {},
 ) -> None:
     """Write the history and then the model; the state that a resume would need is deleted."""
-    facts = {**details, "recipe": job.recipe.name, "seed": job.recipe.seed}
+    facts = {**details, "recipe": context.recipe.name, "seed": context.recipe.seed}
     if history:
-        storage.write_text(job.run.history(model.name), _csv(history))
+        storage.write_text(context.run.history(model.name), _csv(history))
         facts |= {"epochs": len(history), "best_epoch": best_epoch(history, training)}
-    contract = Contract(model.name, kind, job.manifest.class_names, job.recipe.image, facts)
-    saving.save(model, contract, job.run.model(model.name))
-    job.run.state(model.name).unlink(missing_ok=True)
+    contract = Contract(model.name, kind, context.manifest.class_names, context.recipe.image, facts)
+    saving.save(model, contract, context.run.model(model.name))
+    context.run.state(model.name).unlink(missing_ok=True)
 
 
-def _all_views(job: Job, model: keras.Model, training: Training, split: str) -> Views:
+def _all_views(context: RunContext, model: keras.Model, training: Training, split: str) -> Views:
     """Of every frozen part by itself, so that a chain finds those of its links; they share the disk."""
     found: list[Any] = []
     left = training.cache_gb
     for owner, trunk in trunks(model).items():
         link = owner.removeprefix(f"{model.name}_")
-        views, size = feature_cache.affordable(trunk, len(job.images(split)), training.views, left)
+        views, size = feature_cache.affordable(trunk, len(context.images(split)), training.views, left)
         left -= size
-        found += _views(job, model.name, link, trunk, split, views, training.views, size)
+        found += _views(context, model.name, link, trunk, split, views, training.views, size)
     return found
 
 
 def _views(
-    job: Job, name: str, link: str, trunk: keras.Model, split: str, views: int, wanted: int, size: float
+    context: RunContext,
+    name: str,
+    link: str,
+    trunk: keras.Model,
+    split: str,
+    views: int,
+    wanted: int,
+    size: float,
 ) -> Views:
     augmented = split == "train"
-    described = job.recipe.models[link].model_dump(exclude={"training", "units", "dropout"})
-    key = feature_cache.key(trunk, described, job.manifest.part(split).samples, augmented)
-    if augmented and not (job.run.cache / key).exists():
+    described = context.recipe.models[link].model_dump(exclude={"training", "units", "dropout"})
+    key = feature_cache.key(trunk, described, context.manifest.part(split).samples, augmented)
+    if augmented and not (context.run.cache / key).exists():
         fewer = f" instead of {wanted}, for training.cache_gb" if views < wanted else ""
-        job.console.say(f"{name}: keeping {views} views of what is frozen{fewer}: {size:.2f} GB of disk")
+        context.console.say(f"{name}: keeping {views} views of what is frozen{fewer}: {size:.2f} GB of disk")
     return views_shown(
-        job.console,
+        context.console,
         f"{name}: frozen part of {split}",
         trunk,
-        job.images(split),
-        job.run.cache / key,
+        context.images(split),
+        context.run.cache / key,
         views=views,
         augmented=augmented,
-        seed=job.recipe.seed,
+        seed=context.recipe.seed,
     )
 
 
@@ -290,98 +305,100 @@ def _fit(
     return {"epochs": len(history), "best_epoch": best_epoch(history, training)}
 
 
-def convene(job: Job) -> None:
+def train_models(context: RunContext) -> None:
     """Make every model of the recipe, and what it says of train and validation; test stays closed."""
-    for name in job.recipe.names:
-        admit(job, name)
+    for name in context.recipe.names:
+        train_model(context, name)
 
 
-def admit(job: Job, name: str) -> None:
+def train_model(context: RunContext, name: str) -> None:
     """One model, and what it says of train and validation; those that it is made of must be there."""
-    with job.phase(name):
-        make(job, name)
-        predict(job, name, "train", "valid")
+    with context.phase(name):
+        make(context, name)
+        predict(context, name, "train", "valid")
 
 
-def make(job: Job, name: str) -> None:
+def make(context: RunContext, name: str) -> None:
     """Make one model, unless it is made; those that it is made of must be there."""
-    if not saving.is_saved(job.run.model(name)):
-        {"ensemble": _ensemble, "chained": _chained}.get(name, _member)(job, name)
+    if not saving.is_saved(context.run.model(name)):
+        {"ensemble": _ensemble, "chained": _chained}.get(name, _member)(context, name)
 
 
-def predict(job: Job, name: str, *splits: str) -> None:
+def predict(context: RunContext, name: str, *splits: str) -> None:
     """Write what the saved model says of each split, unless it is written."""
-    missing = [split for split in splits if not job.run.predictions(name, split).is_file()]
+    missing = [split for split in splits if not context.run.predictions(name, split).is_file()]
     if not missing:
         return
-    model, contract = saving.load(job.run.model(name))
+    model, contract = saving.load(context.run.model(name))
     for split in missing:
-        part = job.part(split)
-        with job.console.task(f"{name}: predicting {split}") as update:
-            rows = probabilities(model, job.images(split), lambda done, total: update(done, total, ""))
+        part = context.part(split)
+        with context.console.task(f"{name}: predicting {split}") as update:
+            rows = probabilities(model, context.images(split), lambda done, total: update(done, total, ""))
         text = Predictions(part.ids, part.labels, contract.class_names, rows).to_csv()
-        storage.write_text(job.run.predictions(name, split), text)
+        storage.write_text(context.run.predictions(name, split), text)
 
 
-def _member(job: Job, name: str) -> None:
-    settings = job.recipe.models[name]
-    model = _fresh(job, name, job.seed(name))
-    history = fit_images(job, model, settings.training)
+def _member(context: RunContext, name: str) -> None:
+    settings = context.recipe.models[name]
+    model = _fresh(context, name, context.seed(name))
+    history = fit_images(context, model, settings.training)
     if getattr(settings, "mirrored", False):
         model = both(model)
-    save(job, model, settings.kind, settings.training, history)
+    save(context, model, settings.kind, settings.training, history)
 
 
-def _ensemble(job: Job, name: str) -> None:
-    settings = job.recipe.ensemble
-    members = [saving.load(job.run.model(member)) for member in settings.members]
-    rule = _rule(job, members)
-    model = ensemble.build(name, members, rule, seed=job.seed(name))
+def _ensemble(context: RunContext, name: str) -> None:
+    settings = context.recipe.ensemble
+    members = [saving.load(context.run.model(member)) for member in settings.members]
+    rule = _rule(context, members)
+    model = ensemble.build(name, members, rule, seed=context.seed(name))
     history: list[Row] = []
     if rule.form in ensemble.TRAINED:
-        train, valid = (opinions(_opinions(job, split)) for split in ("train", "valid"))
-        history = fit_examples(job, ensemble.head(model), settings.training, train, valid, name)
+        train, valid = (opinions(_opinions(context, split)) for split in ("train", "valid"))
+        history = fit_examples(context, ensemble.head(model), settings.training, train, valid, name)
     details = {"form": rule.form, "members": list(settings.members), "weights": list(rule.weights)}
-    save(job, model, "ensemble", settings.training, history, details)
+    save(context, model, "ensemble", settings.training, history, details)
 
 
-def _opinions(job: Job, split: str) -> list[Predictions]:
+def _opinions(context: RunContext, split: str) -> list[Predictions]:
     """What the ensemble's members say of a split."""
-    for member in job.recipe.ensemble.members:
-        predict(job, member, split)
-    return [job.predictions(member, split) for member in job.recipe.ensemble.members]
+    for member in context.recipe.ensemble.members:
+        predict(context, member, split)
+    return [context.predictions(member, split) for member in context.recipe.ensemble.members]
 
 
-def _rule(job: Job, members: Sequence[tuple[keras.Model, Contract]]) -> combination.Rule:
+def _rule(context: RunContext, members: Sequence[tuple[keras.Model, Contract]]) -> combination.Rule:
     """What validation says of the way to join the members, or what the recipe fixes."""
-    settings = job.recipe.ensemble
+    settings = context.recipe.ensemble
     if settings.weights:
         return combination.Rule(settings.form, settings.weights)
     if settings.form == "boosted":
-        embedded = boosting.embed(members, job.images("valid"))
-        return boosting.fit(embedded, job.part("valid").labels, len(job.manifest.class_names))
-    return combination.fit(settings.form, _opinions(job, "valid"))
+        embedded = boosting.embed(members, context.images("valid"))
+        return boosting.fit(embedded, context.part("valid").labels, len(context.manifest.class_names))
+    return combination.fit(settings.form, _opinions(context, "valid"))
 
 
-def _chained(job: Job, name: str) -> None:
-    settings = job.recipe.chained
-    links = [_link(job, settings.first, "first link")]
-    links += [_link(job, other, f"link {other}") for other in settings.also]
-    model = chain.build(name, links, settings, job.seed(name))
-    history = fit_images(job, model, settings.training)
+def _chained(context: RunContext, name: str) -> None:
+    settings = context.recipe.chained
+    links = [_link(context, settings.first, "first link")]
+    links += [_link(context, other, f"link {other}") for other in settings.also]
+    model = chain.build(name, links, settings, context.seed(name))
+    history = fit_images(context, model, settings.training)
     details = {"first": settings.first, "also": list(settings.also), "start": settings.start}
-    save(job, model, "chained", settings.training, history, details)
+    save(context, model, "chained", settings.training, history, details)
 
 
-def _link(job: Job, name: str, draw: str) -> tuple[keras.Model, Contract]:
+def _link(context: RunContext, name: str, draw: str) -> tuple[keras.Model, Contract]:
     """A trained model, or a fresh one of the same build with first weights of its own."""
-    trained, contract = saving.load(job.run.model(name))
-    if job.recipe.chained.start == "fresh":
-        return _fresh(job, name, job.seed(draw)), contract
+    trained, contract = saving.load(context.run.model(name))
+    if context.recipe.chained.start == "fresh":
+        return _fresh(context, name, context.seed(draw)), contract
     return trained, contract
 
 
-def _fresh(job: Job, name: str, seed: int) -> keras.Model:
+def _fresh(context: RunContext, name: str, seed: int) -> keras.Model:
     """A model at its start; a backbone of random weights too is the same whatever was built before it."""
     keras.utils.set_random_seed(seed)
-    return build(name, job.recipe.models[name], job.recipe.image, len(job.manifest.class_names), seed)
+    return build(
+        name, context.recipe.models[name], context.recipe.image, len(context.manifest.class_names), seed
+    )

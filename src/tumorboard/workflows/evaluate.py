@@ -28,7 +28,7 @@ from tumorboard.workflows.run_context import samples
 
 if TYPE_CHECKING:
     from tumorboard.data.manifest import Sample
-    from tumorboard.workflows.predictor import Board
+    from tumorboard.workflows.predictor import RunPredictor
 
 
 def evaluate_data(
@@ -55,7 +55,7 @@ def evaluate_data(
         RunFolderError, ModelError: The run cannot be used.
         DataError: The data cannot be used, or has classes that the models do not know.
     """
-    from tumorboard.workflows.predictor import open_board  # Keras, seconds to import
+    from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
 
     console, folder = console or Console(quiet=True), RunFolder(run)
     known = samples(folder)
@@ -64,10 +64,10 @@ def evaluate_data(
     part = _scored(loaded.manifest, known.class_names, path)
     out = run / "evaluations" / path.resolve().stem
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        board = open_board(run)
-        decoded = decode(replace(loaded, manifest=part), Path(cache), board.image, console)
+        predictor = load_run(run)
+        decoded = decode(replace(loaded, manifest=part), Path(cache), predictor.image, console)
         _count_looks(folder, decoded.manifest, known)
-        models = _ask(board, decoded, console)
+        models = _ask(predictor, decoded, console)
     for name, one in models.items():
         storage.write_text(out / f"{name}.csv", one.to_csv())
     columns = {} if metadata is None else read_metadata(metadata)
@@ -163,17 +163,17 @@ def _scored(found: Manifest, class_names: tuple[str, ...], data: Path) -> Manife
     return replace(found, samples=scored, class_names=class_names)
 
 
-def _ask(board: "Board", decoded: Decoded, console: Console) -> dict[str, Predictions]:
+def _ask(predictor: "RunPredictor", decoded: Decoded, console: Console) -> dict[str, Predictions]:
     """What each model of the board says of all images."""
     part, told = decoded.manifest, []
     with console.task("predicting") as update:
         for number in range(len(part.samples)):
             progress.stop_if_asked()
-            told.append(board.opinion(decoded.images[number]).probabilities)
+            told.append(predictor.predict(decoded.images[number]).probabilities)
             update(number + 1, len(part.samples), "")
     return {
         name: Predictions(part.ids, part.labels, part.class_names, np.stack([one[name] for one in told]))
-        for name in board.names
+        for name in predictor.names
     }
 
 

@@ -19,7 +19,7 @@ from tumorboard.explain.sanity_check import likeness_when_shuffled
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
-from tumorboard.workflows.predictor import Board, open_board
+from tumorboard.workflows.predictor import RunPredictor, load_run
 
 COLUMNS = ("path", "model", "part", "class", "probability", "picture", "error", "notice")
 
@@ -73,15 +73,15 @@ def explain(
     rows: list[list[str]] = []
     likeness: dict[str, float] = {}
     with progress.graceful(), console.task("explaining") as update:
-        board = open_board(run, models)
-        chosen = _class(board, target)
+        predictor = load_run(run, models)
+        chosen = _class(predictor, target)
         for number, path in enumerate(class_folders.files(sources), start=1):
             progress.stop_if_asked()
             try:
-                pixels = board.read(path)
-                likeness = likeness or _likeness(board, pixels)
+                pixels = predictor.read(path)
+                likeness = likeness or _likeness(predictor, pixels)
                 stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
-                rows += _maps(board, path, pixels, out / stem, chosen, method)
+                rows += _maps(predictor, path, pixels, out / stem, chosen, method)
             except DataError as error:
                 rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
             update(number, total, "")
@@ -90,44 +90,44 @@ def explain(
     return Explained(out, len(rows) - failed, failed, likeness)
 
 
-def _class(board: Board, target: str) -> int | None:
-    if target and target not in board.class_names:
-        raise DataError(f"expected a class ({', '.join(board.class_names)[:150]}), found {target[:60]!r}")
-    return board.class_names.index(target) if target else None
+def _class(predictor: RunPredictor, target: str) -> int | None:
+    if target and target not in predictor.class_names:
+        raise DataError(f"expected a class ({', '.join(predictor.class_names)[:150]}), found {target[:60]!r}")
+    return predictor.class_names.index(target) if target else None
 
 
-def _likeness(board: Board, pixels: Pixels) -> dict[str, float]:
+def _likeness(predictor: RunPredictor, pixels: Pixels) -> dict[str, float]:
     return {
-        name: likeness_when_shuffled(model, board.contract, pixels, _answer(board, name, pixels)[0])
-        for name, model in board.models.items()
+        name: likeness_when_shuffled(model, predictor.contract, pixels, _answer(predictor, name, pixels)[0])
+        for name, model in predictor.models.items()
     }
 
 
-def _answer(board: Board, name: str, pixels: Pixels) -> tuple[int, np.ndarray]:
-    row = probabilities(board.models[name], pixels[None])[0]
+def _answer(predictor: RunPredictor, name: str, pixels: Pixels) -> tuple[int, np.ndarray]:
+    row = probabilities(predictor.models[name], pixels[None])[0]
     return int(row.argmax()), row
 
 
 def _maps(
-    board: Board, path: Path, pixels: Pixels, stem: Path, chosen: int | None, method: str
+    predictor: RunPredictor, path: Path, pixels: Pixels, stem: Path, chosen: int | None, method: str
 ) -> list[list[str]]:
     rows = []
-    for name, model in board.models.items():
-        answer, row = _answer(board, name, pixels)
+    for name, model in predictor.models.items():
+        answer, row = _answer(predictor, name, pixels)
         target = answer if chosen is None else chosen
         found = {
             "": (gradcam if method == "gradcam" else occlusion).heat_map(
-                model, board.contract, pixels, target
+                model, predictor.contract, pixels, target
             )
         }
         if method == "gradcam":
-            members = gradcam.member_maps(model, board.contract, pixels, target)
+            members = gradcam.member_maps(model, predictor.contract, pixels, target)
             found |= {part: heat for part, heat in members.items() if part != name}
         for part, heat in found.items():
             picture = stem.with_name(f"{stem.name}-{part or name}.png")
             storage.write_bytes(picture, _png(overlay(pixels, heat)))
             said = "" if part else repr(float(row[target]))  # a member's own is not in this row
-            told = [str(path), name, part, board.class_names[target], said, picture.name]
+            told = [str(path), name, part, predictor.class_names[target], said, picture.name]
             rows.append([*told, "", NOTICE])
     return rows
 

@@ -18,7 +18,7 @@ from tumorboard.export.exported_model import Check
 from tumorboard.models import saving
 from tumorboard.models.model_spec import embedder
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.predictor import Board, open_board
+from tumorboard.workflows.predictor import RunPredictor, load_run
 from tumorboard.workflows.run_context import samples
 
 IMAGES = 32
@@ -51,26 +51,26 @@ def export(run: Path, model: str, format_name: str, out: Path | None = None) -> 
     suffix = formats.find(format_name).suffix
     path = out or RunFolder(run).export(model, format_name, suffix)
     with progress.graceful():
-        return export_from(open_board(run, (model,)), run, model, format_name, path)
+        return export_from(load_run(run, (model,)), run, model, format_name, path)
 
 
-def export_from(board: Board, run: Path, model: str, format_name: str, path: Path) -> Export:
+def export_from(predictor: RunPredictor, run: Path, model: str, format_name: str, path: Path) -> Export:
     """As `export`, of a board that is open."""
-    network = {"probabilities": board.models[model]}
+    network = {"probabilities": predictor.models[model]}
     if formats.find(format_name).embeds:
-        network[formats.EMBEDDING] = embedder(board.models[model])
+        network[formats.EMBEDDING] = embedder(predictor.models[model])
     file = RunFolder(run).model(model)
     contract, sha256 = saving.read_contract(file), storage.sha256(file)
-    check = exported_model.write(network, contract, sha256, format_name, path, *images_of(run, board))
+    check = exported_model.write(network, contract, sha256, format_name, path, *images_of(run, predictor))
     return Export(path, check)
 
 
-def images_of(run: Path, board: Board) -> tuple[Pixels, bool]:
+def images_of(run: Path, predictor: RunPredictor) -> tuple[Pixels, bool]:
     """Images of train and validation, spread over both; random ones, and False, where these are gone."""
-    found = list(islice(_readable(_samples(RunFolder(run)), board), IMAGES))
+    found = list(islice(_readable(_samples(RunFolder(run)), predictor), IMAGES))
     if found:
         return np.stack(found), True
-    size = board.image.size
+    size = predictor.image.size
     return np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8), False
 
 
@@ -83,17 +83,17 @@ def _samples(run: RunFolder) -> Sequence[Sample]:
     return sorted((one for one in found if one.split != "test"), key=lambda one: one.sha256)
 
 
-def _readable(samples: Sequence[Sample], board: Board) -> Iterator[Pixels]:
+def _readable(samples: Sequence[Sample], predictor: RunPredictor) -> Iterator[Pixels]:
     for sample in samples:
         progress.stop_if_asked()
         with contextlib.suppress(DataError, OSError):
-            yield board.read(sample.path)
+            yield predictor.read(sample.path)
 
 
 KERAS = "keras"
 
 
-def on_engine(board: Board, run: Path, engine: str) -> Board:
+def on_engine(predictor: RunPredictor, run: Path, engine: str) -> RunPredictor:
     """The same board with its answers from `engine`: keras, openvino or onnx.
 
     Only heat maps stay with Keras. The export lies in RUN/exports; it is made again unless it is of the
@@ -105,17 +105,17 @@ def on_engine(board: Board, run: Path, engine: str) -> Board:
         StorageError: An export cannot be written.
     """
     if engine == KERAS:
-        return board
-    path = RunFolder(run).export(f"board-{'-'.join(board.names)}", engine, formats.find(engine).suffix)
-    sees = {f"{board.recommended}:{formats.EMBEDDING}": embedder(board.models[board.recommended])}
-    networks = {**board.models, **sees}
-    sha256 = _sha256(board, RunFolder(run))
+        return predictor
+    path = RunFolder(run).export(f"models-{'-'.join(predictor.names)}", engine, formats.find(engine).suffix)
+    sees = {f"{predictor.recommended}:{formats.EMBEDDING}": embedder(predictor.models[predictor.recommended])}
+    networks = {**predictor.models, **sees}
+    sha256 = _sha256(predictor, RunFolder(run))
     if not exported_model.is_export(path, engine, sha256, tuple(networks)):
-        exported_model.write(networks, board.contract, sha256, engine, path, *images_of(run, board))
-    return replace(board, engine=engine, runtime=exported_model.reopen(path, engine, board.contract))
+        exported_model.write(networks, predictor.contract, sha256, engine, path, *images_of(run, predictor))
+    return replace(predictor, engine=engine, runtime=exported_model.reopen(path, engine, predictor.contract))
 
 
-def _sha256(board: Board, run: RunFolder) -> str:
+def _sha256(predictor: RunPredictor, run: RunFolder) -> str:
     """Of the models' files, and of whose embedding it is."""
-    hashes = [storage.sha256(run.model(name)) for name in board.names]
-    return hashlib.sha256(" ".join([*hashes, board.recommended]).encode()).hexdigest()
+    hashes = [storage.sha256(run.model(name)) for name in predictor.names]
+    return hashlib.sha256(" ".join([*hashes, predictor.recommended]).encode()).hexdigest()

@@ -1,12 +1,13 @@
-"""The board of a finished run: what its models say of one image, and how far the answer may be trusted.
+"""The models of a finished run, loaded once: what they predict for an image, and how reliable that is.
 
-The library, `tumorboard predict` and the page all ask
-here, one image at a time, so that they give the same bits.
+The Python API, `tumorboard predict`, `evaluate` and the page all call `RunPredictor.predict`, one image per
+call, so that they return the same bits.
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,63 +19,89 @@ from tumorboard import config, run_folder
 from tumorboard.data.image_reader import input_of_bytes, read_open, read_with_notes, to_input
 from tumorboard.data.pixels import Pixels
 from tumorboard.ensembles.ensemble import check_compatible
-from tumorboard.errors import UsageError
+from tumorboard.errors import RunFolderError, UsageError
 from tumorboard.evaluation import calibration, conformal
+from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.explain import gradcam
 from tumorboard.export.exported_model import Engine
 from tumorboard.models import saving
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import Contract, embedder
 from tumorboard.models.shared_graph import joint
-from tumorboard.run_folder import RunFolder
+from tumorboard.run_folder import RunFolder, read_json
+from tumorboard.storage import shown
 from tumorboard.training import fit
-from tumorboard.workflows.calibrate import Embedding, Trust, read_json, read_trust
+from tumorboard.workflows import calibrate
 
 Row = npt.NDArray[np.float64]
-_SEEN = "seen by the recommended"  # no model has a name with spaces
+Embedding = npt.NDArray[np.float32]
+
+_EMBEDDING = "embedding of the recommended model"  # no model's name has spaces
+_LARGEST_SHARE = 1 + 1e-6  # rounding
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What the board makes of one image; None where the run has no calibration of that kind.
+class ImagePrediction:
+    """What a run's models predict for one image; None where the run has no calibration of that kind.
 
     Attributes:
-        probabilities: Each model's class probabilities, (C,), as it says them.
-        calibrated: The recommended model's at its temperature, (C,).
-        possible: The prediction set: bool (C,), the classes that cannot be ruled out.
-        abstains: Whether the board would rather ask a human.
-        unlike: Whether the image is unlike the training images.
+        probabilities: Class probabilities by model, (C,), uncalibrated.
+        calibrated: The recommended model's after temperature scaling, (C,).
+        prediction_set: bool (C,), the classes that cannot be ruled out.
+        refer: Whether the confidence is so low that a human reader should decide.
+        out_of_distribution: Whether the image is unlike the training images.
     """
 
     probabilities: Mapping[str, Row]
     calibrated: Row | None = None
-    possible: npt.NDArray[np.bool_] | None = None
-    abstains: bool | None = None
-    unlike: bool | None = None
+    prediction_set: npt.NDArray[np.bool_] | None = None
+    refer: bool | None = None
+    out_of_distribution: bool | None = None
 
 
 @dataclass(frozen=True)
-class Board:
-    """The models of a run, loaded once.
+class Reliability:
+    """What validation taught about the recommended model; None where the run has no calibration of that kind.
+
+    Attributes:
+        temperature: Its logits are divided by this, > 0.
+        quantile: The largest 1 - p of a class in a prediction set.
+        refer_below: Predictions of less confidence are referred to a human reader.
+        outlier_threshold: Images of a larger outlier score are out of distribution.
+        detector: Computes the score from an embedding.
+        embedder: Image -> embedding, (1, D).
+    """
+
+    temperature: float | None = None
+    quantile: float | None = None
+    refer_below: float | None = None
+    outlier_threshold: float | None = None
+    detector: OutOfDistribution | None = None
+    embedder: keras.Model | None = None
+
+
+@dataclass(frozen=True)
+class RunPredictor:
+    """The models of a run.
 
     Attributes:
         models: The networks by name.
-        contract: What all of them expect and answer.
-        recommended: The name of the one whose answer is the board's.
-        trust: How far that answer may be trusted.
-        engine: What its networks run on.
-        runtime: The networks in another runtime, in order, and what the recommended one sees; None: Keras.
+        contract: The input and the classes that all of them share.
+        recommended: The name of the model whose prediction is the run's answer.
+        reliability: Of that prediction.
+        engine: "keras", or the runtime that predicts.
+        runtime: The networks there, in order, then the recommended model's embedder; None for Keras.
     """
 
     models: Mapping[str, keras.Model]
     contract: Contract
     recommended: str
-    trust: Trust = field(default_factory=Trust)
+    reliability: Reliability = field(default_factory=Reliability)
     engine: str = "keras"
     runtime: Engine | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the models."""
+        """Model names."""
         return tuple(self.models)
 
     @property
@@ -88,101 +115,119 @@ class Board:
         return self.contract.image
 
     def read(self, source: str | Path | bytes) -> Pixels:
-        """A file, or its bytes, as the models take it: uint8 (S, S, 3); raises DataError."""
+        """Read a file, or its bytes, as the models take it: uint8 (S, S, 3); raises DataError."""
         return self.read_with_notes(source)[0]
 
     def read_with_notes(self, source: str | Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
-        """As `read`, with what the user should know about the file, such as further frames."""
+        """Read as `read` does, and return notes on the file, such as further frames."""
         if isinstance(source, bytes):
             return input_of_bytes(source, "the image", self.image)
         pixels, notes = read_with_notes(Path(source), window=self.image.window)
         return to_input(pixels, self.image), notes
 
     def read_open(self, file: BinaryIO, name: str) -> tuple[Pixels, tuple[str, ...]]:
-        """As `read_with_notes`, of an open file; `name` is what errors and notes call it."""
+        """Read an open file as `read_with_notes` does; `name` stands for it in errors and notes."""
         pixels, notes = read_open(file, name, window=self.image.window)
         return to_input(pixels, self.image), notes
 
-    def opinion(self, pixels: Pixels) -> Opinion:
-        """What the board makes of one image, uint8 (S, S, 3)."""
-        rows, embedding = self._told(pixels)
-        trust, row = self.trust, rows[self.recommended]
-        unlike = trust.is_unlike(embedding)
-        if trust.temperature is None:
-            return Opinion(rows, unlike=unlike)
-        row = calibration.scale_probabilities(row[None], trust.temperature)[0]
-        possible = None
-        if trust.quantile is not None:
-            possible = conformal.prediction_set(row[None], trust.quantile)[0]
-        abstains = None if trust.refer_below is None else bool(row.max() < trust.refer_below)
-        return Opinion(rows, row, possible, abstains, unlike)
-
-    def _told(self, pixels: Pixels) -> tuple[dict[str, Row], Embedding | None]:
-        """What each model says, and what the recommended one sees; with an engine, from that alone."""
+    def predict(self, pixels: Pixels) -> ImagePrediction:
+        """Predict one image, uint8 (S, S, 3)."""
         if self.runtime is None:
-            told = self._joint.predict_on_batch(pixels[None])
+            outputs = self._graph.predict_on_batch(pixels[None])
         else:
-            told = dict(zip((*self.models, _SEEN), self.runtime.predict_on_batch(pixels[None]), strict=True))
-        return {name: told[name][0].astype(np.float64) for name in self.models}, told.get(_SEEN)
+            values = self.runtime.predict_on_batch(pixels[None])
+            outputs = dict(zip((*self.models, _EMBEDDING), values, strict=True))
+        rows = {name: outputs[name][0].astype(np.float64) for name in self.models}
+        known, embedding = self.reliability, outputs.get(_EMBEDDING)
+        outlier = None
+        if known.detector is not None and known.outlier_threshold is not None and embedding is not None:
+            outlier = bool(known.detector.score(embedding)[0] > known.outlier_threshold)
+        if known.temperature is None:
+            return ImagePrediction(rows, out_of_distribution=outlier)
+        row = calibration.scale_probabilities(rows[self.recommended][None], known.temperature)[0]
+        inside = None if known.quantile is None else conformal.prediction_set(row[None], known.quantile)[0]
+        refer = None if known.refer_below is None else bool(row.max() < known.refer_below)
+        return ImagePrediction(rows, row, inside, refer, outlier)
 
     @functools.cached_property
-    def _joint(self) -> keras.Model:
-        """All networks, and what the recommended one sees, as one; built when first asked."""
-        sees = {} if self.trust.embedder is None else {_SEEN: self.trust.embedder}
-        return joint({**self.models, **sees})
+    def _graph(self) -> keras.Model:
+        """All networks and the embedder as one graph, which computes shared layers once."""
+        embedders = {} if self.reliability.embedder is None else {_EMBEDDING: self.reliability.embedder}
+        return joint({**self.models, **embedders})
 
     def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> gradcam.Map:
-        """Where that model sees what speaks for the class (by default its answer), (S, S), 0 to 1."""
+        """Compute the Grad-CAM map of a class, by default the predicted one: (S, S), 0 to 1."""
         return gradcam.heat_map(self.models[name], self.contract, pixels, target)
 
 
-def open_board(run: Path, models: Sequence[str] = ()) -> Board:
+def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
     """Load a finished run's models, each after its hash was compared with the run's SHA256SUMS.
 
     Args:
         run: The run folder.
-        models: Their names; all by default. Where the recommended one is not among them, the first speaks.
+        models: Their names; all by default. If the recommended model is not among them, the ensemble or the
+            first model takes its place.
 
     Raises:
-        RunFolderError: No finished run.
+        RunFolderError: No finished run, or a damaged file in it.
         UsageError: An unknown model.
         ModelError: A model that is not what was trained, or cannot be loaded.
     """
     folder = RunFolder(Path(run))
     hashes = run_folder.recorded(folder)
     names, recommended = _names(folder, hashes, models)
-    fit.prepare_backend(0, _threads(folder))
-    loaded = {name: _load(folder, name, hashes) for name in names}
+    environment = read_json(folder.environment) if folder.environment.is_file() else {}
+    threads = environment.get("threads", 0)  # as in training: another number sums in another order
+    fit.prepare_backend(0, threads if isinstance(threads, int) and 0 <= threads <= 256 else 0)
+    loaded: dict[str, tuple[keras.Model, Contract]] = {}
+    for name in names:
+        for file in (folder.model(name), folder.contract(name)):
+            run_folder.verify(file, hashes)
+        loaded[name] = saving.load(folder.model(name))
     contract = check_compatible([*loaded.values()]) if len(loaded) > 1 else next(iter(loaded.values()))[1]
     networks = {name: model for name, (model, _) in loaded.items()}
-    return Board(
-        networks, contract, recommended, read_trust(folder, recommended, networks[recommended], hashes)
-    )
-
-
-def _load(run: RunFolder, name: str, hashes: dict[str, str]) -> tuple[keras.Model, Contract]:
-    for file in (run.model(name), run.contract(name)):
-        run_folder.verify(file, hashes)
-    return saving.load(run.model(name))
+    reliability = read_reliability(folder, recommended, networks[recommended], hashes)
+    return RunPredictor(networks, contract, recommended, reliability)
 
 
 def _names(run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The models to load, in the order of metrics.json, and the one that speaks for the board."""
+    """The models to load, in the order of metrics.json, and the recommended one."""
     metrics = read_json(run.metrics) if run.metrics.is_file() else {}
     saved = [name.removesuffix(".keras") for name in hashes if name.endswith(".keras")]
     known = [name for name in metrics.get("models", {}) if name in saved] or saved
     known += [name for name in saved if name not in known]
     unknown = [name for name in wanted if name not in known]
     if unknown or not known:
-        found = f"{unknown[0][:60]!r}" if unknown else "none"
-        raise UsageError(f"expected models of the run ({', '.join(known)[:120]}), found {found}")
+        received = f"{unknown[0][:60]!r}" if unknown else "none"
+        raise UsageError(f"expected models of the run ({', '.join(known)[:120]}), found {received}")
     names = tuple(name for name in known if not wanted or name in wanted)
-    told = metrics.get("recommendation", {}).get("model", "ensemble")
-    return names, told if told in names else "ensemble" if "ensemble" in names else names[0]
+    recommended = metrics.get("recommendation", {}).get("model", "ensemble")
+    if recommended not in names:
+        recommended = "ensemble" if "ensemble" in names else names[0]
+    return names, recommended
 
 
-def _threads(run: RunFolder) -> int:
-    """As many as the run was trained with: another number sums in another order."""
-    environment = read_json(run.environment) if run.environment.is_file() else {}
-    found = environment.get("threads", 0)
-    return found if isinstance(found, int) and 0 <= found <= 256 else 0
+def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, str]) -> Reliability:
+    """Read what calibration.json holds of a model; all None where there is no such file.
+
+    Raises:
+        RunFolderError: The file is damaged.
+        ModelError: The description of the training images is not the one that was written.
+    """
+    fitted = calibrate.read(run).get(name)
+    if fitted is None:
+        return Reliability()
+    # No hash protects this file, and a wrong number would change answers without a word.
+    shares = [share for share in (fitted.quantile, fitted.refer_below) if share is not None]
+    if not 0 < fitted.temperature < math.inf or any(not 0 <= share <= _LARGEST_SHARE for share in shares):
+        raise RunFolderError(
+            f"expected a temperature above 0 and shares from 0 to 1 in {shown(run.calibration)}, "
+            "found others; restore the file, or delete it to predict without calibration"
+        )
+    known = Reliability(fitted.temperature, fitted.quantile, fitted.refer_below)
+    if fitted.ood_threshold is None:
+        return known
+    file = run.unlike(name)
+    run_folder.verify(file, hashes)
+    detector = OutOfDistribution.from_bytes(file.read_bytes(), shown(file))
+    return replace(known, outlier_threshold=fitted.ood_threshold, detector=detector, embedder=embedder(model))

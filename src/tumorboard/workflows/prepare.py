@@ -1,4 +1,4 @@
-"""From a folder of images to a job: find, match, compare with an earlier start, decode, split."""
+"""From a folder of images to a context: find, match, compare with an earlier start, decode, split."""
 
 import functools
 from pathlib import Path
@@ -12,7 +12,7 @@ from tumorboard.data.manifest import DataSource, Loaded
 from tumorboard.progress import Console, Update
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 
 def prepare(
@@ -23,7 +23,7 @@ def prepare(
     *,
     images: Path | None = None,
     on_image: OnImage | None = None,
-) -> Job:
+) -> RunContext:
     """Everything that can be found wrong is found here, before training; in the data, before Keras is loaded.
 
     Args:
@@ -48,7 +48,7 @@ def prepare(
     _refuse_unknown_backbones(recipe)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, recipe, now)
-    return Job(run, recipe, whole, decoded, console, loaded.matching)
+    return RunContext(run, recipe, whole, decoded, console, loaded.matching)
 
 
 def _refuse_unknown_backbones(recipe: Recipe) -> None:

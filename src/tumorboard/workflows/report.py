@@ -34,7 +34,7 @@ from tumorboard.reporting.study_page import study_page
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate
 from tumorboard.workflows.audit import audit
-from tumorboard.workflows.run_context import Job, samples
+from tumorboard.workflows.run_context import RunContext, samples
 
 if TYPE_CHECKING:
     from tumorboard.data.pixels import Pixels
@@ -46,46 +46,46 @@ _MIN_SENSITIVITY, _MAX_FALSE_POSITIVES = 0.8, 0.1
 """Limits of sensitivity and false-positive rate from which metadata predict a class well: a shortcut."""
 
 
-def look(job: Job, collected: FactsCollector | None = None) -> None:
+def look(context: RunContext, collected: FactsCollector | None = None) -> None:
     """Audit the run's images, unless that is done; its findings affect neither training nor selection."""
-    if job.run.audit.is_file():
+    if context.run.audit.is_file():
         return
-    window, problems = job.recipe.image.window, job.decoded.problems
+    window, problems = context.recipe.image.window, context.decoded.problems
     report = audit(
-        job.manifest,
-        job.console,
+        context.manifest,
+        context.console,
         collected=collected,
         problems=problems,
-        matching=job.matching,
+        matching=context.matching,
         window=window,
     )
-    storage.write_json(job.run.audit, report.to_json())
+    storage.write_json(context.run.audit, report.to_json())
 
 
-def findings(job: Job) -> tuple[Finding, ...]:
+def findings(context: RunContext) -> tuple[Finding, ...]:
     """What the audit found, the worst first."""
-    found = _report(job.run)["findings"]
+    found = _report(context.run)["findings"]
     return tuple(Finding(one["severity"], one["code"], one["title"], one["consequence"]) for one in found)
 
 
-def valid_subsets(job: Job) -> dict[str, set[str]]:
+def valid_subsets(context: RunContext) -> dict[str, set[str]]:
     """By title, the validation images that are left without twins; the figures on all chose the models."""
-    clean = _clean(job, "valid")
-    return {"without twins in train": clean} if len(clean) < len(job.part("valid").samples) else {}
+    clean = _clean(context, "valid")
+    return {"without twins in train": clean} if len(clean) < len(context.part("valid").samples) else {}
 
 
-def test_subsets(job: Job) -> dict[str, set[str]]:
+def test_subsets(context: RunContext) -> dict[str, set[str]]:
     """By title, the test images that are left without twins, and without a class that metadata give away."""
-    report, test, clean = _report(job.run), job.part("test").samples, _clean(job, "test")
+    report, test, clean = _report(context.run), context.part("test").samples, _clean(context, "test")
     subsets = {"without twins in train or validation": clean} if len(clean) < len(test) else {}
-    for name in _told_by_metadata(report, job.manifest.class_names):
+    for name in _told_by_metadata(report, context.manifest.class_names):
         others = {sample.id for sample in test if sample.label != name} & clean
         subsets[f"nor {name}, which metadata give away"] = others
     return subsets
 
 
-def _clean(job: Job, split: str) -> set[str]:
-    return {sample.id for sample in job.part(split).samples} - set(_report(job.run)["leaked"])
+def _clean(context: RunContext, split: str) -> set[str]:
+    return {sample.id for sample in context.part(split).samples} - set(_report(context.run)["leaked"])
 
 
 def shortcuts(run: RunFolder, class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -112,44 +112,46 @@ def _report(run: RunFolder) -> dict[str, Any]:
     return content
 
 
-def read(job: Job) -> Study:
+def read(context: RunContext) -> Study:
     """The study from the files of the run folder alone."""
-    models = {name: {split: job.predictions(name, split) for split in SPLITS} for name in job.recipe.names}
+    models = {
+        name: {split: context.predictions(name, split) for split in SPLITS} for name in context.recipe.names
+    }
     return Study(
         models,
         baselines(next(iter(models.values()))),
-        facts(job),
-        test_subsets(job),
-        valid_subsets(job),
-        job.manifest.groups,
-        calibrate.read(job.run),
+        facts(context),
+        test_subsets(context),
+        valid_subsets(context),
+        context.manifest.groups,
+        calibrate.read(context.run),
     )
 
 
-def learning(job: Job) -> tuple[dict[str, list[dict[str, float]]], dict[str, int]]:
+def learning(context: RunContext) -> tuple[dict[str, list[dict[str, float]]], dict[str, int]]:
     """By model that was fitted, its history, and the epoch whose weights were kept."""
-    histories = {name: _history(job.run.history(name)) for name in job.recipe.names}
+    histories = {name: _history(context.run.history(name)) for name in context.recipe.names}
     histories = {name: rows for name, rows in histories.items() if rows}
-    return histories, {name: int(_details(job, name)["best_epoch"]) for name in histories}
+    return histories, {name: int(_details(context, name)["best_epoch"]) for name in histories}
 
 
-def losses(job: Job) -> dict[str, str]:
+def losses(context: RunContext) -> dict[str, str]:
     """By model, what the loss in its history is; that of smoothed labels is not the tables' log loss."""
-    smoothing = {name: job.recipe.training(name).label_smoothing for name in job.recipe.names}
+    smoothing = {name: context.recipe.training(name).label_smoothing for name in context.recipe.names}
     return {name: f"loss, labels smoothed by {one:g}" if one else "loss" for name, one in smoothing.items()}
 
 
-def write_results(job: Job) -> Study:
+def write_results(context: RunContext) -> Study:
     """Write metrics.json, results.md and the figures from the prediction files alone."""
-    study, (histories, best) = read(job), learning(job)
+    study, (histories, best) = read(context), learning(context)
     models = study.models
-    curves = figures.learning_curves(histories, best, losses(job))
-    storage.write_bytes(job.run.figure("learning-curves"), curves)
+    curves = figures.learning_curves(histories, best, losses(context))
+    storage.write_bytes(context.run.figure("learning-curves"), curves)
     for split in SPLITS:
         drawn = figures.confusion_matrices({name: models[name][split] for name in models}, split)
-        storage.write_bytes(job.run.figure(f"confusion-{split}"), drawn)
-    storage.write_text(job.run.metrics, metrics_json(study))
-    storage.write_text(job.run.results, results_md(study))
+        storage.write_bytes(context.run.figure(f"confusion-{split}"), drawn)
+    storage.write_text(context.run.metrics, metrics_json(study))
+    storage.write_text(context.run.results, results_md(study))
     return study
 
 
@@ -160,22 +162,22 @@ def count_look_at_test(run: RunFolder, images: int) -> None:
     storage.write_json(run.test_looks, looks)
 
 
-def facts(job: Job) -> Facts:
+def facts(context: RunContext) -> Facts:
     """How the run was done so far."""
-    environment = json.loads(job.run.environment.read_text("utf-8"))
+    environment = json.loads(context.run.environment.read_text("utf-8"))
     packages = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
-    looks = len(json.loads(job.run.test_looks.read_text("utf-8")))
+    looks = len(json.loads(context.run.test_looks.read_text("utf-8")))
     return Facts(
-        recipe=job.recipe.name,
-        seed=job.recipe.seed,
+        recipe=context.recipe.name,
+        seed=context.recipe.seed,
         command=environment["command"],
         backend=environment["backend"],
         versions={name: environment[name] for name in packages if name in environment},
-        seconds=job.seconds(),
-        grouped=all(sample.group for sample in job.manifest.samples),
-        findings=findings(job),
-        models=tuple(_came_out(name, _details(job, name)) for name in job.recipe.names),
-        synthetic=synthetic.drawn(sample.id for sample in job.manifest.samples),
+        seconds=context.seconds(),
+        grouped=all(sample.group for sample in context.manifest.samples),
+        findings=findings(context),
+        models=tuple(_came_out(name, _details(context, name)) for name in context.recipe.names),
+        synthetic=synthetic.drawn(sample.id for sample in context.manifest.samples),
         notes=(f"The test part was scored {looks} time{'s' if looks != 1 else ''} in this run folder.",),
     )
 
@@ -187,8 +189,8 @@ def _history(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _details(job: Job, name: str) -> dict[str, Any]:
-    contract = json.loads(job.run.model(name).with_suffix(".json").read_text("utf-8"))
+def _details(context: RunContext, name: str) -> dict[str, Any]:
+    contract = json.loads(context.run.model(name).with_suffix(".json").read_text("utf-8"))
     details: dict[str, Any] = contract["details"]
     return details
 
@@ -230,20 +232,20 @@ def maps(
     names = {name for models in wanted.values() for name in models}
     if not names or not any(paths[one].is_file() for one in wanted):
         return found  # without a picture Keras need not be loaded
-    from tumorboard.workflows.predictor import open_board
+    from tumorboard.workflows.predictor import load_run
 
     try:
-        board = open_board(run.root, sorted(names))
+        predictor = load_run(run.root, sorted(names))
     except TumorboardError:  # models moved away or changed; the report says that there are no maps
         return found
     end = time.monotonic() + _SECONDS
     for one, models in wanted.items():
         try:
-            pixels = board.read(paths[one])
+            pixels = predictor.read(paths[one])
         except TumorboardError:
             continue
         for name in models if time.monotonic() < end else ():
-            heat = board.heat_map(name, pixels)
+            heat = predictor.heat_map(name, pixels)
             found.setdefault(one, []).append(Picture(_caption(name, heat), _jpeg(pixels, heat)))
     return found
 
@@ -317,52 +319,52 @@ def rescore(root: Path) -> RunFolder:
         raise RunFolderError(
             f"expected a finished run with metrics.json in {storage.shown(root)}, found none"
         )
-    job = _reopened(run)
+    context = _reopened(run)
     if not run.calibration.is_file():
-        valid = {name: job.predictions(name, "valid") for name in job.recipe.names}
+        valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
         calibrate.write(run, {name: selective_prediction.fit_calibration(one) for name, one in valid.items()})
-    write_report(job, write_results(job))
+    write_report(context, write_results(context))
     return run
 
 
-def write_report(job: Job, study: Study | None = None) -> Material:
+def write_report(context: RunContext, study: Study | None = None) -> Material:
     """Write report.html, its charts as SVG and CSV, the model card and the checklist.
 
     Args:
-        job: A run that has its results.
+        context: A run that has its results.
         study: What they were made of, if it is at hand: its numbers need not be computed again.
     """
-    material = _material(job, read(job) if study is None else study.told_with(facts(job)))
+    material = _material(context, read(context) if study is None else study.told_with(facts(context)))
     for name, chart in plots.everything(material).items():
-        path = job.run.figure(name)
+        path = context.run.figure(name)
         storage.write_text(path.with_suffix(".svg"), svg.alone(chart))
         storage.write_text(path.with_suffix(".csv"), charts.to_csv(chart))
-    storage.write_text(job.run.report, page(material))
-    storage.write_text(job.run.card, model_card(material))
-    storage.write_text(job.run.checklist, checklist(material))
+    storage.write_text(context.run.report, page(material))
+    storage.write_text(context.run.card, model_card(material))
+    storage.write_text(context.run.checklist, checklist(material))
     return material
 
 
-def _reopened(run: RunFolder) -> Job:
+def _reopened(run: RunFolder) -> RunContext:
     """The run as `train` left it, without its images, which are decoded no more."""
     manifest = samples(run)
     nothing = Decoded(manifest, np.empty((0, 0, 0, 3), np.uint8), (), (), ())
-    return Job(run, load(str(run.recipe)), manifest, nothing, Console(quiet=True))
+    return RunContext(run, load(str(run.recipe)), manifest, nothing, Console(quiet=True))
 
 
-def _material(job: Job, study: Study) -> Material:
-    histories, best = learning(job)
+def _material(context: RunContext, study: Study) -> Material:
+    histories, best = learning(context)
     made = Material(
         study,
         histories,
         best,
-        json.loads(job.run.environment.read_text("utf-8")),
-        job.run.recipe.read_text("utf-8"),
-        len(json.loads(job.run.test_looks.read_text("utf-8"))),
-        losses=losses(job),
+        json.loads(context.run.environment.read_text("utf-8")),
+        context.run.recipe.read_text("utf-8"),
+        len(json.loads(context.run.test_looks.read_text("utf-8"))),
+        losses=losses(context),
     )
-    paths = {sample.id: sample.path for sample in job.manifest.samples}
-    pictures = cases.pictures(board.shown_cases(made), paths, job.recipe.image.window)
+    paths = {sample.id: sample.path for sample in context.manifest.samples}
+    pictures = cases.pictures(board.shown_cases(made), paths, context.recipe.image.window)
     wanted = {name: models for name, models in board.mapped_cases(made).items() if name in pictures}
-    found = maps(job.run, wanted, paths)
+    found = maps(context.run, wanted, paths)
     return replace(made, pictures={name: [*one, *found.get(name, ())] for name, one in pictures.items()})

@@ -53,7 +53,7 @@ def samples(run: RunFolder) -> Manifest:
 
 
 @dataclass(frozen=True)
-class Job:
+class RunContext:
     """What every stage of a run needs.
 
     Args:

@@ -15,7 +15,7 @@ from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import Job, samples
+from tumorboard.workflows.run_context import RunContext, samples
 from tumorboard.workflows.train import complete, refuse_a_study, train
 
 RESULTS = "results"
@@ -78,7 +78,7 @@ def _make(run: RunFolder, plan: Plan, name: str) -> None:
     fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may have others
     decoded = image_cache.decode(manifest, plan.images, plan.recipe.image)
     fit.prepare_backend(plan.recipe.seed, fingerprint.threads(plan.recipe))
-    build_models.admit(Job(run, plan.recipe, manifest, decoded, _QUIET), name)
+    build_models.train_model(RunContext(run, plan.recipe, manifest, decoded, _QUIET), name)
 
 
 def _forget_graphs() -> None:

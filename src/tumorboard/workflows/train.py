@@ -1,4 +1,4 @@
-"""The main job: from class folders to four trained, evaluated models."""
+"""The main context: from class folders to four trained, evaluated models."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.storage import shown
 from tumorboard.workflows import fingerprint, report
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import Job
+from tumorboard.workflows.run_context import RunContext
 
 _QUIET = Console(quiet=True)
 
@@ -64,11 +64,11 @@ def complete(
     """As `train`, in a folder that is held already."""
     collector = FactsCollector()  # the audit needs no second pass over the images that are decoded now
     on_image = None if run.audit.is_file() else collector.add
-    job = replace(prepare(data, run, recipe, console, images=images, on_image=on_image), track=track)
-    with job.phase("audit"):
-        report.look(job, collector)
-    _convene(job)
-    _open_test(job)
+    context = replace(prepare(data, run, recipe, console, images=images, on_image=on_image), track=track)
+    with context.phase("audit"):
+        report.look(context, collector)
+    _convene(context)
+    _open_test(context)
     shutil.rmtree(run.cache, ignore_errors=True)
 
 
@@ -81,33 +81,34 @@ def refuse_a_study(run: RunFolder) -> None:
         )
 
 
-def _convene(job: Job) -> None:
+def _convene(context: RunContext) -> None:
     from tumorboard.training import fit, tracking
     from tumorboard.workflows import (  # Keras, seconds to import, only once the data is known to be good
         build_models,
         calibrate,
     )
 
-    if job.track:
-        tracking.require(job.track)
-        folder = job.run.tracking(job.track)
-        job.console.say(f"{job.track}: figures of the trainings go to {tracking.place(job.track, folder)}")
-    fit.prepare_backend(job.recipe.seed, fingerprint.threads(job.recipe))
-    build_models.convene(job)
-    with job.phase("calibration"):
-        calibrate.calibrate(job)
-    run_folder.write_checksums(job.run)
+    if context.track:
+        tracking.require(context.track)
+        folder = context.run.tracking(context.track)
+        place = tracking.place(context.track, folder)
+        context.console.say(f"{context.track}: training curves go to {place}")
+    fit.prepare_backend(context.recipe.seed, fingerprint.threads(context.recipe))
+    build_models.train_models(context)
+    with context.phase("calibration"):
+        calibrate.calibrate(context)
+    run_folder.write_checksums(context.run)
 
 
-def _open_test(job: Job) -> None:
+def _open_test(context: RunContext) -> None:
     """Everything is chosen by now: score test, and write the results."""
     from tumorboard.workflows import build_models, report
 
-    if not all(job.run.predictions(name, "test").is_file() for name in job.recipe.names):
-        report.count_look_at_test(job.run, len(job.part("test").samples))
-    with job.phase("test"):
-        for name in job.recipe.names:
-            build_models.predict(job, name, "test")
-    with job.phase("results"):
-        study = report.write_results(job)
-    report.write_report(job, study)  # it shows the seconds of every phase
+    if not all(context.run.predictions(name, "test").is_file() for name in context.recipe.names):
+        report.count_look_at_test(context.run, len(context.part("test").samples))
+    with context.phase("test"):
+        for name in context.recipe.names:
+            build_models.predict(context, name, "test")
+    with context.phase("results"):
+        study = report.write_results(context)
+    report.write_report(context, study)  # it shows the seconds of every phase

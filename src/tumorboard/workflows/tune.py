@@ -33,7 +33,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.search_space import Range, Space, Value
 from tumorboard.workflows import cross_validation, fingerprint
 from tumorboard.workflows.prepare import find, prepare
-from tumorboard.workflows.run_context import Job, predictions
+from tumorboard.workflows.run_context import RunContext, predictions
 from tumorboard.workflows.train import refuse_a_study
 
 _PATIENT_TRIALS = 5  # none is pruned before so many are complete
@@ -185,9 +185,9 @@ def _held_out(study: Study, file: Path, run: RunFolder, recipe: Recipe) -> Predi
     if not run.predictions(study.model, "test").is_file():
         views = study.whole.cache / "views" / file.stem
         with run_folder.locked(run):
-            job = prepare(file, run, recipe, study.console, images=study.whole.cache)
+            context = prepare(file, run, recipe, study.console, images=study.whole.cache)
             _move(views, run.cache)
-            _train(job, study.model)
+            _train(context, study.model)
         if _fits(run.cache, len(study.files), recipe):
             _move(run.cache, views)
     _tidy(run, study.model)
@@ -212,17 +212,17 @@ def _tidy(run: RunFolder, model: str) -> None:
         shutil.rmtree(rest, ignore_errors=True)
 
 
-def _train(job: Job, model: str) -> None:
+def _train(context: RunContext, model: str) -> None:
     import keras  # seconds to import, only once the data is known to be good
 
     from tumorboard.training import fit
     from tumorboard.workflows import build_models
 
-    fit.prepare_backend(job.recipe.seed, fingerprint.threads(job.recipe))
-    for name in (*job.recipe.made_of(model), model):
-        with job.phase(name):
-            build_models.make(job, name)
-    build_models.predict(job, model, "test")  # the fold
+    fit.prepare_backend(context.recipe.seed, fingerprint.threads(context.recipe))
+    for name in (*context.recipe.made_of(model), model):
+        with context.phase(name):
+            build_models.make(context, name)
+    build_models.predict(context, model, "test")  # the fold
     keras.utils.clear_session()  # or the graphs of all runs stay in memory
 
 
