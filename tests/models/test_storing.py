@@ -256,7 +256,7 @@ def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_p
             _ = (
                 predictor.read_reliability(run, "custom", None, hashes)
                 if npz
-                else predictor._load(run, path.stem, hashes)
+                else predictor.load_run(run.root, (path.stem,))
             )
         with path.open("r+b") as file:
             file.seek(where)
