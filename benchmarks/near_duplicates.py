@@ -33,7 +33,7 @@ def main() -> None:
         return
     data = Path(sys.argv[1])
     samples = manifest.load(data).manifest.samples
-    images = [read_image(sample.path) for sample in samples]
+    images = [read_image(sample.path).pixels for sample in samples]
     digests = [pixel_digest(image) for image in images]
     small = np.array([near_duplicates.thumbnail(image) for image in images])
     for name, changes in (("exact copies", COPIES), ("changed", CHANGED), ("flipped or turned", TURNED)):
@@ -66,7 +66,7 @@ def invented(ids: list[str], digests: list[str], small: Pixels, labels: dict[str
 
 def growth(data: Path, count: int) -> None:
     paths = [sample.path for sample in manifest.load(data).manifest.samples[::4]]
-    base = np.array([near_duplicates.thumbnail(read_image(path)) for path in paths])
+    base = np.array([near_duplicates.thumbnail(read_image(path).pixels) for path in paths])
     rng = np.random.default_rng(0)
     pictures = np.empty((count, near_duplicates.SIDE, near_duplicates.SIDE), np.uint8)
     for i in range(count):

@@ -134,7 +134,7 @@ def _readable(manifest: Manifest, rule: config.Image) -> tuple[list[Sample], np.
     samples, pixels = [], []
     for sample in manifest.samples:
         try:
-            image = to_input(read_image(sample.path), rule)
+            image = to_input(read_image(sample.path).pixels, rule)
         except DataError:
             continue
         samples.append(sample)

@@ -10,7 +10,7 @@ from tests.data.pictures import grey_png, plant, saved
 from tumorboard.audit import dataset_facts
 from tumorboard.audit.dataset_facts import FactsCollector, colour, gather, longest_text_line
 from tumorboard.data.image_cache import pixel_digest
-from tumorboard.data.image_reader import read_image, read_with_notes
+from tumorboard.data.image_reader import read_image
 from tumorboard.data.manifest import Manifest, load
 from tumorboard.data.synthetic import draw_slice
 
@@ -31,15 +31,15 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def counting(path: Path, *, window: str = "") -> object:
         with lock:
             read.append(path)
-        return read_with_notes(path, window=window)
+        return read_image(path, window=window)
 
-    monkeypatch.setattr(dataset_facts, "read_with_notes", counting)
+    monkeypatch.setattr(dataset_facts, "read_image", counting)
     said: list[tuple[int, int]] = []
     facts = gather(manifest, progress=lambda done, total: said.append((done, total)))
     assert sorted(read) == sorted(sample.path for sample in manifest.samples)
     assert said == [(i + 1, 140) for i in range(140)]
     assert [image.pixel_sha256 for image in facts.images] == [
-        pixel_digest(read_image(sample.path)) for sample in facts.samples
+        pixel_digest(read_image(sample.path).pixels) for sample in facts.samples
     ]
 
 
@@ -50,14 +50,14 @@ def test_collected_images_are_not_decoded_again_and_their_facts_are_the_same(
     expected = gather(manifest)
     collector = FactsCollector()
     for sample in manifest.samples[1:]:
-        collector.add(sample, *read_with_notes(sample.path))
+        collector.add(sample, read_image(sample.path))
     read: list[Path] = []
 
     def counting(path: Path, *, window: str = "") -> object:
         read.append(path)
-        return read_with_notes(path, window=window)
+        return read_image(path, window=window)
 
-    monkeypatch.setattr(dataset_facts, "read_with_notes", counting)
+    monkeypatch.setattr(dataset_facts, "read_image", counting)
     facts = gather(manifest, collected=collector)
     assert read == [manifest.samples[0].path]
     assert facts.images == expected.images

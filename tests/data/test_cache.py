@@ -29,13 +29,13 @@ def forbid_reading(monkeypatch):
     def fail(*_args, **_kwargs):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(image_cache, "read_with_notes", fail)
+    monkeypatch.setattr(image_cache, "read_image", fail)
 
 
 def test_rows_are_the_images_in_the_manifests_order(data, tmp_path):
     manifest = load(data).manifest
     decoded = decode(manifest, tmp_path / "cache", RULE)
-    expected = np.stack([to_input(read_image(sample.path), RULE) for sample in manifest.samples])
+    expected = np.stack([to_input(read_image(sample.path).pixels, RULE) for sample in manifest.samples])
     np.testing.assert_array_equal(decoded.images, expected)
     assert decoded.images.dtype == np.uint8
     assert decoded.manifest == manifest
@@ -120,7 +120,7 @@ def test_other_images_than_those_that_lie_there_are_decoded(data, tmp_path):
     whole = load(data).manifest
     decode(replace(whole, samples=whole.samples[:5]), tmp_path / "cache", RULE)
     found = decode(whole, tmp_path / "cache", RULE)
-    assert found.images[5, 0, 0, 0] == read_image(whole.samples[5].path)[0, 0, 0]
+    assert found.images[5, 0, 0, 0] == read_image(whole.samples[5].path).pixels[0, 0, 0]
 
 
 @pytest.mark.parametrize("damage", ["short", "no facts", "odd facts"])
@@ -182,7 +182,7 @@ def test_skip_bad_goes_on_with_the_rest(data, tmp_path, monkeypatch):
     first = decode(loaded.manifest, tmp_path / "cache", RULE, skip_bad=True, problems=loaded.problems)
     assert len(first.problems) == 2
     assert "a/1-text.png" not in first.manifest.ids
-    expected = np.stack([to_input(read_image(sample.path), RULE) for sample in first.manifest.samples])
+    expected = np.stack([to_input(read_image(sample.path).pixels, RULE) for sample in first.manifest.samples])
     np.testing.assert_array_equal(first.images, expected)
     assert len(first.pixel_sha256) == len(first.manifest.samples) == 6
     forbid_reading(monkeypatch)

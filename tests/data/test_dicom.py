@@ -17,7 +17,7 @@ from tumorboard.data import image_cache, manifest
 from tumorboard.data.dicom import picture
 from tumorboard.data.dicom.elements import DicomError
 from tumorboard.data.dicom.head import recognised
-from tumorboard.data.image_reader import read_image, read_with_notes
+from tumorboard.data.image_reader import read_image
 from tumorboard.data.pixels import readers_quiet
 from tumorboard.errors import DataError
 
@@ -43,7 +43,7 @@ RULE = config.Image(size=32)
 def notes(tmp_path, content: bytes) -> tuple[str, ...]:
     path = tmp_path / "scan"
     path.write_bytes(content)
-    found = read_with_notes(path)[1]
+    found = read_image(path).notes
     assert all(note.startswith(f"{path}: ") for note in found)
     return tuple(note.removeprefix(f"{path}: ") for note in found)
 
@@ -91,7 +91,7 @@ def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"not installed; pip install 'tumorboard\[dicom\]'$"):
         read_image(tmp_path / "scan")
     (tmp_path / "png").write_bytes(grey_png(1))
-    assert read_image(tmp_path / "png").shape == (8, 8, 3)
+    assert read_image(tmp_path / "png").pixels.shape == (8, 8, 3)
 
 
 # -- what nobody is told (D7)
@@ -242,7 +242,7 @@ def test_a_ct_is_rescaled_before_it_is_windowed():
     content = PYDICOMS["17106"].read_bytes()
     stored = np.frombuffer(content[-512:], "<i2").reshape(16, 16).astype(float)
     expected = np.clip((stored - 1024 - (30 - 0.5 - 99 / 2)) / 99, 0, 1) * 255
-    assert np.abs(read_image(PYDICOMS["17106"])[..., 0] - expected).max() <= 0.5
+    assert np.abs(read_image(PYDICOMS["17106"]).pixels[..., 0] - expected).max() <= 0.5
 
 
 def test_grey_agrees_with_pydicoms_own_functions():
@@ -258,7 +258,7 @@ def test_grey_agrees_with_pydicoms_own_functions():
         expected = (values - low) / (high - low) * 255
         if data.PhotometricInterpretation == "MONOCHROME1":
             expected = 255 - expected
-        assert np.abs(read_image(path)[..., 0] - expected).max() <= 0.5 + 1e-6, path
+        assert np.abs(read_image(path).pixels[..., 0] - expected).max() <= 0.5 + 1e-6, path
     assert len(windowed) == 42
 
 

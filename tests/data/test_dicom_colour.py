@@ -21,7 +21,7 @@ SHOWN = [[0, 1, 255], [0, 1, 255], [0x11, 2, 0], [0x33, 3, 0x7F], [255, 4, 0x80]
 
 def read(tmp_path, content: bytes):
     (tmp_path / "scan").write_bytes(content)
-    return read_image(tmp_path / "scan")
+    return read_image(tmp_path / "scan").pixels
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
@@ -59,11 +59,11 @@ def test_a_palette_of_8_bits_is_looked_up(tmp_path):
 
 def test_one_picture_in_many_colour_forms_is_one_picture():
     """pydicom's own files: the same colour bars, uncompressed, RLE, lossless and lossy JPEG, JPEG 2000."""
-    plain = read_image(PYDICOMS["SC_rgb_rle.dcm"]).astype(int)
+    plain = read_image(PYDICOMS["SC_rgb_rle.dcm"]).pixels.astype(int)
     for name in ("SC_rgb_jpeg_gdcm", "SC_rgb_rle_16bit"):
-        np.testing.assert_array_equal(read_image(PYDICOMS[f"{name}.dcm"]), plain, name)
+        np.testing.assert_array_equal(read_image(PYDICOMS[f"{name}.dcm"]).pixels, plain, name)
     for name in ("dcmtk_+eb+cr", "dcmtk_+eb+cy+n1", "dcmtk_+eb+cy+np", "dcmtk_+eb+cy+s4", "jpeg_lossy_gdcm"):
-        found = read_image(PYDICOMS[f"SC_rgb_{name}.dcm"]).astype(int)
+        found = read_image(PYDICOMS[f"SC_rgb_{name}.dcm"]).pixels.astype(int)
         assert np.median(np.abs(found - plain)) <= 2, name
 
 

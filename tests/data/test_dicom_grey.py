@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from tumorboard.data.image_reader import read_image, read_with_notes
+from tumorboard.data.image_reader import read_image
 from tumorboard.errors import DataError
 
 from .dicoms import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, elements, header, image, part10
@@ -115,7 +115,7 @@ GOLDEN = {
 def grey(tmp_path, content: bytes, window: str = "") -> list[int]:
     path = tmp_path / "slice"
     path.write_bytes(content)
-    pixels = read_image(path, window=window)
+    pixels = read_image(path, window=window).pixels
     assert pixels.dtype == np.uint8
     assert (pixels == pixels[..., :1]).all()
     return pixels[..., 0].ravel().tolist()
@@ -171,7 +171,7 @@ def test_only_doubtful_grey_is_noted(name, tmp_path):
     values, window, expected = NOTED[name]
     path = tmp_path / "slice.dcm"
     path.write_bytes(image([0, 5], **values))
-    notes = read_with_notes(path, window=window)[1]
+    notes = read_image(path, window=window).notes
     assert len(notes) == bool(expected)
     assert all(note.startswith(str(path)) and expected in note for note in notes)
 

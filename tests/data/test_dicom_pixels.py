@@ -30,7 +30,7 @@ ONE = {"center": 2, "width": 4}
 
 def read(tmp_path, content: bytes, **options):
     (tmp_path / "scan").write_bytes(content)
-    return read_image(tmp_path / "scan", **options)
+    return read_image(tmp_path / "scan", **options).pixels
 
 
 def refusal(tmp_path, content: bytes, **options) -> str:

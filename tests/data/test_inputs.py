@@ -5,7 +5,7 @@ from PIL import Image as Pillow
 
 from tumorboard import config
 from tumorboard.data import image_cache, manifest
-from tumorboard.data.image_reader import input_of_bytes, read_input
+from tumorboard.data.image_reader import read_input
 
 
 def test_a_file_read_alone_equals_the_same_file_in_training(tmp_path: Path) -> None:
@@ -18,4 +18,4 @@ def test_a_file_read_alone_equals_the_same_file_in_training(tmp_path: Path) -> N
     decoded = image_cache.decode(manifest.load(tmp_path / "scans").manifest, tmp_path / "cache", rule)
     for sample, image in zip(decoded.manifest.samples, decoded.images, strict=True):
         assert np.array_equal(read_input(str(sample.path), rule), image)
-        assert np.array_equal(input_of_bytes(sample.path.read_bytes(), "upload", rule)[0], image)
+        assert np.array_equal(read_input(sample.path.read_bytes(), rule), image)

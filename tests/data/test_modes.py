@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard.data.image_reader import read_image, read_with_notes
+from tumorboard.data.image_reader import read_image
 from tumorboard.errors import DataError
 
 from .pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, bmp, chunk, png, saved, tiff
@@ -125,7 +125,7 @@ def test_every_mode_gives_its_golden_pixels(name, tmp_path):
     content, expected = GOLDEN[name]
     path = tmp_path / "picture.bin"
     path.write_bytes(content)
-    found = read_image(path)
+    found = read_image(path).pixels
     assert found.dtype == np.uint8
     assert found.shape == (1, len(expected), 3)
     difference = np.abs(found[0].astype(int) - np.array(expected))
@@ -139,7 +139,7 @@ def test_a_16_bit_ramp_keeps_256_levels_in_order(make, tmp_path):
     data = deep(order, values)
     path = tmp_path / "ramp"
     path.write_bytes(png(256, 256, 16, GREY, data) if make == "png" else tiff(make, 256, 256, 16, 1, data))
-    found = read_image(path)[..., 0].ravel()
+    found = read_image(path).pixels[..., 0].ravel()
     np.testing.assert_array_equal(found, np.array(values) >> 8)
 
 
@@ -167,6 +167,6 @@ def test_pixels_without_an_agreed_form_are_refused(name, tmp_path):
 def test_a_16_bit_image_that_will_be_nearly_black_is_noted(tmp_path):
     path = tmp_path / "dark.png"
     path.write_bytes(png(2, 1, 16, GREY, deep(">", [0, 1023])))
-    assert "up to 1023 only" in read_with_notes(path)[1][0]
+    assert "up to 1023 only" in read_image(path).notes[0]
     path.write_bytes(png(2, 1, 16, GREY, deep(">", [0, 60000])))
-    assert read_with_notes(path)[1] == ()
+    assert read_image(path).notes == ()

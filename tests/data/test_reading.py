@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from tumorboard.data.image_reader import display, read_bytes, read_image, read_with_notes
+from tumorboard.data.image_reader import display, read_image
 from tumorboard.errors import DataError
 
 from .pictures import GREY, RGB, bmp, chunk, grey_png, png, saved, tiff
@@ -72,7 +72,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(name, tmp_path, monkeypatch):
 
 def test_the_pixel_limit_is_inclusive(tmp_path):
     path = written(tmp_path, grey_png(7, 10))
-    assert read_image(path, max_pixels=100).shape == (10, 10, 3)
+    assert read_image(path, max_pixels=100).pixels.shape == (10, 10, 3)
     assert "10 x 10 pixels, more than the 99 allowed" in refusal(path, max_pixels=99)
 
 
@@ -83,7 +83,7 @@ def test_a_bomb_within_the_pixel_limit_is_refused_for_its_emptiness(tmp_path):
 
 def test_a_large_picture_is_read(tmp_path):
     stripes = bytes(range(250)) * 10 * 2400
-    assert read_image(written(tmp_path, png(2500, 2400, 8, GREY, stripes))).shape == (2400, 2500, 3)
+    assert read_image(written(tmp_path, png(2500, 2400, 8, GREY, stripes))).pixels.shape == (2400, 2500, 3)
 
 
 # -- other formats under an image's name
@@ -140,7 +140,7 @@ def test_a_foreign_format_is_refused_whatever_its_name(name, tmp_path):
 
 def test_the_content_decides_and_not_the_extension(tmp_path):
     path = written(tmp_path, saved(SMALL, "BMP"), "really-a-bmp.jpg")
-    np.testing.assert_array_equal(read_image(path), np.asarray(SMALL))
+    np.testing.assert_array_equal(read_image(path).pixels, np.asarray(SMALL))
 
 
 # -- orientation
@@ -174,14 +174,16 @@ def test_all_orientations_give_the_same_pixels(kind, orientation, tmp_path):
     else:
         deep = (stored.astype(int) << 8).astype(">u2").tobytes()
         content = tiff(">", width, height, 16, 1, deep, orientation=orientation)
-    np.testing.assert_array_equal(read_image(written(tmp_path, content))[..., 1], PICTURE)
+    np.testing.assert_array_equal(read_image(written(tmp_path, content)).pixels[..., 1], PICTURE)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "WEBP"])
 def test_orientation_of_photos(format_, tmp_path):
     halves = Image.new("RGB", (16, 16))
     halves.paste((255, 255, 255), (0, 0, 8, 16))  # white on the left as stored: on top once turned right
-    found = read_image(written(tmp_path, saved(halves, format_, exif=b"Exif\0\0" + exif(6), quality=100)))
+    found = read_image(
+        written(tmp_path, saved(halves, format_, exif=b"Exif\0\0" + exif(6), quality=100))
+    ).pixels
     assert found[:7].min() > 250
     assert found[9:].max() < 5
 
@@ -198,7 +200,8 @@ def frames(format_: str) -> bytes:
 @pytest.mark.parametrize("format_", ["PNG", "WEBP", "TIFF", "MPO"])
 def test_of_several_frames_the_first_is_read_and_noted(format_, tmp_path):
     path = written(tmp_path, frames(format_), "many.frames")
-    pixels, notes = read_with_notes(path)
+    image = read_image(path)
+    pixels, notes = image.pixels, image.notes
     assert np.abs(pixels.astype(int) - [10, 20, 30]).max() <= (2 if format_ == "MPO" else 0)
     assert len(notes) == 1
     assert "many.frames" in notes[0]
@@ -206,7 +209,7 @@ def test_of_several_frames_the_first_is_read_and_noted(format_, tmp_path):
 
 
 def test_a_single_frame_has_no_note(tmp_path):
-    assert read_with_notes(written(tmp_path, saved(SMALL, "TIFF")))[1] == ()
+    assert read_image(written(tmp_path, saved(SMALL, "TIFF"))).notes == ()
 
 
 # -- what is no regular file
@@ -290,7 +293,7 @@ def test_a_damaged_file_is_decoded_or_one_error(tmp_path):
     for number in range(MUTANTS):
         path = written(tmp_path, mutant(SOUND[draw.choice(sorted(SOUND))], draw), f"mutant-{number}.png")
         try:
-            images.append(read_image(path))
+            images.append(read_image(path).pixels)
         except DataError as error:
             messages.append(str(error))
     assert all(len(message) <= 300 and "\n" not in message for message in messages)
@@ -318,12 +321,12 @@ def test_bytes_and_a_file_are_read_alike(content, tmp_path):
 
     def outcome(read):
         try:
-            pixels, notes = read()
+            image = read()
         except DataError as error:
             return str(error)
-        return pixels.tolist(), notes
+        return image.pixels.tolist(), image.notes
 
-    assert outcome(lambda: read_bytes(content, str(path))) == outcome(lambda: read_with_notes(path))
+    assert outcome(lambda: read_image(content, name=path)) == outcome(lambda: read_image(path))
 
 
 # -- messages and warnings

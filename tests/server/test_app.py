@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from tests.data import dicoms
 from tumorboard.data import sandbox
-from tumorboard.data.image_reader import input_of_bytes
+from tumorboard.data.image_reader import read_input
 from tumorboard.server import app
 from tumorboard.server.uploads import MAX_BYTES
 
@@ -29,7 +29,7 @@ def picture(text):
 
 
 def test_the_reply_is_the_prediction_bit_for_bit(client, slice_png):
-    pixels, _ = input_of_bytes(slice_png, "x", FakePredictor().image)
+    pixels = read_input(slice_png, FakePredictor().image)
     expected = FakePredictor().predict(pixels)
     reply = client.post("/api/predict", content=slice_png).json()
     assert [model["name"] for model in reply["models"]] == list(NAMES)
@@ -43,7 +43,7 @@ def test_the_reply_is_the_prediction_bit_for_bit(client, slice_png):
 
 
 def test_there_is_one_confidence_the_highest_calibrated_probability(client, slice_png):
-    expected = FakePredictor().predict(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
+    expected = FakePredictor().predict(read_input(slice_png, FakePredictor().image))
     reply = client.post("/api/predict", content=slice_png).json()
     assert reply["probabilities"] == dict(zip(CLASSES, expected.calibrated.tolist(), strict=True))
     assert reply["confidence"] == max(reply["probabilities"].values()) == expected.calibrated.max()

@@ -11,7 +11,7 @@ from PIL import Image
 from tests import hostile_names
 from tests.browsing import browser, needs_browser, playwright  # noqa: F401  the fixture
 from tests.data import dicoms
-from tumorboard.data.image_reader import input_of_bytes
+from tumorboard.data.image_reader import read_input
 
 from .conftest import serving
 from .fake_server import CLASSES, FakePredictor
@@ -119,7 +119,7 @@ def test_drop_a_png_and_read_the_answer(page, slice_png):
 
 
 def test_the_confidence_is_the_same_number_in_all_places(page, slice_png):
-    expected = FakePredictor().predict(input_of_bytes(slice_png, "x", FakePredictor().image)[0])
+    expected = FakePredictor().predict(read_input(slice_png, FakePredictor().image))
     opened = page()
     drop(opened, "slice.png", slice_png)
     confidence = f"calibrated confidence {expected.calibrated.max():.0%}"

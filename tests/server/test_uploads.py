@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tumorboard.config import Image
-from tumorboard.data.image_reader import input_of_bytes
+from tumorboard.data.image_reader import read_input
 from tumorboard.errors import DataError
 from tumorboard.server.uploads import decode, decoding_pool
 
@@ -18,7 +18,7 @@ def pool():
 
 def test_the_pixels_are_those_of_the_one_reader(pool, slice_png):
     upload = decode(pool, slice_png, RULE)
-    np.testing.assert_array_equal(upload.pixels, input_of_bytes(slice_png, "x", RULE)[0])
+    np.testing.assert_array_equal(upload.pixels, read_input(slice_png, RULE))
     assert (upload.dicom, upload.notes) == (False, ())
 
 

@@ -10,7 +10,7 @@ from tests.audit.facts import scene
 from tests.data.pictures import plant, saved
 from tumorboard.audit import dataset_facts
 from tumorboard.data import image_cache, synthetic
-from tumorboard.data.image_reader import read_with_notes
+from tumorboard.data.image_reader import read_image
 from tumorboard.data.manifest import DataSource, load
 from tumorboard.errors import DataError, UsageError
 from tumorboard.progress import Console
@@ -165,14 +165,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def counting(path: Path, *, window: str = "") -> object:
         paths.append(path)
-        return read_with_notes(path, window=window)
+        return read_image(path, window=window)
 
     def look_and_stop(*arguments: object) -> None:
         look(*arguments)
         raise _AuditedError
 
     for module in (image_cache, dataset_facts):
-        monkeypatch.setattr(module, "read_with_notes", counting)
+        monkeypatch.setattr(module, "read_image", counting)
     monkeypatch.setattr(report, "look", look_and_stop)
     return paths
 

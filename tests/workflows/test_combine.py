@@ -86,7 +86,7 @@ def taught(monkeypatch):
 def inputs(data, split, image=IMAGE):
     """The images of a split by class and number, read without the pipeline, and their classes."""
     files = sorted((data / split).glob("*/*.png"), key=lambda file: file.relative_to(data).as_posix())
-    return np.stack([to_input(read_image(file), image) for file in files]), [
+    return np.stack([to_input(read_image(file).pixels, image) for file in files]), [
         file.parent.name for file in files
     ]
 

@@ -17,7 +17,7 @@ from tumorboard.data import near_duplicates
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.image_headers import Header, read_header
-from tumorboard.data.image_reader import read_with_notes
+from tumorboard.data.image_reader import DecodedImage, read_image
 from tumorboard.data.manifest import Manifest, Sample
 from tumorboard.data.near_duplicates import Duplicates, Indices
 from tumorboard.data.pixels import Pixels
@@ -63,19 +63,13 @@ class ImageFacts:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, sample: Sample, image: Pixels, notes: tuple[str, ...]) -> "ImageFacts":
-        """Compute the facts of a decoded image; only its header is read from the file.
-
-        Args:
-            sample: Where the image lies.
-            image: uint8 (H, W, 3), 0-255, at full size.
-            notes: Remarks of the image reader.
-        """
-        header = read_header(sample.path)
-        coloured, spread = (0.0, 0.0) if header.mode in _GREY_MODES else colour(image)
-        height, width = image.shape[:2]
-        text = longest_text_line(image)
-        return cls(header, height, width, pixel_digest(image), coloured, spread, text, notes)
+    def of(cls, sample: Sample, image: DecodedImage) -> "ImageFacts":
+        """Compute the facts of a decoded image; only its header is read from the file."""
+        header, pixels = read_header(sample.path), image.pixels
+        coloured, spread = (0.0, 0.0) if header.mode in _GREY_MODES else colour(pixels)
+        height, width = pixels.shape[:2]
+        text = longest_text_line(pixels)
+        return cls(header, height, width, pixel_digest(pixels), coloured, spread, text, image.notes)
 
 
 @dataclass(frozen=True)
@@ -120,9 +114,9 @@ class FactsCollector:
     def __init__(self) -> None:
         self._facts: dict[str, tuple[ImageFacts, Pixels]] = {}
 
-    def add(self, sample: Sample, image: Pixels, notes: tuple[str, ...]) -> None:
-        """Keep the facts of an image, some 4 KB; the arguments are those of `ImageFacts.of`."""
-        self._facts[sample.id] = ImageFacts.of(sample, image, notes), near_duplicates.thumbnail(image)
+    def add(self, sample: Sample, image: DecodedImage) -> None:
+        """Keep the facts of an image, some 4 KB."""
+        self._facts[sample.id] = ImageFacts.of(sample, image), near_duplicates.thumbnail(image.pixels)
 
     def take(self, sample: Sample) -> tuple[ImageFacts, Pixels] | None:
         """Hand out the facts and the thumbnail of an image, if it was added, and forget them."""
@@ -145,7 +139,7 @@ def gather(
         collected: Facts of images that were decoded already, through the same window; the others are decoded.
         problems: Files that are known to be unusable.
         matching: From `manifest.load`.
-        window: Of DICOM images, see `reading.read_image`.
+        window: Of DICOM images, see `image_reader.read_image`.
         progress: Called with (done, all) after each image.
     """
     collector = collected or FactsCollector()
@@ -175,10 +169,10 @@ def _facts_in_order(
         if collected := collector.take(sample):
             return collected
         try:
-            image, notes = read_with_notes(sample.path, window=window)
+            image = read_image(sample.path, window=window)
         except DataError as error:
             return error
-        return ImageFacts.of(sample, image, notes), near_duplicates.thumbnail(image)
+        return ImageFacts.of(sample, image), near_duplicates.thumbnail(image.pixels)
 
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(samples), _AT_ONCE):

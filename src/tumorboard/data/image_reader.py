@@ -7,6 +7,7 @@ whatever a decoder raises leaves here as one `DataError` that names the file.
 
 import io
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,73 +30,104 @@ MAX_BYTES = 1 << 30
 # No real picture beyond 5 million pixels is this empty; what claims to be costs seconds and half a gigabyte.
 _UNSUSPICIOUS = 5_000_000
 _PIXELS_PER_BYTE = 500
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
-def read_image(path: Path, *, window: str = "", max_pixels: int = MAX_PIXELS) -> Pixels:
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An image at full size.
+
+    Args:
+        pixels: uint8 (H, W, 3), RGB, 0-255.
+        notes: What the user should know, such as further frames or a nearly black image, one line each.
+    """
+
+    pixels: Pixels
+    notes: tuple[str, ...]
+
+
+def read_image(
+    source: str | Path | bytes | BinaryIO,
+    *,
+    name: Path | str = "",
+    window: str = "",
+    max_pixels: int = MAX_PIXELS,
+) -> DecodedImage:
     """Read an image of any supported format and mode.
 
     Alpha is composited on black, 16-bit grey becomes `value >> 8`, EXIF orientation is applied, of several
-    frames the first is read (module `modes` holds the rules). Embedded colour profiles are not applied.
+    frames the first is read (see `data.pixels`). Embedded colour profiles are not applied.
 
     Args:
-        path: A regular file: PNG, JPEG, BMP, TIFF, WebP or DICOM by content; its name does not matter.
+        source: PNG, JPEG, BMP, TIFF, WebP or DICOM by content: the path of a regular file, whose name does
+            not matter, or a file's bytes, or an open binary file that can seek.
+        name: What errors and notes call it; by default its path.
         window: Of DICOM: "" for the file's own, "lung", "mediastinum" or "CENTER,WIDTH".
         max_pixels: More than this are refused before decoding.
-
-    Returns:
-        uint8 (H, W, 3), RGB, 0-255.
 
     Raises:
         DataError: Not a regular file, not such an image, damaged, or too large.
     """
-    return read_with_notes(path, window=window, max_pixels=max_pixels)[0]
-
-
-def read_with_notes(
-    path: Path, *, window: str = "", max_pixels: int = MAX_PIXELS
-) -> tuple[Pixels, tuple[str, ...]]:
-    """As `read_image`, with what the user should know, such as further frames or nearly black images.
-
-    Raises:
-        DataError: As `read_image`.
-    """
-    require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
     try:
-        # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
-        with path.open("rb") as file:
-            return read_open(file, path, window=window, max_pixels=max_pixels)
-    except FAILURES as error:
-        raise unusable(path, _reason(error)) from error
-
-
-def read_bytes(
-    content: bytes, name: str, *, window: str = "", max_pixels: int = MAX_PIXELS
-) -> tuple[Pixels, tuple[str, ...]]:
-    """As `read_with_notes`, of a file that is in memory; `name` is what errors and notes call it.
-
-    Raises:
-        DataError: As `read_image`.
-    """
-    if not content:
-        raise unusable(name, "an empty file")
-    return read_open(io.BytesIO(content), name, window=window, max_pixels=max_pixels)
-
-
-def read_open(
-    file: BinaryIO, name: Path | str, *, window: str = "", max_pixels: int = MAX_PIXELS
-) -> tuple[Pixels, tuple[str, ...]]:
-    """As `read_with_notes`, of an open file; `name` is what errors and notes call it.
-
-    Raises:
-        DataError: As `read_image`.
-    """
-    try:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        return _decoded(file, name, size, window, max_pixels)
+        if isinstance(source, str | Path):
+            path = Path(source)
+            name = name or path
+            require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
+            # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
+            with path.open("rb") as file:
+                return _decoded(file, name, window, max_pixels)
+        name = name or "the image"
+        if isinstance(source, bytes):
+            require_size(name, len(source))
+            source = io.BytesIO(source)
+        return _decoded(source, name, window, max_pixels)
     except FAILURES as error:
         raise unusable(name, _reason(error)) from error
+
+
+def read_input(source: str | Path | bytes | BinaryIO, settings: config.Image) -> Pixels:
+    """Read an image as a network takes it.
+
+    Args:
+        source: As for `read_image`.
+        settings: The contract's: size, way of resizing, and the window of DICOM.
+
+    Returns:
+        uint8 (size, size, 3), RGB, 0-255.
+
+    Raises:
+        DataError: As `read_image`.
+    """
+    return to_input(read_image(source, window=settings.window).pixels, settings)
+
+
+def to_input(image: Pixels, settings: config.Image) -> Pixels:
+    """Resize to the network's input, antialiased: stretched, or padded with black around the centre.
+
+    Args:
+        image: uint8 (H, W, 3), 0-255.
+        settings: Size, way of resizing and filter.
+
+    Returns:
+        uint8 (size, size, 3), 0-255.
+    """
+    size, (height, width) = settings.size, image.shape[:2]
+    if settings.resize == "pad":
+        scale = size / max(height, width)
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    else:
+        height = width = size
+    resized = np.array(Image.fromarray(image).resize((width, height), _FILTERS[settings.interpolation]))
+    padded = np.zeros((size, size, 3), np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    padded[top : top + height, left : left + width] = resized
+    return padded
 
 
 def display(path: Path | str) -> str:
@@ -140,23 +172,29 @@ def require_size(name: Path | str, size: int) -> None:
         raise unusable(name, f"{size} bytes, more than the {MAX_BYTES} that are read")
 
 
-def _decoded(
-    file: BinaryIO, name: Path | str, file_bytes: int, window: str, max_pixels: int
-) -> tuple[Pixels, tuple[str, ...]]:
-    """The pixels and the notes of an open file, by what is in it."""
+def _decoded(file: BinaryIO, name: Path | str, window: str, max_pixels: int) -> DecodedImage:
+    """Decode an open file by what is in it."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
     with readers_quiet():
-        dicom_file = recognised(file.read(HEAD_BYTES))
+        is_dicom = recognised(file.read(HEAD_BYTES))
         file.seek(0)
-        if dicom_file:
-            pixels, notes = _dicom(file, name, window, max_pixels)
+        if is_dicom:
+            image, notes = _dicom(file, name, window, max_pixels)
         else:
-            pixels, notes = _picture(file, file_bytes, max_pixels)
-    return pixels, tuple(f"{display(name)}: {note}" for note in notes)
+            image, notes = _picture(file, size, max_pixels)
+    return DecodedImage(image, tuple(f"{display(name)}: {note}" for note in notes))
 
 
 def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
     with Image.open(file, formats=FORMATS) as image:
-        _require_pixels(image, file_bytes, max_pixels)
+        count, size = image.width * image.height, f"{image.width} x {image.height} pixels"
+        if count > max_pixels:
+            raise pixels.UnsupportedPixelsError(f"{size}, more than the {max_pixels:,} allowed")
+        if count > max(_UNSUSPICIOUS, _PIXELS_PER_BYTE * file_bytes):
+            raise pixels.UnsupportedPixelsError(
+                f"{size} in {file_bytes} bytes: damaged, or a decompression bomb"
+            )
         pixels.refuse_ambiguous(image)
         image.load()
         return pixels.upright(image), pixels.notes(image)
@@ -173,17 +211,6 @@ def _dicom(file: BinaryIO, name: Path | str, window: str, max_pixels: int) -> tu
     return found.pixels, found.notes
 
 
-def _require_pixels(image: Image.Image, file_bytes: int, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise pixels.UnsupportedPixelsError(
-            f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed"
-        )
-    if image.width * image.height > max(_UNSUSPICIOUS, _PIXELS_PER_BYTE * file_bytes):
-        raise pixels.UnsupportedPixelsError(
-            f"{image.width} x {image.height} pixels in {file_bytes} bytes: damaged, or a decompression bomb"
-        )
-
-
 def _reason(error: BaseException) -> str:
     if isinstance(error, pixels.UnsupportedPixelsError):
         return str(error)
@@ -196,67 +223,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"a file that cannot be read ({error.strerror})"
     return f"a damaged image ({display(str(error)) or type(error).__name__})"
-
-
-def read_input(path: str | Path, rule: config.Image) -> Pixels:
-    """Read an image and resize it: uint8 (size, size, 3), 0-255.
-
-    Args:
-        path: PNG, JPEG, BMP, TIFF, WebP or DICOM.
-        rule: The contract's: size, resize rule, and the window of DICOM.
-
-    Raises:
-        DataError: Not such an image, damaged, or too large.
-    """
-    return to_input(read_image(Path(path), window=rule.window), rule)
-
-
-def input_of_bytes(
-    content: bytes, name: str, rule: config.Image, max_pixels: int = MAX_PIXELS
-) -> tuple[Pixels, tuple[str, ...]]:
-    """As `read_input`, of a file in memory, with what the user should know about it.
-
-    Args:
-        content: The file's bytes.
-        name: What errors and notes call it.
-        rule: The contract's: size, resize rule, and the window of DICOM.
-        max_pixels: More than this are refused before decoding.
-
-    Raises:
-        DataError: As `read_input`.
-    """
-    pixels, notes = read_bytes(content, name, window=rule.window, max_pixels=max_pixels)
-    return to_input(pixels, rule), notes
-
-
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-}
-
-
-def to_input(image: Pixels, rule: config.Image) -> Pixels:
-    """Resize to the network's input, antialiased: stretched, or padded with black around the centre.
-
-    Args:
-        image: uint8 (H, W, 3), 0-255.
-        rule: Size, way of resizing and filter.
-
-    Returns:
-        uint8 (size, size, 3), 0-255.
-    """
-    height, width = image.shape[:2]
-    if rule.resize == "stretch":
-        return _resized(image, rule.size, rule.size, rule.interpolation)
-    scale = rule.size / max(height, width)
-    inner = _resized(image, max(1, round(height * scale)), max(1, round(width * scale)), rule.interpolation)
-    padded = np.zeros((rule.size, rule.size, 3), np.uint8)
-    top, left = (rule.size - inner.shape[0]) // 2, (rule.size - inner.shape[1]) // 2
-    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
-    return padded
-
-
-def _resized(image: Pixels, height: int, width: int, interpolation: str) -> Pixels:
-    return np.array(Image.fromarray(image).resize((width, height), _FILTERS[interpolation]))

@@ -66,7 +66,7 @@ def pictures(ids: Sequence[str], paths: Mapping[str, Path], window: str) -> dict
     found = {}
     for name in ids:
         try:
-            pixels = to_input(read_image(paths[name], window=window), _RULE)
+            pixels = to_input(read_image(paths[name], window=window).pixels, _RULE)
         except DataError:  # moved or deleted since; the report says so in its place
             continue
         file = io.BytesIO()

@@ -34,7 +34,7 @@ def contact_sheet(groups: Sequence[Sequence[str]], paths: Mapping[str, Path], wi
     for y, row in enumerate(rows):
         for x, name in enumerate(row):
             place = (_GAP + x * (_SIDE + _GAP), _GAP + y * (_SIDE + _CAPTION + _GAP))
-            picture = to_input(read_image(paths[name], window=window), _RULE)
+            picture = to_input(read_image(paths[name], window=window).pixels, _RULE)
             sheet.paste(Image.fromarray(picture), place)
             pen.text((place[0], place[1] + _SIDE), _caption(name), fill="black")
     file = io.BytesIO()

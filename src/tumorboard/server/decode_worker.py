@@ -9,7 +9,7 @@ from typing import Any
 from tumorboard import config
 from tumorboard.data import sandbox
 from tumorboard.data.dicom.head import HEAD_BYTES, recognised
-from tumorboard.data.image_reader import input_of_bytes
+from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import DataError
 
 MAX_PIXELS = 25_000_000
@@ -31,12 +31,13 @@ def _decode(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], by
     dicom = recognised(content[:HEAD_BYTES])
     try:
         settings = config.Image.model_validate(request["image"])
-        pixels, notes = input_of_bytes(content, NAME, settings, MAX_PIXELS)
+        image = read_image(content, name=NAME, window=settings.window, max_pixels=MAX_PIXELS)
+        pixels = to_input(image.pixels, settings)
     except DataError as error:
         return {"error": str(error).removeprefix(f"{NAME}: ")}, b""
     except sandbox.SandboxStartError as error:  # the process that decodes DICOM frames
         return {"not_started": str(error)}, b""
-    notes = tuple(note.removeprefix(f"{NAME}: ") for note in notes)
+    notes = tuple(note.removeprefix(f"{NAME}: ") for note in image.notes)
     return {"shape": pixels.shape, "notes": notes, "dicom": dicom}, pixels.tobytes()
 
 

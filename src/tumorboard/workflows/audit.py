@@ -41,7 +41,7 @@ def audit_data(
     Args:
         data: Class folders or a manifest CSV.
         mute: Codes of checks that are not made.
-        window: Of DICOM images, see `data.reading.read_image`.
+        window: Of DICOM images, see `data.image_reader.read_image`.
         out: Where audit.json and images of duplicates side by side go.
         console: Where progress is shown; quiet by default.
 

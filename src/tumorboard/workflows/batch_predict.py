@@ -53,7 +53,7 @@ def prediction_row(predictor: RunPredictor, source: Source) -> Row:
     try:
         with object_store.opened(source) as file:
             row["sha256"] = sha256_of(file)
-            pixels, notes = predictor.read_open(file, str(source))
+            pixels, notes = predictor.read_with_notes(file, str(source))
     except DataError as error:
         return row | {"error": str(error)}
     except OSError as error:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import config, run_folder
-from tumorboard.data.image_reader import input_of_bytes, read_open, read_with_notes, to_input
+from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.pixels import Pixels
 from tumorboard.ensembles.ensemble import check_compatible
 from tumorboard.errors import RunFolderError, UsageError
@@ -118,17 +118,15 @@ class RunPredictor:
         """Read a file, or its bytes, as the models take it: uint8 (S, S, 3); raises DataError."""
         return self.read_with_notes(source)[0]
 
-    def read_with_notes(self, source: str | Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
-        """Read as `read` does, and return notes on the file, such as further frames."""
-        if isinstance(source, bytes):
-            return input_of_bytes(source, "the image", self.image)
-        pixels, notes = read_with_notes(Path(source), window=self.image.window)
-        return to_input(pixels, self.image), notes
+    def read_with_notes(
+        self, source: str | Path | bytes | BinaryIO, name: str = ""
+    ) -> tuple[Pixels, tuple[str, ...]]:
+        """Read as `read` does, and return what the user should know about the file, such as further frames.
 
-    def read_open(self, file: BinaryIO, name: str) -> tuple[Pixels, tuple[str, ...]]:
-        """Read an open file as `read_with_notes` does; `name` stands for it in errors and notes."""
-        pixels, notes = read_open(file, name, window=self.image.window)
-        return to_input(pixels, self.image), notes
+        `source` may also be an open file; `name` is what errors and notes call it, by default its path.
+        """
+        image = read_image(source, name=name, window=self.image.window)
+        return to_input(image.pixels, self.image), image.notes
 
     def predict(self, pixels: Pixels) -> ImagePrediction:
         """Predict one image, uint8 (S, S, 3)."""
