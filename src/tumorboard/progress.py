@@ -5,8 +5,9 @@ import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
+from typing import Protocol
 
 from rich.console import Console as Terminal
 from rich.progress import (
@@ -62,8 +63,12 @@ def _interrupted(number: int) -> Interrupted:
 
 _PLAIN_EVERY = 10.0  # seconds between plain lines of one task
 
-Update = Callable[[int, int, str], None]
-"""Told (done, total, a note such as the current loss)."""
+
+class Update(Protocol):
+    """Report progress."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of `total` are done; the note may be the current loss."""
 
 
 class Console:

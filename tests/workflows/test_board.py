@@ -17,7 +17,7 @@ from tumorboard.models.backbones import BACKBONES
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.workflows import build_models
-from tumorboard.workflows.build_models import opinions
+from tumorboard.workflows.build_models import stacked_probabilities
 from tumorboard.workflows.run_context import RunContext
 
 
@@ -41,7 +41,7 @@ def written(job: RunContext, name: str, rows: np.ndarray, split: str = "train") 
 def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job: RunContext) -> None:
     straight = written(job, "pretrained", np.arange(15))
     shuffled = written(job, "custom", np.random.default_rng(1).permutation(15))
-    examples = opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
+    examples = stacked_probabilities([job.predictions(name, "train") for name in job.recipe.ensemble.members])
     np.testing.assert_array_equal(examples.inputs[0][0], straight)
     np.testing.assert_array_equal(examples.inputs[1][0], shuffled)
     np.testing.assert_array_equal(examples.labels, job.part("train").labels)
@@ -51,16 +51,16 @@ def test_members_that_answered_other_samples_are_refused(job: RunContext) -> Non
     written(job, "custom", np.arange(15))
     written(job, "pretrained", np.arange(14))
     with pytest.raises(DataError, match="same samples"):
-        opinions([job.predictions(name, "train") for name in job.recipe.ensemble.members])
+        stacked_probabilities([job.predictions(name, "train") for name in job.recipe.ensemble.members])
 
 
 def test_what_is_predicted_is_not_predicted_again(job: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     written(job, "custom", np.arange(15))
     before = job.run.predictions("custom", "train").stat().st_mtime_ns
-    build_models.predict(job, "custom", "train")  # there is no model that could
+    build_models.predict_splits(job, "custom", "train")  # there is no model that could
     assert job.run.predictions("custom", "train").stat().st_mtime_ns == before
     with pytest.raises(ModelError, match=r"custom\.keras"):
-        build_models.predict(job, "custom", "test")
+        build_models.predict_splits(job, "custom", "test")
 
 
 def test_predictions_are_the_saved_models_answers_to_the_parts_images(
@@ -75,7 +75,7 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
 
     contract: Any = SimpleNamespace(class_names=LETTERS)
     monkeypatch.setattr(build_models.saving, "load", lambda path: (Bright(), contract))
-    build_models.predict(job, "custom", "valid")
+    build_models.predict_splits(job, "custom", "valid")
     found = job.predictions("custom", "valid")
     assert found.ids == job.part("valid").ids
     assert found.class_names == LETTERS
@@ -88,7 +88,7 @@ def test_a_mirrored_network_is_trained_as_it_is_and_answers_for_both(job: RunCon
         job.run.model("custom").unlink(missing_ok=True)
         network = job.recipe.models["custom"].model_copy(update={"mirrored": mirrored})
         recipe = job.recipe.model_copy(update={"models": {**job.recipe.models, "custom": network}})
-        build_models.make(dataclasses.replace(job, recipe=recipe), "custom")
+        build_models.build_model(dataclasses.replace(job, recipe=recipe), "custom")
         model, _ = saving.load(job.run.model("custom"))
         images = job.images("valid")[:]
         said[mirrored] = [probabilities(model, one) for one in (images, images[:, :, ::-1])]
@@ -129,10 +129,10 @@ def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
     job = prepared(tmp_path, text=TWO_LINKS)
     seen = []
     for name in job.recipe.models:
-        build_models.make(job, name)
+        build_models.build_model(job, name)
     kept = set(job.run.cache.rglob("view*.npy"))
     monkeypatch.setattr("tumorboard.workflows.build_models.fit", _noting(seen))
-    build_models.make(job, "chained")
+    build_models.build_model(job, "chained")
     assert set(job.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
     model, contract = saving.load(job.run.model("chained"))
     assert contract.details["also"] == ["custom"]

@@ -16,7 +16,6 @@ from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.training import feature_cache
-from tumorboard.workflows import build_models
 from tumorboard.workflows import combine as pipeline
 from tumorboard.workflows.combine import combine
 
@@ -24,8 +23,8 @@ from tumorboard.workflows.combine import combine
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Two epochs; what is learned matters here only in that it is learned."""
-    monkeypatch.setattr(build_models, "HEAD", Training(epochs=2, batch=4))
-    monkeypatch.setattr(build_models, "CHAIN", Training(epochs=2, batch=4, views=2))
+    monkeypatch.setattr(pipeline, "HEAD", Training(epochs=2, batch=4))
+    monkeypatch.setattr(pipeline, "CHAIN", Training(epochs=2, batch=4, views=2))
     monkeypatch.setattr(saving.safe_loading, "load", lambda path: None)  # seconds a model; see test_trial.py
 
 
@@ -76,10 +75,10 @@ def taught(monkeypatch):
 
     def spy(console, network, training, train, valid, name, **options):
         given.append((network, training, train, valid))
-        return fit_shown(console, network, training, train, valid, name, **options)
+        return fit_with_progress(console, network, training, train, valid, name, **options)
 
-    fit_shown = build_models.fit_shown
-    monkeypatch.setattr(build_models, "fit_shown", spy)
+    fit_with_progress = pipeline.fit_with_progress
+    monkeypatch.setattr(pipeline, "fit_with_progress", spy)
     return given
 
 

@@ -46,8 +46,8 @@ def carried_out(root: Path, *flags: str) -> Finished:
     ):
         patch.setattr(
             build_models,
-            "save",
-            _noting(build_models.save, order, lambda job, model, *_: f"save {model.name}"),
+            "_save",
+            _noting(build_models._save, order, lambda job, model, *_: f"save {model.name}"),
         )
         patch.setattr(
             build_models,
@@ -203,7 +203,7 @@ def test_progress_comes_on_standard_error_for_each_model_and_part(finished: Fini
             assert f"{model}: predicting {split}: {3 * COUNTS[split]}/{3 * COUNTS[split]}" in finished.err
     for model in ("pretrained", "chained"):  # the others may stop early
         assert f"{model}: training: 3/3, about 0 s left loss " in finished.err
-    assert "pretrained: frozen part of train: 45/45" in finished.err  # three views
+    assert "pretrained: frozen layers of train: 45/45" in finished.err  # three views
     assert "decoding: 27/27" in finished.err
     assert "Traceback" not in finished.err
 

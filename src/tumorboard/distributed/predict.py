@@ -160,7 +160,7 @@ def _spread(run: Path, models: Sequence[str], missing: Iterator[Part], number: i
     waiting = {(one := actor.remote(run, tuple(models))).write.remote(part): one for part in first}
     try:
         with ray_cluster.own_errors(), console.task("predicting parts") as update:
-            _collect(waiting, missing, lambda done: update(done, number, ""))
+            _collect(waiting, missing, lambda done: update(done, number))
     finally:
         for one in waiting.values():
             ray.kill(one)

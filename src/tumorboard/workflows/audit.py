@@ -96,7 +96,7 @@ def audit(
             problems=problems,
             matching=matching,
             window=window,
-            progress=lambda done, total: update(done, total, ""),
+            progress=update,
         )
     require_usable(facts.manifest, "the data", facts.problems)
     return runner.run(facts, mute)

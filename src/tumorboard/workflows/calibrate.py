@@ -67,7 +67,7 @@ def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
     for split in ("train", "valid"):
         with context.console.task(f"{name}: embedding {split}") as update:
             images = context.images(split)
-            embeddings[split] = probabilities(network, images, lambda done, total: update(done, total, ""))
+            embeddings[split] = probabilities(network, images, update)
     detector = out_of_distribution.fit(embeddings["train"], context.part("train").labels)
     storage.write_bytes(context.run.unlike(name), detector.to_bytes())
     return out_of_distribution.threshold(detector.score(embeddings["valid"]))

@@ -1,31 +1,50 @@
-"""One model of several saved ones, which need not come from the same run."""
+"""Make one model of several saved ones, which need not come from the same run."""
 
-import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from tumorboard import progress, storage
+from tumorboard.config import Chained, Training
 from tumorboard.data.image_cache import Rows
 from tumorboard.data.manifest import DataSource, Manifest
-from tumorboard.ensembles import ensemble
+from tumorboard.ensembles import boosting, chain, combination, ensemble
 from tumorboard.ensembles.combination import AVERAGES, Rule
 from tumorboard.ensembles.ensemble import check_compatible
-from tumorboard.errors import DataError, UsageError
+from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import saving
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.inference import probabilities
+from tumorboard.models.model_spec import Contract, split_at_frozen, trunks
+from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.training import fit
-from tumorboard.workflows.build_models import Bench, Facts, Part, learn
+from tumorboard.training.fit import Examples, best_epoch, prepare_backend
+from tumorboard.workflows.build_models import compute_views, fit_with_progress, stacked_probabilities
 from tumorboard.workflows.prepare import decode, find
 
 LEARNING = ensemble.TRAINED | AVERAGES | {"stacked", "boosted", "chain"}
-"""Forms that learn from data."""
+"""Forms that are fitted on data."""
 FORMS = LEARNING | {"B", "vote", "mirrored"}
+
+HEAD = Training()  # as in the study: Adam, at most 100 epochs, patience 20
+CHAIN = Training(views=8)  # the same on cached views, where the models allow it
+
+Member = tuple[keras.Model, Contract]
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Train and valid with their images in the same order, a scratch folder, and the seed of all draws."""
+
+    parts: Mapping[str, tuple[Manifest, Rows]]
+    folder: Path
+    console: Console
+    seed: int
 
 
 def combine(
@@ -40,11 +59,11 @@ def combine(
     """Write an ensemble or a chain of saved models as `out`, with its contract beside it.
 
     Args:
-        paths: Two `.keras` files or more, each with its `.json`; one is enough to be mirrored.
+        paths: Two `.keras` files or more, each with its `.json`; one is enough for `mirrored`.
         out: The new `.keras` file; the model is named after it.
         form: One of `FORMS`.
-        data: Class folders or a manifest CSV with train and valid, for the forms that learn (all but B,
-            vote and mirrored); the models' classes must be its classes. Test images are not read.
+        data: Class folders or a manifest CSV with train and valid, for the forms in `LEARNING`; its classes
+            must be the models'. Test images are not read.
         seed: Of first weights, order and views.
         console: Where progress is shown; quiet by default.
 
@@ -52,24 +71,33 @@ def combine(
         The new model's contract.
 
     Raises:
-        UsageError: An unknown form, an `out` that will not do, or no data for a form that learns.
-        ModelError: A model cannot be loaded, or two do not fit together; says why.
+        UsageError: An unknown form, an unusable `out`, or no data for a form that is fitted.
+        ModelError: A model cannot be loaded, or two are incompatible; says why.
         DataError: The data cannot be used, or has other classes.
         TrainingError, StorageError, Interrupted: As for `train`; nothing is written then.
     """
     _check_request(paths, out, form, data)
     console = console or Console(quiet=True)
-    fit.prepare_backend(seed, threads=0)
+    prepare_backend(seed, threads=0)
     with progress.graceful():
         members = [saving.load_given(path) for path in paths]
         shared = check_compatible(members, form)
-        name = _name(out)
+        stem = re.sub("[^a-z0-9]+", "_", out.stem.lower()).strip("_")
+        name = stem if stem[:1].isalpha() else f"combined_{stem}".rstrip("_")  # the prefix of layer names
+        facts: dict[str, Any] = {}
         if data is None or form not in LEARNING:
-            model, facts = ensemble.build(name, members, Rule(form)), Facts()
+            model = ensemble.build(name, members, Rule(form))
         else:
-            with _folder_beside(out) as folder:
-                parts = _read(DataSource.of(data), shared, folder, console)
-                model, facts = learn(name, members, form, Bench(parts, folder, console, seed))
+            try:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                scratch = tempfile.TemporaryDirectory(
+                    prefix=".combining-", dir=out.parent, ignore_cleanup_errors=True
+                )
+            except OSError as error:
+                raise storage.storage_error(out, error) from error
+            with scratch as folder:
+                parts = _read_parts(DataSource.of(data), shared, Path(folder), console)
+                model, facts = _fit(name, members, form, _Fitting(parts, Path(folder), console, seed))
         names = [contract.name for _, contract in members]
         details = {"form": form, "members": names, "seed": seed, **facts}
         kind = "chained" if form == "chain" else "ensemble"
@@ -78,7 +106,7 @@ def combine(
     return contract
 
 
-def _check_request(paths: Sequence[Path], out: Path, form: str, data: object) -> None:
+def _check_request(paths: Sequence[Path], out: Path, form: str, data: str | Path | DataSource | None) -> None:
     if form not in FORMS:
         raise UsageError(f"expected a form ({', '.join(sorted(FORMS))}), found {form[:60]!r}")
     if out.suffix != ".keras":
@@ -86,51 +114,89 @@ def _check_request(paths: Sequence[Path], out: Path, form: str, data: object) ->
     if out.resolve() in {path.resolve() for path in paths}:
         raise UsageError(f"expected --out to be a new file, found one of the models: {str(out)[-120:]}")
     if form in LEARNING and data is None:
-        raise UsageError(f"form {form} learns from images: expected --data with train and valid, found none")
+        raise UsageError(f"form {form} is fitted on images: expected --data with train and valid, found none")
 
 
-def _name(out: Path) -> str:
-    """A name for layers, after the file's: lower-case letters, digits and underscores."""
-    name = re.sub("[^a-z0-9]+", "_", out.stem.lower()).strip("_")
-    return name if name[:1].isalpha() else f"combined_{name}".rstrip("_")
+def _fit(
+    name: str, members: Sequence[Member], form: str, fitting: _Fitting
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Build and fit the model; returns it with facts for its contract."""
+
+    def member_predictions(split: str) -> list[Predictions]:
+        part, images = fitting.parts[split]
+        predicted = []
+        for model, contract in members:
+            with fitting.console.task(f"{contract.name}: predicting {split}") as update:
+                rows = probabilities(model, images, update)
+            predicted.append(Predictions(part.ids, part.labels, contract.class_names, rows))
+        return predicted
+
+    if form == "chain":
+        model = chain.build(name, members, Chained(training=CHAIN), fitting.seed)
+        network, training, examples = _chain_examples(model, fitting)
+    elif form in ensemble.TRAINED:
+        model = ensemble.build(name, members, Rule(form), seed=fitting.seed)
+        network, training = ensemble.head(model), HEAD
+        examples = [stacked_probabilities(member_predictions(split)) for split in ("train", "valid")]
+    else:
+        part, images = fitting.parts["valid"]
+        if form == "boosted":
+            rule = boosting.fit(boosting.embed(members, images), part.labels, len(part.class_names))
+        else:
+            rule = combination.fit(form, member_predictions("valid"))
+        return ensemble.build(name, members, rule), {"weights": list(rule.weights)}
+    train, valid = examples
+    state = fitting.folder / "state.npz"
+    history = fit_with_progress(
+        fitting.console, network, training, train, valid, name, state=state, seed=fitting.seed
+    )
+    return model, {"epochs": len(history), "best_epoch": best_epoch(history, training)}
 
 
-@contextlib.contextmanager
-def _folder_beside(out: Path) -> Iterator[Path]:
+def _chain_examples(model: keras.Model, fitting: _Fitting) -> tuple[keras.Model, Training, list[Examples]]:
+    """What of a chain is fitted, and on what: on cached views of its frozen layers, where it has such."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".combining-", dir=out.parent, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise storage.storage_error(out, error) from error
-    with folder as path:
-        yield Path(path)
+        network = split_at_frozen(model)[1]
+    except ModelError:  # its first layers are trained too: every epoch runs the whole model
+        whole = [Examples([[images]], part.labels) for part, images in fitting.parts.values()]
+        return model, CHAIN, whole
+    examples = []
+    for split, (part, images) in fitting.parts.items():
+        views: list[Any] = []
+        for owner, trunk in trunks(model).items():
+            title, folder = f"{owner}: frozen layers of {split}", fitting.folder / split / owner
+            augmented = split == "train"
+            views += compute_views(
+                fitting.console, title, trunk, images, folder, CHAIN.views, augmented, fitting.seed
+            )
+        examples.append(Examples(views, part.labels))
+    return network, CHAIN, examples
 
 
-def _read(data: DataSource, shared: Contract, folder: Path, console: Console) -> dict[str, Part]:
-    """Train and valid as the models want them; labels are numbered as the models' classes are."""
+def _read_parts(
+    data: DataSource, shared: Contract, folder: Path, console: Console
+) -> dict[str, tuple[Manifest, Rows]]:
+    """Read train and valid as the models take them; labels are numbered as the models' classes are."""
     loaded = find(data, console)
-    _check_data(loaded.manifest, shared, data.path)
-    wanted = tuple(sample for sample in loaded.manifest.samples if sample.split in ("train", "valid"))
-    whole = replace(loaded.manifest, samples=wanted, class_names=shared.class_names)
+    manifest = loaded.manifest
+    if sorted(manifest.class_names) != sorted(shared.class_names):
+        expected, names = ", ".join(shared.class_names), ", ".join(manifest.class_names)
+        raise DataError(
+            f"expected the models' classes ({expected[:80]}) in {data.path.name[:40]}, found ({names[:80]}); "
+            "match them with --class-map or --merge",
+            [f"the models': {expected}", f"the data's: {names}"],
+        )
+    missing = [split for split in ("train", "valid") if not manifest.part(split).samples]
+    if missing:
+        raise DataError(
+            f"expected train and valid parts in {data.path.name[:60]}, found no {missing[0]}; "
+            "give the manifest.csv of the run that the models come from"
+        )
+    samples = tuple(sample for sample in manifest.samples if sample.split in ("train", "valid"))
+    whole = replace(manifest, samples=samples, class_names=shared.class_names)
     decoded = decode(replace(loaded, manifest=whole), folder, shared.image, console)
     rows = np.array([sample.split for sample in decoded.manifest.samples])
     return {
         split: (decoded.manifest.part(split), Rows(decoded.images, np.flatnonzero(rows == split)))
         for split in ("train", "valid")
     }
-
-
-def _check_data(found: Manifest, shared: Contract, data: Path) -> None:
-    if sorted(found.class_names) != sorted(shared.class_names):
-        expected, names = ", ".join(shared.class_names), ", ".join(found.class_names)
-        raise DataError(
-            f"expected the models' classes ({expected[:80]}) in {data.name[:40]}, found ({names[:80]}); "
-            "match them with --class-map or --merge",
-            [f"the models': {expected}", f"the data's: {names}"],
-        )
-    missing = [split for split in ("train", "valid") if not found.part(split).samples]
-    if missing:
-        raise DataError(
-            f"expected train and valid parts in {data.name[:60]}, found no {missing[0]}; "
-            "give the manifest.csv of the run that the models come from"
-        )

@@ -35,7 +35,7 @@ from tumorboard.workflows import fingerprint, report
 from tumorboard.workflows.evaluate import evaluate_data
 from tumorboard.workflows.prepare import prepare
 from tumorboard.workflows.report import count_look_at_test
-from tumorboard.workflows.run_context import predictions, samples
+from tumorboard.workflows.run_context import read_manifest, read_predictions
 from tumorboard.workflows.run_plan import Plan, carry_out
 from tumorboard.workflows.split import split
 
@@ -87,8 +87,8 @@ Fold = Mapping[str, Predictions]
 def held_out(run: RunFolder, recipe: Recipe) -> Fold:
     """A fold's run on its fold, which lies in the place of test."""
     members = recipe.ensemble.members
-    found = {name: predictions(run, name, "test") for name in recipe.names}
-    return found | {f"{name} mirrored": predictions(run, name, "test-mirrored") for name in members}
+    found = {name: read_predictions(run, name, "test") for name in recipe.names}
+    return found | {f"{name} mirrored": read_predictions(run, name, "test-mirrored") for name in members}
 
 
 def ways_to_combine(found: Sequence[Fold], recipe: Recipe) -> dict[str, Predictions]:
@@ -146,12 +146,12 @@ def predict(run: RunFolder, recipe: Recipe, split: str, images: Path, console: C
     if not missing:
         return
     fit.prepare_backend(recipe.seed, fingerprint.threads(recipe))
-    part = samples(run).part(split)
+    part = read_manifest(run).part(split)
     turned: Any = _Mirrored(image_cache.decode(part, images, recipe.image).images)
     for name, file in missing.items():
         model, contract = saving.load(run.model(name))
         with console.task(f"{run.root.name}, {name}: predicting mirror images") as update:
-            rows = probabilities(model, turned, lambda done, total: update(done, total, ""))
+            rows = probabilities(model, turned, update)
         storage.write_text(file, Predictions(part.ids, part.labels, contract.class_names, rows).to_csv())
         keras.utils.clear_session()  # or the graphs of all folds stay in memory
 
@@ -175,7 +175,7 @@ def bag_folds(whole: RunFolder, data: RunFolder, folds: Sequence[RunFolder], con
     with run_folder.locked(run):
         _make(run, folds)
         run_folder.write_checksums(run)
-        known = samples(data)
+        known = read_manifest(data)
         if not (run.root / "evaluations" / "manifest" / "metrics.json").is_file():
             _write_manifest(run, known, "train", "valid")  # test is new to it, and its page says so
             count_look_at_test(run, len(known.part("test").samples))
@@ -254,7 +254,9 @@ def repeat(
             pass  # merged  # Keras: whoever hands runs out can do without
 
             bag_folds(whole, shared, _fold_runs(whole, folds), console)
-        groups = collections.ChainMap(*(samples(run).groups for run in (*_fold_runs(whole, folds), *runs)))
+        groups = collections.ChainMap(
+            *(read_manifest(run).groups for run in (*_fold_runs(whole, folds), *runs))
+        )
         _write(whole, _together(found, ways, runs, recipe, groups))
         shutil.rmtree(shared.cache, ignore_errors=True)
     return whole
@@ -324,7 +326,7 @@ def _together(
         ways,
         {run.root.name: _all_predictions(run, recipe) for run in runs},
         {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
-        report.shortcuts(runs[0], predictions(runs[0], "ensemble", "test").class_names),
+        report.shortcuts(runs[0], read_predictions(runs[0], "ensemble", "test").class_names),
         groups,
     )
 
@@ -337,4 +339,4 @@ def _write(whole: RunFolder, study: Repeats) -> None:
 
 
 def _all_predictions(run: RunFolder, recipe: Recipe) -> dict[str, dict[str, Predictions]]:
-    return {name: {split: predictions(run, name, split) for split in SPLITS} for name in recipe.names}
+    return {name: {split: read_predictions(run, name, split) for split in SPLITS} for name in recipe.names}

@@ -24,7 +24,7 @@ from tumorboard.storage import shown
 from tumorboard.workflows import calibrate
 from tumorboard.workflows.prepare import decode, find
 from tumorboard.workflows.report import count_look_at_test
-from tumorboard.workflows.run_context import samples
+from tumorboard.workflows.run_context import read_manifest
 
 if TYPE_CHECKING:
     from tumorboard.data.manifest import Sample
@@ -58,7 +58,7 @@ def evaluate_data(
     from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
 
     console, folder = console or Console(quiet=True), RunFolder(run)
-    known = samples(folder)
+    known = read_manifest(folder)
     path = DataSource.of(data).path
     loaded = find(data, console)
     part = _scored(loaded.manifest, known.class_names, path)
@@ -170,7 +170,7 @@ def _ask(predictor: "RunPredictor", decoded: Decoded, console: Console) -> dict[
         for number in range(len(part.samples)):
             progress.stop_if_asked()
             told.append(predictor.predict(decoded.images[number]).probabilities)
-            update(number + 1, len(part.samples), "")
+            update(number + 1, len(part.samples))
     return {
         name: Predictions(part.ids, part.labels, part.class_names, np.stack([one[name] for one in told]))
         for name in predictor.names
@@ -241,11 +241,11 @@ def _said(root: Path) -> tuple[str, Predictions]:
 
 def _contents(root: Path) -> list[tuple["Sample", tuple[str, str, int]]]:
     """Each sample with its hash, its label and which such file it is; its id, a path, may differ by run."""
-    from tumorboard.workflows.run_context import samples
+    from tumorboard.workflows.run_context import read_manifest
 
     seen: Counter[tuple[str, str]] = Counter()
     found = []
-    for sample in samples(RunFolder(root)).samples:
+    for sample in read_manifest(RunFolder(root)).samples:
         what = (sample.sha256, sample.label)
         found.append((sample, (*what, seen[what])))
         seen[what] += 1

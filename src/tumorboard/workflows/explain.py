@@ -84,7 +84,7 @@ def explain(
                 rows += _maps(predictor, path, pixels, out / stem, chosen, method)
             except DataError as error:
                 rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
-            update(number, total, "")
+            update(number, total)
         storage.write_text(out / "maps.csv", _table(rows))
     failed = sum(bool(row[6]) for row in rows)
     return Explained(out, len(rows) - failed, failed, likeness)

@@ -19,7 +19,7 @@ from tumorboard.models import saving
 from tumorboard.models.model_spec import embedder
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.predictor import RunPredictor, load_run
-from tumorboard.workflows.run_context import samples
+from tumorboard.workflows.run_context import read_manifest
 
 IMAGES = 32
 """How many images an export is compared on."""
@@ -77,7 +77,7 @@ def images_of(run: Path, predictor: RunPredictor) -> tuple[Pixels, bool]:
 def _samples(run: RunFolder) -> Sequence[Sample]:
     """In an order of their own, so that classes and parts mix; test stays closed."""
     try:
-        found = samples(run).samples
+        found = read_manifest(run).samples
     except (DataError, RunFolderError, ValueError, TypeError):
         return ()
     return sorted((one for one in found if one.split != "test"), key=lambda one: one.sha256)

@@ -97,7 +97,7 @@ def decode(
 
 def _step(update: Update, done: int, total: int) -> None:
     progress.stop_if_asked()
-    update(done, total, "")
+    update(done, total)
 
 
 def _table(matching: Matching) -> str:

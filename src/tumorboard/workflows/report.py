@@ -34,7 +34,7 @@ from tumorboard.reporting.study_page import study_page
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate
 from tumorboard.workflows.audit import audit
-from tumorboard.workflows.run_context import RunContext, samples
+from tumorboard.workflows.run_context import RunContext, read_manifest
 
 if TYPE_CHECKING:
     from tumorboard.data.pixels import Pixels
@@ -347,7 +347,7 @@ def write_report(context: RunContext, study: Study | None = None) -> Material:
 
 def _reopened(run: RunFolder) -> RunContext:
     """The run as `train` left it, without its images, which are decoded no more."""
-    manifest = samples(run)
+    manifest = read_manifest(run)
     nothing = Decoded(manifest, np.empty((0, 0, 0, 3), np.uint8), (), (), ())
     return RunContext(run, load(str(run.recipe)), manifest, nothing, Console(quiet=True))
 

@@ -1,8 +1,7 @@
-"""One run in hand: its folder, its settings, its decoded images."""
+"""The state that every stage of a run shares: its folder, settings, samples and decoded images."""
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from tumorboard.data.manifest import Manifest, read_csv
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.run_folder import RunFolder
+from tumorboard.run_folder import RunFolder, read_json
 
 
-def predictions(run: RunFolder, name: str, split: str) -> Predictions:
-    """What a model of a run was found to say of a split.
+def read_predictions(run: RunFolder, name: str, split: str) -> Predictions:
+    """Read a model's predictions of a split.
 
     Raises:
         DataError: The file is missing or damaged.
@@ -37,8 +36,8 @@ def predictions(run: RunFolder, name: str, split: str) -> Predictions:
     return Predictions.from_csv(text, str(path))
 
 
-def samples(run: RunFolder) -> Manifest:
-    """All samples of a run, every one in a split.
+def read_manifest(run: RunFolder) -> Manifest:
+    """Read all samples of a run, each assigned to a split.
 
     Raises:
         DataError: Other columns, or a row that does not fit them.
@@ -57,13 +56,13 @@ class RunContext:
     """What every stage of a run needs.
 
     Args:
-        run: Where everything goes.
+        run: The run folder, where every result goes.
         recipe: The settings.
-        manifest: All samples, every one in a split.
+        manifest: All samples, each assigned to a split.
         decoded: Their images, in the manifest's order.
         console: Where progress is shown.
-        matching: How class folders were matched; None if nobody knows any more.
-        track: What shows the trainings elsewhere, one of `training.tracking.NEEDED`; nothing if empty.
+        matching: How class folders were matched; None if that is no longer known.
+        track: One of `training.tracking.NEEDED`, which also shows the training curves; none if empty.
     """
 
     run: RunFolder
@@ -75,42 +74,35 @@ class RunContext:
     track: str = ""
 
     def images(self, split: str) -> Rows:
-        """The split's images, uint8, in the order of `part`."""
+        """Return the split's images, uint8, in the order of `part`."""
         index = np.flatnonzero([sample.split == split for sample in self.manifest.samples])
         return Rows(self.decoded.images, index)
 
     def part(self, split: str) -> Manifest:
-        """The split's samples."""
+        """Return the split's samples."""
         return self.manifest.part(split)
 
-    def seed(self, what: str) -> int:
-        """A seed for each thing that draws, below 2**20, from the recipe's one."""
-        digest = hashlib.sha256(f"{self.recipe.seed} {what}".encode()).digest()
+    def seed(self, purpose: str) -> int:
+        """Derive a seed below 2**20 from the recipe's, a different one for each purpose."""
+        digest = hashlib.sha256(f"{self.recipe.seed} {purpose}".encode()).digest()
         return int.from_bytes(digest[:4], "big") % 2**20
 
     def predictions(self, name: str, split: str) -> Predictions:
-        """What was predicted and written earlier.
-
-        Raises:
-            DataError: The file is missing or damaged.
-        """
-        return predictions(self.run, name, split)
+        """Read predictions as `read_predictions` does."""
+        return read_predictions(self.run, name, split)
 
     @contextlib.contextmanager
     def phase(self, title: str) -> Iterator[None]:
         """Add the time spent in this block to the run's record, interrupted or not."""
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             yield
         finally:
-            with storage.turn(self.run.phases):  # models may be made at once
+            with storage.turn(self.run.phases):  # other processes may train models of this run
                 seconds = self.seconds()
-                seconds[title] = round(seconds.get(title, 0.0) + time.monotonic() - begun, 2)
+                seconds[title] = round(seconds.get(title, 0.0) + time.monotonic() - start, 2)
                 storage.write_json(self.run.phases, seconds)
 
     def seconds(self) -> dict[str, float]:
-        """Time spent by phase, over all resumes."""
-        if not self.run.phases.is_file():
-            return {}
-        found: dict[str, float] = json.loads(self.run.phases.read_text(encoding="utf-8"))
-        return found
+        """Read the time spent by phase, over all resumes."""
+        return read_json(self.run.phases) if self.run.phases.is_file() else {}

@@ -15,7 +15,7 @@ from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import RunContext, samples
+from tumorboard.workflows.run_context import RunContext, read_manifest
 from tumorboard.workflows.train import complete, refuse_a_study, train
 
 RESULTS = "results"
@@ -73,7 +73,7 @@ def _make(run: RunFolder, plan: Plan, name: str) -> None:
     from tumorboard.training import fit
     from tumorboard.workflows import build_models
 
-    manifest = samples(run)
+    manifest = read_manifest(run)
     now = fingerprint.take(plan.recipe, manifest)
     fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may have others
     decoded = image_cache.decode(manifest, plan.images, plan.recipe.image)

@@ -149,7 +149,7 @@ def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
             loaded.manifest,
             problems=loaded.problems,
             window=window,
-            progress=lambda done, total: update(done, total, ""),
+            progress=update,
         )
     if facts.problems and not loaded.source.skip_bad:
         raise DataError(

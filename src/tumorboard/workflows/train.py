@@ -108,7 +108,7 @@ def _open_test(context: RunContext) -> None:
         report.count_look_at_test(context.run, len(context.part("test").samples))
     with context.phase("test"):
         for name in context.recipe.names:
-            build_models.predict(context, name, "test")
+            build_models.predict_splits(context, name, "test")
     with context.phase("results"):
         study = report.write_results(context)
     report.write_report(context, study)  # it shows the seconds of every phase

@@ -33,7 +33,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.search_space import Range, Space, Value
 from tumorboard.workflows import cross_validation, fingerprint
 from tumorboard.workflows.prepare import find, prepare
-from tumorboard.workflows.run_context import RunContext, predictions
+from tumorboard.workflows.run_context import RunContext, read_predictions
 from tumorboard.workflows.train import refuse_a_study
 
 _PATIENT_TRIALS = 5  # none is pruned before so many are complete
@@ -191,7 +191,7 @@ def _held_out(study: Study, file: Path, run: RunFolder, recipe: Recipe) -> Predi
         if _fits(run.cache, len(study.files), recipe):
             _move(run.cache, views)
     _tidy(run, study.model)
-    return predictions(run, study.model, "test")
+    return read_predictions(run, study.model, "test")
 
 
 def _move(views: Path, to: Path) -> None:
@@ -221,8 +221,8 @@ def _train(context: RunContext, model: str) -> None:
     fit.prepare_backend(context.recipe.seed, fingerprint.threads(context.recipe))
     for name in (*context.recipe.made_of(model), model):
         with context.phase(name):
-            build_models.make(context, name)
-    build_models.predict(context, model, "test")  # the fold
+            build_models.build_model(context, name)
+    build_models.predict_splits(context, model, "test")  # the fold
     keras.utils.clear_session()  # or the graphs of all runs stay in memory
 
 
