@@ -45,21 +45,21 @@ def main() -> None:
     parser.add_argument("--engine", action="append", default=[], choices=("openvino", "onnx"))
     options = parser.parse_args()
     files = chosen(options.data, options.images)
-    board = load_run(options.run)
-    expected = library(board, files)
+    predictor = load_run(options.run)
+    expected = library(predictor, files)
     with serving(options.run) as url:
-        found = {"predict": predict(options.run, board, files), "HTTP": over_http(url, board, files)}
+        found = {"predict": predict(options.run, predictor, files), "HTTP": over_http(url, predictor, files)}
         if browser():
-            found["page"] = page(url, board, files)
-    same = [told(name, expected, numbers, board) for name, numbers in found.items()]
+            found["page"] = page(url, predictor, files)
+    same = [report(name, expected, numbers, predictor) for name, numbers in found.items()]
     for engine in options.engine:
-        told(engine, expected, predict(options.run, board, files, engine), board)
+        report(engine, expected, predict(options.run, predictor, files, engine), predictor)
     sys.exit(not all(same))
 
 
-def told(name: str, expected: Numbers, found: Numbers, board: RunPredictor) -> bool:
+def report(name: str, expected: Numbers, found: Numbers, predictor: RunPredictor) -> bool:
     """Print how alike they are; whether they are the same."""
-    classes = len(board.class_names)
+    classes = len(predictor.class_names)
     answers = [rows[:, :-1].reshape(len(rows), -1, classes).argmax(-1) for rows in (expected, found)]
     others = int((answers[0] != answers[1]).sum())
     difference = float(np.abs(expected - found).max())
@@ -75,17 +75,18 @@ def chosen(data: Path, count: int) -> list[Path]:
     return files[:: len(files) // count][:count]
 
 
-def library(board: RunPredictor, files: Sequence[Path]) -> Numbers:
+def library(predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
     """By `RunPredictor.predict`."""
     rows = []
     for file in files:
-        opinion = board.predict(board.read(file))
-        sure = opinion.probabilities[board.recommended] if opinion.calibrated is None else opinion.calibrated
-        rows.append([*np.concatenate([opinion.probabilities[name] for name in board.names]), sure.max()])
+        result = predictor.predict(predictor.read(file))
+        raw = result.probabilities
+        reported = raw[predictor.recommended] if result.calibrated is None else result.calibrated
+        rows.append([*np.concatenate([raw[name] for name in predictor.names]), reported.max()])
     return np.array(rows)
 
 
-def predict(run: Path, board: RunPredictor, files: Sequence[Path], engine: str = "keras") -> Numbers:
+def predict(run: Path, predictor: RunPredictor, files: Sequence[Path], engine: str = "keras") -> Numbers:
     """By `tumorboard predict`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.csv"
@@ -93,26 +94,26 @@ def predict(run: Path, board: RunPredictor, files: Sequence[Path], engine: str =
         subprocess.run(
             [*_COMMAND, *map(str, ("predict", run, *files, *options))], check=True, stdout=subprocess.DEVNULL
         )
-        return _table(out, board, "{}:{}")
+        return _table(out, predictor, "{}:{}")
 
 
-def over_http(url: str, board: RunPredictor, files: Sequence[Path]) -> Numbers:
+def over_http(url: str, predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
     """By the API of `tumorboard serve`."""
     with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
-        return np.array([_asked(connection, board, file) for file in files])
+        return np.array([_asked(connection, predictor, file) for file in files])
 
 
-def _asked(connection: http.client.HTTPConnection, board: RunPredictor, file: Path) -> list[float]:
+def _asked(connection: http.client.HTTPConnection, predictor: RunPredictor, file: Path) -> list[float]:
     connection.request(
         "POST", "/api/predict", file.read_bytes(), {"Content-Type": "application/octet-stream"}
     )
     answer = json.loads(connection.getresponse().read())
-    said = {one["name"]: one["probabilities"] for one in answer["models"]}
-    told = [said[name][one] for name in board.names for one in board.class_names]
-    return [*told, answer["confidence"]]
+    raw = {model["name"]: model["probabilities"] for model in answer["models"]}
+    row = [raw[name][class_name] for name in predictor.names for class_name in predictor.class_names]
+    return [*row, answer["confidence"]]
 
 
-def page(url: str, board: RunPredictor, files: Sequence[Path]) -> Numbers:
+def page(url: str, predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
     """By the page: the table that it offers after every few files."""
     from playwright.sync_api import sync_playwright
 
@@ -123,7 +124,7 @@ def page(url: str, board: RunPredictor, files: Sequence[Path]) -> Numbers:
             _offered(opened, url, files[start : start + _BATCH], Path(folder) / f"{start}.csv")
             for start in range(0, len(files), _BATCH)
         ]
-        return np.concatenate([_table(table, board, "{}: {} (uncalibrated)") for table in tables])
+        return np.concatenate([_table(table, predictor, "{}: {} (uncalibrated)") for table in tables])
 
 
 def _offered(opened, url: str, files: Sequence[Path], out: Path) -> Path:  # type: ignore[no-untyped-def]
@@ -137,8 +138,10 @@ def _offered(opened, url: str, files: Sequence[Path], out: Path) -> Path:  # typ
     return out
 
 
-def _table(file: Path, board: RunPredictor, column: str) -> Numbers:
-    columns = [column.format(name, one) for name in board.names for one in board.class_names]
+def _table(file: Path, predictor: RunPredictor, column: str) -> Numbers:
+    columns = [
+        column.format(name, class_name) for name in predictor.names for class_name in predictor.class_names
+    ]
     with file.open(encoding="utf-8", newline="") as lines:
         rows: list[Mapping[str, str]] = list(csv.DictReader(lines))
     return np.array([[float(row[column]) for column in (*columns, "confidence")] for row in rows])

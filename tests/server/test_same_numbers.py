@@ -51,19 +51,19 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def board(run):
+def predictor(run):
     return load_run(run.root)
 
 
 @pytest.fixture(scope="module")
-def expected(board, files):
-    return same.library(board, files)
+def expected(predictor, files):
+    return same.library(predictor, files)
 
 
 @pytest.fixture(scope="module")
-def url(run, board):
+def url(run, predictor):
     """The models behind a real socket, in this process."""
-    state = app.AppState(board, lambda name, image, target: image, {}, run)
+    state = app.AppState(predictor, lambda name, image, target: image, {}, run)
     listener = server.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     guarded = security.RequestGuard(app.build(state), security.access_rules("127.0.0.1", port))
@@ -76,20 +76,20 @@ def url(run, board):
     listener.close()
 
 
-def test_the_command_says_the_same(run, board, files, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch_predict, "load_run", lambda *_: board)
+def test_the_command_says_the_same(run, predictor, files, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_predict, "load_run", lambda *_: predictor)
     done = batch_predict.predict_files(run.root, files, tmp_path / "out.csv")
-    np.testing.assert_array_equal(same._table(done.table, board, "{}:{}"), expected)
+    np.testing.assert_array_equal(same._table(done.table, predictor, "{}:{}"), expected)
     assert expected.shape == (COUNT, 4 * 3 + 1)
 
 
-def test_http_says_the_same(url, board, files, expected):
-    np.testing.assert_array_equal(same.over_http(url, board, files), expected)
+def test_http_says_the_same(url, predictor, files, expected):
+    np.testing.assert_array_equal(same.over_http(url, predictor, files), expected)
 
 
 @pytest.mark.skipif(not same.browser(), reason="no playwright, or no Chromium")
-def test_the_page_says_the_same(url, board, files, expected):
-    np.testing.assert_array_equal(same.page(url, board, files), expected)
+def test_the_page_says_the_same(url, predictor, files, expected):
+    np.testing.assert_array_equal(same.page(url, predictor, files), expected)
 
 
 @pytest.mark.slow
@@ -114,14 +114,14 @@ def opened_run(tmp_path_factory):
 
 
 def test_over_http_the_numbers_are_those_of_the_library(opened_run):
-    board = load_run(opened_run.root)
+    predictor = load_run(opened_run.root)
     with TestClient(app.build(server.open_state(opened_run.root))) as client:
         assert client.get("/api/run").json()["recommended"] == "custom"
         for image in pixels(5, seed=2, size=50):
             file = io.BytesIO()
             Image.fromarray(image).save(file, "PNG")
             reply = client.post("/api/predict", content=file.getvalue()).json()
-            expected = board.predict(board.read(file.getvalue()))
+            expected = predictor.predict(predictor.read(file.getvalue()))
             for model in reply["models"]:
                 rows = expected.probabilities[model["name"]].tolist()
                 assert list(model["probabilities"].values()) == rows
