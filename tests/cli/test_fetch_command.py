@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tumorboard.cli import data_commands
+from tumorboard import optional
 from tumorboard.cli.main import main
 from tumorboard.errors import DataError
 from tumorboard.workflows import datasets as story
@@ -10,7 +10,7 @@ from tumorboard.workflows import datasets as story
 
 def test_the_licence_is_shown_and_where_the_images_are(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(story, "fetch", lambda out, console: out)
-    monkeypatch.setattr(data_commands, "find_spec", lambda name: True)
+    monkeypatch.setattr(optional, "find_spec", lambda name: True)
     assert main(["fetch", "chest-ct", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert story.LICENCE in text
@@ -24,15 +24,15 @@ def test_offline_it_says_what_to_do(monkeypatch, capsys):
         raise story._by_hand("no route to host")
 
     monkeypatch.setattr(story, "fetch", offline)
-    monkeypatch.setattr(data_commands, "find_spec", lambda name: True)
+    monkeypatch.setattr(optional, "find_spec", lambda name: True)
     assert main(["fetch", "chest-ct"]) == DataError.exit_code
     assert story.PAGE in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):
-    monkeypatch.setattr(data_commands, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
     assert main(["fetch", "chest-ct"]) == 2
-    assert 'pip install "tumorboard[fetch]"' in capsys.readouterr().err
+    assert 'pip install "kagglehub>=' in capsys.readouterr().err
 
 
 def test_other_names_are_refused():

@@ -1,6 +1,6 @@
 import pytest
 
-from tumorboard.cli import run_commands
+from tumorboard import optional
 from tumorboard.cli.main import main
 
 
@@ -28,10 +28,10 @@ def test_a_folder_that_is_no_run_is_one_line(capsys, tmp_path):
 
 
 def test_without_the_extra_it_says_how_to_install_it(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_commands, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
     code, text = refusal(capsys, tmp_path)
     assert code == 2
-    assert 'pip install "tumorboard[serve]"' in text
+    assert 'pip install "fastapi>=' in text
 
 
 def test_help_has_an_example(capsys):

@@ -8,6 +8,7 @@ import pytest
 
 from tests import small_store
 from tests.small_store import put
+from tumorboard import optional
 from tumorboard.data import image_reader, object_store
 from tumorboard.data.object_store import Remote, opened, sources, version
 from tumorboard.errors import DataError, StorageError, UsageError
@@ -124,11 +125,6 @@ def test_other_stores_and_credentials_in_an_address_are_refused_and_not_repeated
 
 
 def test_without_the_package_the_address_says_how_to_install_it(monkeypatch):
-    def missing(scheme):
-        raise ImportError(scheme)
-
-    import fsspec
-
-    monkeypatch.setattr(fsspec, "filesystem", missing)
-    with pytest.raises(UsageError, match=r'pip install "tumorboard\[s3\]"'):
+    monkeypatch.setattr(optional, "find_spec", lambda name: None if name == "s3fs" else name)
+    with pytest.raises(UsageError, match=r's3:// .*: pip install "fsspec>=\S+" "s3fs>=\S+"$'):
         urls("s3://scans/x")

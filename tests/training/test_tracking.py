@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_fit import trained
+from tumorboard import optional
 from tumorboard.config import Training
 from tumorboard.errors import Interrupted, UsageError
 from tumorboard.training import tracking
@@ -33,7 +34,7 @@ def this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def require(kind: str) -> None:
     for name in tracking.NEEDED[kind]:
-        pytest.importorskip(name, reason=f'needs `pip install "tumorboard[{kind}]"`')
+        pytest.importorskip(name, reason=f'needs `pip install ".[{kind}]"`')
 
 
 def fitted(kind: str, root: Path, epochs_before_a_stop: int = 0) -> tuple[list[np.ndarray], list]:
@@ -106,6 +107,6 @@ def test_another_place_is_the_users_own_choice_and_said(tmp_path, monkeypatch) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_the_extra_one_line_says_how_to_get_it(kind, monkeypatch) -> None:
-    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=rf'pip install "tumorboard\[{kind}\]"'):
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=rf'--track {kind} .*: pip install "{kind}.*>='):
         tracking.require(kind)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumorboard.errors import UsageError
 from tumorboard.reporting.trials import Trial
 from tumorboard.search_space import Range
 from tumorboard.workflows import tune
@@ -79,9 +78,3 @@ def test_what_is_worse_than_the_median_is_hopeless_but_not_too_soon(complete_one
     losses = (1.0, 1.0, 2.0, 3.0, 3.0)
     earlier = [Trial(OWN, "complete", (one,) * 3) for one in losses[:complete_ones]]
     assert tune.draw(SPACE, KINDS, earlier, 0).hopeless(found, folds) is hopeless
-
-
-def test_without_optuna_it_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(tune, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r'pip install "tumorboard\[tune\]"'):
-        tune.require()

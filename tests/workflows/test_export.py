@@ -13,7 +13,7 @@ from tumorboard.workflows.export import export
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(one) is None for one in ("onnx", "onnxruntime", "tf2onnx")),
-    reason='needs pip install "tumorboard[onnx]"',
+    reason='needs pip install ".[onnx]"',
 )
 
 

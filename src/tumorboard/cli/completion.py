@@ -3,11 +3,10 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
+from tumorboard import optional
 from tumorboard.cli.options import command
-from tumorboard.errors import UsageError
 
 _SHELLS = ("bash", "zsh", "fish", "tcsh")
 
@@ -23,17 +22,14 @@ def add(
         "  tumorboard completion bash > ~/.local/share/bash-completion/completions/tumorboard\n"
         "  tumorboard completion zsh > ~/.zfunc/_tumorboard     (with fpath+=~/.zfunc in ~/.zshrc)\n"
         "  tumorboard completion fish > ~/.config/fish/completions/tumorboard.fish\n"
-        'Then open a new shell. It needs the extra: pip install "tumorboard[completion]".',
+        "Then open a new shell. It needs the package shtab.",
         lambda options: _print(whole, options.shell),
     )
     completion.add_argument("shell", choices=_SHELLS, help="yours")
 
 
 def _print(parser: argparse.ArgumentParser, shell: str) -> None:
-    if find_spec("shtab") is None:
-        raise UsageError(
-            'completion needs a package that is not installed: pip install "tumorboard[completion]"'
-        )
+    optional.require("completion", "shtab", extra="completion")
     import shtab
 
     for action in _actions(parser):

@@ -4,12 +4,11 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tumorboard import optional
 from tumorboard.cli.options import add_class_names, add_classes, command, data_source
-from tumorboard.errors import UsageError
 
 if TYPE_CHECKING:
     from tumorboard.workflows.split import Division, Together
@@ -170,7 +169,7 @@ def add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "  tumorboard fetch chest-ct --out scans\n"
         "  tumorboard audit scans\n"
         "  tumorboard train scans --out runs/first\n"
-        'It needs the extra: pip install "tumorboard[fetch]". The licence is shown first.\n'
+        "It needs the package kagglehub. The licence is shown first.\n"
         "Without a way to Kaggle it says what to download by hand.",
         _fetch,
     )
@@ -181,8 +180,7 @@ def add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    if find_spec("kagglehub") is None:
-        raise UsageError('fetch needs a package that is not installed: pip install "tumorboard[fetch]"')
+    optional.require("fetch", "kagglehub", extra="fetch")
     from tumorboard.progress import Console
     from tumorboard.workflows import datasets
 

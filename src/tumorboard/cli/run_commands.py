@@ -6,11 +6,10 @@ import csv
 import json
 import sys
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tumorboard import NOTICE
+from tumorboard import NOTICE, optional
 from tumorboard.cli.options import add_classes, add_images, command, data_source, path_or_address, show
 from tumorboard.errors import DataError, UsageError
 
@@ -374,8 +373,7 @@ def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _serve(options: argparse.Namespace) -> None:
-    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
-        raise UsageError('serve needs packages that are not installed: pip install "tumorboard[serve]"')
+    optional.require("serve", "fastapi", "uvicorn", extra="serve")
     from tumorboard.server import server
 
     token = _token(options.token_file)

@@ -150,7 +150,7 @@ def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "  tumorboard tune scans/ --out studies/tuned --model custom --trials 20\n"
         "  tumorboard train scans/ --out runs/tuned --recipe studies/tuned/recipe.toml\n"
         "Repeat an interrupted command to resume it, or with more --trials to go on.\n"
-        'It needs the extra: pip install "tumorboard[tune]".',
+        "It needs the package optuna.",
         _tune,
     )
     tune.add_argument(

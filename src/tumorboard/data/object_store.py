@@ -16,14 +16,14 @@ from errno import EIO
 from pathlib import Path
 from typing import IO, Any
 
-from tumorboard import storage
+from tumorboard import optional, storage
 from tumorboard.data import class_folders
 from tumorboard.data.class_folders import ignored
 from tumorboard.data.image_reader import display, require_regular, require_size
 from tumorboard.errors import DataError, UsageError
 
-STORES = {"s3": '"tumorboard[s3]"', "gs": "gcsfs", "abfs": "adlfs"}
-"""The stores that are read, each with what pip installs for it; only s3 is tested."""
+STORES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
+"""The stores that are read, each with the package that reads it through fsspec; only s3 is tested."""
 
 _AHEAD = 1 << 23  # bytes asked for at once; an ordinary slice needs one request
 _CHUNK = 1 << 20
@@ -157,9 +157,5 @@ def _store(url: str) -> Any:
             f"expected {'://, '.join(STORES)}:// and no credentials in the address, found "
             f"{display(scheme)}://...; credentials belong into the environment"
         )
-    try:
-        return importlib.import_module("fsspec").filesystem(scheme)
-    except ImportError:
-        raise UsageError(
-            f"{scheme}:// needs packages that are not installed: pip install {STORES[scheme]}"
-        ) from None
+    optional.require(f"{scheme}://", "fsspec", STORES[scheme], extra=scheme)
+    return importlib.import_module("fsspec").filesystem(scheme)

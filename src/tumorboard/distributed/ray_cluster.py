@@ -4,10 +4,9 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from typing import Any
 
-from tumorboard import progress
+from tumorboard import optional, progress
 from tumorboard.errors import TumorboardError, UsageError
 
 RETRIES = 4
@@ -19,8 +18,7 @@ _PASSED_ON = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")  # what the bits of a re
 
 def require() -> None:
     """Raise UsageError when Ray, or what writes Parquet, is not installed."""
-    if find_spec("ray") is None or find_spec("pyarrow") is None:
-        raise UsageError('--ray needs packages that are not installed: pip install "tumorboard[cluster]"')
+    optional.require("--ray", "ray", "pyarrow", extra="cluster")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from tumorboard import optional
 from tumorboard.errors import UsageError
 from tumorboard.models.shared_graph import joint
 
@@ -55,10 +55,7 @@ def find(name: str) -> Format:
     if name not in FORMATS:
         raise UsageError(f"expected a format of {', '.join(FORMATS)}, found {name[:40]!r}")
     found = FORMATS[name]
-    missing = [package for package in found.packages if find_spec(package) is None]
-    if missing:
-        fix = f'pip install "tumorboard[{found.extra}]"' if found.extra else "pip install tensorflow"
-        raise UsageError(f"the format {name} needs packages that are not installed: {fix}")
+    optional.require(f"the format {name}", *found.packages, extra=found.extra)
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
             f"models are exported by the TensorFlow backend, found KERAS_BACKEND={keras.backend.backend()}; "

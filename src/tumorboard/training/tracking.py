@@ -3,12 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tumorboard import storage
-from tumorboard.errors import UsageError
+from tumorboard import optional, storage
 
 if TYPE_CHECKING:
     import keras
@@ -24,10 +22,7 @@ _EXPERIMENT = "tumorboard"
 
 def require(kind: str) -> None:
     """Raise UsageError when a package is missing."""
-    if any(find_spec(name) is None for name in NEEDED[kind]):
-        raise UsageError(
-            f'--track {kind} needs packages that are not installed: pip install "tumorboard[{kind}]"'
-        )
+    optional.require(f"--track {kind}", *NEEDED[kind], extra=kind)
 
 
 def place(kind: str, folder: Path) -> str:

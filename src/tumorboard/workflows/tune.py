@@ -10,13 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tumorboard import progress, run_folder, search_space, storage
+from tumorboard import optional, progress, run_folder, search_space, storage
 from tumorboard.config import Recipe
 from tumorboard.data import manifest
 from tumorboard.data.manifest import DataSource
@@ -38,12 +37,6 @@ from tumorboard.workflows.train import refuse_a_study
 
 _PATIENT_TRIALS = 5  # none is pruned before so many are complete
 _PATIENT_FOLDS = 2  # nor on fewer folds
-
-
-def require() -> None:
-    """Raise UsageError when Optuna is not installed."""
-    if find_spec("optuna") is None:
-        raise UsageError('tune needs a package that is not installed: pip install "tumorboard[tune]"')
 
 
 class Drawn:
@@ -258,7 +251,7 @@ def tune(
     Raises:
         TumorboardError: One of its kinds, see `tumorboard.errors`.
     """
-    require()
+    optional.require("tune", "optuna", extra="tune")
     space = _searched(space, recipe, model, trials, folds)
     whole, console = RunFolder(Path(out)), console or _QUIET
     refuse_a_study(whole)

@@ -1,0 +1,26 @@
+import pytest
+
+from tumorboard import optional
+from tumorboard.errors import UsageError
+
+
+def test_what_is_installed_raises_nothing() -> None:
+    optional.require("this", "numpy", "importlib")
+
+
+def test_the_message_names_the_packages_of_the_extra_so_that_the_command_can_be_typed() -> None:
+    with pytest.raises(UsageError, match=r'^serve needs .*: pip install "fastapi>=\S+" "uvicorn>=\S+"$'):
+        optional.require("serve", "numpy", "no_such_module", extra="serve")
+
+
+def test_without_an_extra_packages_are_called_as_their_modules() -> None:
+    with pytest.raises(UsageError, match=r'pip install "fsspec" "no_such_module"$'):
+        optional.require("gs://", "fsspec", "no_such_module", extra="gs")
+
+
+def test_a_source_tree_that_is_not_installed_names_the_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> list[str]:
+        raise optional.PackageNotFoundError(name)
+
+    monkeypatch.setattr(optional, "requires", missing)
+    assert optional.install("optuna", extra="tune") == 'pip install "optuna"'
