@@ -23,10 +23,10 @@ from keras import layers
 from measuring import Part, matrix_gflops, rate, read, some
 from tumorboard.config import Recipe, load
 from tumorboard.ensembles import chain, ensemble
-from tumorboard.ensembles.combination import Rule
-from tumorboard.models.architectures import build
+from tumorboard.ensembles.combination import CombinationRule
+from tumorboard.models.architectures import build_network
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract, split_at_frozen
+from tumorboard.models.model_spec import ModelSpec, split_at_frozen
 from tumorboard.training import feature_cache, fit
 
 Phase = tuple[str, float, float]
@@ -57,12 +57,14 @@ def main() -> None:
 def measured(plan: Recipe, part: Part) -> list[Phase]:
     """Every phase that multiplies."""
     classes = int(part[1].max()) + 1
-    members = {name: build(name, one, plan.image, classes, 0) for name, one in plan.models.items()}
+    members = {name: build_network(name, one, plan.image, classes, 0) for name, one in plan.models.items()}
     names = tuple(map(str, range(classes)))
-    pairs = {name: (model, Contract(name, "", names, plan.image)) for name, model in members.items()}
+    pairs = {name: (model, ModelSpec(name, "", names, plan.image)) for name, model in members.items()}
     links = [pairs[name] for name in (plan.chained.first, *plan.chained.also)]
     chained = chain.build("chained", links, plan.chained)
-    joint = ensemble.build("ensemble", [pairs[name] for name in plan.ensemble.members], Rule("B"))
+    joint = ensemble.build(
+        "ensemble", [pairs[name] for name in plan.ensemble.members], CombinationRule("mean")
+    )
     phases = [phase for name, model in members.items() for phase in _fitting(name, model, plan, part)]
     phases += _fitting("chained", chained, plan, part)[-1:]  # its views are those of its links
     return [*phases, *(_predicting(model, part) for model in (*members.values(), joint, chained))]
@@ -79,9 +81,11 @@ def _fitting(name: str, model: keras.Model, plan: Recipe, part: Part) -> list[Ph
         options = {"views": 1, "augmented": True, "seed": 0}
         places = iter(Path(folder) / str(number) for number in range(9))
         if flop(trunk) > 1e6 and name != "chained":  # not a mere change of size or colour
-            speed = rate(lambda: feature_cache.compute(trunk, images, next(places), **options), len(images))
+            speed = rate(
+                lambda: feature_cache.compute_views(trunk, images, next(places), **options), len(images)
+            )
             phases.append((f"{name}, views of what is frozen", flop(trunk) / 1e9, speed))
-        kept = feature_cache.compute(trunk, images, next(places), **options)
+        kept = feature_cache.compute_views(trunk, images, next(places), **options)
         inputs = [np.asarray(views[0], np.float32) for views in kept]
     return [*phases, _training(name, tail, inputs, labels)]
 

@@ -22,7 +22,7 @@ from keras import layers
 
 from measuring import Part, read
 from tumorboard.config import Recipe, Training, load
-from tumorboard.models.architectures import build
+from tumorboard.models.architectures import build_network
 from tumorboard.models.model_spec import split_at_frozen
 from tumorboard.training import feature_cache
 from tumorboard.training.fit import Examples, fit, prepare_backend
@@ -70,7 +70,7 @@ def _fresh(plan: Recipe, parts: list[Part], norms: str = "") -> keras.Model:
     classes = int(max(labels.max() for _, labels in parts)) + 1
     network = plan.models["pretrained"]
     network = network.model_copy(update={"norms": norms}) if norms else network
-    return build("pretrained", network, plan.image, classes, 0)
+    return build_network("pretrained", network, plan.image, classes, 0)
 
 
 def _cached(plan: Recipe, training: Training, parts: list[Part]) -> Course:
@@ -79,7 +79,7 @@ def _cached(plan: Recipe, training: Training, parts: list[Part]) -> Course:
     with tempfile.TemporaryDirectory() as folder:
         train, valid = (
             Examples(
-                feature_cache.compute(
+                feature_cache.compute_views(
                     trunk,
                     images,
                     Path(folder) / name,

@@ -23,9 +23,9 @@ import numpy as np
 from measuring import Part, matrix_gflops, rate, read, some
 from tumorboard.config import Pretrained, Recipe, load
 from tumorboard.ensembles import chain
-from tumorboard.models.architectures import build
+from tumorboard.models.architectures import build_network
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract, split_at_frozen
+from tumorboard.models.model_spec import ModelSpec, split_at_frozen
 from tumorboard.training import feature_cache, fit
 
 
@@ -68,9 +68,9 @@ def _frozen(plan: Recipe, part: Part, whole: Part, classes: int, epochs: int) ->
 
 
 def _models(plan: Recipe, network: Pretrained, classes: int) -> dict[str, keras.Model]:
-    model = build("pretrained", network, plan.image, classes, 0)
-    contract = Contract("pretrained", "pretrained", tuple(map(str, range(classes))), plan.image)
-    return {"pretrained": model, "chained": chain.build("chained", [(model, contract)], plan.chained)}
+    model = build_network("pretrained", network, plan.image, classes, 0)
+    spec = ModelSpec("pretrained", "pretrained", tuple(map(str, range(classes))), plan.image)
+    return {"pretrained": model, "chained": chain.build("chained", [(model, spec)], plan.chained)}
 
 
 def _views(model: keras.Model, images: np.ndarray, count: int) -> tuple[float, np.ndarray]:
@@ -79,7 +79,7 @@ def _views(model: keras.Model, images: np.ndarray, count: int) -> tuple[float, n
     with tempfile.TemporaryDirectory() as folder:
 
         def compute(name: str, some: np.ndarray, views: int) -> None:
-            feature_cache.compute(trunk, some, Path(folder) / name, views=views, augmented=True, seed=0)
+            feature_cache.compute_views(trunk, some, Path(folder) / name, views=views, augmented=True, seed=0)
 
         compute("warm", images[:32], 1)  # reads libraries
         begun = time.perf_counter()
@@ -90,8 +90,8 @@ def _views(model: keras.Model, images: np.ndarray, count: int) -> tuple[float, n
 def _custom(part: Part, classes: int) -> None:
     images, labels = part
     study, ours = load("notebook"), load("default")
-    slow = build("custom", study.models["custom"], study.image, classes, 0)
-    quick = build("custom", ours.models["custom"], ours.image, classes, 0)
+    slow = build_network("custom", study.models["custom"], study.image, classes, 0)
+    quick = build_network("custom", ours.models["custom"], ours.image, classes, 0)
     trunk, tail = split_at_frozen(quick)
     small = trunk.predict(images, verbose=0)
     a = rate(lambda: _fit(slow, images, labels), len(images))
@@ -101,7 +101,7 @@ def _custom(part: Part, classes: int) -> None:
 
 def _prediction(images: np.ndarray, classes: int) -> None:
     plan = load("default")
-    model = build("pretrained", plan.models["pretrained"], plan.image, classes, 0)
+    model = build_network("pretrained", plan.models["pretrained"], plan.image, classes, 0)
     a = rate(lambda: model.predict(images, batch_size=32, verbose=0), len(images))
     b = rate(lambda: probabilities(model, images), len(images))
     print(f"prediction: model.predict {a:.0f} images/s, ours {b:.0f}: {b / a:.2f} times as fast")

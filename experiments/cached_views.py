@@ -24,7 +24,7 @@ import numpy as np
 from tumorboard.config import Recipe, Training, load
 from tumorboard.data import image_cache, manifest, splitting
 from tumorboard.data.image_cache import Rows
-from tumorboard.models.architectures import build
+from tumorboard.models.architectures import build_network
 from tumorboard.models.model_spec import split_at_frozen
 from tumorboard.training import feature_cache
 from tumorboard.training.fit import Examples, fit
@@ -84,7 +84,7 @@ def _one_seed(
 
     def network() -> keras.Model:
         keras.utils.set_random_seed(seed)
-        return build("pretrained", settings, plan.image, classes, seed)
+        return build_network("pretrained", settings, plan.image, classes, seed)
 
     epochs, settings = options.epochs, plan.models["pretrained"]
     short = Training(epochs=epochs, patience=0)
@@ -118,7 +118,7 @@ def _views(model: keras.Model, data: Data, folder: Path, views: int, seed: int) 
     trunk, _ = split_at_frozen(model)
     return {
         split: Examples(
-            feature_cache.compute(
+            feature_cache.compute_views(
                 trunk, one.inputs[0][0], folder / split, views=views, augmented=split == "train", seed=seed
             ),
             one.labels,

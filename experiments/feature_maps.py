@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("images", type=Path, nargs="+")
     options = parser.parse_args()
-    model, contract = tb.load_model(options.model)
-    pixels = np.stack([tb.read_input(path, contract.image) for path in options.images])
+    model, spec = tb.load_model(options.model)
+    pixels = np.stack([tb.read_input(path, spec.image) for path in options.images])
     print(f"the same at every place: {still(model, pixels):.1%} of the channels, {len(pixels)} images")
 
 

@@ -81,7 +81,7 @@ def averaged(train: Rows, rows: Rows) -> np.ndarray:
 
 
 def dense(train: Rows, rows: Rows) -> np.ndarray:
-    """Form A: a softmax layer on the mean, fitted on train; 4 x 4 weights and 4 biases with four classes."""
+    """`mean_dense`: softmax layer on the mean, fitted on train (4 x 4 weights and 4 biases for 4 classes)."""
     layer = LogisticRegression(C=10, max_iter=1000).fit(train[1], train[0])
     return layer.predict_proba(rows[1])
 

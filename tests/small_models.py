@@ -1,4 +1,4 @@
-"""Small networks of every kind, built in a fraction of a second, that keep the contract."""
+"""Small networks of every kind, built in a fraction of a second, that keep the spec."""
 
 import keras
 import numpy as np
@@ -7,10 +7,10 @@ from keras import layers
 
 from tumorboard.config import Augmentation, Chained, Custom, Image, Pretrained
 from tumorboard.ensembles import chain, ensemble
-from tumorboard.ensembles.combination import Rule
-from tumorboard.models.architectures import build
+from tumorboard.ensembles.combination import CombinationRule
+from tumorboard.models.architectures import build_network
 from tumorboard.models.backbones import BACKBONES, Backbone
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 
 CLASSES = ("a", "b", "c")
 IMAGE = Image(size=32)
@@ -33,23 +33,23 @@ def _tiny(weights, include_top, input_shape):
 
 
 def member(name, settings=PRETRAINED, seed=0, class_names=CLASSES, image=IMAGE):
-    """A model as `storing.load` gives it: the network and its contract."""
+    """A model as `storing.load` gives it: the network and its spec."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "tiny", Backbone(_tiny, "lite", ("block1_", "block2_")))
-        model = build(name, settings, image, len(class_names), seed)
-    return model, Contract(name, settings.kind, class_names, image)
+        model = build_network(name, settings, image, len(class_names), seed)
+    return model, ModelSpec(name, settings.kind, class_names, image)
 
 
 def joined(name, members, form, **options):
     """An ensemble as a member."""
-    return ensemble.build(name, members, Rule(form, **options)), Contract(
+    return ensemble.build(name, members, CombinationRule(form, **options)), ModelSpec(
         name, "ensemble", CLASSES, members[0][1].image
     )
 
 
 def chained(name, links, settings=CHAINED, seed=0):
     """A chain as a member."""
-    return chain.build(name, links, settings, seed), Contract(name, "chained", CLASSES, links[0][1].image)
+    return chain.build(name, links, settings, seed), ModelSpec(name, "chained", CLASSES, links[0][1].image)
 
 
 def pixels(count, seed=0, size=IMAGE.size):

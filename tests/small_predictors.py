@@ -11,7 +11,7 @@ from tests.small_models import CLASSES, IMAGE, NOTEBOOK, chained, joined, member
 from tumorboard import run_folder, storage
 from tumorboard.evaluation import out_of_distribution
 from tumorboard.models import saving
-from tumorboard.models.model_spec import embedder
+from tumorboard.models.model_spec import embedding_model
 from tumorboard.run_folder import RunFolder
 
 NAMES = ("pretrained", "custom", "ensemble", "chained")
@@ -19,12 +19,12 @@ NAMES = ("pretrained", "custom", "ensemble", "chained")
 
 @cache
 def networks():
-    """The four models by name, each with its contract."""
+    """The four models by name, each with its spec."""
     pretrained, custom = member("pretrained"), member("custom", NOTEBOOK, seed=5)
     return {
         "pretrained": pretrained,
         "custom": custom,
-        "ensemble": joined("ensemble", [pretrained, custom], "B"),
+        "ensemble": joined("ensemble", [pretrained, custom], "mean"),
         "chained": chained("chained", [pretrained], seed=7),
     }
 
@@ -32,8 +32,8 @@ def networks():
 @cache
 def _template() -> Path:
     run = RunFolder(Path(mkdtemp()))
-    for name, (model, contract) in networks().items():
-        saving.save(model, contract, run.model(name))
+    for name, (model, spec) in networks().items():
+        saving.save(model, spec, run.model(name))
     run_folder.write_checksums(run)
     metrics = {"recommendation": {"model": "custom"}, "models": {name: {} for name in NAMES}}
     storage.write_json(run.metrics, metrics)
@@ -48,7 +48,7 @@ def finished(root: Path) -> RunFolder:
 
 def calibrate(run: RunFolder, name: str, **changes: object) -> None:
     """Write a calibration of one model; what it takes for training images are `pixels(20)`."""
-    vectors = embedder(networks()[name][0]).predict(pixels(20), verbose=0)
+    vectors = embedding_model(networks()[name][0]).predict(pixels(20), verbose=0)
     known = out_of_distribution.fit(vectors, np.arange(20) % len(CLASSES))
     storage.write_bytes(run.unlike(name), known.to_bytes())
     facts = {

@@ -45,7 +45,7 @@ augmentation = { rotation = 0.0, zoom = 0.0 }
 training = { views = 3, epochs = 3, patience = 0, batch = 8, label_smoothing = 0.1 }
 
 [ensemble]
-form = "A"
+form = "mean_dense"
 training = { epochs = 3, patience = 1, batch = 8 }
 
 [chained]

@@ -30,7 +30,7 @@ def test_notebook_is_the_study_to_the_letter() -> None:
     study = config.load("notebook")
     pretrained = study.models["pretrained"]
     assert (pretrained.backbone, pretrained.preprocessing, pretrained.pooling) == ("resnet50", "unit", "max")
-    assert (study.image.size, study.ensemble.form, study.chained.start) == (224, "A", "fresh")
+    assert (study.image.size, study.ensemble.form, study.chained.start) == (224, "mean_dense", "fresh")
     for training in (pretrained.training, study.models["custom"].training, study.chained.training):
         assert (training.epochs, training.patience, training.batch) == (100, 20, 32)
         assert (training.optimizer, training.views, training.label_smoothing) == ("adam", 0, 0)

@@ -198,7 +198,7 @@ def test_checksums_are_those_of_the_finished_files(tmp_path: Path) -> None:
 def test_every_path_lies_inside_and_none_is_named_twice(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     named = [getattr(run, name) for name, value in vars(RunFolder).items() if isinstance(value, property)]
-    named += [run.model("m"), run.contract("m"), run.history("m"), run.predictions("m", "test")]
+    named += [run.model("m"), run.model_spec("m"), run.history("m"), run.predictions("m", "test")]
     named += [run.figure("m"), run.state("m")]
     assert all(path.is_relative_to(tmp_path) for path in named)
     assert len(set(named)) == len(named)

@@ -3,8 +3,8 @@
     import tumorboard as tb
 
     run = tb.train("scans", "runs/first")                     # what `tumorboard train` does
-    model, contract = tb.load_model(run.model("ensemble"))    # a plain keras.Model
-    image = tb.read_input("slice.png", contract.image)        # or .dcm
+    model, spec = tb.load_model(run.model("ensemble"))    # a plain keras.Model
+    image = tb.read_input("slice.png", spec.image)        # or .dcm
     tb.predict(model, image[None])                            # (1, C) class probabilities
 
 Research software, not a medical device.
@@ -32,7 +32,7 @@ _EXPORTS = {
     "audit": ("tumorboard.workflows.audit", "audit_data"),
     "combine": ("tumorboard.workflows.combine", "combine"),
     "evaluate": ("tumorboard.evaluation.scores", "evaluate"),
-    "load_model": ("tumorboard.models.saving", "load_given"),
+    "load_model": ("tumorboard.models.saving", "load_untrusted"),
     "load_recipe": ("tumorboard.config", "load"),
     "load_run": ("tumorboard.workflows.predictor", "load_run"),
     "predict": ("tumorboard.models.inference", "probabilities"),

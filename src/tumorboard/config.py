@@ -171,20 +171,21 @@ class Custom(Section):
 
 
 class Ensemble(Section):
-    """How members' class probabilities become one answer.
+    """How the members' class probabilities are combined.
 
-    Forms A to D are the study's: A averages and then trains a Dense layer, B averages, C is A as a
-    two-input model, D trains a Dense layer on the concatenation. `weighted` chooses the weights of the
-    average on validation, `greedy` draws members with replacement (Caruana et al. 2004), `stacked` is D
-    fitted on validation instead of train; `boosted` trains heads on the members' embeddings of validation
-    images in sequence (SAMME); `vote` is the majority vote; `mirrored` is B over every image and its mirror
-    image. `weights` fixes those of an average, one a member, instead of choosing them on validation.
+    `mean` averages them; `weighted` averages with weights chosen on validation; `greedy` with weights from
+    greedy selection with replacement (Caruana et al. 2004); `vote` is the majority vote; `stacked` fits a
+    softmax layer on the concatenated probabilities of validation images; `boosted` fits a sequence of softmax
+    layers on the members' embeddings of validation images (SAMME); `mirrored` is the mean over every image
+    and its mirror image; `mean_dense` and `concat_dense` train a Dense layer on the averaged and on the
+    concatenated probabilities of train. `weights` fixes the weights of an average, one per member, instead of
+    choosing them on validation.
     """
 
     members: Annotated[tuple[str, ...], Field(min_length=2)] = ("pretrained", "custom")
-    form: Literal["A", "B", "C", "D", "weighted", "greedy", "vote", "stacked", "boosted", "mirrored"] = (
-        "weighted"
-    )
+    form: Literal[
+        "mean", "weighted", "greedy", "vote", "stacked", "boosted", "mirrored", "mean_dense", "concat_dense"
+    ] = "weighted"
     weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
     training: Training = Training()
 

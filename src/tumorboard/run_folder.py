@@ -2,7 +2,7 @@
 
 recipe.toml  manifest.csv  environment.json           what was planned and on what
 audit.json                                            what was found in the images
-models/<model>.keras  models/<model>.json             the networks, each with its contract beside it
+models/<model>.keras  models/<model>.json             the networks, each with its spec beside it
 SHA256SUMS                                            of everything in models/
 exports/<format>/<model>.*                            the networks for other runtimes, made on demand
 history/<model>.csv   predictions/<model>-<split>.csv
@@ -102,7 +102,7 @@ class RunFolder:
         """The saved network."""
         return self.root / "models" / f"{name}.keras"
 
-    def contract(self, name: str) -> Path:
+    def model_spec(self, name: str) -> Path:
         """What the network expects and answers, beside it."""
         return self.root / "models" / f"{name}.json"
 

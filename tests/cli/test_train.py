@@ -141,7 +141,7 @@ def recipe_of(old: str, new: str) -> str:
 SETTINGS = {
     "an unknown key": (recipe_of("batch = 8", "bacth = 8"), ("unknown key", "bacth", "known here: epochs")),
     "an unknown model": (
-        recipe_of('form = "A"', 'form = "A"\nmembers = ["custom", "forest"]'),
+        recipe_of('form = "mean_dense"', 'form = "mean_dense"\nmembers = ["custom", "forest"]'),
         ("'forest' is not one of the models",),
     ),
     "an unknown kind": (recipe_of('kind = "custom"', 'kind = "forest"'), ("forest", "custom")),

@@ -134,9 +134,9 @@ def _but_path(row):
 
 def test_a_repeated_call_makes_only_what_is_missing(run, scans, tmp_path, by_hand):
     out = tmp_path / "out"
-    assert predict.predict_scattered(run.root, [scans], out, console=QUIET) == (5, 1)
+    assert predict.predict_on_cluster(run.root, [scans], out, console=QUIET) == (5, 1)
     (out / "part-000001.parquet").unlink()
-    assert predict.predict_scattered(run.root, [scans], out, console=QUIET) == (5, 1)
+    assert predict.predict_on_cluster(run.root, [scans], out, console=QUIET) == (5, 1)
     names = [f"part-00000{number}.parquet" for number in (0, 1, 2, 1)]
     assert by_hand == names
     same(run, scans, table(out))
@@ -145,26 +145,26 @@ def test_a_repeated_call_makes_only_what_is_missing(run, scans, tmp_path, by_han
 
 def test_a_part_is_made_again_when_a_file_of_it_changed(run, scans, tmp_path, by_hand):
     out = tmp_path / "out"
-    predict.predict_scattered(run.root, [scans], out, console=QUIET)
+    predict.predict_on_cluster(run.root, [scans], out, console=QUIET)
     by_hand.clear()
-    predict.predict_scattered(run.root, [scans], out, console=QUIET)
+    predict.predict_on_cluster(run.root, [scans], out, console=QUIET)
     assert by_hand == []
     (scans / "1.png").write_bytes((scans / "2.png").read_bytes())
-    predict.predict_scattered(run.root, [scans], out, console=QUIET)
+    predict.predict_on_cluster(run.root, [scans], out, console=QUIET)
     assert by_hand == ["part-000000.parquet"]
     same(run, scans, table(out))
     (out / "part-000002.parquet").write_bytes(b"torn")
-    predict.predict_scattered(run.root, [scans], out, console=QUIET)
+    predict.predict_on_cluster(run.root, [scans], out, console=QUIET)
     assert by_hand == ["part-000000.parquet", "part-000002.parquet"]
     same(run, scans, table(out))
 
 
 def test_a_part_is_made_again_when_an_object_of_it_changed(run, scans, stored, tmp_path, by_hand):
     out = tmp_path / "out"
-    predict.predict_scattered(run.root, [stored], out, console=QUIET)
+    predict.predict_on_cluster(run.root, [stored], out, console=QUIET)
     by_hand.clear()
     small_store.put("archive/3.png", (scans / "2.png").read_bytes())
-    predict.predict_scattered(run.root, [stored], out, console=QUIET)
+    predict.predict_on_cluster(run.root, [stored], out, console=QUIET)
     assert by_hand == ["part-000001.parquet"]
     rows = {row["path"]: row["sha256"] for row in table(out)}
     assert len(rows) == 5
@@ -179,26 +179,26 @@ def test_what_cannot_be_read_now_is_asked_for_again(run, scans, tmp_path, by_han
 
     with monkeypatch.context() as store:
         store.setattr(object_store, "opened", down)
-        assert predict.predict_scattered(run.root, [scans], out, console=QUIET) == (5, 5)
+        assert predict.predict_on_cluster(run.root, [scans], out, console=QUIET) == (5, 5)
     assert "EndpointConnectionError" in table(out)[0]["error"]
-    assert predict.predict_scattered(run.root, [scans], out, console=QUIET) == (5, 1)
+    assert predict.predict_on_cluster(run.root, [scans], out, console=QUIET) == (5, 1)
     same(run, scans, table(out))
 
 
 def test_another_job_is_not_mixed_in(run, scans, tmp_path, by_hand):
     out = tmp_path / "out"
-    predict.predict_scattered(run.root, [scans], out, console=QUIET)
+    predict.predict_on_cluster(run.root, [scans], out, console=QUIET)
     (scans / "bad.png").unlink()
     with pytest.raises(RunFolderError, match="other files"):
-        predict.predict_scattered(run.root, [scans], out, console=QUIET)
+        predict.predict_on_cluster(run.root, [scans], out, console=QUIET)
     with pytest.raises(RunFolderError, match="new folder"):
-        predict.predict_scattered(run.root, [scans], scans, console=QUIET)
+        predict.predict_on_cluster(run.root, [scans], scans, console=QUIET)
 
 
 def test_no_file_is_an_error(run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no file"):
-        predict.predict_scattered(run.root, [tmp_path / "empty"], tmp_path / "out", console=QUIET)
+        predict.predict_on_cluster(run.root, [tmp_path / "empty"], tmp_path / "out", console=QUIET)
 
 
 def test_the_out_of_one_machine_is_refused(capsys, run, scans):

@@ -58,7 +58,7 @@ def root(tmp_path):
 
 def machine(cpus):
     return ray.init(
-        **ray_cluster.here(),
+        **ray_cluster.local_settings(),
         num_cpus=cpus,
         log_to_driver=False,
         runtime_env=HOOK,

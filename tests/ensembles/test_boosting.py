@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.small_models import CLASSES, NOTEBOOK, joined, member, pixels
 from tumorboard.ensembles import boosting, ensemble
-from tumorboard.ensembles.combination import Rule
+from tumorboard.ensembles.combination import CombinationRule
 from tumorboard.errors import TrainingError
 from tumorboard.models.inference import probabilities
 
@@ -60,12 +60,12 @@ def test_nothing_to_boost_is_one_line(labels):
 
 
 def test_the_saved_model_is_the_softmax_of_the_heads_weighted_votes():
-    inner = joined("inner", [member("third"), member("fourth", NOTEBOOK)], "B")
+    inner = joined("inner", [member("third"), member("fourth", NOTEBOOK)], "mean")
     members = [member("pretrained"), member("custom", NOTEBOOK), inner]
     features = boosting.embed(members, pixels(12))
     assert features.shape == (12, 8 + 128 + 8 + 128)
     kernel = np.random.default_rng(1).normal(size=(features.shape[1], 6))
-    rule = Rule("boosted", (1.5, 0.7), tuple(map(tuple, kernel.tolist())), (0.1, 0.0, -0.1) * 2)
+    rule = CombinationRule("boosted", (1.5, 0.7), tuple(map(tuple, kernel.tolist())), (0.1, 0.0, -0.1) * 2)
     said = votes(rule, features)
     assert len({tuple(row) for row in said}) > 1
     logits = 1.5 * np.eye(3)[said[:, 0]] + 0.7 * np.eye(3)[said[:, 1]]

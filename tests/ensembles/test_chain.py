@@ -38,9 +38,9 @@ def test_several_links_are_concatenated_in_their_order():
 
 @pytest.mark.parametrize("settings", [CUT, NOTEBOOK, RESIDUAL])
 def test_a_chain_is_trained_end_to_end_but_the_first_link_is_left_alone(settings):
-    first, contract = member("first", settings)
+    first, spec = member("first", settings)
     before = first.get_weights()
-    model = chain.build("chained", [(first, contract)], CHAINED)
+    model = chain.build("chained", [(first, spec)], CHAINED)
     copied = [w for w in model.trainable_weights if not w.path.startswith(("chained_dense", "chained_prob"))]
     own = [w for w in first.trainable_weights if not w.path.startswith("first_prob")]
     assert len(copied) == len(own) > 0
@@ -89,6 +89,6 @@ def test_the_same_seed_gives_the_same_second_link():
 
 
 def test_a_model_without_an_embedding_cannot_be_a_link():
-    ensemble = joined("mean", [member("first"), member("second", NOTEBOOK)], "B")
+    ensemble = joined("mean", [member("first"), member("second", NOTEBOOK)], "mean")
     with pytest.raises(ModelError, match="'mean_embedding' in the model 'mean', found none"):
         chain.build("chained", [ensemble], CHAINED)

@@ -4,13 +4,13 @@ from keras import layers
 
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, RESIDUAL, joined, member, pixels
 from tumorboard.ensembles import ensemble
-from tumorboard.ensembles.combination import Rule, apply
+from tumorboard.ensembles.combination import CombinationRule, apply_rule
 from tumorboard.errors import ModelError
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 from tumorboard.predictions import Predictions
 
-FORMS = ("A", "B", "C", "D", "weighted", "vote", "mirrored")
+FORMS = ("mean_dense", "mean", "concat_dense", "weighted", "vote", "mirrored")
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,11 @@ def opinions(members):
 
 
 def said(members, form, **options):
-    return probabilities(ensemble.build("ensemble", members, Rule(form, **options)), pixels(6))
+    return probabilities(ensemble.build("ensemble", members, CombinationRule(form, **options)), pixels(6))
 
 
 def test_b_is_the_mean_of_the_members(members, opinions):
-    np.testing.assert_allclose(said(members, "B"), opinions.mean(axis=0), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(said(members, "mean"), opinions.mean(axis=0), rtol=0, atol=1e-7)
 
 
 def test_mirrored_is_the_mean_over_images_and_mirror_images(members, opinions):
@@ -38,7 +38,7 @@ def test_mirrored_is_the_mean_over_images_and_mirror_images(members, opinions):
     np.testing.assert_allclose(said(members, "mirrored"), expected, rtol=0, atol=1e-6)
     ids = tuple("abcdef")
     records = [Predictions(ids, np.zeros(6, int), CLASSES, rows) for rows in (*opinions, *turned)]
-    by_rule = apply(Rule("mirrored"), records).probabilities
+    by_rule = apply_rule(CombinationRule("mirrored"), records).probabilities
     np.testing.assert_allclose(by_rule, expected, rtol=0, atol=1e-12)
 
 
@@ -47,7 +47,7 @@ def test_one_model_is_enough_to_be_mirrored_but_not_to_be_averaged(members, opin
     found = said(members[1:2], "mirrored")
     np.testing.assert_allclose(found, (opinions[1] + turned) / 2, rtol=0, atol=1e-6)
     with pytest.raises(ModelError, match="at least two models"):
-        said(members[1:2], "B")
+        said(members[1:2], "mean")
 
 
 def test_weighted_is_the_weighted_mean(members, opinions):
@@ -63,15 +63,15 @@ def test_all_weight_on_one_member_is_that_member(members, opinions):
 
 def test_a_weight_missing_is_an_error(members):
     with pytest.raises(ValueError, match="longer"):
-        ensemble.build("ensemble", members, Rule("weighted", (0.5, 0.5)))
+        ensemble.build("ensemble", members, CombinationRule("weighted", (0.5, 0.5)))
 
 
 def fixed(name, answer):
     """A model that says the same of every image."""
-    model, contract = member(name, NOTEBOOK)
+    model, spec = member(name, NOTEBOOK)
     head = model.get_layer(f"{name}_probabilities")
     head.set_weights([np.zeros((128, 3)), np.log(answer)])
-    return model, contract
+    return model, spec
 
 
 BALLOTS = {
@@ -95,34 +95,34 @@ def test_a_member_torn_between_two_classes_splits_its_vote():
     np.testing.assert_allclose(found, (0.25, 0.25, 0.5), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("form", "parameters"), [("A", 20), ("C", 20), ("D", 36)])
+@pytest.mark.parametrize(("form", "parameters"), [("mean_dense", 20), ("concat_dense", 36)])
 def test_heads_have_the_studys_parameters(form, parameters):
     four = [member(name, NOTEBOOK, class_names=("a", "b", "c", "d")) for name in ("first", "second")]
-    model = ensemble.build("ensemble", four, Rule(form))
-    head = ensemble.head(model)
+    model = ensemble.build("ensemble", four, CombinationRule(form))
+    head = ensemble.dense_head(model)
     assert head.count_params() == parameters
     assert {id(w) for w in model.trainable_weights} == {id(w) for w in head.trainable_weights}
 
 
-@pytest.mark.parametrize("form", ["B", "weighted", "vote", "mirrored"])
+@pytest.mark.parametrize("form", ["mean", "weighted", "vote", "mirrored"])
 def test_other_forms_have_nothing_to_train(members, form):
-    model = ensemble.build("ensemble", members, Rule(form, (0.2, 0.3, 0.5)))
+    model = ensemble.build("ensemble", members, CombinationRule(form, (0.2, 0.3, 0.5)))
     assert not model.trainable_weights
 
 
-@pytest.mark.parametrize("form", ["A", "C", "D"])
+@pytest.mark.parametrize("form", ["mean_dense", "concat_dense"])
 def test_the_head_on_the_members_answers_is_the_ensemble(members, opinions, form):
-    model = ensemble.build("ensemble", members, Rule(form))
-    found = ensemble.head(model).predict_on_batch([one.astype("float32") for one in opinions])
+    model = ensemble.build("ensemble", members, CombinationRule(form))
+    found = ensemble.dense_head(model).predict_on_batch([one.astype("float32") for one in opinions])
     np.testing.assert_allclose(found, probabilities(model, pixels(6)), rtol=0, atol=1e-6)
 
 
 def test_an_ensembles_head_takes_its_direct_members_in_their_order(members):
-    inner = joined("inner", members[1:], "B")
+    inner = joined("inner", members[1:], "mean")
     nested = [members[0], inner, members[2]]
-    model = ensemble.build("outer", nested, Rule("D"))
+    model = ensemble.build("outer", nested, CombinationRule("concat_dense"))
     answers = [probabilities(network, pixels(6)).astype("float32") for network, _ in nested]
-    head = ensemble.head(model)
+    head = ensemble.dense_head(model)
     assert len(head.inputs) == 3
     np.testing.assert_allclose(
         head.predict_on_batch(answers), probabilities(model, pixels(6)), rtol=0, atol=1e-6
@@ -131,8 +131,8 @@ def test_an_ensembles_head_takes_its_direct_members_in_their_order(members):
 
 def test_fitting_the_head_leaves_the_members_alone(members, opinions):
     before = [model.get_weights() for model, _ in members]
-    model = ensemble.build("ensemble", members, Rule("D"))
-    head = ensemble.head(model)
+    model = ensemble.build("ensemble", members, CombinationRule("concat_dense"))
+    head = ensemble.dense_head(model)
     first = probabilities(model, pixels(6))
     head.compile("sgd", "sparse_categorical_crossentropy")
     head.fit([one.astype("float32") for one in opinions], np.array([0, 1, 2, 0, 1, 2]), verbose=0)
@@ -145,7 +145,9 @@ def test_fitting_the_head_leaves_the_members_alone(members, opinions):
 
 def test_the_same_seed_gives_the_same_head(members):
     one, same, other = (
-        ensemble.head(ensemble.build("ensemble", members, Rule("D"), seed=seed)).get_weights()[0]
+        ensemble.dense_head(
+            ensemble.build("ensemble", members, CombinationRule("concat_dense"), seed=seed)
+        ).get_weights()[0]
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, same)
@@ -154,21 +156,21 @@ def test_the_same_seed_gives_the_same_head(members):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_members_of_other_classes_are_refused(members, form):
-    stranger = members[1][0], Contract("stranger", "custom", tuple(reversed(CLASSES)), IMAGE)
+    stranger = members[1][0], ModelSpec("stranger", "custom", tuple(reversed(CLASSES)), IMAGE)
     with pytest.raises(ModelError, match="the same classes in another order"):
-        ensemble.build("ensemble", [members[0], stranger], Rule(form))
+        ensemble.build("ensemble", [members[0], stranger], CombinationRule(form))
 
 
 def test_form_a_averages_with_a_public_layer(members):
-    model = ensemble.build("ensemble", members, Rule("A"))
+    model = ensemble.build("ensemble", members, CombinationRule("mean_dense"))
     assert isinstance(model.get_layer("ensemble_average"), layers.Average)
 
 
 def test_stacked_is_what_its_rule_says_of_the_members(members, opinions):
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(9, 3)), rng.normal(size=3)
-    rule = Rule("stacked", kernel=tuple(map(tuple, kernel.tolist())), bias=tuple(bias.tolist()))
+    rule = CombinationRule("stacked", kernel=tuple(map(tuple, kernel.tolist())), bias=tuple(bias.tolist()))
     found = probabilities(ensemble.build("ensemble", members, rule), pixels(6))
     ids = tuple("abcdef")
     records = [Predictions(ids, np.zeros(6, int), CLASSES, rows) for rows in opinions]
-    np.testing.assert_allclose(found, apply(rule, records).probabilities, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, apply_rule(rule, records).probabilities, rtol=0, atol=1e-6)

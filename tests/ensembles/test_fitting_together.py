@@ -6,7 +6,7 @@ import pytest
 
 from tests.small_models import NOTEBOOK, joined, member, pixels
 from tumorboard.config import Image
-from tumorboard.ensembles.ensemble import check_compatible, copies_of
+from tumorboard.ensembles.ensemble import check_compatible, copy_members
 from tumorboard.errors import ModelError
 
 
@@ -16,7 +16,7 @@ def custom():
 
 
 def other(custom, **changes):
-    """The same network under another contract."""
+    """The same network under another spec."""
     return custom[0], replace(custom[1], name="other", **changes)
 
 
@@ -56,7 +56,7 @@ def test_one_model_is_no_combination(custom, count):
 
 def prefixes(members):
     image = keras.Input((32, 32, 3), name="m_image")
-    copies = copies_of(members, image, "m", trainable=False)
+    copies = copy_members(members, image, "m", trainable=False)
     names = [layer.name for copy in copies for layer in copy.layers if layer.name != "m_image"]
     assert len(set(names)) == len(names)
     return [
@@ -78,14 +78,14 @@ def test_a_number_that_is_taken_is_passed_over(names):
 
 
 def test_a_model_named_like_anothers_member_gets_a_number(custom):
-    inner = joined("outer", [custom, member("second", NOTEBOOK)], "B")
+    inner = joined("outer", [custom, member("second", NOTEBOOK)], "mean")
     assert len(prefixes([inner, member("outer_custom", NOTEBOOK)])) == 2
 
 
 def test_a_frozen_copy_learns_nothing_and_the_original_still_can(custom):
     model = custom[0]
     image = keras.Input((32, 32, 3), name="m_image")
-    frozen, free = (copies_of([custom], image, "m", trainable=t)[0] for t in (False, True))
+    frozen, free = (copy_members([custom], image, "m", trainable=t)[0] for t in (False, True))
     assert not frozen.trainable_weights
     assert len(free.trainable_weights) == len(model.trainable_weights) > 0
     for copy in (frozen, free):

@@ -3,7 +3,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tumorboard.ensembles import combination
-from tumorboard.ensembles.combination import CANDIDATES, Rule, apply, cross_fitted, fit, together
+from tumorboard.ensembles.combination import (
+    CANDIDATES,
+    CombinationRule,
+    apply_rule,
+    concatenate,
+    cross_fit,
+    fit_rule,
+)
 from tumorboard.errors import DataError
 from tumorboard.predictions import Predictions
 
@@ -35,9 +42,12 @@ def moved(one, order):
 def test_no_order_of_rows_changes_a_rule_or_an_answer(board, form):
     order = np.random.default_rng(1).permutation(120)
     mixed = [board[0], moved(board[1], order), board[2]]
-    rule = fit(form, board)
+    rule = fit_rule(form, board)
     np.testing.assert_allclose(
-        apply(fit(form, mixed), mixed).probabilities, apply(rule, board).probabilities, rtol=0, atol=1e-9
+        apply_rule(fit_rule(form, mixed), mixed).probabilities,
+        apply_rule(rule, board).probabilities,
+        rtol=0,
+        atol=1e-9,
     )
 
 
@@ -45,9 +55,11 @@ def test_mean_and_vote_by_hand():
     ids, labels = ("x", "y"), np.array([0, 1])
     one = Predictions(ids, labels, CLASSES, np.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4]]))
     two = Predictions(ids, labels, CLASSES, np.array([[0.1, 0.7, 0.2], [0.0, 1.0, 0.0]]))
-    np.testing.assert_allclose(apply(Rule("B"), [one, two]).probabilities, [[0.3, 0.5, 0.2], [0.1, 0.7, 0.2]])
     np.testing.assert_allclose(
-        apply(Rule("vote"), [one, two]).probabilities, [[0.5, 0.5, 0], [0, 0.75, 0.25]]
+        apply_rule(CombinationRule("mean"), [one, two]).probabilities, [[0.3, 0.5, 0.2], [0.1, 0.7, 0.2]]
+    )
+    np.testing.assert_allclose(
+        apply_rule(CombinationRule("vote"), [one, two]).probabilities, [[0.5, 0.5, 0], [0, 0.75, 0.25]]
     )
 
 
@@ -56,7 +68,7 @@ def test_greedy_leaves_out_a_member_that_is_only_wrong():
     labels = rng.integers(0, 3, 60)
     good, bad = said(rng, labels, 3.0), said(rng, (labels + 1) % 3, 3.0)
     bad = Predictions(bad.ids, labels, CLASSES, bad.probabilities)
-    assert fit("greedy", [good, bad]).weights == (1.0, 0.0)
+    assert fit_rule("greedy", [good, bad]).weights == (1.0, 0.0)
 
 
 def test_greedy_is_caruanas_selection_step_by_step(board):
@@ -70,13 +82,15 @@ def test_greedy_is_caruanas_selection_step_by_step(board):
             losses.append(-np.log(mean[np.arange(120), labels]).mean())
         drawn.append(int(np.argmin(losses)))
     expected = np.bincount(drawn, minlength=3) / 25
-    np.testing.assert_allclose(fit("greedy", board).weights, expected)
+    np.testing.assert_allclose(fit_rule("greedy", board).weights, expected)
 
 
 def test_stacking_is_scikit_learns_logistic_regression(board):
     features = np.concatenate([one.probabilities for one in board], axis=1)
     expected = LogisticRegression(max_iter=2000).fit(features, board[0].labels).predict_proba(features)
-    np.testing.assert_allclose(apply(fit("stacked", board), board).probabilities, expected, atol=1e-9)
+    np.testing.assert_allclose(
+        apply_rule(fit_rule("stacked", board), board).probabilities, expected, atol=1e-9
+    )
 
 
 def test_stacking_two_classes_and_one_that_never_came():
@@ -85,7 +99,7 @@ def test_stacking_two_classes_and_one_that_never_came():
     members = [said(rng, labels, 0.7), said(rng, labels, 0.7)]
     features = np.concatenate([one.probabilities for one in members], axis=1)
     expected = LogisticRegression(max_iter=2000).fit(features, labels).predict_proba(features)
-    found = apply(fit("stacked", members), members).probabilities
+    found = apply_rule(fit_rule("stacked", members), members).probabilities
     np.testing.assert_allclose(found[:, :2], expected, atol=1e-9)
     assert found[:, 2].max() < 1e-6
 
@@ -98,10 +112,10 @@ def test_a_folds_own_labels_do_not_reach_its_answer(form):
     for number in range(3):
         labels = rng.integers(0, 3, 40)
         folds.append([said(rng, labels, skill, f"f{number}-") for skill in (0.6, 0.3)])
-    before = cross_fitted(form, folds)
+    before = cross_fit(form, folds)
     wrong = (folds[1][0].labels + 1) % 3
     folds[1] = [Predictions(one.ids, wrong, CLASSES, one.probabilities) for one in folds[1]]
-    after = cross_fitted(form, folds)
+    after = cross_fit(form, folds)
     own = np.array([name.startswith("f1-") for name in before.ids])
     np.testing.assert_array_equal(before.probabilities[own], after.probabilities[own])
     assert not np.array_equal(before.probabilities[~own], after.probabilities[~own])
@@ -109,12 +123,12 @@ def test_a_folds_own_labels_do_not_reach_its_answer(form):
 
 def test_other_samples_are_refused(board):
     with pytest.raises(DataError):
-        apply(Rule("B"), [board[0], moved(board[1], np.arange(100))])
+        apply_rule(CombinationRule("mean"), [board[0], moved(board[1], np.arange(100))])
 
 
-def test_together_refuses_a_sample_that_comes_twice(board):
+def test_concatenate_refuses_a_sample_that_comes_twice(board):
     with pytest.raises(DataError):
-        together([board[0], board[0]])
-    assert combination.pooled([[moved(board[0], np.arange(60))], [moved(board[0], np.arange(60, 120))]])[
+        concatenate([board[0], board[0]])
+    assert combination.pool_folds([[moved(board[0], np.arange(60))], [moved(board[0], np.arange(60, 120))]])[
         0
     ].ids == (board[0].ids)

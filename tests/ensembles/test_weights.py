@@ -30,7 +30,7 @@ def joint(chosen, members):
 @settings(max_examples=25)
 @given(boards())
 def test_never_below_the_best_member_on_validation(members):
-    chosen = combination.choose(members)
+    chosen = combination.choose_weights(members)
     found = accuracy(members[0].labels, joint(chosen, members).argmax(axis=1))
     assert found >= max(accuracy(one.labels, one.predicted) for one in members)
 
@@ -38,7 +38,7 @@ def test_never_below_the_best_member_on_validation(members):
 @settings(max_examples=25)
 @given(boards())
 def test_weights_are_shares(members):
-    chosen = combination.choose(members)
+    chosen = combination.choose_weights(members)
     assert len(chosen) == len(members)
     assert min(chosen) >= 0
     assert math.isclose(sum(chosen), 1, abs_tol=1e-12)
@@ -48,14 +48,14 @@ def test_weights_are_shares(members):
 @given(boards(), st.randoms(use_true_random=False))
 def test_row_order_changes_nothing_for_rows_join_on_ids(members, random):
     moved = [shuffled(one, random.sample(range(len(one)), len(one))) for one in members]
-    assert combination.choose(moved) == combination.choose(members)
+    assert combination.choose_weights(moved) == combination.choose_weights(members)
 
 
 def test_a_member_that_is_always_wrong_gets_no_say():
     labels = [0, 1, 2, 0, 1, 2]
     good, bad = made([True] * 6, labels), made([False] * 6, labels)
-    assert combination.choose([good, bad]) == (1.0, 0.0)
-    assert combination.choose([bad, good]) == (0.0, 1.0)
+    assert combination.choose_weights([good, bad]) == (1.0, 0.0)
+    assert combination.choose_weights([bad, good]) == (0.0, 1.0)
 
 
 def test_members_that_err_apart_share():
@@ -68,7 +68,7 @@ def test_members_that_err_apart_share():
     ]
     members = [Predictions(sure.ids, labels, sure.class_names, rows) for rows in mixed]
     assert accuracy(labels, members[0].predicted) == accuracy(labels, members[1].predicted) == 0.5
-    chosen = combination.choose(members)
+    chosen = combination.choose_weights(members)
     assert 0 < chosen[0] < 1
     assert accuracy(labels, joint(chosen, members).argmax(axis=1)) == 1
 
@@ -76,16 +76,16 @@ def test_members_that_err_apart_share():
 def test_many_members_are_possible(monkeypatch):
     monkeypatch.setattr(combination, "_LIMIT", 1_000)
     members = [made([i == n % 9 for n in range(9)], [0, 1, 2] * 3) for i in range(9)]
-    chosen = combination.choose(members)
+    chosen = combination.choose_weights(members)
     assert len(chosen) == 9
     assert math.isclose(sum(chosen), 1, abs_tol=1e-12)
 
 
 def test_other_samples_are_refused():
     with pytest.raises(DataError, match="the same samples"):
-        combination.choose([made([True], [0], ids=("x",)), made([True], [0], ids=("y",))])
+        combination.choose_weights([made([True], [0], ids=("x",)), made([True], [0], ids=("y",))])
 
 
 def test_no_samples_are_refused():
     with pytest.raises(UsageError, match="found none"):
-        combination.choose([made([], np.zeros(0, int)), made([], np.zeros(0, int))])
+        combination.choose_weights([made([], np.zeros(0, int)), made([], np.zeros(0, int))])

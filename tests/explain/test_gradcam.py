@@ -7,7 +7,7 @@ from tests.small_models import NOTEBOOK, joined, member
 from tests.small_predictors import CLASSES, IMAGE, NAMES, networks, pixels
 from tumorboard.errors import ModelError
 from tumorboard.explain import gradcam, occlusion
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 
 PICTURE = pixels(1, seed=3)[0]
 
@@ -23,7 +23,7 @@ def spot_finder():
     x = layers.Dense(3, activation="softmax", name="m_probabilities")(x)
     model = keras.Model(image, x, name="m")
     model.get_layer("m_probabilities").set_weights([np.array([[-9.0, 9.0, 0.0]]), np.zeros(3)])
-    return model, Contract("m", "custom", CLASSES, IMAGE)
+    return model, ModelSpec("m", "custom", CLASSES, IMAGE)
 
 
 def spotted():
@@ -48,10 +48,10 @@ def test_both_methods_find_what_the_network_looks_at(method):
 
 def test_the_map_of_the_mirror_image_is_turned_back():
     finder = spot_finder()
-    both, contract = joined("both", [finder], "mirrored")
+    both, spec = joined("both", [finder], "mirrored")
     alone = gradcam.heat_map(*finder, spotted(), 1)
-    np.testing.assert_allclose(gradcam.heat_map(both, contract, spotted(), 1), alone, rtol=0, atol=1e-5)
-    maps = gradcam.member_maps(both, contract, spotted(), 1)
+    np.testing.assert_allclose(gradcam.heat_map(both, spec, spotted(), 1), alone, rtol=0, atol=1e-5)
+    maps = gradcam.member_heat_maps(both, spec, spotted(), 1)
     assert sorted(maps) == ["both_m"]
     np.testing.assert_allclose(maps["both_m"], alone, rtol=0, atol=1e-5)
 
@@ -62,50 +62,50 @@ def test_what_speaks_against_a_class_is_not_shown():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_has_a_map_that_depends_on_image_and_class(name):
-    model, contract = networks()[name]
-    heat = gradcam.heat_map(model, contract, PICTURE, 0)
+    model, spec = networks()[name]
+    heat = gradcam.heat_map(model, spec, PICTURE, 0)
     assert heat.shape == (32, 32)
     assert heat.min() >= 0
     assert heat.max() == 1
-    np.testing.assert_array_equal(heat, gradcam.heat_map(model, contract, PICTURE, 0))
-    assert not np.array_equal(heat, gradcam.heat_map(model, contract, pixels(1, seed=4)[0], 0))
-    assert not np.array_equal(heat, gradcam.heat_map(model, contract, PICTURE, 1))
+    np.testing.assert_array_equal(heat, gradcam.heat_map(model, spec, PICTURE, 0))
+    assert not np.array_equal(heat, gradcam.heat_map(model, spec, pixels(1, seed=4)[0], 0))
+    assert not np.array_equal(heat, gradcam.heat_map(model, spec, PICTURE, 1))
 
 
 def test_by_default_the_answer_is_explained():
-    model, contract = networks()["custom"]
+    model, spec = networks()["custom"]
     answer = int(model.predict_on_batch(PICTURE[None])[0].argmax())
-    expected = gradcam.heat_map(model, contract, PICTURE, answer)
-    np.testing.assert_array_equal(gradcam.heat_map(model, contract, PICTURE), expected)
+    expected = gradcam.heat_map(model, spec, PICTURE, answer)
+    np.testing.assert_array_equal(gradcam.heat_map(model, spec, PICTURE), expected)
 
 
 def test_a_member_without_a_say_adds_nothing():
     members = [networks()["pretrained"], networks()["custom"]]
-    model, contract = joined("ensemble", members, "weighted", weights=(0.0, 1.0))
+    model, spec = joined("ensemble", members, "weighted", weights=(0.0, 1.0))
     alone = gradcam.heat_map(*members[1], PICTURE, 2)
-    np.testing.assert_allclose(gradcam.heat_map(model, contract, PICTURE, 2), alone, atol=1e-5)
+    np.testing.assert_allclose(gradcam.heat_map(model, spec, PICTURE, 2), alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["B", "vote"])
+@pytest.mark.parametrize("form", ["mean", "vote"])
 def test_members_of_an_ensemble_look_where_they_looked_alone(form):
     members = [networks()["chained"], member("custom", NOTEBOOK, seed=5)]
-    model, contract = joined("ensemble", members, form)
-    found = gradcam.member_maps(model, contract, PICTURE, 1)
+    model, spec = joined("ensemble", members, form)
+    found = gradcam.member_heat_maps(model, spec, PICTURE, 1)
     assert list(found) == ["ensemble_chained", "ensemble_custom"]
     for heat, one in zip(found.values(), members, strict=True):
         np.testing.assert_allclose(heat, gradcam.heat_map(*one, PICTURE, 1), atol=1e-5)
-    assert gradcam.heat_map(model, contract, PICTURE, 1).any() == (form != "vote")
+    assert gradcam.heat_map(model, spec, PICTURE, 1).any() == (form != "vote")
 
 
 def test_a_single_model_is_its_own_member():
-    model, contract = networks()["chained"]
-    found = gradcam.member_maps(model, contract, PICTURE, 1)
+    model, spec = networks()["chained"]
+    found = gradcam.member_heat_maps(model, spec, PICTURE, 1)
     assert list(found) == ["chained"]
-    np.testing.assert_array_equal(found["chained"], gradcam.heat_map(model, contract, PICTURE, 1))
+    np.testing.assert_array_equal(found["chained"], gradcam.heat_map(model, spec, PICTURE, 1))
 
 
 def test_a_model_without_a_feature_map_is_refused():
     image = keras.Input((32, 32, 3), name="m_image")
     x = layers.Dense(3, name="m_probabilities")(layers.Flatten(name="m_flatten")(image))
     with pytest.raises(ModelError, match="m_feature_map"):
-        gradcam.heat_map(keras.Model(image, x, name="m"), Contract("m", "custom", CLASSES, IMAGE), PICTURE)
+        gradcam.heat_map(keras.Model(image, x, name="m"), ModelSpec("m", "custom", CLASSES, IMAGE), PICTURE)

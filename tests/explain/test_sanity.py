@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from tests.small_predictors import NAMES, networks, pixels
-from tumorboard.explain.sanity_check import likeness_when_shuffled, shuffled
+from tumorboard.explain.sanity_check import correlation_after_shuffling, shuffled
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_change_with_the_weights(name):
-    model, contract = networks()[name]
-    assert likeness_when_shuffled(model, contract, pixels(1)[0], 0) < 0.9
+    model, spec = networks()[name]
+    assert correlation_after_shuffling(model, spec, pixels(1)[0], 0) < 0.9
 
 
 def test_shuffling_keeps_the_values_and_leaves_the_model_alone():
@@ -27,4 +27,4 @@ def test_shuffling_keeps_the_values_and_leaves_the_model_alone():
 def test_a_map_that_ignores_the_weights_is_found_out(monkeypatch):
     edges = pixels(1)[0].mean(-1).astype(np.float32)
     monkeypatch.setattr("tumorboard.explain.gradcam.heat_map", lambda *_: edges)
-    assert likeness_when_shuffled(*networks()["custom"], pixels(1)[0], 0) == pytest.approx(1)
+    assert correlation_after_shuffling(*networks()["custom"], pixels(1)[0], 0) == pytest.approx(1)

@@ -10,18 +10,18 @@ from tumorboard import optional, storage
 from tumorboard.errors import ModelError, UsageError
 from tumorboard.export import exported_model, formats
 from tumorboard.export.formats import inference_graph
-from tumorboard.models.model_spec import embedder
+from tumorboard.models.model_spec import embedding_model
 
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "saved-model": ""}
 FORMATS = tuple(SUFFIX)
 
 
 def write(folder, name="ensemble", kind="onnx", images=None):
-    model, contract = networks()[name]
+    model, spec = networks()[name]
     path = folder / f"{name}{SUFFIX[kind]}"
-    asked = dict(zip(outputs(kind), (model, embedder(model)), strict=False))
-    return path, exported_model.write(
-        asked, contract, "ab" * 32, kind, path, pixels(4) if images is None else images, True
+    asked = dict(zip(outputs(kind), (model, embedding_model(model)), strict=False))
+    return path, exported_model.export_checked(
+        asked, spec, "ab" * 32, kind, path, pixels(4) if images is None else images, True
     )
 
 
@@ -41,14 +41,14 @@ def test_the_file_answers_as_keras_does(tmp_path, kind):
     path, check = write(tmp_path, kind=kind)
     assert list(check.differences) == list(outputs(kind))
     assert max(check.differences.values()) < 1e-5
-    model, contract = networks()["ensemble"]
-    engine = exported_model.reopen(path, kind, contract)
+    model, spec = networks()["ensemble"]
+    engine = exported_model.open_exported(path, kind, spec)
     for image in pixels(5, seed=9):
         found = engine.predict_on_batch(image[None])
-        for network, answer in zip((model, embedder(model)), found, strict=False):
+        for network, answer in zip((model, embedding_model(model)), found, strict=False):
             np.testing.assert_allclose(answer, network.predict_on_batch(image[None]), atol=1e-5)
         assert len(found) == len(outputs(kind))
-    facts = json.loads(exported_model.sidecar(path).read_text())
+    facts = json.loads(exported_model.record_path(path).read_text())
     assert facts["class_names"] == list(CLASSES)
     assert facts["image"] == IMAGE.model_dump()
     assert facts["compared"] == {"images": 4, "real": True, "largest_difference": check.differences}
@@ -121,19 +121,19 @@ def test_a_changed_file_is_no_export(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert not exported_model.is_export(path, "onnx", "ab" * 32, outputs("onnx"))
-    exported_model.sidecar(path).write_text("[]")
+    exported_model.record_path(path).write_text("[]")
     assert not exported_model.is_export(path, "onnx", "ab" * 32, outputs("onnx"))
 
 
 def test_a_file_without_the_embedding_is_no_export(tmp_path):
     need("onnx")
     path, _ = write(tmp_path)
-    facts = json.loads(exported_model.sidecar(path).read_text())
+    facts = json.loads(exported_model.record_path(path).read_text())
     del facts["outputs"]["embedding"]
-    exported_model.sidecar(path).write_text(json.dumps(facts))
+    exported_model.record_path(path).write_text(json.dumps(facts))
     assert not exported_model.is_export(path, "onnx", "ab" * 32, outputs("onnx"))
     del facts["outputs"]  # as files were before
-    exported_model.sidecar(path).write_text(json.dumps(facts))
+    exported_model.record_path(path).write_text(json.dumps(facts))
     assert not exported_model.is_export(path, "onnx", "ab" * 32, outputs("onnx"))
 
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_none_is_one_line(tmp_path):
     need("onnx")
     (tmp_path / "no.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"no\.onnx cannot be opened by its runtime"):
-        exported_model.reopen(tmp_path / "no.onnx", "onnx", networks()["custom"][1])
+        exported_model.open_exported(tmp_path / "no.onnx", "onnx", networks()["custom"][1])
 
 
 def test_the_facts_stand_in_the_files_that_have_room_for_them(tmp_path):
@@ -175,9 +175,11 @@ def test_openvino_is_imported_without_its_telemetry():
 )
 def test_a_name_that_does_not_fit_is_refused(tmp_path, kind, out):
     need(kind)
-    model, contract = networks()["custom"]
+    model, spec = networks()["custom"]
     with pytest.raises(UsageError, match="expected --out"):
-        exported_model.write({"probabilities": model}, contract, "", kind, tmp_path / out, pixels(1), True)
+        exported_model.export_checked(
+            {"probabilities": model}, spec, "", kind, tmp_path / out, pixels(1), True
+        )
 
 
 def test_a_folder_is_not_overwritten(tmp_path):

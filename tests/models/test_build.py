@@ -3,7 +3,7 @@ import pytest
 
 from tests.small_models import CUT, NOTEBOOK, PRETRAINED, RESIDUAL, member
 from tumorboard.config import Image, load
-from tumorboard.models.architectures import build
+from tumorboard.models.architectures import build_network
 
 SETTINGS = {"pretrained": PRETRAINED, "cut": CUT, "notebook": NOTEBOOK, "residual": RESIDUAL}
 
@@ -24,6 +24,6 @@ def test_the_same_seed_gives_the_same_first_weights(name):
 
 def test_the_default_recipe_builds_offline():
     for name, settings in load("default").models.items():
-        model = build(name, settings, Image(size=64), 5, 0)
+        model = build_network(name, settings, Image(size=64), 5, 0)
         assert model.name == name
         assert model.output_shape == (None, 5)

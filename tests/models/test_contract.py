@@ -1,4 +1,4 @@
-"""The one test that every kind of model passes, and the functions of the contract."""
+"""The one test that every kind of model passes, and the functions of the spec."""
 
 import functools
 import re
@@ -23,8 +23,8 @@ from tumorboard.config import Chained, Image
 from tumorboard.errors import ModelError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract, check, copy_into, split_at_frozen, tap, taps, trunks
-from tumorboard.models.tta import both
+from tumorboard.models.model_spec import ModelSpec, check, copy_into, split_at_frozen, tap, taps, trunks
+from tumorboard.models.tta import mirror_averaged
 
 
 def pair():
@@ -32,7 +32,7 @@ def pair():
 
 
 def of_both(one):
-    return both(one[0]), one[1]
+    return mirror_averaged(one[0]), one[1]
 
 
 def two_heads(embedding):
@@ -45,28 +45,29 @@ KINDS = {
     "pretrained, cut at a stage": lambda: member("pretrained", CUT),
     "custom, notebook": lambda: member("custom", NOTEBOOK),
     "custom, residual": lambda: member("custom", RESIDUAL),
-    "ensemble A": lambda: joined("ensemble", pair(), "A"),
-    "ensemble B": lambda: joined("ensemble", pair(), "B"),
-    "ensemble C": lambda: joined("ensemble", pair(), "C"),
-    "ensemble D": lambda: joined("ensemble", pair(), "D"),
+    "ensemble mean_dense": lambda: joined("ensemble", pair(), "mean_dense"),
+    "ensemble mean": lambda: joined("ensemble", pair(), "mean"),
+    "ensemble concat_dense": lambda: joined("ensemble", pair(), "concat_dense"),
     "ensemble weighted": lambda: joined("ensemble", pair(), "weighted", weights=(0.25, 0.75)),
     "ensemble mirrored": lambda: joined("ensemble", pair(), "mirrored"),
     "one model mirrored": lambda: joined("ensemble", pair()[1:], "mirrored"),
     "custom, mirrored": lambda: of_both(member("custom", RESIDUAL)),
-    "ensemble with a mirrored one": lambda: joined("ensemble", [pair()[0], of_both(pair()[1])], "B"),
-    "an ensemble mirrored": lambda: joined("outer", [joined("inner", pair(), "B")], "mirrored"),
+    "ensemble with a mirrored one": lambda: joined("ensemble", [pair()[0], of_both(pair()[1])], "mean"),
+    "an ensemble mirrored": lambda: joined("outer", [joined("inner", pair(), "mean")], "mirrored"),
     "chain on a mirrored one": lambda: chained("chained", [pair()[0], of_both(pair()[1])]),
     "ensemble boosted": lambda: joined("ensemble", pair(), "boosted", **two_heads(8 + 128)),
     "ensemble vote": lambda: joined("ensemble", pair(), "vote"),
     "chain, fresh": lambda: chained("chained", pair()[:1], Chained(units=8, start="fresh")),
     "chain on two links": lambda: chained("chained", pair()),
     "chain on a chain": lambda: chained("second", [chained("first", pair()[:1])]),
-    "ensemble with an ensemble": lambda: joined("outer", [joined("inner", pair(), "B"), pair()[1]], "D"),
+    "ensemble with an ensemble": lambda: joined(
+        "outer", [joined("inner", pair(), "mean"), pair()[1]], "concat_dense"
+    ),
     "ensemble with an ensemble and a chain": lambda: joined(
-        "outer", [joined("inner", pair(), "D"), chained("chained", pair()[:1])], "vote"
+        "outer", [joined("inner", pair(), "concat_dense"), chained("chained", pair()[:1])], "vote"
     ),
     "ensemble of namesakes": lambda: joined(
-        "ensemble", [member("custom", NOTEBOOK, s) for s in range(3)], "B"
+        "ensemble", [member("custom", NOTEBOOK, s) for s in range(3)], "mean"
     ),
 }
 FROZEN = ("pretrained", "pretrained, cut at a stage", "custom, residual", "chain, fresh", "chain on a chain")
@@ -79,9 +80,9 @@ def of_kind(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_model_keeps_the_contract(kind, tmp_path):
-    model, contract = of_kind(kind)
-    check(model, contract)
-    assert all(layer.name.startswith(f"{contract.name}_") for layer in model.layers)
+    model, spec = of_kind(kind)
+    check(model, spec)
+    assert all(layer.name.startswith(f"{spec.name}_") for layer in model.layers)
     assert len({layer.name for layer in model.layers}) == len(model.layers)
     assert tap(model, "image") is model.input
     assert tap(model, "probabilities") is model.output
@@ -95,10 +96,10 @@ def test_every_model_keeps_the_contract(kind, tmp_path):
     assert found.shape == (2, len(CLASSES))
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=0, atol=1e-5)
 
-    saving.save(model, contract, tmp_path / "m.keras")
+    saving.save(model, spec, tmp_path / "m.keras")
     again, said = saving.load(tmp_path / "m.keras")
     np.testing.assert_array_equal(probabilities(again, images), found)
-    assert said == contract
+    assert said == spec
     assert [w.path for w in again.trainable_weights] == [w.path for w in model.trainable_weights]
 
 
@@ -113,15 +114,15 @@ def test_every_member_of_a_composite_shows_its_taps():
 
 
 def test_own_taps_are_found_and_missing_ones_named():
-    model, _ = of_kind("ensemble B")
+    model, _ = of_kind("ensemble mean")
     assert len(taps(model, "embedding")) == 2
     with pytest.raises(ModelError, match="'ensemble_embedding' in the model 'ensemble', found none"):
         tap(model, "embedding")
 
 
 def test_heat_maps_can_reach_the_last_map_after_a_reload(tmp_path):
-    model, contract = of_kind("pretrained, cut at a stage")
-    saving.save(model, contract, tmp_path / "m.keras")
+    model, spec = of_kind("pretrained, cut at a stage")
+    saving.save(model, spec, tmp_path / "m.keras")
     again, _ = saving.load(tmp_path / "m.keras")
     both = [keras.Model(m.input, [tap(m, "feature_map"), m.output]) for m in (model, again)]
     for one, other in zip(*(m.predict_on_batch(pixels(1)) for m in both), strict=True):
@@ -137,9 +138,9 @@ def test_heat_maps_can_reach_the_last_map_after_a_reload(tmp_path):
     ],
 )
 def test_a_broken_promise_is_named(change, what):
-    model, contract = of_kind("custom, notebook")
-    with pytest.raises(ModelError, match=f"breaks the contract: {what}"):
-        check(model, replace(contract, **change))
+    model, spec = of_kind("custom, notebook")
+    with pytest.raises(ModelError, match=f"does not match its specification: {what}"):
+        check(model, replace(spec, **change))
 
 
 def test_a_layer_outside_the_prefix_is_named():
@@ -147,13 +148,13 @@ def test_a_layer_outside_the_prefix_is_named():
     x = keras.layers.Flatten(name="stray")(image)
     model = keras.Model(image, keras.layers.Dense(3, name="m_probabilities")(x), name="m")
     with pytest.raises(ModelError, match="outside its prefix \\['stray'\\]"):
-        check(model, Contract("m", "custom", CLASSES, IMAGE))
+        check(model, ModelSpec("m", "custom", CLASSES, IMAGE))
 
 
 def test_a_contract_survives_json():
-    contract = Contract("m", "custom", CLASSES, Image(size=64, resize="pad"), {"epochs": 3})
-    content = contract.to_json()
-    assert Contract.from_json(content) == contract
+    spec = ModelSpec("m", "custom", CLASSES, Image(size=64, resize="pad"), {"epochs": 3})
+    content = spec.to_json()
+    assert ModelSpec.from_json(content) == spec
     assert content["input"]["shape"] == [64, 64, 3]
     assert re.search("not a medical device", content["notice"], re.IGNORECASE)
 
@@ -189,12 +190,12 @@ def test_the_trunks_of_a_chain_are_its_links_own_and_stand_as_the_tail_takes_the
     frozen = [trunk.predict_on_batch(pixels(2)) for trunk in parts.values()]
     found = tail.predict_on_batch(frozen)
     np.testing.assert_allclose(found, model.predict_on_batch(pixels(2)), rtol=0, atol=1e-6)
-    for link, contract in links:
-        alone = trunks(link)[contract.name].predict_on_batch(pixels(2))
-        np.testing.assert_array_equal(alone, parts[f"chained_{contract.name}"].predict_on_batch(pixels(2)))
+    for link, spec in links:
+        alone = trunks(link)[spec.name].predict_on_batch(pixels(2))
+        np.testing.assert_array_equal(alone, parts[f"chained_{spec.name}"].predict_on_batch(pixels(2)))
 
 
-@pytest.mark.parametrize("kind", ["custom, notebook", "chain on two links", "ensemble B"])
+@pytest.mark.parametrize("kind", ["custom, notebook", "chain on two links", "ensemble mean"])
 def test_a_branch_that_cannot_be_computed_once_is_an_error(kind):
     model, _ = of_kind(kind)
     with pytest.raises(ModelError, match="without a frozen part to compute once"):

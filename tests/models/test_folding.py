@@ -5,7 +5,7 @@ from keras import layers
 
 from tests.small_models import CUT, member, pixels
 from tumorboard.models.backbones import build_backbone
-from tumorboard.models.batchnorm_folding import fold
+from tumorboard.models.batchnorm_folding import fold_batchnorm
 
 IMAGES = np.random.default_rng(0).normal(0, 1, (3, 64, 64, 3)).astype("float32")
 
@@ -52,7 +52,7 @@ def answering_before_and_behind_a_norm():
 def test_a_backbone_without_its_norms_is_the_same_function(name, weights, left):
     whole = build_backbone(name, weights, IMAGES.shape[1:], "p")
     whole = whole if weights == "imagenet" else remembering(whole)
-    folded = fold(whole)
+    folded = fold_batchnorm(whole)
     assert (norms(whole) != [], len(norms(folded))) == (True, left)
     expected = whole.predict_on_batch(IMAGES)
     found = folded.predict_on_batch(IMAGES)
@@ -74,7 +74,7 @@ def test_a_backbone_without_its_norms_is_the_same_function(name, weights, left):
 def test_kernel_and_bias_take_the_norm_in(convolution, options):
     convolution = convolution.__class__.from_config(convolution.get_config())
     whole = around_a_norm(convolution, layers.BatchNormalization(name="norm", **options))
-    folded = fold(whole)
+    folded = fold_batchnorm(whole)
     assert norms(folded) == []
     images = IMAGES[:, :8, :8]
     np.testing.assert_allclose(folded.predict_on_batch(images), whole.predict_on_batch(images), atol=1e-5)
@@ -91,7 +91,7 @@ def test_kernel_and_bias_take_the_norm_in(convolution, options):
     ids=["an activation between", "no convolution", "another reader", "an answer"],
 )
 def test_a_norm_that_would_change_something_else_stays(model):
-    folded = fold(model)
+    folded = fold_batchnorm(model)
     assert norms(folded) == ["norm"]
     images = IMAGES[:, :8, :8]
     for found, expected in zip(folded(images), model(images), strict=True):
@@ -101,7 +101,7 @@ def test_a_norm_that_would_change_something_else_stays(model):
 def test_folding_leaves_the_network_that_it_copies_alone():
     whole = around_a_norm(layers.Conv2D(4, 3))
     before = [weight.copy() for weight in whole.get_weights()]
-    for weight in fold(whole).weights:
+    for weight in fold_batchnorm(whole).weights:
         weight.assign(weight * 0)
     for now, then in zip(whole.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)

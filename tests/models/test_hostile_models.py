@@ -16,7 +16,7 @@ from tests.small_predictors import CLASSES, IMAGE
 from tumorboard import storage
 from tumorboard.errors import ModelError
 from tumorboard.models import safe_loading, saving
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 
 CANARY = Path("canary")  # what every one of them would leave
 TOUCH = f"touch {CANARY}"
@@ -108,17 +108,17 @@ def contents(parts):
 
 
 def planted(content, name="m"):
-    """A file with a contract that fits it, so that the file itself is looked at."""
+    """A file with a spec that fits it, so that the file itself is looked at."""
     path = Path(f"{name}.keras")
     path.write_bytes(content)
-    contract = Contract("chained", "chained", CLASSES, IMAGE).to_json() | {"sha256": storage.sha256(path)}
-    storage.write_json(saving.sidecar(path), contract)
+    spec = ModelSpec("chained", "chained", CLASSES, IMAGE).to_json() | {"sha256": storage.sha256(path)}
+    storage.write_json(saving.spec_path(path), spec)
     return path
 
 
 def in_one_line(path):
     with pytest.raises(ModelError) as caught:
-        saving.load_given(path)
+        saving.load_untrusted(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -126,7 +126,7 @@ def in_one_line(path):
 def test_the_same_file_unchanged_is_loaded(parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(safe_loading, "load", lambda path: None)
-    assert saving.load_given(planted(archive(parts)))[0].name == "chained"
+    assert saving.load_untrusted(planted(archive(parts)))[0].name == "chained"
 
 
 def test_seventy_hostile_files_run_nothing_and_ask_nobody(parts, tmp_path, monkeypatch):

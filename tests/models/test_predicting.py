@@ -18,7 +18,7 @@ IMAGES = pixels(12, seed=7)
 def model():
     """Every kind of layer there is: a residual network and a chain on a backbone, in an ensemble."""
     members = [member("custom", RESIDUAL), chained("chained", [member("pretrained")])]
-    return joined("ensemble", members, "D")[0]
+    return joined("ensemble", members, "concat_dense")[0]
 
 
 @functools.cache

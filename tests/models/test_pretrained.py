@@ -6,7 +6,7 @@ from tests.small_models import CUT, PRETRAINED, member, pixels
 from tumorboard.config import Chained, Image, load
 from tumorboard.ensembles import chain
 from tumorboard.models import architectures
-from tumorboard.models.model_spec import Contract, tap
+from tumorboard.models.model_spec import ModelSpec, tap
 
 
 def trainable(model):
@@ -33,7 +33,7 @@ def test_the_studys_first_model_has_its_parameters(study):
 
 def test_the_studys_chained_model_has_its_parameters(study):
     recipe, model = study
-    first = Contract("pretrained", "pretrained", ("a", "b", "c", "d"), recipe.image)
+    first = ModelSpec("pretrained", "pretrained", ("a", "b", "c", "d"), recipe.image)
     chained = chain.build("chained", [(model, first)], recipe.chained)
     assert chained.count_params() == 24_187_268
     assert trainable(chained) == 595_460
@@ -91,7 +91,7 @@ def test_depthwise_convolutions_behind_a_cut_are_the_recipes(depthwise):
     paths = [weight.path for weight in model.trainable_weights]
     assert any("block5a_expand_conv" in path for path in paths)
     assert any("depthwise_conv" in path for path in paths) is (depthwise == "trained")
-    copy = chain.build("c", [(model, Contract("m", "pretrained", ("a", "b", "c"), Image()))], Chained())
+    copy = chain.build("c", [(model, ModelSpec("m", "pretrained", ("a", "b", "c"), Image()))], Chained())
     depthwise_copied = [weight for weight in copy.trainable_weights if "depthwise_conv" in weight.path]
     assert bool(depthwise_copied) is (depthwise == "trained")
 

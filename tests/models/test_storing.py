@@ -16,7 +16,7 @@ from tumorboard.config import Image
 from tumorboard.errors import Interrupted, ModelError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 from tumorboard.workflows import predictor
 
 
@@ -32,10 +32,10 @@ def saved(model, tmp_path):
 
 
 def plant(path, content):
-    """A foreign file under a contract whose hash is right."""
+    """A foreign file under a spec whose hash is right."""
     path.write_bytes(content)
-    contract = Contract("m", "custom", CLASSES, IMAGE)
-    storage.write_json(saving.sidecar(path), {**contract.to_json(), "sha256": storage.sha256(path)})
+    spec = ModelSpec("m", "custom", CLASSES, IMAGE)
+    storage.write_json(saving.spec_path(path), {**spec.to_json(), "sha256": storage.sha256(path)})
     return path
 
 
@@ -49,7 +49,7 @@ def refused(path, match):
 
 
 def test_a_contract_lies_beside_the_model(saved):
-    content = json.loads(saving.sidecar(saved).read_text("utf-8"))
+    content = json.loads(saving.spec_path(saved).read_text("utf-8"))
     assert content["class_names"] == list(CLASSES)
     assert content["sha256"] == storage.sha256(saved)
     assert saving.is_saved(saved)
@@ -57,9 +57,9 @@ def test_a_contract_lies_beside_the_model(saved):
 
 
 def test_a_model_is_saved_without_its_optimizer(model, tmp_path):
-    network, contract = model
+    network, spec = model
     network.compile("adam", "sparse_categorical_crossentropy")
-    saving.save(network, contract, tmp_path / "m.keras")
+    saving.save(network, spec, tmp_path / "m.keras")
     with zipfile.ZipFile(tmp_path / "m.keras") as archive:
         config = json.loads(archive.read("config.json"))
     assert not config.get("compile_config")
@@ -68,7 +68,7 @@ def test_a_model_is_saved_without_its_optimizer(model, tmp_path):
 
 def test_a_model_that_breaks_its_contract_is_not_saved(model, tmp_path):
     with pytest.raises(ModelError, match="output shape"):
-        saving.save(model[0], Contract("custom", "custom", ("a", "b"), IMAGE), tmp_path / "m.keras")
+        saving.save(model[0], ModelSpec("custom", "custom", ("a", "b"), IMAGE), tmp_path / "m.keras")
     assert not list(tmp_path.iterdir())
 
 
@@ -86,7 +86,7 @@ def test_a_missing_model_is_named(tmp_path):
 
 
 def test_a_missing_contract_is_named(saved):
-    saving.sidecar(saved).unlink()
+    saving.spec_path(saved).unlink()
     refused(saved, "custom.json, found none")
 
 
@@ -94,7 +94,7 @@ def test_a_missing_contract_is_named(saved):
     "text", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "cut off", "no text", "very deep"]
 )
 def test_a_damaged_contract_is_named(saved, text):
-    saving.sidecar(saved).write_bytes(text)
+    saving.spec_path(saved).write_bytes(text)
     refused(saved, "custom.json, found none that can be read")
 
 
@@ -110,8 +110,8 @@ def test_a_damaged_contract_is_named(saved, text):
     ],
 )
 def test_a_foreign_contract_is_named(saved, content):
-    saving.sidecar(saved).write_text(json.dumps(content))
-    assert len(refused(saved, "custom.json is no model contract")) < 300 + len(str(saved))
+    saving.spec_path(saved).write_text(json.dumps(content))
+    assert len(refused(saved, "custom.json is not a model specification")) < 300 + len(str(saved))
 
 
 class Bomb:
@@ -151,14 +151,14 @@ def test_a_lambda_is_refused(tmp_path):
     x = keras.layers.Flatten(name="m_flatten")(image)
     x = keras.layers.Lambda(lambda values: values * 2, name="m_code")(x)
     model = keras.Model(image, keras.layers.Dense(3, name="m_probabilities")(x), name="m")
-    saving.save(model, Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras")
+    saving.save(model, ModelSpec("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras")
     refused(tmp_path / "m.keras", "found the class 'keras.layers.Lambda'")
 
 
 def test_a_model_of_another_name_than_its_contract_says_is_refused(model, tmp_path):
     keras.Model(model[0].input, model[0].output, name="custom").save(tmp_path / "m.keras")
     path = plant(tmp_path / "m.keras", (tmp_path / "m.keras").read_bytes())
-    with pytest.raises(ModelError, match="breaks the contract"):
+    with pytest.raises(ModelError, match="does not match its specification"):
         saving.load(path)
 
 
@@ -190,7 +190,7 @@ def test_what_keras_does_not_take_is_one_line(saved, monkeypatch):
         (
             {
                 "image": {"size": 64},
-                "input": Contract("m", "k", ("a", "b"), Image(size=64)).to_json()["input"],
+                "input": ModelSpec("m", "k", ("a", "b"), Image(size=64)).to_json()["input"],
             },
             "input shape",
         ),
@@ -198,8 +198,8 @@ def test_what_keras_does_not_take_is_one_line(saved, monkeypatch):
     ],
 )
 def test_a_contract_that_promises_something_else_is_refused(saved, change, match):
-    content = json.loads(saving.sidecar(saved).read_text()) | change
-    storage.write_json(saving.sidecar(saved), content)
+    content = json.loads(saving.spec_path(saved).read_text()) | change
+    storage.write_json(saving.spec_path(saved), content)
     with pytest.raises(ModelError, match=match):
         saving.load(saved)
 
@@ -208,7 +208,7 @@ def test_scores_are_no_probabilities(tmp_path):
     image = keras.Input((32, 32, 3), name="m_image")
     x = keras.layers.Dense(3, name="m_probabilities")(keras.layers.Flatten(name="m_flatten")(image))
     saving.save(
-        keras.Model(image, x, name="m"), Contract("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras"
+        keras.Model(image, x, name="m"), ModelSpec("m", "custom", CLASSES, IMAGE), tmp_path / "m.keras"
     )
     with pytest.raises(ModelError, match="activation 'linear', expected 'softmax'"):
         saving.load(tmp_path / "m.keras")
@@ -217,14 +217,14 @@ def test_scores_are_no_probabilities(tmp_path):
 def test_a_given_model_is_tried_apart_unless_its_run_lists_it(saved, tmp_path, monkeypatch):
     tried = []
     monkeypatch.setattr(saving.safe_loading, "load", tried.append)
-    saving.load_given(saved)
+    saving.load_untrusted(saved)
     assert tried == [saved]
     run = finished(tmp_path / "run")
-    saving.load_given(str(run.model("custom")))
+    saving.load_untrusted(str(run.model("custom")))
     assert tried == [saved]
-    run.contract("custom").write_text("{}")
+    run.model_spec("custom").write_text("{}")
     with pytest.raises(ModelError, match="not the file that was trained"):
-        saving.load_given(run.model("custom"))
+        saving.load_untrusted(run.model("custom"))
 
 
 def flipped(path, rng):
@@ -264,8 +264,8 @@ def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_p
 
 
 def test_plain_keras_loads_a_model_without_this_package(tmp_path):
-    network, contract = chained("chained", [member("pretrained"), member("custom", NOTEBOOK)])
-    saving.save(network, contract, tmp_path / "chained.keras")
+    network, spec = chained("chained", [member("pretrained"), member("custom", NOTEBOOK)])
+    saving.save(network, spec, tmp_path / "chained.keras")
     np.save(tmp_path / "images.npy", pixels(2))
     script = (
         "import sys; sys.modules['tumorboard'] = None\n"

@@ -10,7 +10,7 @@ from tests.small_models import CLASSES, IMAGE, NOTEBOOK, member
 from tumorboard import storage
 from tumorboard.errors import ModelError, TumorboardError
 from tumorboard.models import safe_loading, saving
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 from tumorboard.models.safe_loading import inspect
 
 
@@ -33,8 +33,8 @@ def bomb(path):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-    contract = Contract("m", "custom", CLASSES, IMAGE).to_json() | {"sha256": storage.sha256(path)}
-    storage.write_json(saving.sidecar(path), contract)
+    spec = ModelSpec("m", "custom", CLASSES, IMAGE).to_json() | {"sha256": storage.sha256(path)}
+    storage.write_json(saving.spec_path(path), spec)
     return path
 
 

@@ -27,7 +27,7 @@ def study(shortcuts: tuple[str, ...]) -> Repeats:
         for name, one in (("seed-0", few), ("seed-1", many))
     }
     held_out = {"custom": few, "ensemble": many}
-    return Repeats(held_out, {"B": many}, runs, {"seed-0": 1.0, "seed-1": 2.0}, shortcuts)
+    return Repeats(held_out, {"mean": many}, runs, {"seed-0": 1.0, "seed-1": 2.0}, shortcuts)
 
 
 def test_accuracy_is_told_among_the_other_classes_with_n_and_interval() -> None:
@@ -72,7 +72,7 @@ RIGHT, ONE_OFF, SIX_OFF = LABELS.tolist(), [1, *LABELS[1:]], [*(2 - LABELS[:4]),
 def test_an_ensemble_beats_its_best_member_only_if_the_test_says_so(
     joint: list[int], alone: list[int], verdict: str
 ) -> None:
-    one = replace(study(()), held_out={"custom": said(alone)}, ways={"B": said(joint)})
+    one = replace(study(()), held_out={"custom": said(alone)}, ways={"mean": said(joint)})
     assert verdict.format("exact McNemar test, p = ") in repeats_md(one)
 
 
@@ -80,7 +80,7 @@ def test_where_groups_are_known_intervals_and_the_test_know_them() -> None:
     """Six images of one patient that are right together are one observation, not six."""
     ids = said(RIGHT).ids
     groups = dict.fromkeys(ids[:6], "one patient")
-    one = replace(study(("other",)), held_out={"custom": said(SIX_OFF)}, ways={"B": said(RIGHT)})
+    one = replace(study(("other",)), held_out={"custom": said(SIX_OFF)}, ways={"mean": said(RIGHT)})
     alone, together = repeats_md(one), repeats_md(replace(one, groups=groups))
     assert "It beats its best member, custom: 1.000 against 0.400 (exact McNemar test, p = 0.031)" in alone
     verdict = "Nothing shows that it is better than its best member, custom: 1.000 against 0.400"

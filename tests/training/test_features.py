@@ -30,7 +30,7 @@ def trunk() -> keras.Model:
 
 
 def compute(trunk: keras.Model, folder: Path, **options: object) -> list[list[np.ndarray]]:
-    found = feature_cache.compute(
+    found = feature_cache.compute_views(
         trunk, IMAGES, folder, **{"views": 3, "augmented": True, "seed": 1, **options}
     )
     return [[np.array(view) for view in tensor] for tensor in found]
@@ -121,27 +121,27 @@ def test_full_disk_leaves_no_half_view(
 def test_rows_of_a_larger_array_give_the_same_as_a_copy(trunk: keras.Model, tmp_path: Path) -> None:
     index = np.arange(0, 40, 2)
     options = {"views": 2, "augmented": True, "seed": 1}
-    picked = feature_cache.compute(trunk, Rows(IMAGES, index), tmp_path / "rows", **options)
-    copied = feature_cache.compute(trunk, IMAGES[index], tmp_path / "copy", **options)
+    picked = feature_cache.compute_views(trunk, Rows(IMAGES, index), tmp_path / "rows", **options)
+    copied = feature_cache.compute_views(trunk, IMAGES[index], tmp_path / "copy", **options)
     assert same(picked, copied)
 
 
 def test_key_is_that_of_the_weights_and_the_parts() -> None:
     keys = {
-        feature_cache.key(trunk_of(), "train"),
-        feature_cache.key(trunk_of(), "valid"),
-        feature_cache.key(trunk_of(seed=1), "train"),
-        feature_cache.key(trunk_of(), "train", True),
+        feature_cache.cache_key(trunk_of(), "train"),
+        feature_cache.cache_key(trunk_of(), "valid"),
+        feature_cache.cache_key(trunk_of(seed=1), "train"),
+        feature_cache.cache_key(trunk_of(), "train", True),
     }
     assert len(keys) == 4
-    assert feature_cache.key(trunk_of(), "train") in keys
+    assert feature_cache.cache_key(trunk_of(), "train") in keys
 
 
 @pytest.mark.parametrize(("gigabytes", "expected"), [(1.0, 8), (3e-6, 2), (1e-9, 1)])
 def test_fewer_views_where_they_would_not_fit(gigabytes, expected):
     image = keras.Input((8, 8, 3))
     trunk = keras.Model(image, keras.layers.Conv2D(5, 1)(keras.layers.RandomFlip()(image)))
-    views, size = feature_cache.affordable(trunk, 2, 8, gigabytes)
+    views, size = feature_cache.affordable_views(trunk, 2, 8, gigabytes)
     assert views == expected
     assert size == pytest.approx(views * 2 * 8 * 8 * 5 * 2 / 1e9)  # half precision
 
@@ -149,4 +149,4 @@ def test_fewer_views_where_they_would_not_fit(gigabytes, expected):
 def test_what_draws_nothing_has_one_view():
     image = keras.Input((8, 8, 3))
     trunk = keras.Model(image, keras.layers.Conv2D(5, 1)(image))
-    assert feature_cache.affordable(trunk, 2, 8, 1.0) == (1, pytest.approx(2 * 8 * 8 * 5 * 2 / 1e9))
+    assert feature_cache.affordable_views(trunk, 2, 8, 1.0) == (1, pytest.approx(2 * 8 * 8 * 5 * 2 / 1e9))

@@ -47,7 +47,7 @@ def fitted(kind: str, root: Path, epochs_before_a_stop: int = 0) -> tuple[list[n
 
     for _ in range(2):
         with contextlib.suppress(Interrupted):
-            with tracking.listening(kind, root / kind, "net") as listeners:
+            with tracking.callbacks_for(kind, root / kind, "net") as listeners:
                 model, history = trained(SETTINGS, root / "state.npz", listeners=listeners, on_epoch=stop)
             return [np.asarray(one) for one in model.get_weights()], history
     raise AssertionError
@@ -99,10 +99,10 @@ def stays_here(folder: Path) -> None:
 
 
 def test_another_place_is_the_users_own_choice_and_said(tmp_path, monkeypatch) -> None:
-    assert tracking.place("mlflow", tmp_path) == str(tmp_path)
+    assert tracking.destination("mlflow", tmp_path) == str(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example")
-    assert tracking.place("mlflow", tmp_path) == "https://tracking.example"
-    assert tracking.place("tensorboard", tmp_path) == str(tmp_path)
+    assert tracking.destination("mlflow", tmp_path) == "https://tracking.example"
+    assert tracking.destination("tensorboard", tmp_path) == str(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

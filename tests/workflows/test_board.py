@@ -73,8 +73,8 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
             share = images.mean() / 255
             return np.array([[share, 1 - share, 0.0]])
 
-    contract: Any = SimpleNamespace(class_names=LETTERS)
-    monkeypatch.setattr(build_models.saving, "load", lambda path: (Bright(), contract))
+    spec: Any = SimpleNamespace(class_names=LETTERS)
+    monkeypatch.setattr(build_models.saving, "load", lambda path: (Bright(), spec))
     build_models.predict_splits(job, "custom", "valid")
     found = job.predictions("custom", "valid")
     assert found.ids == job.part("valid").ids
@@ -134,8 +134,8 @@ def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
     monkeypatch.setattr("tumorboard.workflows.build_models.fit", _noting(seen))
     build_models.build_model(job, "chained")
     assert set(job.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
-    model, contract = saving.load(job.run.model("chained"))
-    assert contract.details["also"] == ["custom"]
+    model, spec = saving.load(job.run.model("chained"))
+    assert spec.details["also"] == ["custom"]
     joint = model.get_layer("chained_concatenate")
     assert [tensor.shape[1] for tensor in joint.input] == [8, 192]
     shapes = {tuple(view[0].shape for view in views) for views in seen[0].inputs}

@@ -16,7 +16,7 @@ from tumorboard.evaluation import selective_prediction
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import embedder
+from tumorboard.models.model_spec import embedding_model
 from tumorboard.predictions import Predictions
 from tumorboard.workflows import calibrate
 from tumorboard.workflows.run_context import RunContext
@@ -64,8 +64,8 @@ def test_what_is_written_stays_and_what_is_damaged_is_named(job: RunContext) -> 
 def test_unlike_images_are_told_by_the_recommended_models_embedding(
     job: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, contract = member("custom", RESIDUAL)
-    saving.save(model, replace(contract, class_names=job.part("valid").class_names), job.run.model("custom"))
+    model, spec = member("custom", RESIDUAL)
+    saving.save(model, replace(spec, class_names=job.part("valid").class_names), job.run.model("custom"))
     images = Rows(pixels(40), np.arange(40))
     monkeypatch.setattr(RunContext, "images", lambda self, split: images)
     one = job.part("train")
@@ -73,5 +73,5 @@ def test_unlike_images_are_told_by_the_recommended_models_embedding(
     monkeypatch.setattr(RunContext, "part", lambda self, split: many)
     limit = calibrate._fit_outlier_detector(job, "custom")
     found = OutOfDistribution.from_bytes(job.run.unlike("custom").read_bytes(), "it")
-    scores = found.score(probabilities(embedder(model), images))
+    scores = found.score(probabilities(embedding_model(model), images))
     assert limit == pytest.approx(np.sort(scores)[38], rel=1e-4)

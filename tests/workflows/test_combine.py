@@ -10,7 +10,7 @@ from tumorboard.config import Image, Training
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import boosting, combination
-from tumorboard.ensembles.combination import Rule
+from tumorboard.ensembles.combination import CombinationRule
 from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
@@ -52,9 +52,9 @@ def networks():
 
 
 def stored(members, folder):
-    paths = [folder / f"{number}" / f"{contract.name}.keras" for number, (_, contract) in enumerate(members)]
-    for (model, contract), path in zip(members, paths, strict=True):
-        saving.save(model, contract, path)
+    paths = [folder / f"{number}" / f"{spec.name}.keras" for number, (_, spec) in enumerate(members)]
+    for (model, spec), path in zip(members, paths, strict=True):
+        saving.save(model, spec, path)
     return paths
 
 
@@ -104,13 +104,13 @@ def one_line(error):
     return message
 
 
-@pytest.mark.parametrize("form", ["B", "vote"])
+@pytest.mark.parametrize("form", ["mean", "vote"])
 def test_forms_that_learn_nothing_need_no_data(paths, networks, out, form):
-    contract = combine(paths, out, form)
+    spec = combine(paths, out, form)
     model, said = saving.load(out)
-    assert said == contract
-    assert (contract.name, contract.kind, contract.class_names) == ("mean", "ensemble", CLASSES)
-    assert contract.details == {"form": form, "members": ["pretrained", "custom"], "seed": 0}
+    assert said == spec
+    assert (spec.name, spec.kind, spec.class_names) == ("mean", "ensemble", CLASSES)
+    assert spec.details == {"form": form, "members": ["pretrained", "custom"], "seed": 0}
     answers = np.stack([probabilities(network, pixels(3)) for network, _ in networks])
     if form == "vote":
         answers = np.eye(3)[answers.argmax(axis=2)]
@@ -119,40 +119,42 @@ def test_forms_that_learn_nothing_need_no_data(paths, networks, out, form):
 
 
 def test_one_model_is_mirrored(paths, networks, out):
-    contract = combine(paths[:1], out, "mirrored")
-    assert contract.details == {"form": "mirrored", "members": ["pretrained"], "seed": 0}
+    spec = combine(paths[:1], out, "mirrored")
+    assert spec.details == {"form": "mirrored", "members": ["pretrained"], "seed": 0}
     both = [probabilities(networks[0][0], images) for images in (pixels(3), pixels(3)[:, :, ::-1])]
     np.testing.assert_allclose(
         probabilities(saving.load(out)[0], pixels(3)), np.mean(both, axis=0), rtol=0, atol=1e-6
     )
 
 
-@pytest.mark.parametrize("form", ["A", "C", "D", "weighted", "greedy", "stacked", "boosted", "chain"])
+@pytest.mark.parametrize(
+    "form", ["mean_dense", "concat_dense", "weighted", "greedy", "stacked", "boosted", "chain"]
+)
 def test_forms_that_learn_ask_for_data(paths, out, form):
     with pytest.raises(UsageError, match=f"form {form} .*expected --data"):
         combine(paths, out, form)
     assert not out.parent.exists()
 
 
-@pytest.mark.parametrize("form", ["A", "D"])
+@pytest.mark.parametrize("form", ["mean_dense", "concat_dense"])
 def test_a_head_learns_from_the_members_answers_to_the_same_images(paths, networks, out, data, taught, form):
-    contract = combine(paths, out, form, data=data)
+    spec = combine(paths, out, form, data=data)
     ((_, _, train, valid),) = taught
     for examples, split in ((train, "train"), (valid, "valid")):
         expected = opinions(networks, data, split)
         assert examples.labels.tolist() == expected[0].labels.tolist()
         for (rows,), one in zip(examples.inputs, expected, strict=True):
             np.testing.assert_array_equal(rows, one.probabilities)
-    assert contract.details["epochs"] == 2
-    fresh = pipeline.ensemble.build("mean", networks, Rule(form))
+    assert spec.details["epochs"] == 2
+    fresh = pipeline.ensemble.build("mean", networks, CombinationRule(form))
     assert not np.allclose(probabilities(saving.load(out)[0], pixels(2)), probabilities(fresh, pixels(2)))
     assert sorted(file.name for file in out.parent.iterdir()) == ["mean.json", "mean.keras"]
 
 
 def test_weights_are_chosen_on_validation(paths, networks, out, data):
-    contract = combine(paths, out, "weighted", data=data)
-    chosen = combination.choose(opinions(networks, data, "valid"))
-    assert contract.details["weights"] == list(chosen)
+    spec = combine(paths, out, "weighted", data=data)
+    chosen = combination.choose_weights(opinions(networks, data, "valid"))
+    assert spec.details["weights"] == list(chosen)
     answers = np.stack([probabilities(network, pixels(3)) for network, _ in networks])
     expected = np.tensordot(chosen, answers, axes=1)
     np.testing.assert_allclose(probabilities(saving.load(out)[0], pixels(3)), expected, rtol=0, atol=1e-6)
@@ -161,34 +163,34 @@ def test_weights_are_chosen_on_validation(paths, networks, out, data):
 def test_heads_are_boosted_on_validation_images(paths, networks, out, data, monkeypatch):
     given = []
     monkeypatch.setattr(boosting, "fit", lambda *args: given.append(args) or two_heads())
-    contract = combine(paths, out, "boosted", data=data)
+    spec = combine(paths, out, "boosted", data=data)
     images, labels = inputs(data, "valid")
     ((features, seen, classes),) = given
     np.testing.assert_array_equal(features, boosting.embed(networks, images))
     assert (seen.tolist(), classes) == ([CLASSES.index(label) for label in labels], 3)
-    assert contract.details["weights"] == [2.0, 1.0]
+    assert spec.details["weights"] == [2.0, 1.0]
     assert saving.load(out)[0].get_layer("mean_head1").kernel.shape == (136, 3)
 
 
 def two_heads():
-    return Rule("boosted", (2.0, 1.0), ((0.1,) * 6,) * 136, (0.0,) * 6)
+    return CombinationRule("boosted", (2.0, 1.0), ((0.1,) * 6,) * 136, (0.0,) * 6)
 
 
 def test_a_chain_of_models_with_a_frozen_part_learns_from_cached_views(
     networks, tmp_path, out, data, taught, monkeypatch
 ):
     frozen = stored([networks[0], member("second", seed=5)], tmp_path)
-    computed, compute = [], feature_cache.compute
+    computed, compute = [], feature_cache.compute_views
 
     def noted(trunk, *args, **options):
         computed.append(len(trunk.outputs))
         return compute(trunk, *args, **options)
 
-    monkeypatch.setattr(feature_cache, "compute", noted)
-    contract = combine(frozen, out, "chain", data=data)
+    monkeypatch.setattr(feature_cache, "compute_views", noted)
+    spec = combine(frozen, out, "chain", data=data)
     assert computed == [1] * 4  # each link's by itself, of train and valid: so its moves can be joined
     ((network, training, train, valid),) = taught
-    assert contract.kind == "chained"
+    assert spec.kind == "chained"
     assert [len(views) for views in train.inputs] == [2, 2]
     assert [len(views) for views in valid.inputs] == [1, 1]
     assert network.input_shape == [(None, 6), (None, 6)]
@@ -206,7 +208,7 @@ def test_a_chain_with_a_model_that_learns_throughout_is_trained_on_images(
     def refuse(*args, **options):
         raise AssertionError("nothing can be computed once")
 
-    monkeypatch.setattr(feature_cache, "compute", refuse)
+    monkeypatch.setattr(feature_cache, "compute_views", refuse)
     combine(paths, out, "chain", data=data)
     ((network, _, train, _),) = taught
     assert network.input_shape == (None, 32, 32, 3)
@@ -217,7 +219,7 @@ def test_the_same_seed_gives_the_same_bits(paths, tmp_path, data):
     found = []
     for number, seed in enumerate((1, 1)):
         out = tmp_path / f"{number}" / "joint.keras"
-        combine(paths, out, "D", data=data, seed=seed)
+        combine(paths, out, "concat_dense", data=data, seed=seed)
         found.append(saving.load(out)[0].get_layer("joint_probabilities").get_weights()[0])
     np.testing.assert_array_equal(found[0], found[1])
 
@@ -225,31 +227,31 @@ def test_the_same_seed_gives_the_same_bits(paths, tmp_path, data):
 def test_the_images_are_made_as_the_models_say(tmp_path, out, data, taught):
     image = Image(size=48, resize="pad", interpolation="box")
     members = [member(name, NOTEBOOK, image=image) for name in ("first", "second")]
-    contract = combine(stored(members, tmp_path), out, "D", data=data)
-    assert contract.image == image
+    spec = combine(stored(members, tmp_path), out, "concat_dense", data=data)
+    assert spec.image == image
     expected = probabilities(members[0][0], inputs(data, "train", image)[0])
     np.testing.assert_array_equal(taught[0][2].inputs[0][0], expected)
 
 
 def test_labels_follow_the_models_order_of_classes(tmp_path, out, data, taught):
     members = [member(name, NOTEBOOK, class_names=("c", "a", "b")) for name in ("first", "second")]
-    contract = combine(stored(members, tmp_path), out, "D", data=data)
-    assert contract.class_names == ("c", "a", "b")
+    spec = combine(stored(members, tmp_path), out, "concat_dense", data=data)
+    assert spec.class_names == ("c", "a", "b")
     expected = [("c", "a", "b").index(label) for label in inputs(data, "train")[1]]
     assert taught[0][2].labels.tolist() == expected
 
 
 def test_models_of_the_same_name_can_be_combined(networks, tmp_path, out):
     namesakes = stored([networks[1], member("custom", NOTEBOOK, seed=3)], tmp_path)
-    combine(namesakes, out, "B")
+    combine(namesakes, out, "mean")
     names = {layer.name for layer in saving.load(out)[0].layers}
     assert {"mean_custom_probabilities", "mean_custom_2_probabilities"} <= names
 
 
 def test_what_was_combined_can_be_combined_again(paths, tmp_path, out):
-    combine(paths, tmp_path / "inner.keras", "B")
-    contract = combine([tmp_path / "inner.keras", paths[1]], out, "vote")
-    assert contract.details["members"] == ["inner", "custom"]
+    combine(paths, tmp_path / "inner.keras", "mean")
+    spec = combine([tmp_path / "inner.keras", paths[1]], out, "vote")
+    assert spec.details["members"] == ["inner", "custom"]
     assert saving.load(out)[0].output_shape == (None, 3)
 
 
@@ -258,38 +260,38 @@ def test_what_was_combined_can_be_combined_again(paths, tmp_path, out):
     [("Mean 2.0-b.keras", "mean_2_0_b"), ("2.keras", "combined_2"), ("Ä.keras", "combined")],
 )
 def test_any_file_name_gives_a_name_for_layers(paths, tmp_path, file, name):
-    assert combine(paths, tmp_path / file, "B").name == name
+    assert combine(paths, tmp_path / file, "mean").name == name
     assert saving.load(tmp_path / file)[1].name == name
 
 
 @pytest.mark.parametrize("name", ["mean.h5", "mean", "mean.keras.zip"])
 def test_another_ending_is_refused(paths, tmp_path, name):
     with pytest.raises(UsageError, match=r"--out to end in \.keras"):
-        combine(paths, tmp_path / name, "B")
+        combine(paths, tmp_path / name, "mean")
 
 
 def test_no_model_is_written_over(paths, tmp_path):
     before = paths[0].read_bytes()
     with pytest.raises(UsageError, match="found one of the models"):
-        combine(paths, paths[0].parent / ".." / "0" / "pretrained.keras", "B")
+        combine(paths, paths[0].parent / ".." / "0" / "pretrained.keras", "mean")
     assert paths[0].read_bytes() == before
 
 
 def test_an_unknown_form_lists_the_known_ones(paths, out):
-    known = "A, B, C, D, boosted, chain, greedy, mirrored, stacked, vote, weighted"
+    known = "boosted, chain, concat_dense, greedy, mean, mean_dense, mirrored, stacked, vote, weighted"
     with pytest.raises(UsageError, match=known):
-        combine(paths, out, "mean")
+        combine(paths, out, "median")
 
 
 def test_one_model_is_not_enough(paths, out):
     with pytest.raises(ModelError, match="at least two models"):
-        combine(paths[:1], out, "B")
+        combine(paths[:1], out, "mean")
 
 
-@pytest.mark.parametrize("form", ["B", "chain"])
+@pytest.mark.parametrize("form", ["mean", "chain"])
 def test_a_pair_that_does_not_fit_is_told_why(networks, tmp_path, out, data, form):
-    model, contract = networks[1]
-    other = model, replace(contract, class_names=("a", "b", "z"))
+    model, spec = networks[1]
+    other = model, replace(spec, class_names=("a", "b", "z"))
     with pytest.raises(ModelError, match="do not fit together: other classes") as error:
         combine(stored([networks[0], other], tmp_path), out, form, data=data)
     one_line(error)
@@ -297,7 +299,7 @@ def test_a_pair_that_does_not_fit_is_told_why(networks, tmp_path, out, data, for
 
 
 def test_a_chain_needs_embeddings_and_leaves_nothing_behind(networks, tmp_path, out, data):
-    paths = stored([joined("inner", networks, "B"), networks[1]], tmp_path)
+    paths = stored([joined("inner", networks, "mean"), networks[1]], tmp_path)
     with pytest.raises(ModelError, match="'inner_embedding'"):
         combine(paths, out, "chain", data=data)
     assert not list(out.parent.iterdir())
@@ -306,14 +308,14 @@ def test_a_chain_needs_embeddings_and_leaves_nothing_behind(networks, tmp_path, 
 def test_other_classes_of_the_data_are_named_with_the_models(paths, out, tmp_path):
     files = {f"{s}/{name}/{n}.png": noise(n) for s in ("train", "valid") for name in "xy" for n in range(2)}
     with pytest.raises(DataError, match=r"models' classes \(a, b, c\) in study, found \(x, y\)") as error:
-        combine(paths, out, "D", data=plant(tmp_path / "study", files))
+        combine(paths, out, "concat_dense", data=plant(tmp_path / "study", files))
     assert "--class-map" in one_line(error)
     assert not list(out.parent.iterdir())
 
 
 def test_classes_of_the_data_can_be_merged_into_the_models(tmp_path, out, data, taught):
     members = [member(name, NOTEBOOK, class_names=("ab", "c")) for name in ("first", "second")]
-    combine(stored(members, tmp_path), out, "D", data=DataSource(data, merge={"ab": ("a", "b")}))
+    combine(stored(members, tmp_path), out, "concat_dense", data=DataSource(data, merge={"ab": ("a", "b")}))
     assert taught[0][2].labels.tolist() == [0] * 8 + [1] * 4
 
 
@@ -324,21 +326,21 @@ def test_a_missing_part_is_named(paths, out, tmp_path, gone):
         f"{split}/{name}/{n}.png": noise(n) for split in (other, "test") for name in CLASSES for n in (1, 2)
     }
     with pytest.raises(DataError, match=f"found no {gone}"):
-        combine(paths, out, "D", data=plant(tmp_path / "study", files))
+        combine(paths, out, "concat_dense", data=plant(tmp_path / "study", files))
 
 
 def test_a_damaged_image_is_named_or_left_out(paths, out, tmp_path, data, taught):
     files = {file.relative_to(data).as_posix(): file.read_bytes() for file in data.glob("*/*/*.png")}
     study = plant(tmp_path / "study", files | {"train/a/0.png": b"no image"})
     with pytest.raises(DataError, match="--skip-bad") as error:
-        combine(paths, out, "D", data=study)
+        combine(paths, out, "concat_dense", data=study)
     assert [line for line in error.value.details if "0.png" in line]
-    combine(paths, out, "D", data=DataSource(study, skip_bad=True))
+    combine(paths, out, "concat_dense", data=DataSource(study, skip_bad=True))
     assert len(taught[0][2].labels) == 11
 
 
 def test_the_contract_is_json_beside_the_model(paths, out):
-    contract = combine(paths, out, "B", seed=7)
-    content = json.loads(saving.sidecar(out).read_text("utf-8"))
-    assert content["details"] == contract.details
+    spec = combine(paths, out, "mean", seed=7)
+    content = json.loads(saving.spec_path(out).read_text("utf-8"))
+    assert content["details"] == spec.details
     assert content["details"]["seed"] == 7

@@ -9,7 +9,7 @@ from tumorboard.errors import ModelError, RunFolderError, UsageError
 from tumorboard.evaluation.calibration import scale_probabilities
 from tumorboard.explain import gradcam
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import embedder
+from tumorboard.models.model_spec import embedding_model
 from tumorboard.workflows.predictor import load_run
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_calibration_is_named(run, text):
 
 
 def test_embeddings_are_the_models_own_or_its_members():
-    shapes = {name: embedder(model).output.shape[1:] for name, (model, _) in networks().items()}
+    shapes = {name: embedding_model(model).output.shape[1:] for name, (model, _) in networks().items()}
     assert shapes == {"pretrained": (8,), "custom": (128,), "ensemble": (136,), "chained": (8,)}
 
 

@@ -137,7 +137,7 @@ def test_rows_of_another_board_are_not_taken_over(run, board, tmp_path):
     out = tmp_path / "out.csv"
     before = module._kept_at(out, run.root, board)
     assert before == module._kept_at(out, run.root, board)
-    one = RunPredictor({"custom": board.models["custom"]}, board.contract, "custom", board.reliability)
+    one = RunPredictor({"custom": board.models["custom"]}, board.spec, "custom", board.reliability)
     assert module._kept_at(out, run.root, one) != before
 
 
@@ -189,7 +189,7 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
 
 
 def test_fifty_bad_files_among_a_thousand(run, board, tmp_path, monkeypatch):
-    one = RunPredictor({"custom": board.models["custom"]}, board.contract, "custom", board.reliability)
+    one = RunPredictor({"custom": board.models["custom"]}, board.spec, "custom", board.reliability)
     monkeypatch.setattr(module, "load_run", lambda run, models: one)
     clean, mixed = tmp_path / "clean", tmp_path / "mixed"
     for folder in (clean, mixed):

@@ -110,8 +110,8 @@ def test_the_runs_use_the_form_that_the_folds_chose(root):
     page = (root / "all" / "results.md").read_text()
     chosen = page.split("Chosen for the runs below: **")[1].split("**")[0]
     for seed in SEEDS:
-        contract = json.loads((root / "all" / f"seed-{seed}" / "models" / "ensemble.json").read_text())
-        assert contract["details"]["form"] == chosen
+        spec = json.loads((root / "all" / f"seed-{seed}" / "models" / "ensemble.json").read_text())
+        assert spec["details"]["form"] == chosen
 
 
 def test_mirror_images_are_judged_beside_the_other_ways(root):

@@ -34,9 +34,9 @@ def job(tmp_path: Path) -> RunContext:
             job.run.predictions(name, split).write_text(record.to_csv())
     for name in ("custom", "pretrained"):
         job.run.history(name).write_text(HISTORY)
-        job.run.contract(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
+        job.run.model_spec(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
     for name in ("ensemble", "chained"):
-        job.run.contract(name).write_text(json.dumps({"details": {}}))
+        job.run.model_spec(name).write_text(json.dumps({"details": {}}))
     report.look(job)
     report.count_look_at_test(job.run, 6)
     return job

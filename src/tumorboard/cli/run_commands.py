@@ -185,12 +185,12 @@ def _scattered(options: argparse.Namespace) -> None:
     if options.engine != "keras" or options.out.suffix:
         raise UsageError("expected a folder as --out and no other --engine with --ray; the folder gets parts")
     from tumorboard import NOTICE
-    from tumorboard.distributed.predict import predict_scattered
+    from tumorboard.distributed.predict import predict_on_cluster
     from tumorboard.progress import Console
 
     console = Console(options.quiet or options.json)
     with ray_cluster.connected(options.ray):
-        files, failed = predict_scattered(
+        files, failed = predict_on_cluster(
             options.run_folder, options.images, options.out, models=options.model, console=console
         )
     facts = {"predictions": str(options.out), "files": files, "failed": failed, "notice": NOTICE}
@@ -288,7 +288,7 @@ def _maps_as_text(done: "Explained") -> str:
 
 
 def _likeness(value: float) -> str:
-    if value == 0:  # see `likeness_when_shuffled`
+    if value == 0:  # see `correlation_after_shuffling`
         return "flat, or the model's own is, which proves nothing"
     return (
         "almost the same, so it shows the image more than what was learned" if value > 0.9 else "another one"

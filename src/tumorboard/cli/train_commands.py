@@ -201,7 +201,7 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         commands,
         "combine",
         "make one model of two or more saved ones",
-        "  tumorboard combine a/models/custom.keras b/models/pretrained.keras --form B --out mean.keras\n"
+        "  tumorboard combine a/models/custom.keras b/models/pretrained.keras --form mean --out mean.keras\n"
         "  tumorboard combine a.keras b.keras --form chain --data scans/ --out chain.keras",
         _combine,
     )
@@ -210,9 +210,12 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     combine.add_argument(
         "--form",
-        choices=("A", "B", "C", "D", "weighted", "greedy", "stacked", "boosted", "vote", "mirrored", "chain"),
-        default="B",
-        help="B averages, mirrored does so over mirror images too, vote counts; the others learn from --data",
+        choices=(
+            *("mean", "weighted", "greedy", "stacked", "boosted", "vote", "mirrored"),
+            *("mean_dense", "concat_dense", "chain"),
+        ),
+        default="mean",
+        help="how predictions are combined; all but mean, mirrored and vote are fitted on --data",
     )
     combine.add_argument("--out", type=Path, required=True, metavar="FILE.keras", help="the new model")
     combine.add_argument("--data", type=Path, help="what the forms that learn are fitted on: train and valid")
@@ -224,7 +227,7 @@ def _combine(options: argparse.Namespace) -> None:
     from tumorboard.progress import Console
     from tumorboard.workflows.combine import combine
 
-    contract = combine(
+    spec = combine(
         options.models,
         options.out,
         options.form,
@@ -232,4 +235,4 @@ def _combine(options: argparse.Namespace) -> None:
         seed=options.seed,
         console=Console(options.quiet or options.json),
     )
-    sys.stdout.write(json.dumps(contract.to_json()) + "\n" if options.json else f"Model: {options.out}\n")
+    sys.stdout.write(json.dumps(spec.to_json()) + "\n" if options.json else f"Model: {options.out}\n")

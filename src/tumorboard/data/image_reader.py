@@ -96,7 +96,7 @@ def read_input(source: str | Path | bytes | BinaryIO, settings: config.Image) ->
 
     Args:
         source: As for `read_image`.
-        settings: The contract's: size, way of resizing, and the window of DICOM.
+        settings: The model spec's: size, way of resizing, and the window of DICOM.
 
     Returns:
         uint8 (size, size, 3), RGB, 0-255.

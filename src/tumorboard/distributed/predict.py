@@ -41,7 +41,7 @@ class Part:
     versions: str
 
 
-def predict_scattered(
+def predict_on_cluster(
     run: Path, sources: Sequence[Path | str], out: Path, *, models: Sequence[str] = (), console: Console
 ) -> tuple[int, int]:
     """Write `out/part-000000.parquet`, ... by actors that load the models once.
@@ -154,12 +154,12 @@ def _spread(run: Path, models: Sequence[str], missing: Iterator[Part], number: i
         num_cpus=threads,
         max_restarts=ray_cluster.RETRIES,
         max_task_retries=ray_cluster.RETRIES,
-        runtime_env=ray_cluster.environment(),
+        runtime_env=ray_cluster.runtime_environment(),
     )
-    first = list(itertools.islice(missing, ray_cluster.slots(threads)))
+    first = list(itertools.islice(missing, ray_cluster.task_slots(threads)))
     waiting = {(one := actor.remote(run, tuple(models))).write.remote(part): one for part in first}
     try:
-        with ray_cluster.own_errors(), console.task("predicting parts") as update:
+        with ray_cluster.original_errors(), console.task("predicting parts") as update:
             _collect(waiting, missing, lambda done: update(done, number))
     finally:
         for one in waiting.values():
@@ -171,7 +171,7 @@ def _collect(waiting: dict[Any, Any], missing: Iterator[Part], progress: Callabl
 
     done = 0
     while waiting:
-        for ref in ray_cluster.finished(waiting):
+        for ref in ray_cluster.wait_for_some(waiting):
             ray.get(ref)
             idle, done = waiting.pop(ref), done + 1
             progress(done)

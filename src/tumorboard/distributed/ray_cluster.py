@@ -35,7 +35,7 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    where = {"address": address} if address != "local" else here()
+    where = {"address": address} if address != "local" else local_settings()
     # Ray's workers start in the working directory and have it first on their import path.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
         try:
@@ -53,7 +53,7 @@ def connected(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def here() -> dict[str, object]:
+def local_settings() -> dict[str, object]:
     """Ray's settings for a cluster of this machine that nobody else can reach; a test looks at its sockets.
 
     Left alone, Ray takes 127.0.0.1 for the address by which others reach this machine, and listens on all.
@@ -64,12 +64,12 @@ def here() -> dict[str, object]:
     return {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 
 
-def environment() -> dict[str, dict[str, str]]:
+def runtime_environment() -> dict[str, dict[str, str]]:
     """Ray's `runtime_env` of every task: the variables that results depend on, as they are here."""
     return {"env_vars": {name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
 
 
-def slots(threads: int) -> int:
+def task_slots(threads: int) -> int:
     """How many tasks of so many threads the cluster can work at.
 
     Raises:
@@ -87,7 +87,7 @@ def slots(threads: int) -> int:
     return found
 
 
-def finished(refs: Iterable[Any]) -> list[Any]:
+def wait_for_some(refs: Iterable[Any]) -> list[Any]:
     """Those that are done by now, after a short wait; raises Interrupted when the user asks to stop."""
     import ray
 
@@ -97,7 +97,7 @@ def finished(refs: Iterable[Any]) -> list[Any]:
 
 
 @contextlib.contextmanager
-def own_errors() -> Iterator[None]:
+def original_errors() -> Iterator[None]:
     """An error of ours, raised in a worker, is raised here as it was there."""
     import ray
 

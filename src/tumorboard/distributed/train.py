@@ -40,7 +40,7 @@ def engine(threads: int, tasks: int) -> Engine:
 
 def _warm_up(threads: int, tasks: int) -> None:
     """Let workers start and import Keras while images are read here: both take seconds."""
-    for _ in range(min(tasks, ray_cluster.slots(threads))):
+    for _ in range(min(tasks, ray_cluster.task_slots(threads))):
         _remote(threads, _import).remote()
 
 
@@ -52,7 +52,7 @@ def _remote(threads: int, work: Callable[..., None]) -> Any:
     """A function as a task; a process is used for one number of threads only."""
     import ray
 
-    environment = ray_cluster.environment()
+    environment = ray_cluster.runtime_environment()
     environment["env_vars"]["TUMORBOARD_THREADS"] = str(threads)
     return ray.remote(work).options(
         num_cpus=threads, max_retries=ray_cluster.RETRIES, runtime_env=environment
@@ -64,10 +64,10 @@ def _carry_out(plans: list[Plan], threads: int, console: Console, held: contextl
     import ray
 
     waiting: dict[Any, tuple[Plan, str]] = {}
-    running, most = 0, ray_cluster.slots(threads)
+    running, most = 0, ray_cluster.task_slots(threads)
     rest = len(plans) % most  # runs of a last round that would leave workers idle
     try:
-        with ray_cluster.own_errors():
+        with ray_cluster.original_errors():
             while True:
                 while running < most and plans:
                     in_pieces = len(plans) <= rest
@@ -75,7 +75,7 @@ def _carry_out(plans: list[Plan], threads: int, console: Console, held: contextl
                     running += 1
                 if not waiting:
                     return
-                for ref in ray_cluster.finished(waiting):
+                for ref in ray_cluster.wait_for_some(waiting):
                     ray.get(ref)
                     plan, piece = waiting.pop(ref)
                     running -= piece == RESULTS

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from tumorboard.data.image_cache import Images
 from tumorboard.ensembles import combination
-from tumorboard.ensembles.combination import Rule
+from tumorboard.ensembles.combination import CombinationRule
 from tumorboard.errors import TrainingError
 from tumorboard.models.inference import probabilities  # of any vector, an image a call
-from tumorboard.models.model_spec import Contract, embedder
+from tumorboard.models.model_spec import ModelSpec, embedding_model
 
 HEADS = 10
 """At most; a head without error, or one that is no better than chance, ends the sequence."""
@@ -24,12 +24,12 @@ HEADS = 10
 _WEAK = 0.01  # C of a head: weak on purpose, or a few dozen images are told apart without error at once
 
 
-def embed(members: Sequence[tuple[keras.Model, Contract]], images: Images) -> npt.NDArray[np.float64]:
+def embed(members: Sequence[tuple[keras.Model, ModelSpec]], images: Images) -> npt.NDArray[np.float64]:
     """The members' embeddings side by side, (N, D), of images (N, H, W, 3) uint8."""
-    return np.concatenate([probabilities(embedder(model), images) for model, _ in members], axis=1)
+    return np.concatenate([probabilities(embedding_model(model), images) for model, _ in members], axis=1)
 
 
-def fit(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], classes: int) -> Rule:
+def fit(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], classes: int) -> CombinationRule:
     """The heads and what each one's vote weighs.
 
     Args:
@@ -65,8 +65,8 @@ def fit(features: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], classe
     if not found:
         raise TrainingError(
             f"expected a head better than chance on {len(labels)} validation images of {classes} classes, "
-            'found none to boost; choose another form, such as ensemble.form = "B"'
+            'found none to boost; choose another form, such as ensemble.form = "mean"'
         )
     says, kernels, biases = zip(*found, strict=True)
     kernel, bias = np.concatenate(kernels, axis=1), np.concatenate(biases)
-    return Rule("boosted", says, tuple(map(tuple, kernel.tolist())), tuple(bias.tolist()))
+    return CombinationRule("boosted", says, tuple(map(tuple, kernel.tolist())), tuple(bias.tolist()))

@@ -6,13 +6,13 @@ import keras
 from keras import layers
 
 from tumorboard.config import Chained
-from tumorboard.ensembles.ensemble import copies_of
-from tumorboard.models.architectures import classify, link
-from tumorboard.models.model_spec import Contract, tap
+from tumorboard.ensembles.ensemble import copy_members
+from tumorboard.models.architectures import classifier, embedding_layers
+from tumorboard.models.model_spec import ModelSpec, tap
 
 
 def build(
-    name: str, links: Sequence[tuple[keras.Model, Contract]], settings: Chained, seed: int = 0
+    name: str, links: Sequence[tuple[keras.Model, ModelSpec]], settings: Chained, seed: int = 0
 ) -> keras.Model:
     """Cut the first models at their embeddings and feed these to Dense, Dropout and a new classifier.
 
@@ -20,12 +20,12 @@ def build(
     and with `start` "kept" all of them does.
     Several first links are joined by concatenation.
     """
-    contract = links[0][1]
-    size = contract.image.size
+    spec = links[0][1]
+    size = spec.image.size
     image = keras.Input((size, size, 3), name=f"{name}_image")
     cut = [(keras.Model(m.input, tap(m, "embedding"), name=m.name), c) for m, c in links]
     learning = settings.start != "kept"
-    embeddings = [copy.output for copy in copies_of(cut, image, name, trainable=learning)]
+    embeddings = [copy.output for copy in copy_members(cut, image, name, trainable=learning)]
     x = embeddings[0] if len(embeddings) == 1 else layers.Concatenate(name=f"{name}_concatenate")(embeddings)
-    x = link(x, settings.units, settings.dropout, name, seed)
-    return keras.Model(image, classify(x, len(contract.class_names), name, seed), name=name)
+    x = embedding_layers(x, settings.units, settings.dropout, name, seed)
+    return keras.Model(image, classifier(x, len(spec.class_names), name, seed), name=name)

@@ -46,7 +46,7 @@ def fit_head(
 _LIMIT = 50_000  # combinations tried at most; the steps get coarser for many members
 
 
-def choose(valid: Sequence[Predictions]) -> tuple[float, ...]:
+def choose_weights(valid: Sequence[Predictions]) -> tuple[float, ...]:
     """The weights with the highest validation accuracy; among these, with the lowest log loss.
 
     All weights on a grid over the simplex are tried, its corners included: on validation the ensemble is
@@ -79,21 +79,21 @@ def _grid(members: int) -> list[tuple[float, ...]]:
     return [tuple((b - a - 1) / steps for a, b in itertools.pairwise(cut)) for cut in cuts]
 
 
-AVERAGES = frozenset({"weighted", "greedy"})
+WEIGHTED_FORMS = frozenset({"weighted", "greedy"})
 """Forms that are an average with weights."""
 
-CANDIDATES = ("B", "weighted", "greedy", "vote", "stacked")
+CANDIDATES = ("mean", "weighted", "greedy", "vote", "stacked")
 """What cross-validation chooses among."""
 
 _ROUNDS = 25  # members drawn by the greedy selection
 
 
 @dataclass(frozen=True)
-class Rule:
+class CombinationRule:
     """A rule and what was fitted of it.
 
     Args:
-        form: B, mirrored, weighted, greedy, vote, stacked or boosted.
+        form: mean, mirrored, weighted, greedy, vote, stacked or boosted.
         weights: Of an average, one a member; of `boosted`, one a head.
         kernel: Of `stacked`: (members * C, C), the rows in the order of the members; of `boosted`: see there.
         bias: Of `stacked`: (C,).
@@ -105,7 +105,7 @@ class Rule:
     bias: tuple[float, ...] = ()
 
 
-def fit(form: str, held_out: Sequence[Predictions]) -> Rule:
+def fit_rule(form: str, held_out: Sequence[Predictions]) -> CombinationRule:
     """Fit a rule on predictions of samples that no member was trained on.
 
     Raises:
@@ -113,15 +113,15 @@ def fit(form: str, held_out: Sequence[Predictions]) -> Rule:
         UsageError: There are none.
     """
     if form == "weighted":
-        return Rule(form, choose(held_out))
+        return CombinationRule(form, choose_weights(held_out))
     if form == "greedy":
-        return Rule(form, _greedy(held_out))
+        return CombinationRule(form, _greedy(held_out))
     if form == "stacked":
         return _stacked(held_out)
-    return Rule(form)
+    return CombinationRule(form)
 
 
-def apply(rule: Rule, members: Sequence[Predictions]) -> Predictions:
+def apply_rule(rule: CombinationRule, members: Sequence[Predictions]) -> Predictions:
     """What the rule makes of the members' predictions; rows are joined on ids.
 
     For `mirrored` these are first the members' and then theirs on the mirror images.
@@ -132,7 +132,7 @@ def apply(rule: Rule, members: Sequence[Predictions]) -> Predictions:
     return Predictions(first.ids, first.labels, first.class_names, _joined(rule, stack))
 
 
-def _joined(rule: Rule, stack: npt.NDArray[np.float64]) -> Probabilities:
+def _joined(rule: CombinationRule, stack: npt.NDArray[np.float64]) -> Probabilities:
     if rule.form == "stacked":
         logits = np.concatenate(list(stack), axis=1) @ np.array(rule.kernel) + np.array(rule.bias)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -157,15 +157,15 @@ def _greedy(held_out: Sequence[Predictions]) -> tuple[float, ...]:
     return tuple(float(share) for share in counts / counts.sum())
 
 
-def _stacked(held_out: Sequence[Predictions]) -> Rule:
-    """The study's form D, but learnt from held-out answers: on train the members know the labels by heart."""
+def _stacked(held_out: Sequence[Predictions]) -> CombinationRule:
+    """As `concat_dense`, but learnt from held-out answers: on train the members know the labels by heart."""
     joined = aligned(*held_out)
     features = np.concatenate([one.probabilities for one in joined], axis=1)
     kernel, bias = fit_head(features, joined[0].labels, len(joined[0].class_names))
-    return Rule("stacked", kernel=tuple(map(tuple, kernel.tolist())), bias=tuple(bias.tolist()))
+    return CombinationRule("stacked", kernel=tuple(map(tuple, kernel.tolist())), bias=tuple(bias.tolist()))
 
 
-def cross_fitted(form: str, folds: Sequence[Sequence[Predictions]]) -> Predictions:
+def cross_fit(form: str, folds: Sequence[Sequence[Predictions]]) -> Predictions:
     """What a rule makes of each fold when it is fitted on all the others.
 
     Args:
@@ -175,16 +175,16 @@ def cross_fitted(form: str, folds: Sequence[Sequence[Predictions]]) -> Predictio
     parts = []
     for held_out, members in enumerate(folds):
         others = [fold for number, fold in enumerate(folds) if number != held_out]
-        parts.append(apply(fit(form, pooled(others)), members))
-    return together(parts)
+        parts.append(apply_rule(fit_rule(form, pool_folds(others)), members))
+    return concatenate(parts)
 
 
-def pooled(folds: Sequence[Sequence[Predictions]]) -> list[Predictions]:
+def pool_folds(folds: Sequence[Sequence[Predictions]]) -> list[Predictions]:
     """Each member's predictions over all folds."""
-    return [together(parts) for parts in zip(*folds, strict=True)]
+    return [concatenate(parts) for parts in zip(*folds, strict=True)]
 
 
-def together(parts: Sequence[Predictions]) -> Predictions:
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """Predictions of different samples as one record."""
     return Predictions(
         tuple(name for part in parts for name in part.ids),

@@ -8,15 +8,15 @@ import keras
 import numpy as np
 from keras import layers
 
-from tumorboard.ensembles.combination import AVERAGES, Rule
+from tumorboard.ensembles.combination import WEIGHTED_FORMS, CombinationRule
 from tumorboard.errors import ModelError
-from tumorboard.models.architectures import classify
-from tumorboard.models.model_spec import Contract, copy_into, embedder
-from tumorboard.models.tta import both
+from tumorboard.models.architectures import classifier
+from tumorboard.models.model_spec import ModelSpec, copy_into, embedding_model
+from tumorboard.models.tta import mirror_averaged
 
 
-def check_compatible(members: Sequence[tuple[keras.Model, Contract]], form: str = "") -> Contract:
-    """The contract that all members share.
+def check_compatible(members: Sequence[tuple[keras.Model, ModelSpec]], form: str = "") -> ModelSpec:
+    """The spec that all members share.
 
     Raises:
         ModelError: Fewer than two (a mirrored one may be alone), or two that differ in classes, their order,
@@ -31,7 +31,7 @@ def check_compatible(members: Sequence[tuple[keras.Model, Contract]], form: str 
     return first
 
 
-def _compare(what: str, first: Contract, expected: Any, other: Contract, found: Any) -> None:
+def _compare(what: str, first: ModelSpec, expected: Any, other: ModelSpec, found: Any) -> None:
     if expected == found:
         return
     same_set = what == "classes" and sorted(expected) == sorted(found)
@@ -43,8 +43,8 @@ def _compare(what: str, first: Contract, expected: Any, other: Contract, found: 
     )
 
 
-def copies_of(
-    members: Sequence[tuple[keras.Model, Contract]], image: Any, name: str, *, trainable: bool
+def copy_members(
+    members: Sequence[tuple[keras.Model, ModelSpec]], image: Any, name: str, *, trainable: bool
 ) -> list[keras.Model]:
     """A copy of each member with weights of its own, its layers named `<name>_<member>_…`, on one input."""
     copies: list[keras.Model] = []
@@ -69,7 +69,7 @@ def _renamed(model: keras.Model, prefix: str) -> set[str]:
     return {prefix + layer.name.removeprefix(model.name) for layer in model.layers}
 
 
-TRAINED = frozenset("ACD")
+DENSE_FORMS = frozenset({"mean_dense", "concat_dense"})
 """Forms whose last layer is trained on the members' probabilities."""
 
 _SHARP = 1e6  # a softmax this sharp turns the largest probability into 1, the others into 0
@@ -77,8 +77,8 @@ _SHARP = 1e6  # a softmax this sharp turns the largest probability into 1, the o
 
 def build(
     name: str,
-    members: Sequence[tuple[keras.Model, Contract]],
-    rule: Rule,
+    members: Sequence[tuple[keras.Model, ModelSpec]],
+    rule: CombinationRule,
     *,
     seed: int = 0,
 ) -> keras.Model:
@@ -87,60 +87,60 @@ def build(
     Args:
         name: The prefix of all layer names.
         members: At least two models that agree in input and classes; one is enough to be mirrored.
-        rule: The study's A, B, C or D (A and C are the same function), or a fitted rule. `mirrored` is the
+        rule: What joins the answers, and its fitted weights. `mirrored` is the
             mean of every member's answers to the image and to its mirror image.
         seed: For the first weights of a trained layer.
 
     Raises:
         ModelError: The members do not fit together; says why.
     """
-    contract = check_compatible(members, rule.form)
-    size = contract.image.size
+    spec = check_compatible(members, rule.form)
+    size = spec.image.size
     image = keras.Input((size, size, 3), name=f"{name}_image")
     if rule.form == "boosted":
-        members = [(keras.Model(m.input, embedder(m).output, name=m.name), c) for m, c in members]
-    copies = copies_of(members, image, name, trainable=False)
-    answers = [(both(copy) if rule.form == "mirrored" else copy).output for copy in copies]
-    model = keras.Model(image, _join(answers, rule, len(contract.class_names), name, seed), name=name)
+        members = [(keras.Model(m.input, embedding_model(m).output, name=m.name), c) for m, c in members]
+    copies = copy_members(members, image, name, trainable=False)
+    answers = [(mirror_averaged(copy) if rule.form == "mirrored" else copy).output for copy in copies]
+    model = keras.Model(image, _join(answers, rule, len(spec.class_names), name, seed), name=name)
     if rule.form == "stacked":
         model.get_layer(f"{name}_probabilities").set_weights([np.array(rule.kernel), np.array(rule.bias)])
     for number in range(len(rule.weights) if rule.form == "boosted" else 0):
-        part = slice(number * len(contract.class_names), (number + 1) * len(contract.class_names))
+        part = slice(number * len(spec.class_names), (number + 1) * len(spec.class_names))
         weights = [np.array(rule.kernel)[:, part], np.array(rule.bias)[part]]
         model.get_layer(f"{name}_head{number}").set_weights(weights)
     return model
 
 
-def head(model: keras.Model) -> keras.Model:
-    """The trained part of an ensemble of form A, C or D: its members' probabilities -> the joint ones."""
+def dense_head(model: keras.Model) -> keras.Model:
+    """Return the trained layer of a `mean_dense` or `concat_dense` ensemble, on members' probabilities."""
     joints = (f"{model.name}_average", f"{model.name}_concatenate")
     joint = next(layer for layer in model.layers if layer.name in joints)
     return keras.Model(joint.input, model.output, name=f"{model.name}_head")
 
 
-def _join(answers: list[Any], rule: Rule, classes: int, name: str, seed: int) -> Any:
+def _join(answers: list[Any], rule: CombinationRule, classes: int, name: str, seed: int) -> Any:
     output = f"{name}_probabilities"
-    if rule.form in {"B", "mirrored"}:
+    if rule.form in {"mean", "mirrored"}:
         return layers.Average(name=output)(answers)
-    if rule.form in {"D", "stacked"}:
-        return classify(layers.Concatenate(name=f"{name}_concatenate")(answers), classes, name, seed)
-    if rule.form in AVERAGES:
+    if rule.form in {"concat_dense", "stacked"}:
+        return classifier(layers.Concatenate(name=f"{name}_concatenate")(answers), classes, name, seed)
+    if rule.form in WEIGHTED_FORMS:
         return layers.Add(name=output)(_scaled(answers, rule, name))
     if rule.form == "boosted":
         return _boosted(answers, rule, classes, name)
     if rule.form == "vote":
         return layers.Average(name=output)([_ballot(x, f"{name}_ballot{i}") for i, x in enumerate(answers)])
-    return classify(layers.Average(name=f"{name}_average")(answers), classes, name, seed)
+    return classifier(layers.Average(name=f"{name}_average")(answers), classes, name, seed)
 
 
-def _scaled(answers: Sequence[Any], rule: Rule, name: str) -> list[Any]:
+def _scaled(answers: Sequence[Any], rule: CombinationRule, name: str) -> list[Any]:
     return [
         layers.Rescaling(weight, name=f"{name}_weight{number}")(answer)
         for number, (weight, answer) in enumerate(zip(rule.weights, answers, strict=True))
     ]
 
 
-def _boosted(embeddings: Sequence[Any], rule: Rule, classes: int, name: str) -> Any:
+def _boosted(embeddings: Sequence[Any], rule: CombinationRule, classes: int, name: str) -> Any:
     """The heads' weighted votes; their softmax is what SAMME's model says of the classes' probabilities."""
     x = embeddings[0] if len(embeddings) == 1 else layers.Concatenate(name=f"{name}_concatenate")(embeddings)
     heads = [

@@ -17,7 +17,7 @@ from keras import ops
 from PIL import Image
 
 from tumorboard.data.pixels import Pixels
-from tumorboard.models.model_spec import Contract, call_again, tap
+from tumorboard.models.model_spec import ModelSpec, call_again, tap
 
 Arrays = list[npt.NDArray[np.float32]]
 
@@ -96,18 +96,18 @@ _Cut = tuple[keras.Model, keras.Model, list[bool]]
 _cuts: WeakKeyDictionary[keras.Model, _Cut] = WeakKeyDictionary()
 
 
-def heat_map(model: keras.Model, contract: Contract, pixels: Pixels, target: int | None = None) -> Map:
+def heat_map(model: keras.Model, spec: ModelSpec, pixels: Pixels, target: int | None = None) -> Map:
     """Where the model sees what speaks for a class.
 
     Args:
-        model: Any that keeps the contract; ensembles and chains too.
-        contract: Its contract.
+        model: Any that keeps the spec; ensembles and chains too.
+        spec: Its spec.
         pixels: uint8 (S, S, 3), as `read_input` gives them.
         target: The class; by default the one that the model answers.
 
     Returns:
         (S, S), 0 to 1; 1 where it is strongest. All 0 where nothing speaks for the class, or where the answer
-        has no slope, as that of a vote: `member_maps` has its members'.
+        has no slope, as that of a vote: `member_heat_maps` has its members'.
 
     Raises:
         ModelError: The model has no feature map.
@@ -115,14 +115,14 @@ def heat_map(model: keras.Model, contract: Contract, pixels: Pixels, target: int
     return _scaled(_map(*_cut(model), pixels, target))
 
 
-def member_maps(
-    model: keras.Model, contract: Contract, pixels: Pixels, target: int | None = None
+def member_heat_maps(
+    model: keras.Model, spec: ModelSpec, pixels: Pixels, target: int | None = None
 ) -> dict[str, Map]:
     """Where each network inside an ensemble sees what speaks, in its own answer, for the class.
 
     Args:
         model: As for `heat_map`.
-        contract: As for `heat_map`.
+        spec: As for `heat_map`.
         pixels: As for `heat_map`.
         target: As for `heat_map`; by default the class that each member answers.
 

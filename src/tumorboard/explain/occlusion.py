@@ -10,19 +10,19 @@ import numpy as np
 from tumorboard.data.pixels import Pixels
 from tumorboard.explain.gradcam import Map
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 
 _STEPS = 8
 """Places of the patch along each side; it covers two steps."""
 _TINY = 1e-30
 
 
-def heat_map(model: keras.Model, contract: Contract, pixels: Pixels, target: int | None = None) -> Map:
+def heat_map(model: keras.Model, spec: ModelSpec, pixels: Pixels, target: int | None = None) -> Map:
     """How much the log-odds of the class fall when a square is painted in the image's mean colour.
 
     Args:
         model: Any model of ours.
-        contract: Its contract.
+        spec: Its spec.
         pixels: uint8 (S, S, 3), as `read_input` gives them.
         target: The class; by default the one that the model answers.
 

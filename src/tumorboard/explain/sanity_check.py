@@ -9,17 +9,17 @@ from scipy import stats
 
 from tumorboard.data.pixels import Pixels
 from tumorboard.explain import gradcam
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 
 
-def likeness_when_shuffled(
-    model: keras.Model, contract: Contract, pixels: Pixels, target: int, seed: int = 0
+def correlation_after_shuffling(
+    model: keras.Model, spec: ModelSpec, pixels: Pixels, target: int, seed: int = 0
 ) -> float:
     """How alike the Grad-CAM maps of a model and of a copy with shuffled weights are.
 
     Args:
         model: As for `gradcam.heat_map`.
-        contract: As for `gradcam.heat_map`.
+        spec: As for `gradcam.heat_map`.
         pixels: As for `gradcam.heat_map`.
         target: The class that both explain.
         seed: Of the shuffling.
@@ -27,7 +27,7 @@ def likeness_when_shuffled(
     Returns:
         Spearman's rank correlation, -1 to 1; near 1 is a warning. 0 if one of the maps is flat.
     """
-    maps = [gradcam.heat_map(one, contract, pixels, target) for one in (model, shuffled(model, seed))]
+    maps = [gradcam.heat_map(one, spec, pixels, target) for one in (model, shuffled(model, seed))]
     if any(np.ptp(one) == 0 for one in maps):
         return 0.0
     return float(stats.spearmanr(*(one.ravel() for one in maps)).statistic)

@@ -16,14 +16,14 @@ import numpy.typing as npt
 from tumorboard import progress, storage
 from tumorboard.errors import ModelError, UsageError
 from tumorboard.export.formats import find, inference_graph, openvino
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 
 Rows = npt.NDArray[np.float32]
 Answer = Callable[[Rows], list[Rows]]
 
 
 @dataclass(frozen=True)
-class Engine:
+class ExportedModel:
     """Networks in another runtime.
 
     Attributes:
@@ -37,14 +37,14 @@ class Engine:
         return self.answer(image.astype(np.float32))
 
 
-def open_engine(name: str, path: Path, size: int) -> Engine:
-    """Open a file of the format `name` for images of (size, size, 3), one a call.
+def open_exported(path: Path, name: str, spec: ModelSpec) -> ExportedModel:
+    """Open a file of the format `name` in its runtime, for one image per call.
 
     Raises:
         ModelError: Its runtime cannot read it.
     """
     try:
-        return Engine(_OPENERS[name](path, size))
+        return ExportedModel(_OPENERS[name](path, spec.image.size))
     except Exception as error:  # each runtime has errors of its own
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise ModelError(f"{path.name} cannot be opened by its runtime: {reason}; export it again") from error
@@ -108,7 +108,7 @@ _STAGING = ".exporting-"
 
 
 @dataclass(frozen=True)
-class Check:
+class ExportCheck:
     """How an exported file compared with Keras.
 
     Attributes:
@@ -122,20 +122,20 @@ class Check:
     differences: Mapping[str, float]
 
 
-def write(
+def export_checked(
     networks: Mapping[str, keras.Model],
-    contract: Contract,
+    spec: ModelSpec,
     sha256: str,
     name: str,
     path: Path,
     images: npt.NDArray[np.uint8],
     real: bool,
-) -> Check:
+) -> ExportCheck:
     """Write networks as one in the format `name`, open it again, compare with Keras, and only then keep it.
 
     Args:
         networks: By output, as the run holds them.
-        contract: Of the models.
+        spec: Of the models.
         sha256: Says which files of the run they are.
         name: Of the format.
         path: Of the new file, or folder.
@@ -151,21 +151,21 @@ def write(
     _check_name(path, made.suffix, name)
     graph = inference_graph(networks)
     outputs = {output: list(one.shape[1:]) for output, one in zip(networks, graph.outputs, strict=True)}
-    facts = {**contract.to_json(), "outputs": outputs, "format": name, "model_sha256": sha256}
+    facts = {**spec.to_json(), "outputs": outputs, "format": name, "model_sha256": sha256}
     with _staging(path) as folder:
         made.write(graph, folder / path.name, facts)
-        check = _compare(networks, reopen(folder / path.name, name, contract), images, real)
+        check = _compare(networks, open_exported(folder / path.name, name, spec), images, real)
         _require_equal(check, name)
         told = {"images": check.images, "real": check.real, "largest_difference": dict(check.differences)}
         hashes = {one: storage.sha256(folder / one) for one in _files(folder)}
-        storage.write_json(sidecar(folder / path.name), {**facts, "compared": told, "sha256": hashes})
+        storage.write_json(record_path(folder / path.name), {**facts, "compared": told, "sha256": hashes})
     return check
 
 
 def is_export(path: Path, name: str, sha256: str, outputs: Sequence[str]) -> bool:
     """Whether an undamaged export, of this format, these outputs and files of this hash, lies there."""
     try:
-        facts = json.loads(sidecar(path).read_text(encoding="utf-8"))
+        facts = json.loads(record_path(path).read_text(encoding="utf-8"))
         return bool(
             (facts["format"], facts["model_sha256"], tuple(facts["outputs"]))
             == (name, sha256, tuple(outputs))
@@ -176,23 +176,18 @@ def is_export(path: Path, name: str, sha256: str, outputs: Sequence[str]) -> boo
         return False
 
 
-def reopen(path: Path, name: str, contract: Contract) -> Engine:
-    """An export in its runtime; raises ModelError where that cannot read it."""
-    return open_engine(name, path, contract.image.size)
-
-
-def sidecar(path: Path) -> Path:
+def record_path(path: Path) -> Path:
     """Where the facts about an export lie."""
     return path.with_name(f"{path.name}.json")
 
 
 def _compare(
-    networks: Mapping[str, keras.Model], engine: Engine, images: npt.NDArray[np.uint8], real: bool
-) -> Check:
+    networks: Mapping[str, keras.Model], engine: ExportedModel, images: npt.NDArray[np.uint8], real: bool
+) -> ExportCheck:
     """Each network by itself with the whole."""
     pairs = zip(networks.items(), _answers(engine, images), strict=True)
     differences = {name: _difference(_answers(network, images)[0], found) for (name, network), found in pairs}
-    return Check(len(images), real, differences)
+    return ExportCheck(len(images), real, differences)
 
 
 def _answers(network: Any, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
@@ -210,7 +205,7 @@ def _difference(expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32
     return float(np.abs(expected - found).max() / max(1.0, np.abs(expected).max()))
 
 
-def _require_equal(check: Check, name: str) -> None:
+def _require_equal(check: ExportCheck, name: str) -> None:
     for output, difference in check.differences.items():
         if not difference <= LIMIT:  # NaN too
             raise ModelError(

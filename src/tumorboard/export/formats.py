@@ -16,7 +16,7 @@ from keras import layers
 
 from tumorboard import optional
 from tumorboard.errors import UsageError
-from tumorboard.models.shared_graph import joint
+from tumorboard.models.shared_graph import merge_networks
 
 KEY = "tumorboard"
 """Under this name the facts stand as JSON in a file's own metadata."""
@@ -142,7 +142,7 @@ def inference_graph(networks: Mapping[str, keras.Model]) -> keras.Model:
     What the networks share is computed once. It is frozen: Keras exports a batch norm that may still learn
     in its training form, whose answers are others and change with the batch.
     """
-    whole = joint(networks)
+    whole = merge_networks(networks)
     answers = [whole.output[name] for name in networks]
     whole = keras.Model(whole.input, answers if len(answers) > 1 else answers[0])
     copy = keras.models.clone_model(whole, clone_function=_plain)

@@ -1,1 +1,1 @@
-"""The keras models, the contract that they keep, and their backbones."""
+"""The keras models, the spec that they keep, and their backbones."""

@@ -8,7 +8,7 @@ from keras import layers
 from tumorboard.config import Custom, Image, Pretrained
 from tumorboard.models.augmentation import augment
 from tumorboard.models.backbones import build_backbone, preprocess, split_backbone
-from tumorboard.models.batchnorm_folding import fold
+from tumorboard.models.batchnorm_folding import fold_batchnorm
 
 
 def build_pretrained(name: str, settings: Pretrained, image: Image, classes: int, seed: int) -> keras.Model:
@@ -24,7 +24,7 @@ def build_pretrained(name: str, settings: Pretrained, image: Image, classes: int
     shape = (image.size, image.size, 3)
     backbone = build_backbone(settings.backbone, settings.weights, shape, name)
     if settings.norms == "folded":
-        backbone = fold(backbone)
+        backbone = fold_batchnorm(backbone)
     trunk, upper = split_backbone(settings.backbone, backbone, settings.cut)
     if upper is not None:
         _hold(upper, settings)
@@ -34,8 +34,8 @@ def build_pretrained(name: str, settings: Pretrained, image: Image, classes: int
     x = trunk(x, training=False)  # frozen: its batch norms keep the statistics they came with
     x = _pool_and_tap(x, upper, settings.pooling, name)
     x = layers.BatchNormalization(momentum=settings.momentum, name=f"{name}_norm")(x)
-    x = link(x, settings.units, settings.dropout, name, seed)
-    return keras.Model(inputs, classify(x, classes, name, seed), name=name)
+    x = embedding_layers(x, settings.units, settings.dropout, name, seed)
+    return keras.Model(inputs, classifier(x, classes, name, seed), name=name)
 
 
 def _hold(upper: keras.Model, settings: Pretrained) -> None:
@@ -60,14 +60,14 @@ def _pool_and_tap(x: Any, upper: keras.Model | None, pooling: str, name: str) ->
     return pool(name=f"{name}_pool")(x)
 
 
-def link(x: Any, units: int, dropout: float, name: str, seed: int) -> Any:
+def embedding_layers(x: Any, units: int, dropout: float, name: str, seed: int) -> Any:
     """Dense and Dropout; the Dropout's output is the embedding."""
     start = keras.initializers.GlorotUniform(seed=seed + 1)
     x = layers.Dense(units, activation="relu", kernel_initializer=start, name=f"{name}_dense")(x)
     return layers.Dropout(dropout, seed=seed + 2, name=f"{name}_embedding")(x)
 
 
-def classify(x: Any, classes: int, name: str, seed: int) -> Any:
+def classifier(x: Any, classes: int, name: str, seed: int) -> Any:
     """The last layer: an embedding to class probabilities."""
     start = keras.initializers.GlorotUniform(seed=seed + 3)
     return layers.Dense(
@@ -80,7 +80,7 @@ def build_custom(name: str, settings: Custom, image: Image, classes: int, seed: 
     designs = {"notebook": _notebook, "residual": _residual}
     inputs = keras.Input((image.size, image.size, 3), name=f"{name}_image")
     embedding = designs[settings.design](inputs, name, settings, seed)
-    return keras.Model(inputs, classify(embedding, classes, name, seed), name=name)
+    return keras.Model(inputs, classifier(embedding, classes, name, seed), name=name)
 
 
 def _notebook(x: Any, name: str, settings: Custom, seed: int) -> Any:
@@ -164,6 +164,8 @@ def _block(x: Any, filters: int, name: str, seed: int, strides: int) -> Any:
 BUILDERS = {"pretrained": build_pretrained, "custom": build_custom}
 
 
-def build(name: str, settings: Pretrained | Custom, image: Image, classes: int, seed: int) -> keras.Model:
-    """A fresh model that keeps the contract; the same seed gives the same first weights."""
+def build_network(
+    name: str, settings: Pretrained | Custom, image: Image, classes: int, seed: int
+) -> keras.Model:
+    """A fresh model that keeps the spec; the same seed gives the same first weights."""
     return BUILDERS[settings.kind](name, settings, image, classes, seed)  # type: ignore[operator]

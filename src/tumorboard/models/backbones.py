@@ -120,7 +120,7 @@ def find(name: str) -> Backbone:
     return BACKBONES[name]
 
 
-def require_known(name: str, weights: str) -> None:
+def check_backbone(name: str, weights: str) -> None:
     """What can be told of a backbone without building it.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 
-def fold(network: keras.Model) -> keras.Model:
+def fold_batchnorm(network: keras.Model) -> keras.Model:
     """The same function in fewer steps, which runs about twice as fast on a CPU.
 
     A batch norm goes where it alone reads a convolution without activation. With the kernel k and bias b,

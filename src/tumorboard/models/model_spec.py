@@ -25,7 +25,7 @@ from tumorboard.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Contract:
+class ModelSpec:
     """What a saved model expects and answers; written as JSON beside it."""
 
     name: str
@@ -35,7 +35,7 @@ class Contract:
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The contract as it is stored."""
+        """The spec as it is stored."""
         size = self.image.size
         return {
             "format_version": 1,
@@ -48,13 +48,13 @@ class Contract:
         }
 
     @staticmethod
-    def from_json(content: dict[str, Any]) -> "Contract":
+    def from_json(content: dict[str, Any]) -> "ModelSpec":
         """Read back what `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: The content is not a contract.
+            KeyError, TypeError, ValueError: The content is not a spec.
         """
-        return Contract(
+        return ModelSpec(
             name=str(content["name"]),
             kind=str(content["kind"]),
             class_names=tuple(map(str, content["class_names"])),
@@ -82,17 +82,17 @@ def taps(model: keras.Model, kind: str) -> list[Any]:
     return [layer.output for layer in model.layers if layer.name.endswith(f"_{kind}")]
 
 
-def check(model: keras.Model, contract: Contract) -> None:
-    """Refuse a model that does not keep the contract.
+def check(model: keras.Model, spec: ModelSpec) -> None:
+    """Refuse a model that does not keep the spec.
 
     Raises:
         ModelError: Names the first promise that is broken.
     """
-    size, classes = contract.image.size, len(contract.class_names)
+    size, classes = spec.image.size, len(spec.class_names)
     expectations = {
         "input shape": ((None, size, size, 3), tuple(model.input_shape)),
         "output shape": ((None, classes), tuple(model.output_shape)),
-        "name": (contract.name, model.name),
+        "name": (spec.name, model.name),
         "layers outside its prefix": (
             [],
             [layer.name for layer in model.layers if not layer.name.startswith(f"{model.name}_")],
@@ -100,7 +100,9 @@ def check(model: keras.Model, contract: Contract) -> None:
     }
     for what, (expected, found) in expectations.items():
         if expected != found:
-            raise ModelError(f"model {model.name!r} breaks the contract: {what} {found}, expected {expected}")
+            raise ModelError(
+                f"model {model.name!r} does not match its specification: {what} {found}, expected {expected}"
+            )
     tap(model, "image"), tap(model, "probabilities")
 
 
@@ -160,7 +162,7 @@ def copy_into(model: keras.Model, image: Any, prefix: str) -> keras.Model:
     return keras.Model(image, copy.output, name=prefix)
 
 
-def embedder(model: keras.Model) -> keras.Model:
+def embedding_model(model: keras.Model) -> keras.Model:
     """Image -> the model's own embedding, or, as an ensemble has none, its members' side by side: (N, D).
 
     It shares the model's layers. Ask it an image a call, as `predicting.probabilities` does.

@@ -12,7 +12,7 @@ from tumorboard.models.model_spec import call_again
 _NO_MATTER = ("name", "trainable", "seed")  # to what a layer answers when it is not trained
 
 
-def joint(models: Mapping[str, keras.Model]) -> keras.Model:
+def merge_networks(models: Mapping[str, keras.Model]) -> keras.Model:
     """Image -> what each model answers, by its name.
 
     A combination holds copies of its members, so a board asked model by model computes each member several

@@ -9,11 +9,11 @@ from keras import layers
 from tumorboard.models.model_spec import call_again
 
 
-def both(model: keras.Model) -> keras.Model:
+def mirror_averaged(model: keras.Model) -> keras.Model:
     """The mean of what a model answers to an image and to its mirror image: test-time augmentation.
 
     Args:
-        model: One that keeps the contract. Its layers are shared, called a second time, but the last one, of
+        model: One that keeps the spec. Its layers are shared, called a second time, but the last one, of
             which there is a copy by the name of `<name>_answer`.
 
     Returns:
@@ -22,7 +22,7 @@ def both(model: keras.Model) -> keras.Model:
     name, image = model.name, model.input
     last = model.get_layer(f"{name}_probabilities")
     answer = last.__class__.from_config({**last.get_config(), "name": f"{name}_answer"})
-    body, turned = keras.Model(image, last.input), mirrored(image, name)
+    body, turned = keras.Model(image, last.input), mirror(image, name)
 
     def again(layer: keras.Layer, *seen: Any, **options: Any) -> Any:
         return layer(*(turned if one is image else one for one in seen), **options)
@@ -32,7 +32,7 @@ def both(model: keras.Model) -> keras.Model:
     return keras.Model(image, layers.Average(name=last.name)(answers), name=name)
 
 
-def mirrored(image: Any, name: str) -> Any:
+def mirror(image: Any, name: str) -> Any:
     """(N, H, W, C) with its columns in reverse order, exactly; Keras's own flip is of training alone.
 
     A frozen Dense layer over the columns puts each at its place: sums of one pixel and of zeros.

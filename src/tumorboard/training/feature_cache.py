@@ -20,7 +20,7 @@ Views = Sequence[Sequence[np.ndarray | Rows]]
 """Per input of a network, per view: an array (N, ...), in memory or on disk."""
 
 
-def compute(
+def compute_views(
     trunk: keras.Model,
     images: Images,
     folder: Path,
@@ -60,7 +60,7 @@ def compute(
     return [[np.load(files[tensor], mmap_mode="r") for files in paths] for tensor in tensors]
 
 
-def affordable(trunk: keras.Model, images: int, views: int, gigabytes: float) -> tuple[int, float]:
+def affordable_views(trunk: keras.Model, images: int, views: int, gigabytes: float) -> tuple[int, float]:
     """How many views fit into that much disk, at least one, and the gigabytes that they take.
 
     Of a trunk that draws nothing one view is all there is.
@@ -81,7 +81,7 @@ def is_random(model: keras.Model) -> bool:
     return bool(_seed_states(model))
 
 
-def key(trunk: keras.Model, *parts: object) -> str:
+def cache_key(trunk: keras.Model, *parts: object) -> str:
     """A folder name for views: the same only for the same weights and the same further parts."""
     digest = hashlib.sha256(repr(parts).encode())
     for weight in trunk.get_weights():

@@ -25,13 +25,13 @@ def require(kind: str) -> None:
     optional.require(f"--track {kind}", *NEEDED[kind], extra=kind)
 
 
-def place(kind: str, folder: Path) -> str:
+def destination(kind: str, folder: Path) -> str:
     """Where the figures of a training go: the folder, or the MLflow server that the user has named."""
     return os.environ.get(_URI, str(folder)) if kind == "mlflow" else str(folder)
 
 
 @contextlib.contextmanager
-def listening(kind: str, folder: Path, name: str) -> Iterator["list[keras.callbacks.Callback]"]:
+def callbacks_for(kind: str, folder: Path, name: str) -> Iterator["list[keras.callbacks.Callback]"]:
     """The callbacks that track one model's training; none for an empty kind.
 
     Args:

@@ -16,10 +16,10 @@ from tumorboard.config import Training
 from tumorboard.data.image_cache import Images
 from tumorboard.ensembles import boosting, chain, combination, ensemble
 from tumorboard.models import saving
-from tumorboard.models.architectures import build
+from tumorboard.models.architectures import build_network
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract, split_at_frozen, trunks
-from tumorboard.models.tta import both
+from tumorboard.models.model_spec import ModelSpec, split_at_frozen, trunks
+from tumorboard.models.tta import mirror_averaged
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.progress import Console
 from tumorboard.training import feature_cache, tracking
@@ -28,7 +28,7 @@ from tumorboard.training.feature_cache import Views
 from tumorboard.training.fit import Examples, best_epoch, fit
 from tumorboard.workflows.run_context import RunContext
 
-Member = tuple[keras.Model, Contract]
+Member = tuple[keras.Model, ModelSpec]
 
 
 def train_models(context: RunContext) -> None:
@@ -55,12 +55,12 @@ def predict_splits(context: RunContext, name: str, *splits: str) -> None:
     missing = [split for split in splits if not context.run.predictions(name, split).is_file()]
     if not missing:
         return
-    model, contract = saving.load(context.run.model(name))
+    model, spec = saving.load(context.run.model(name))
     for split in missing:
         part = context.part(split)
         with context.console.task(f"{name}: predicting {split}") as update:
             rows = probabilities(model, context.images(split), update)
-        text = Predictions(part.ids, part.labels, contract.class_names, rows).to_csv()
+        text = Predictions(part.ids, part.labels, spec.class_names, rows).to_csv()
         storage.write_text(context.run.predictions(name, split), text)
 
 
@@ -69,7 +69,7 @@ def _train_network(context: RunContext, name: str) -> None:
     model = _initial_model(context, name, context.seed(name))
     history = _fit_on_images(context, model, settings.training)
     if getattr(settings, "mirrored", False):
-        model = both(model)
+        model = mirror_averaged(model)
     _save(context, model, settings.kind, settings.training, history)
 
 
@@ -83,16 +83,16 @@ def _train_ensemble(context: RunContext, name: str) -> None:
         return [context.predictions(member, split) for member in settings.members]
 
     if settings.weights:
-        rule = combination.Rule(settings.form, settings.weights)
+        rule = combination.CombinationRule(settings.form, settings.weights)
     elif settings.form == "boosted":
         embedded = boosting.embed(members, context.images("valid"))
         rule = boosting.fit(embedded, valid.labels, len(valid.class_names))
     else:
-        rule = combination.fit(settings.form, member_predictions("valid"))
+        rule = combination.fit_rule(settings.form, member_predictions("valid"))
     model = ensemble.build(name, members, rule, seed=context.seed(name))
     history: list[Row] = []
-    if rule.form in ensemble.TRAINED:
-        head, training = ensemble.head(model), settings.training
+    if rule.form in ensemble.DENSE_FORMS:
+        head, training = ensemble.dense_head(model), settings.training
         on_train, on_valid = (
             stacked_probabilities(member_predictions(split)) for split in ("train", "valid")
         )
@@ -108,9 +108,9 @@ def _train_chain(context: RunContext, name: str) -> None:
         (settings.first, "first link"),
         *((other, f"link {other}") for other in settings.also),
     ]:
-        trained, contract = saving.load(context.run.model(link))
+        trained, spec = saving.load(context.run.model(link))
         fresh = settings.start == "fresh"  # the same build with first weights of its own
-        links.append((_initial_model(context, link, context.seed(draw)) if fresh else trained, contract))
+        links.append((_initial_model(context, link, context.seed(draw)) if fresh else trained, spec))
     model = chain.build(name, links, settings, context.seed(name))
     history = _fit_on_images(context, model, settings.training)
     details = {"first": settings.first, "also": list(settings.also), "start": settings.start}
@@ -121,7 +121,7 @@ def _initial_model(context: RunContext, name: str, seed: int) -> keras.Model:
     """Build an untrained model; its random weights do not depend on what was built before it."""
     keras.utils.set_random_seed(seed)
     classes = len(context.manifest.class_names)
-    return build(name, context.recipe.models[name], context.recipe.image, classes, seed)
+    return build_network(name, context.recipe.models[name], context.recipe.image, classes, seed)
 
 
 def _fit_on_images(context: RunContext, model: keras.Model, training: Training) -> list[Row]:
@@ -146,11 +146,11 @@ def _cached_views(context: RunContext, model: keras.Model, training: Training, s
     views: list[Any] = []
     left, augmented, images = training.cache_gb, split == "train", context.images(split)
     for owner, trunk in trunks(model).items():
-        count, size = feature_cache.affordable(trunk, len(images), training.views, left)
+        count, size = feature_cache.affordable_views(trunk, len(images), training.views, left)
         left -= size
         settings = context.recipe.models[owner.removeprefix(f"{model.name}_")]
         described = settings.model_dump(exclude={"training", "units", "dropout"})
-        folder = context.run.cache / feature_cache.key(
+        folder = context.run.cache / feature_cache.cache_key(
             trunk, described, context.part(split).samples, augmented
         )
         if augmented and not folder.exists():
@@ -172,9 +172,9 @@ def compute_views(
     augmented: bool,
     seed: int,
 ) -> Views:
-    """Compute cached views as `feature_cache.compute` does, with progress shown."""
+    """Compute cached views as `feature_cache.compute_views` does, with progress shown."""
     with console.task(title) as update:
-        return feature_cache.compute(
+        return feature_cache.compute_views(
             trunk, images, folder, views=views, augmented=augmented, seed=seed, on_batch=update
         )
 
@@ -184,7 +184,7 @@ def _fit_with_resume(
 ) -> list[Row]:
     """Fit a network of the run; its state is kept so that a repeated command goes on from the last epoch."""
     state, seed = context.run.state(name), context.seed(name)
-    with tracking.listening(context.track, context.run.tracking(context.track), name) as callbacks:
+    with tracking.callbacks_for(context.track, context.run.tracking(context.track), name) as callbacks:
         return fit_with_progress(
             context.console,
             network,
@@ -246,6 +246,6 @@ def _save(
         writer.writerows(history)
         storage.write_text(context.run.history(model.name), text.getvalue())
         facts |= {"epochs": len(history), "best_epoch": best_epoch(history, training)}
-    contract = Contract(model.name, kind, context.manifest.class_names, context.recipe.image, facts)
-    saving.save(model, contract, context.run.model(model.name))
+    spec = ModelSpec(model.name, kind, context.manifest.class_names, context.recipe.image, facts)
+    saving.save(model, spec, context.run.model(model.name))
     context.run.state(model.name).unlink(missing_ok=True)

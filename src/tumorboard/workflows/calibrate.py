@@ -58,11 +58,11 @@ def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
     """Fit it on the training images' embeddings; its threshold, None if validation is too small for one."""
     from tumorboard.models import saving  # Keras, seconds to import
     from tumorboard.models.inference import probabilities
-    from tumorboard.models.model_spec import embedder
+    from tumorboard.models.model_spec import embedding_model
 
     if len(context.part("valid").samples) < 1 / out_of_distribution.FALSE_ALARM_RATE - 1:
         return None
-    network = embedder(saving.load(context.run.model(name))[0])
+    network = embedding_model(saving.load(context.run.model(name))[0])
     embeddings = {}
     for split in ("train", "valid"):
         with context.console.task(f"{name}: embedding {split}") as update:

@@ -15,26 +15,26 @@ from tumorboard.config import Chained, Training
 from tumorboard.data.image_cache import Rows
 from tumorboard.data.manifest import DataSource, Manifest
 from tumorboard.ensembles import boosting, chain, combination, ensemble
-from tumorboard.ensembles.combination import AVERAGES, Rule
+from tumorboard.ensembles.combination import WEIGHTED_FORMS, CombinationRule
 from tumorboard.ensembles.ensemble import check_compatible
 from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract, split_at_frozen, trunks
+from tumorboard.models.model_spec import ModelSpec, split_at_frozen, trunks
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.training.fit import Examples, best_epoch, prepare_backend
 from tumorboard.workflows.build_models import compute_views, fit_with_progress, stacked_probabilities
 from tumorboard.workflows.prepare import decode, find
 
-LEARNING = ensemble.TRAINED | AVERAGES | {"stacked", "boosted", "chain"}
+LEARNING = ensemble.DENSE_FORMS | WEIGHTED_FORMS | {"stacked", "boosted", "chain"}
 """Forms that are fitted on data."""
-FORMS = LEARNING | {"B", "vote", "mirrored"}
+FORMS = LEARNING | {"mean", "vote", "mirrored"}
 
 HEAD = Training()  # as in the study: Adam, at most 100 epochs, patience 20
 CHAIN = Training(views=8)  # the same on cached views, where the models allow it
 
-Member = tuple[keras.Model, Contract]
+Member = tuple[keras.Model, ModelSpec]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def combine(
     data: str | Path | DataSource | None = None,
     seed: int = 0,
     console: Console | None = None,
-) -> Contract:
-    """Write an ensemble or a chain of saved models as `out`, with its contract beside it.
+) -> ModelSpec:
+    """Write an ensemble or a chain of saved models as `out`, with its spec beside it.
 
     Args:
         paths: Two `.keras` files or more, each with its `.json`; one is enough for `mirrored`.
@@ -68,7 +68,7 @@ def combine(
         console: Where progress is shown; quiet by default.
 
     Returns:
-        The new model's contract.
+        The new model's spec.
 
     Raises:
         UsageError: An unknown form, an unusable `out`, or no data for a form that is fitted.
@@ -80,13 +80,13 @@ def combine(
     console = console or Console(quiet=True)
     prepare_backend(seed, threads=0)
     with progress.graceful():
-        members = [saving.load_given(path) for path in paths]
+        members = [saving.load_untrusted(path) for path in paths]
         shared = check_compatible(members, form)
         stem = re.sub("[^a-z0-9]+", "_", out.stem.lower()).strip("_")
         name = stem if stem[:1].isalpha() else f"combined_{stem}".rstrip("_")  # the prefix of layer names
         facts: dict[str, Any] = {}
         if data is None or form not in LEARNING:
-            model = ensemble.build(name, members, Rule(form))
+            model = ensemble.build(name, members, CombinationRule(form))
         else:
             try:
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -98,12 +98,12 @@ def combine(
             with scratch as folder:
                 parts = _read_parts(DataSource.of(data), shared, Path(folder), console)
                 model, facts = _fit(name, members, form, _Fitting(parts, Path(folder), console, seed))
-        names = [contract.name for _, contract in members]
+        names = [spec.name for _, spec in members]
         details = {"form": form, "members": names, "seed": seed, **facts}
         kind = "chained" if form == "chain" else "ensemble"
-        contract = Contract(name, kind, shared.class_names, shared.image, details)
-        saving.save(model, contract, out)
-    return contract
+        spec = ModelSpec(name, kind, shared.class_names, shared.image, details)
+        saving.save(model, spec, out)
+    return spec
 
 
 def _check_request(paths: Sequence[Path], out: Path, form: str, data: str | Path | DataSource | None) -> None:
@@ -120,30 +120,30 @@ def _check_request(paths: Sequence[Path], out: Path, form: str, data: str | Path
 def _fit(
     name: str, members: Sequence[Member], form: str, fitting: _Fitting
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Build and fit the model; returns it with facts for its contract."""
+    """Build and fit the model; returns it with facts for its spec."""
 
     def member_predictions(split: str) -> list[Predictions]:
         part, images = fitting.parts[split]
         predicted = []
-        for model, contract in members:
-            with fitting.console.task(f"{contract.name}: predicting {split}") as update:
+        for model, spec in members:
+            with fitting.console.task(f"{spec.name}: predicting {split}") as update:
                 rows = probabilities(model, images, update)
-            predicted.append(Predictions(part.ids, part.labels, contract.class_names, rows))
+            predicted.append(Predictions(part.ids, part.labels, spec.class_names, rows))
         return predicted
 
     if form == "chain":
         model = chain.build(name, members, Chained(training=CHAIN), fitting.seed)
         network, training, examples = _chain_examples(model, fitting)
-    elif form in ensemble.TRAINED:
-        model = ensemble.build(name, members, Rule(form), seed=fitting.seed)
-        network, training = ensemble.head(model), HEAD
+    elif form in ensemble.DENSE_FORMS:
+        model = ensemble.build(name, members, CombinationRule(form), seed=fitting.seed)
+        network, training = ensemble.dense_head(model), HEAD
         examples = [stacked_probabilities(member_predictions(split)) for split in ("train", "valid")]
     else:
         part, images = fitting.parts["valid"]
         if form == "boosted":
             rule = boosting.fit(boosting.embed(members, images), part.labels, len(part.class_names))
         else:
-            rule = combination.fit(form, member_predictions("valid"))
+            rule = combination.fit_rule(form, member_predictions("valid"))
         return ensemble.build(name, members, rule), {"weights": list(rule.weights)}
     train, valid = examples
     state = fitting.folder / "state.npz"
@@ -174,7 +174,7 @@ def _chain_examples(model: keras.Model, fitting: _Fitting) -> tuple[keras.Model,
 
 
 def _read_parts(
-    data: DataSource, shared: Contract, folder: Path, console: Console
+    data: DataSource, shared: ModelSpec, folder: Path, console: Console
 ) -> dict[str, tuple[Manifest, Rows]]:
     """Read train and valid as the models take them; labels are numbered as the models' classes are."""
     loaded = find(data, console)

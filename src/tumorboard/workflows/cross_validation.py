@@ -17,12 +17,12 @@ from tumorboard.data.image_cache import Images
 from tumorboard.data.manifest import DataSource, Manifest, write_csv
 from tumorboard.data.pixels import Pixels
 from tumorboard.ensembles import combination, ensemble
-from tumorboard.ensembles.combination import Rule
+from tumorboard.ensembles.combination import CombinationRule
 from tumorboard.errors import UsageError
 from tumorboard.evaluation.model_selection import most_accurate
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import Contract
+from tumorboard.models.model_spec import ModelSpec
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.reporting.repeated import Repeats
@@ -101,9 +101,9 @@ def ways_to_combine(found: Sequence[Fold], recipe: Recipe) -> dict[str, Predicti
     members = [[fold[name] for name in recipe.ensemble.members] for fold in found]
     mirrored = [[fold[f"{name} mirrored"] for name in recipe.ensemble.members] for fold in found]
     both = [[*one, *other] for one, other in zip(members, mirrored, strict=True)]
-    fitted = {form: combination.cross_fitted(form, members) for form in combination.CANDIDATES}
-    own = {recipe.ensemble.form: combination.together([fold["ensemble"] for fold in found])}
-    return own | fitted | {"mirrored": combination.cross_fitted("mirrored", both)}
+    fitted = {form: combination.cross_fit(form, members) for form in combination.CANDIDATES}
+    own = {recipe.ensemble.form: combination.concatenate([fold["ensemble"] for fold in found])}
+    return own | fitted | {"mirrored": combination.cross_fit("mirrored", both)}
 
 
 def with_rule(recipe: Recipe, found: Sequence[Fold], judged: Mapping[str, Predictions]) -> Recipe:
@@ -111,8 +111,8 @@ def with_rule(recipe: Recipe, found: Sequence[Fold], judged: Mapping[str, Predic
     if not found:
         return recipe
     form = most_accurate(judged)
-    pooled = combination.pooled([[fold[name] for name in recipe.ensemble.members] for fold in found])
-    weights = combination.fit(form, pooled).weights
+    pooled = combination.pool_folds([[fold[name] for name in recipe.ensemble.members] for fold in found])
+    weights = combination.fit_rule(form, pooled).weights
     chosen = recipe.ensemble.model_copy(update={"form": form, "weights": weights})
     return recipe.model_copy(update={"ensemble": chosen})
 
@@ -149,10 +149,10 @@ def predict(run: RunFolder, recipe: Recipe, split: str, images: Path, console: C
     part = read_manifest(run).part(split)
     turned: Any = _Mirrored(image_cache.decode(part, images, recipe.image).images)
     for name, file in missing.items():
-        model, contract = saving.load(run.model(name))
+        model, spec = saving.load(run.model(name))
         with console.task(f"{run.root.name}, {name}: predicting mirror images") as update:
             rows = probabilities(model, turned, update)
-        storage.write_text(file, Predictions(part.ids, part.labels, contract.class_names, rows).to_csv())
+        storage.write_text(file, Predictions(part.ids, part.labels, spec.class_names, rows).to_csv())
         keras.utils.clear_session()  # or the graphs of all folds stay in memory
 
 
@@ -187,10 +187,10 @@ def _make(run: RunFolder, folds: Sequence[RunFolder]) -> None:
     if saving.is_saved(run.model(NAME)):
         return
     members = [saving.load(fold.model("ensemble")) for fold in folds]
-    model = ensemble.build(NAME, members, Rule("B"))
-    details = {"form": "B", "members": [f"{fold.root.name}/ensemble" for fold in folds]}
+    model = ensemble.build(NAME, members, CombinationRule("mean"))
+    details = {"form": "mean", "members": [f"{fold.root.name}/ensemble" for fold in folds]}
     first = members[0][1]
-    saving.save(model, Contract(NAME, "ensemble", first.class_names, first.image, details), run.model(NAME))
+    saving.save(model, ModelSpec(NAME, "ensemble", first.class_names, first.image, details), run.model(NAME))
 
 
 def _write_manifest(run: RunFolder, known: Manifest, *splits: str) -> None:
@@ -322,7 +322,7 @@ def _together(
 ) -> Repeats:
     names = recipe.names if found else ()
     return Repeats(
-        {name: combination.together([fold[name] for fold in found]) for name in names},
+        {name: combination.concatenate([fold[name] for fold in found]) for name in names},
         ways,
         {run.root.name: _all_predictions(run, recipe) for run in runs},
         {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},

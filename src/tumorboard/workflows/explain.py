@@ -15,7 +15,7 @@ from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 from tumorboard.explain import gradcam, occlusion
 from tumorboard.explain.overlay import overlay
-from tumorboard.explain.sanity_check import likeness_when_shuffled
+from tumorboard.explain.sanity_check import correlation_after_shuffling
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
@@ -98,7 +98,7 @@ def _class(predictor: RunPredictor, target: str) -> int | None:
 
 def _likeness(predictor: RunPredictor, pixels: Pixels) -> dict[str, float]:
     return {
-        name: likeness_when_shuffled(model, predictor.contract, pixels, _answer(predictor, name, pixels)[0])
+        name: correlation_after_shuffling(model, predictor.spec, pixels, _answer(predictor, name, pixels)[0])
         for name, model in predictor.models.items()
     }
 
@@ -117,11 +117,11 @@ def _maps(
         target = answer if chosen is None else chosen
         found = {
             "": (gradcam if method == "gradcam" else occlusion).heat_map(
-                model, predictor.contract, pixels, target
+                model, predictor.spec, pixels, target
             )
         }
         if method == "gradcam":
-            members = gradcam.member_maps(model, predictor.contract, pixels, target)
+            members = gradcam.member_heat_maps(model, predictor.spec, pixels, target)
             found |= {part: heat for part, heat in members.items() if part != name}
         for part, heat in found.items():
             picture = stem.with_name(f"{stem.name}-{part or name}.png")

@@ -14,9 +14,9 @@ from tumorboard.data.manifest import Sample
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.export import exported_model, formats
-from tumorboard.export.exported_model import Check
+from tumorboard.export.exported_model import ExportCheck
 from tumorboard.models import saving
-from tumorboard.models.model_spec import embedder
+from tumorboard.models.model_spec import embedding_model
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.predictor import RunPredictor, load_run
 from tumorboard.workflows.run_context import read_manifest
@@ -30,7 +30,7 @@ class Export:
     """What came of it: the file, or folder, and how it compared with Keras."""
 
     path: Path
-    check: Check
+    check: ExportCheck
 
 
 def export(run: Path, model: str, format_name: str, out: Path | None = None) -> Export:
@@ -58,10 +58,12 @@ def export_from(predictor: RunPredictor, run: Path, model: str, format_name: str
     """As `export`, of a board that is open."""
     network = {"probabilities": predictor.models[model]}
     if formats.find(format_name).embeds:
-        network[formats.EMBEDDING] = embedder(predictor.models[model])
+        network[formats.EMBEDDING] = embedding_model(predictor.models[model])
     file = RunFolder(run).model(model)
-    contract, sha256 = saving.read_contract(file), storage.sha256(file)
-    check = exported_model.write(network, contract, sha256, format_name, path, *images_of(run, predictor))
+    spec, sha256 = saving.read_spec(file), storage.sha256(file)
+    check = exported_model.export_checked(
+        network, spec, sha256, format_name, path, *images_of(run, predictor)
+    )
     return Export(path, check)
 
 
@@ -107,12 +109,20 @@ def on_engine(predictor: RunPredictor, run: Path, engine: str) -> RunPredictor:
     if engine == KERAS:
         return predictor
     path = RunFolder(run).export(f"models-{'-'.join(predictor.names)}", engine, formats.find(engine).suffix)
-    sees = {f"{predictor.recommended}:{formats.EMBEDDING}": embedder(predictor.models[predictor.recommended])}
+    sees = {
+        f"{predictor.recommended}:{formats.EMBEDDING}": embedding_model(
+            predictor.models[predictor.recommended]
+        )
+    }
     networks = {**predictor.models, **sees}
     sha256 = _sha256(predictor, RunFolder(run))
     if not exported_model.is_export(path, engine, sha256, tuple(networks)):
-        exported_model.write(networks, predictor.contract, sha256, engine, path, *images_of(run, predictor))
-    return replace(predictor, engine=engine, runtime=exported_model.reopen(path, engine, predictor.contract))
+        exported_model.export_checked(
+            networks, predictor.spec, sha256, engine, path, *images_of(run, predictor)
+        )
+    return replace(
+        predictor, engine=engine, runtime=exported_model.open_exported(path, engine, predictor.spec)
+    )
 
 
 def _sha256(predictor: RunPredictor, run: RunFolder) -> str:

@@ -23,10 +23,10 @@ from tumorboard.errors import RunFolderError, UsageError
 from tumorboard.evaluation import calibration, conformal
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.explain import gradcam
-from tumorboard.export.exported_model import Engine
+from tumorboard.export.exported_model import ExportedModel
 from tumorboard.models import saving
-from tumorboard.models.model_spec import Contract, embedder
-from tumorboard.models.shared_graph import joint
+from tumorboard.models.model_spec import ModelSpec, embedding_model
+from tumorboard.models.shared_graph import merge_networks
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.storage import shown
 from tumorboard.training import fit
@@ -68,7 +68,7 @@ class Reliability:
         refer_below: Predictions of less confidence are referred to a human reader.
         outlier_threshold: Images of a larger outlier score are out of distribution.
         detector: Computes the score from an embedding.
-        embedder: Image -> embedding, (1, D).
+        embedding_model: Image -> embedding, (1, D).
     """
 
     temperature: float | None = None
@@ -76,7 +76,7 @@ class Reliability:
     refer_below: float | None = None
     outlier_threshold: float | None = None
     detector: OutOfDistribution | None = None
-    embedder: keras.Model | None = None
+    embedding_model: keras.Model | None = None
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,19 @@ class RunPredictor:
 
     Attributes:
         models: The networks by name.
-        contract: The input and the classes that all of them share.
+        spec: The input and the classes that all of them share.
         recommended: The name of the model whose prediction is the run's answer.
         reliability: Of that prediction.
         engine: "keras", or the runtime that predicts.
-        runtime: The networks there, in order, then the recommended model's embedder; None for Keras.
+        runtime: The networks there, in order, then the recommended model's embedding_model; None for Keras.
     """
 
     models: Mapping[str, keras.Model]
-    contract: Contract
+    spec: ModelSpec
     recommended: str
     reliability: Reliability = field(default_factory=Reliability)
     engine: str = "keras"
-    runtime: Engine | None = None
+    runtime: ExportedModel | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,12 +107,12 @@ class RunPredictor:
     @property
     def class_names(self) -> tuple[str, ...]:
         """In the order of the probabilities."""
-        return self.contract.class_names
+        return self.spec.class_names
 
     @property
     def image(self) -> config.Image:
         """Size, resize rule, and window of DICOM."""
-        return self.contract.image
+        return self.spec.image
 
     def read(self, source: str | Path | bytes) -> Pixels:
         """Read a file, or its bytes, as the models take it: uint8 (S, S, 3); raises DataError."""
@@ -149,13 +149,15 @@ class RunPredictor:
 
     @functools.cached_property
     def _graph(self) -> keras.Model:
-        """All networks and the embedder as one graph, which computes shared layers once."""
-        embedders = {} if self.reliability.embedder is None else {_EMBEDDING: self.reliability.embedder}
-        return joint({**self.models, **embedders})
+        """All networks and the embedding model as one graph, which computes shared layers once."""
+        embedders = (
+            {} if self.reliability.embedding_model is None else {_EMBEDDING: self.reliability.embedding_model}
+        )
+        return merge_networks({**self.models, **embedders})
 
     def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> gradcam.Map:
         """Compute the Grad-CAM map of a class, by default the predicted one: (S, S), 0 to 1."""
-        return gradcam.heat_map(self.models[name], self.contract, pixels, target)
+        return gradcam.heat_map(self.models[name], self.spec, pixels, target)
 
 
 def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
@@ -177,15 +179,15 @@ def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
     environment = read_json(folder.environment) if folder.environment.is_file() else {}
     threads = environment.get("threads", 0)  # as in training: another number sums in another order
     fit.prepare_backend(0, threads if isinstance(threads, int) and 0 <= threads <= 256 else 0)
-    loaded: dict[str, tuple[keras.Model, Contract]] = {}
+    loaded: dict[str, tuple[keras.Model, ModelSpec]] = {}
     for name in names:
-        for file in (folder.model(name), folder.contract(name)):
+        for file in (folder.model(name), folder.model_spec(name)):
             run_folder.verify(file, hashes)
         loaded[name] = saving.load(folder.model(name))
-    contract = check_compatible([*loaded.values()]) if len(loaded) > 1 else next(iter(loaded.values()))[1]
+    spec = check_compatible([*loaded.values()]) if len(loaded) > 1 else next(iter(loaded.values()))[1]
     networks = {name: model for name, (model, _) in loaded.items()}
     reliability = read_reliability(folder, recommended, networks[recommended], hashes)
-    return RunPredictor(networks, contract, recommended, reliability)
+    return RunPredictor(networks, spec, recommended, reliability)
 
 
 def _names(run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
@@ -228,4 +230,9 @@ def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict
     file = run.unlike(name)
     run_folder.verify(file, hashes)
     detector = OutOfDistribution.from_bytes(file.read_bytes(), shown(file))
-    return replace(known, outlier_threshold=fitted.ood_threshold, detector=detector, embedder=embedder(model))
+    return replace(
+        known,
+        outlier_threshold=fitted.ood_threshold,
+        detector=detector,
+        embedding_model=embedding_model(model),
+    )

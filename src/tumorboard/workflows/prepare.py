@@ -53,11 +53,11 @@ def prepare(
 
 def _refuse_unknown_backbones(recipe: Recipe) -> None:
     """Before the folder is one of this recipe, and not when the model's turn comes."""
-    from tumorboard.models.backbones import require_known
+    from tumorboard.models.backbones import check_backbone
 
     for settings in recipe.models.values():
         if settings.kind == "pretrained":
-            require_known(settings.backbone, settings.weights)
+            check_backbone(settings.backbone, settings.weights)
 
 
 def find(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:

@@ -190,8 +190,8 @@ def _history(path: Path) -> list[dict[str, float]]:
 
 
 def _details(context: RunContext, name: str) -> dict[str, Any]:
-    contract = json.loads(context.run.model(name).with_suffix(".json").read_text("utf-8"))
-    details: dict[str, Any] = contract["details"]
+    spec = json.loads(context.run.model(name).with_suffix(".json").read_text("utf-8"))
+    details: dict[str, Any] = spec["details"]
     return details
 
 

@@ -91,7 +91,7 @@ def _convene(context: RunContext) -> None:
     if context.track:
         tracking.require(context.track)
         folder = context.run.tracking(context.track)
-        place = tracking.place(context.track, folder)
+        place = tracking.destination(context.track, folder)
         context.console.say(f"{context.track}: training curves go to {place}")
     fit.prepare_backend(context.recipe.seed, fingerprint.threads(context.recipe))
     build_models.train_models(context)

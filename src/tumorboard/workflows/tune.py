@@ -158,7 +158,7 @@ def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
         progress.stop_if_asked()
         study.console.say(f"trial {number}, fold {k} of {len(study.files)}")
         held.append(_held_out(study, file, RunFolder(folder / f"fold-{k}"), recipe))
-        so_far = combination.together(held)
+        so_far = combination.concatenate(held)
         losses.append(metrics.log_loss(so_far.labels, so_far.probabilities))
         if k < len(study.files) and drawn.hopeless(losses[-1], k):
             state = "pruned"
