@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tumorboard.evaluation import bootstrap, calibration, conformal, metrics, scores
-from tumorboard.evaluation.intervals import Estimate, area, wilson
-from tumorboard.evaluation.scores import case_of
+from tumorboard.evaluation.intervals import Estimate, auroc_interval, wilson
 from tumorboard.evaluation.significance import compare, holm
 from tumorboard.evaluation.subgroups import accuracy_versus_rest
 from tumorboard.predictions import Predictions
@@ -64,26 +63,28 @@ def truth(counts: tuple[int, ...], skill: float = 1.5) -> dict[str, float]:
     large = tuple(LARGE * k // sum(counts) for k in counts)
     one = drawn(np.random.default_rng(99), large, skill)
     found = {
-        name: float(statistic(np.ones((1, len(one))))[0]) for name, statistic in bootstrap.of(one).items()
+        name: float(statistic(np.ones((1, len(one))))[0])
+        for name, statistic in bootstrap.weighted_metrics(one).items()
     }
     found["auroc"] = float(np.mean(metrics.macro_auroc(one.labels, one.probabilities)[0]))
     return found | {"accuracy": float(np.mean(one.labels == one.predicted))}
 
 
-def measures(one: Predictions, groups: Mapping[str, str] = {}) -> dict[str, Estimate]:
+def estimates(one: Predictions, groups: Mapping[str, str] = {}) -> dict[str, Estimate]:
     """What `evaluate` says over all classes; the figures of single classes would take as long again."""
-    case = case_of(one, groups)
-    right = case.one.labels == case.one.predicted
+    ordered, indices = scores.order_by_id(one, groups)
+    estimator = scores.IntervalEstimator(ordered, indices)
+    matrix = metrics.confusion_matrix(ordered.labels, ordered.predicted, len(ordered.class_names))
     return {
-        "accuracy": scores.proportion(case, right, np.ones(len(one), bool)),
-        "balanced_accuracy": scores.balanced(case),
-        "auroc": scores.macro_area(case),
-        **{name: scores.resampled(case, name) for name in RESAMPLED},
+        "accuracy": estimator.proportion(ordered.labels == ordered.predicted, np.ones(len(one), bool)),
+        "balanced_accuracy": estimator.balanced_accuracy(matrix),
+        "auroc": estimator.macro_auroc(),
+        **{name: estimator.resampled(name) for name in RESAMPLED},
     }
 
 
-def holds(measure: Estimate, value: float) -> bool:
-    return measure.low is not None and measure.high is not None and measure.low <= value <= measure.high
+def holds(estimate: Estimate, value: float) -> bool:
+    return estimate.low is not None and estimate.high is not None and estimate.low <= value <= estimate.high
 
 
 def proportions() -> Iterator[Cell]:
@@ -106,7 +107,7 @@ def areas() -> Iterator[Cell]:
         positive = np.arange(2 * m) < m
         scores[positive] += shift
         spread = metrics.auroc_variance(metrics.auroc_influence(positive, scores))
-        low, high = area(metrics.auroc(positive, scores), spread, m, m)
+        low, high = auroc_interval(metrics.auroc(positive, scores), spread, m, m)
         return {"held": low <= true <= high}
 
     for m in (10, 20, 50, 100):
@@ -121,7 +122,7 @@ def patients() -> Iterator[Cell]:
 
     def draw(random: Random, counts: tuple[int, ...]) -> Mapping[str, float]:
         one = drawn(random, counts, patients=0.5, slices=8)
-        return {name: holds(found, true[name]) for name, found in measures(one, by_patient(one)).items()}
+        return {name: holds(found, true[name]) for name, found in estimates(one, by_patient(one)).items()}
 
     for G in (20, 50, 100):
         counts = tuple(8 * (G // 3 + (c < G % 3)) for c in range(3))
@@ -148,7 +149,7 @@ def small_classes() -> Iterator[Cell]:
     """Four classes, the smallest of k samples, the others of 3 k."""
 
     def draw(random: Random, counts: tuple[int, ...], true: Mapping[str, float]) -> Mapping[str, float]:
-        return {name: holds(found, true[name]) for name, found in measures(drawn(random, counts)).items()}
+        return {name: holds(found, true[name]) for name, found in estimates(drawn(random, counts)).items()}
 
     for k in (5, 10, 20, 30, 50):
         counts = (k, 3 * k, 3 * k, 3 * k)

@@ -7,23 +7,25 @@ from tumorboard.predictions import Predictions
 
 
 def made(right, labels, class_names=("a", "b", "c"), confidence=0.8, ids=None):
-    """Predictions that are right where `right` says so, and say the next class elsewhere."""
+    """Predictions that are correct where `right` is true, and of the next class elsewhere."""
     labels = np.asarray(labels)
     C = len(class_names)
-    said = np.where(right, labels, (labels + 1) % C)
+    predicted = np.where(right, labels, (labels + 1) % C)
     probabilities = np.full((len(labels), C), (1 - confidence) / (C - 1))
-    probabilities[np.arange(len(labels)), said] = confidence
+    probabilities[np.arange(len(labels)), predicted] = confidence
     return Predictions(ids or tuple(f"s{i}" for i in range(len(labels))), labels, class_names, probabilities)
 
 
 def shuffled(one, order):
     """The same predictions with their rows in another order."""
-    order = np.asarray(order, dtype=int)
-    ids = tuple(one.ids[row] for row in order)
-    return Predictions(ids, one.labels[order], one.class_names, one.probabilities[order])
+    return one.take(np.asarray(order, dtype=int))
 
 
-names = st.text(min_size=1, max_size=8)
+def calibrated(random, n, C=3):
+    """Predictions whose labels are drawn from their probabilities: perfectly calibrated."""
+    rows = random.dirichlet(np.ones(C), n)
+    labels = (random.random(n)[:, None] > np.cumsum(rows, axis=1)).sum(axis=1).clip(max=C - 1)
+    return Predictions(tuple(f"s{i:05}" for i in range(n)), labels, ("a", "b", "c")[:C], rows)
 
 
 @st.composite

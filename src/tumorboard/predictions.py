@@ -64,6 +64,11 @@ class Predictions:
         """(N,) the class of highest probability; of equal ones the first."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> "Predictions":
+        """Return the samples at these row indices, in that order."""
+        ids = tuple(self.ids[row] for row in rows)
+        return Predictions(ids, self.labels[rows], self.class_names, self.probabilities[rows])
+
     def to_csv(self) -> str:
         """CSV text: id, label, predicted (as class names), and a column `probability:<class>` a class.
 
@@ -112,13 +117,12 @@ def aligned(*predictions: Predictions, names: Sequence[str] = ()) -> tuple[Predi
     names = names or [f"predictions {number + 1}" for number in range(len(predictions))]
     for other, name in zip(predictions[1:], names[1:], strict=True):
         _check_same(predictions[0], other, f"{names[0]} and {name}")
-    return tuple(_in_order(one, predictions[0].ids) for one in predictions)
+    return tuple(other.take(_rows(other.ids, predictions[0].ids)) for other in predictions)
 
 
-def _in_order(one: Predictions, ids: tuple[str, ...]) -> Predictions:
-    position = {sample: row for row, sample in enumerate(one.ids)}
-    rows = np.array([position[sample] for sample in ids], dtype=np.int64)
-    return Predictions(ids, one.labels[rows], one.class_names, one.probabilities[rows])
+def _rows(ids: Sequence[str], wanted: Sequence[str]) -> npt.NDArray[np.int64]:
+    position = {sample: row for row, sample in enumerate(ids)}
+    return np.array([position[sample] for sample in wanted], dtype=np.int64)
 
 
 def _check_same(first: Predictions, other: Predictions, who: str) -> None:

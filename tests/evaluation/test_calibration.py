@@ -7,16 +7,12 @@ from hypothesis import given
 from tumorboard.evaluation import calibration
 from tumorboard.predictions import Predictions
 
-from ..predictions_strategies import predictions, shuffled
+from ..predictions_strategies import calibrated, predictions, shuffled
 
 
 def drawn(seed, n, T=1.0, C=3):
-    """Predictions of which labels are drawn, then made surer by the factor T: its right temperature is T."""
-    random = np.random.default_rng(seed)
-    rows = random.dirichlet(np.ones(C), n)
-    labels = (random.random(n)[:, None] > np.cumsum(rows, axis=1)).sum(axis=1).clip(max=C - 1)
-    surer = calibration.scale_probabilities(rows, 1 / T)
-    return Predictions(tuple(f"s{i:05}" for i in range(n)), labels, ("a", "b", "c")[:C], surer)
+    """Calibrated predictions whose confidence was then raised, so that T is their right temperature."""
+    return calibration.scale_predictions(calibrated(np.random.default_rng(seed), n, C), 1 / T)
 
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 3.0])
@@ -72,7 +68,7 @@ def test_the_error_is_the_one_of_a_hand_count():
     # (0.9, 1]: 0.95 said, 0.5 right. (0.6, 0.7]: 0.65 said, 1 right. (0.5, 0.6]: 0.6 said, 1 right.
     assert calibration.expected_calibration_error(one) == pytest.approx((2 * 0.45 + 0.35 + 0.4) / 4)
     bins = calibration.reliability(one)
-    assert [(b.above, b.accuracy.n, b.accuracy.value) for b in bins] == [
+    assert [(b.low, b.accuracy.n, b.accuracy.value) for b in bins] == [
         (0.5, 1, 1),
         (0.6, 1, 1),
         (0.9, 2, 0.5),

@@ -4,12 +4,7 @@ import pytest
 from tumorboard.evaluation import conformal
 from tumorboard.predictions import Predictions
 
-
-def drawn(random, n, C=3):
-    """Predictions of which the labels are drawn: as calibrated as can be."""
-    rows = random.dirichlet(np.ones(C), n)
-    labels = (random.random(n)[:, None] > np.cumsum(rows, axis=1)).sum(axis=1).clip(max=C - 1)
-    return Predictions(tuple(map(str, range(n))), labels, ("a", "b", "c")[:C], rows)
+from ..predictions_strategies import calibrated
 
 
 def test_the_quantile_is_the_score_of_a_rank():
@@ -23,10 +18,10 @@ def test_the_quantile_is_the_score_of_a_rank():
 
 def test_too_few_calibration_images_promise_nothing():
     random = np.random.default_rng(0)
-    assert conformal.quantile(drawn(random, 8), 0.1) is None
-    assert conformal.quantile(drawn(random, 9), 0.1) is not None
-    assert conformal.quantile(drawn(random, 18), 0.05) is None
-    assert conformal.quantile(drawn(random, 19), 0.05) is not None
+    assert conformal.quantile(calibrated(random, 8), 0.1) is None
+    assert conformal.quantile(calibrated(random, 9), 0.1) is not None
+    assert conformal.quantile(calibrated(random, 18), 0.05) is None
+    assert conformal.quantile(calibrated(random, 19), 0.05) is not None
 
 
 def test_coverage_is_what_is_promised_on_average():
@@ -34,8 +29,8 @@ def test_coverage_is_what_is_promised_on_average():
     random, n = np.random.default_rng(3), 39
     covered = []
     for _ in range(200):
-        q = conformal.quantile(drawn(random, n))
-        covered.append(conformal.set_coverage(drawn(random, 200), q)["all"].value)
+        q = conformal.quantile(calibrated(random, n))
+        covered.append(conformal.set_coverage(calibrated(random, 200), q)["all"].value)
     assert 0.9 - 0.01 < np.mean(covered) < 0.9 + 1 / (n + 1) + 0.01
 
 
@@ -52,6 +47,6 @@ def test_sets_hold_what_cannot_be_ruled_out_and_are_counted_by_class():
 
 
 def test_a_calibration_image_s_own_class_is_in_its_set():
-    one = drawn(np.random.default_rng(5), 39)
+    one = calibrated(np.random.default_rng(5), 39)
     q = conformal.quantile(one)
     assert conformal.prediction_set(one.probabilities, q)[np.arange(39), one.labels].sum() == 36

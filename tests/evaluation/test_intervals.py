@@ -63,13 +63,16 @@ def test_a_paired_difference_is_symmetric_and_uncertain_without_any_difference()
 
 
 def test_an_area_s_interval_holds_it_and_is_narrower_with_less_variance():
-    wide, narrow = intervals.area(0.8, 0.0025, 30, 30), intervals.area(0.8, 0.0004, 30, 30)
+    wide, narrow = (
+        intervals.auroc_interval(0.8, 0.0025, 30, 30),
+        intervals.auroc_interval(0.8, 0.0004, 30, 30),
+    )
     assert wide.low < narrow.low < 0.8 < narrow.high < wide.high < 1
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_an_area_without_variance_has_an_interval_too(value):
-    low, high = intervals.area(value, 0.0, 20, 30)
+    low, high = intervals.auroc_interval(value, 0.0, 20, 30)
     assert 0 <= low <= value <= high <= 1
     assert 0.05 < high - low < 0.5
     assert math.isfinite(low + high)

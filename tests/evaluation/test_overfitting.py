@@ -9,21 +9,42 @@ BASELINE = 195 / 613
     ("train", "valid", "n_train", "n_valid", "starts", "says"),
     [
         # The study's four models on its 613 and 72 images.
-        ((0.438, 0.822), (1.028, 0.653), 613, 72, "Overfitting", "more than noise. The loss rises"),
-        ((0.573, 0.744), (0.727, 0.764), 613, 72, "No overfitting shown", "within noise."),
-        ((1.385, 0.258), (1.443, 0.222), 613, 72, "Underfitting: no better than a guess", "within noise."),
-        ((0.539, 0.775), (0.955, 0.639), 613, 72, "Overfitting", "The loss rises from 0.54 to 0.95"),
-        # Between a guess and half of its errors.
-        ((1.100, 0.500), (1.100, 0.500), 613, 72, "Underfitting: leaves most", "within noise."),
+        ((0.438, 0.822), (1.028, 0.653), 613, 72, "Overfitting", "which is significant. The loss rises"),
+        ((0.573, 0.744), (0.727, 0.764), 613, 72, "No overfitting shown", "which is not significant."),
+        (
+            (1.385, 0.258),
+            (1.443, 0.222),
+            613,
+            72,
+            "Underfitting: not significantly better than the majority",
+            "which is not significant.",
+        ),
+        ((0.539, 0.775), (0.955, 0.639), 613, 72, "Overfitting", "The loss rises from 0.54 on train to 0.95"),
+        # Better than the majority class, but more than half of its errors.
+        (
+            (1.100, 0.500),
+            (1.100, 0.500),
+            613,
+            72,
+            "Underfitting: more than half",
+            "which is not significant.",
+        ),
         # A large gap: nothing in 5 images, noise in 30, more than that in 500.
-        ((0.3, 0.9), (0.5, 0.6), 613, 5, "Overfitting cannot be judged", "+30.0 points"),
-        ((0.3, 0.7), (0.5, 0.5), 30, 30, "No overfitting shown", "30 validation images), which is within"),
-        ((0.3, 0.9), (0.5, 0.6), 613, 500, "Overfitting", "more than noise"),
+        ((0.3, 0.9), (0.5, 0.6), 613, 5, "Overfitting cannot be judged", "+30.0 percentage points"),
+        (
+            (0.3, 0.7),
+            (0.5, 0.5),
+            30,
+            30,
+            "No overfitting shown",
+            "n = 30 validation images), which is not significant",
+        ),
+        ((0.3, 0.9), (0.5, 0.6), 613, 500, "Overfitting", "which is significant."),
         # A gap that many images show, but too small to matter.
-        ((0.1, 0.98), (0.15, 0.95), 50_000, 50_000, "Hardly any overfitting", "but little"),
-        ((0.5, 0.80), (0.3, 0.95), 5_000, 5_000, "No overfitting", "easier part"),
+        ((0.1, 0.98), (0.15, 0.95), 50_000, 50_000, "Negligible overfitting", "significant but small"),
+        ((0.5, 0.80), (0.3, 0.95), 5_000, 5_000, "No overfitting", "easier than train"),
         # Right as often, but far too sure of what it gets wrong.
-        ((0.1, 0.95), (0.6, 0.94), 613, 72, "No overfitting shown", "too sure of itself"),
+        ((0.1, 0.95), (0.6, 0.94), 613, 72, "No overfitting shown", "overconfident"),
         ((0.1, 0.95), (float("nan"), 0.0), 613, 0, "Cannot be judged", "no images"),
     ],
 )

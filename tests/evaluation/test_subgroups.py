@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tumorboard.evaluation.subgroups import subgroups
+from tumorboard.evaluation.subgroups import subgroups, subset
+from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made
 
@@ -40,3 +41,13 @@ def test_every_column_that_is_looked_at_counts_in_the_correction():
     assert alone.p_holm == pytest.approx(2 * alone.p)
     assert more[0].p_holm > alone.p_holm
     assert more[-1].p is None
+
+
+def test_what_is_kept_keeps_its_order_its_labels_and_its_bits():
+    ids = ("c", "a", "d", "b")
+    probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3], [1 / 3, 2 / 3]])
+    whole = Predictions(ids, np.array([0, 1, 1, 0]), ("x", "y"), probabilities)
+    part = subset(whole, {"b", "c", "unknown"})
+    assert part.ids == ("c", "b")
+    assert part.labels.tolist() == [0, 0]
+    assert np.array_equal(part.probabilities, probabilities[[0, 3]])

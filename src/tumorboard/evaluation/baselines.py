@@ -1,9 +1,10 @@
-"""What can be scored without looking at an image, from the labels of train alone.
+"""Predictions that need no image, from the class frequencies of the training labels alone.
 
-Baselines are predictions like any model's, so that the same code scores them.
+They are `Predictions` like any model's, so that the same code scores them.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,35 +13,36 @@ from tumorboard.predictions import Predictions, Probabilities
 
 
 def baselines(splits: Mapping[str, Predictions]) -> dict[str, dict[str, Predictions]]:
-    """Both baselines on every split, by name and split; `splits` must hold "train".
+    """Return both baselines by name and split; `splits` must hold "train".
 
     Raises:
         DataError: No training samples.
     """
     return {
-        name: {split: rule(splits["train"], one) for split, one in splits.items()}
-        for name, rule in (("majority class", majority_class), ("class frequencies", class_frequencies))
+        name: {split: baseline(splits["train"], predictions) for split, predictions in splits.items()}
+        for name, baseline in (("majority class", majority_class), ("class frequencies", class_frequencies))
     }
 
 
 def majority_class(train: Predictions, split: Predictions) -> Predictions:
-    """Always the commonest class of train (of equal ones the first), with probability 1.
+    """Predict the most frequent class of train (the first of equally frequent ones) with probability 1.
 
-    Its log loss is large and only as finite as clipping makes it: it is certain, and often wrong.
+    Its log loss is large, and finite only because probabilities are clipped.
 
     Raises:
         DataError: No training samples.
     """
-    return _constant(np.eye(len(train.class_names))[np.argmax(_frequencies(train))], split)
+    majority = np.eye(len(train.class_names))[np.argmax(_frequencies(train))]
+    return replace(split, probabilities=np.tile(majority, (len(split), 1)))
 
 
 def class_frequencies(train: Predictions, split: Predictions) -> Predictions:
-    """Always the class frequencies of train as probabilities: the log loss that a model has to beat.
+    """Predict the class frequencies of train as probabilities: the log loss that a model has to beat.
 
     Raises:
         DataError: No training samples.
     """
-    return _constant(_frequencies(train), split)
+    return replace(split, probabilities=np.tile(_frequencies(train), (len(split), 1)))
 
 
 def _frequencies(train: Predictions) -> Probabilities:
@@ -48,7 +50,3 @@ def _frequencies(train: Predictions) -> Probabilities:
         raise DataError("expected training samples to take class frequencies from, found none")
     counts = np.bincount(train.labels, minlength=len(train.class_names))
     return counts.astype(np.float64) / len(train)
-
-
-def _constant(row: Probabilities, split: Predictions) -> Predictions:
-    return Predictions(split.ids, split.labels, split.class_names, np.tile(row, (len(split), 1)))

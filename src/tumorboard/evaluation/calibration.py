@@ -1,11 +1,11 @@
-"""Does a model that says 80 % hit in 80 of 100 cases? Measured, and repaired with one number.
+"""Calibration: whether confidence equals accuracy, measured, and improved by temperature scaling.
 
 Temperature scaling (C. Guo and others, ICML 2017, 1321-1330) raises each probability to the power 1 / T and
-scales the row to 1: T > 1 makes a model less sure. It never changes which class is the most probable.
+scales the row to sum 1; T > 1 lowers the confidence. It never changes which class is the most probable.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +16,27 @@ from tumorboard.evaluation.metrics import EPSILON, log_loss
 from tumorboard.predictions import Predictions, Probabilities
 
 BINS = 10
-_COOLEST, _HOTTEST = 0.05, 20.0
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
 _NULL_RUNS = 1000
 _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Bin:
-    """The images whose confidence, the largest probability, lies in (from, to]."""
+class ReliabilityBin:
+    """Mean confidence (largest probability) and accuracy of the images of confidence in (low, high]."""
 
-    above: float
-    upto: float
+    low: float
+    high: float
     confidence: float
     accuracy: Estimate
 
 
 @dataclass(frozen=True)
 class CalibrationError:
-    """Expected calibration error, 0 to 1, with the band in which 95 % of perfectly calibrated models fall.
+    """Expected calibration error, 0 to 1, and the band that holds 95% of perfectly calibrated models.
 
-    The error of so few images is biased upwards, so no interval is drawn around it: a value in the band is
-    no evidence of miscalibration, a value above it is.
+    The error of few images is biased upwards, so it has no interval: a value in the band is no evidence of
+    miscalibration, a value above it is.
     """
 
     value: float | None
@@ -46,75 +46,71 @@ class CalibrationError:
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    """The T, 0.05 to 20, of lowest log loss on these images, which must not be test; 1.0 of none."""
+    """Return the T, 0.05 to 20, of lowest log loss on these images, which must not be test; 1.0 of none."""
     if not len(predictions):
         return 1.0
 
     def loss(log_t: float) -> float:
-        return log_loss(predictions.labels, scale_probabilities(predictions.probabilities, math.exp(log_t)))
+        scaled = scale_probabilities(predictions.probabilities, math.exp(log_t))
+        return log_loss(predictions.labels, scaled)
 
-    bounds = math.log(_COOLEST), math.log(_HOTTEST)
+    bounds = math.log(_MIN_TEMPERATURE), math.log(_MAX_TEMPERATURE)
     best = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return math.exp(float(best.x)) if best.fun < loss(0.0) else 1.0
 
 
 def scale_probabilities(probabilities: Probabilities, T: float) -> Probabilities:
-    """(N, C) probabilities at temperature T > 0, in the same order within each row."""
+    """Return (N, C) probabilities at temperature T > 0, with the same most probable class in each row."""
     logits = np.log(np.maximum(probabilities, EPSILON)) / T
     powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    rows, first = np.arange(len(powers)), probabilities.argmax(axis=1)
-    lost = powers.argmax(axis=1) != first  # what differed in the last bits may have been rounded alike
-    powers[rows[lost], first[lost]] = np.nextafter(1.0, 2.0)
+    rows, predicted = np.arange(len(powers)), probabilities.argmax(axis=1)
+    # Probabilities that differ in their last bits may be rounded to equal ones: keep the class first.
+    changed = powers.argmax(axis=1) != predicted
+    powers[rows[changed], predicted[changed]] = np.nextafter(1.0, 2.0)
     scaled = powers / powers.sum(axis=1, keepdims=True)
-    lost = scaled.argmax(axis=1) != first
-    scaled[rows[lost], first[lost]] = np.nextafter(scaled[lost].max(axis=1, initial=0), 2.0)
+    changed = scaled.argmax(axis=1) != predicted
+    scaled[rows[changed], predicted[changed]] = np.nextafter(scaled[changed].max(axis=1, initial=0), 2.0)
     return np.asarray(scaled)
 
 
 def scale_predictions(predictions: Predictions, T: float) -> Predictions:
-    """The same predictions, tempered."""
-    rows = scale_probabilities(predictions.probabilities, T)
-    return Predictions(predictions.ids, predictions.labels, predictions.class_names, rows)
+    """Return the predictions with their probabilities at temperature T > 0."""
+    return replace(predictions, probabilities=scale_probabilities(predictions.probabilities, T))
 
 
 def cross_scale_predictions(predictions: Predictions) -> Predictions:
-    """Each image tempered by the T of the other folds: how tempering does on images that it has not seen.
+    """Scale each image by the temperature of the other folds, as images are scaled that the fit has not seen.
 
-    Five folds, dealt by class in the order of ids; leaving one out with five images or fewer.
+    Five folds, dealt by class in the order of ids; with five images or fewer one image is left out at a time.
     """
     fold = np.empty(len(predictions), dtype=np.int64)
     by_class = sorted(range(len(predictions)), key=lambda i: (predictions.labels[i], predictions.ids[i]))
     fold[by_class] = np.arange(len(predictions)) % _FOLDS
-    rows = np.array(predictions.probabilities)
+    probabilities = np.array(predictions.probabilities)
     for held_out in range(_FOLDS):
-        others, these = fold != held_out, fold == held_out
-        rows[these] = scale_probabilities(rows[these], fit_temperature(_rows(predictions, others)))
-    return Predictions(predictions.ids, predictions.labels, predictions.class_names, rows)
+        T = fit_temperature(predictions.take(np.flatnonzero(fold != held_out)))
+        probabilities[fold == held_out] = scale_probabilities(probabilities[fold == held_out], T)
+    return replace(predictions, probabilities=probabilities)
 
 
-def _rows(one: Predictions, chosen: npt.NDArray[np.bool_]) -> Predictions:
-    ids = tuple(name for name, wanted in zip(one.ids, chosen, strict=True) if wanted)
-    return Predictions(ids, one.labels[chosen], one.class_names, one.probabilities[chosen])
-
-
-def reliability(predictions: Predictions) -> tuple[Bin, ...]:
-    """Confidence beside accuracy in ten bins of equal width; bins without images are left out."""
+def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
+    """Return confidence and accuracy in ten bins of equal width; bins without images are left out."""
     confidence = predictions.probabilities.max(axis=1, initial=0)
-    right = predictions.predicted == predictions.labels
-    places = _bins(confidence)
+    correct = predictions.predicted == predictions.labels
+    bins = _bins(confidence)
     return tuple(
-        Bin(
+        ReliabilityBin(
             b / BINS,
             (b + 1) / BINS,
-            math.fsum(confidence[places == b]) / int((places == b).sum()),
-            proportion(int(right[places == b].sum()), int((places == b).sum())),
+            math.fsum(confidence[bins == b]) / int((bins == b).sum()),
+            proportion(int(correct[bins == b].sum()), int((bins == b).sum())),
         )
-        for b in np.unique(places)
+        for b in np.unique(bins)
     )
 
 
 def expected_calibration_error(predictions: Predictions) -> float:
-    """Mean distance between confidence and accuracy over the bins, weighted by their images; NaN of none."""
+    """Return the mean distance of confidence from accuracy over the bins, weighted by images; NaN of none."""
     n = len(predictions)
     if not n:
         return math.nan
@@ -125,22 +121,21 @@ def expected_calibration_error(predictions: Predictions) -> float:
 
 
 def calibration_error(predictions: Predictions) -> CalibrationError:
-    """The expected calibration error with its null band.
+    """Return the expected calibration error with its null band.
 
-    The band holds the middle 95 % of 1,000 errors of outcomes drawn with exactly the stated confidences.
+    The band holds the middle 95% of 1,000 errors of outcomes drawn with exactly the stated confidences.
     """
     n = len(predictions)
     if not n:
         return CalibrationError(None, 0, None, None)
     confidence = np.sort(predictions.probabilities.max(axis=1))  # sorted: the band is the same for any order
-    places = _bins(confidence)
-    member = np.eye(BINS)[places]
+    in_bin = np.eye(BINS)[_bins(confidence)]
     hits = np.random.default_rng(0).random((_NULL_RUNS, n)) < confidence
-    gaps = np.abs((hits - confidence) @ member).sum(axis=1) / n
-    low, high = np.quantile(gaps, (0.025, 0.975)).tolist()
+    errors = np.abs((hits - confidence) @ in_bin).sum(axis=1) / n
+    low, high = np.quantile(errors, (0.025, 0.975)).tolist()
     return CalibrationError(expected_calibration_error(predictions), n, low, high)
 
 
 def _bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """The bin of each confidence; equal ones share theirs."""
+    """Return the (N,) bin of each confidence, 0 to BINS - 1."""
     return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)

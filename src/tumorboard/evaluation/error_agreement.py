@@ -1,4 +1,4 @@
-"""Whether models err on the same samples: what decides if combining them can help."""
+"""Whether models err on the same samples, which decides if combining them can help."""
 
 import math
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from tumorboard.predictions import Predictions, aligned
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two models on the same n samples.
+class ErrorAgreement:
+    """How the errors of two models on the same n samples agree.
 
     Attributes:
         n: Samples.
-        both: Number that both classify right.
-        only_first: Number that only the first classifies right.
-        only_second: Number that only the second classifies right.
-        neither: Number that both classify wrong.
-        same_prediction: Number for which both name the same class, right or wrong.
-        correlation: Of their errors (phi), -1 to 1; None if a model is always right or always wrong.
+        both: Number that both models classify correctly.
+        only_first: Number that only the first classifies correctly.
+        only_second: Number that only the second classifies correctly.
+        neither: Number that neither classifies correctly.
+        same_prediction: Number for which both predict the same class, correct or not.
+        correlation: Of their errors (phi), -1 to 1; None if a model is always or never correct.
     """
 
     n: int
@@ -33,40 +33,37 @@ class Pair:
     correlation: float | None
 
 
-def pair(first: Predictions, second: Predictions) -> Pair:
-    """Compare two models.
+def compare_errors(first: Predictions, second: Predictions) -> ErrorAgreement:
+    """Count on which samples two models err.
 
     Raises:
-        DataError: They were given other samples or classes.
+        DataError: The models were given other samples or classes.
     """
     first, second = aligned(first, second)
-    right, also = first.predicted == first.labels, second.predicted == second.labels
-    a, b, c, d = (int(np.sum(m)) for m in (right & also, right & ~also, ~right & also, ~right & ~also))
-    spread = math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
-    phi = (a * d - b * c) / spread if spread else None
+    a, b = first.predicted == first.labels, second.predicted == second.labels
+    both, only_a, only_b, neither = (int(np.sum(m)) for m in (a & b, a & ~b, ~a & b, ~a & ~b))
+    spread = math.sqrt((both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither))
+    phi = (both * neither - only_a * only_b) / spread if spread else None
     same = int(np.sum(first.predicted == second.predicted))
-    return Pair(len(first), a, b, c, d, same, phi)
+    return ErrorAgreement(len(first), both, only_a, only_b, neither, same, phi)
 
 
 def correct_by_any(models: Mapping[str, Predictions]) -> int:
-    """Number of samples that at least one model has right: no choice among their answers does better."""
-    return int(np.any(_right(models), axis=0).sum())
+    """Count the samples that at least one model classifies correctly: no choice among models does better."""
+    same = aligned(*models.values(), names=list(models))
+    correct = np.stack([predictions.predicted == predictions.labels for predictions in same])
+    return int(np.any(correct, axis=0).sum())
 
 
 def disagreement(models: Mapping[str, Predictions]) -> npt.NDArray[np.float64]:
-    """(N,) spread of the models' opinions on each sample: mean Jensen-Shannon divergence in nats, 0 or more.
+    """Return the (N,) Jensen-Shannon divergence of the models' predictions of each sample, in nats, >= 0.
 
     Rows are in the order of the first model's ids.
     """
-    stacked = np.stack([one.probabilities for one in aligned(*models.values(), names=list(models))])
-    mixed = stacked.mean(axis=0)
-    divergence = np.asarray(_entropy(mixed) - _entropy(stacked).mean(axis=0), dtype=np.float64)
-    return np.maximum(divergence, 0.0)
-
-
-def _right(models: Mapping[str, Predictions]) -> npt.NDArray[np.bool_]:
     same = aligned(*models.values(), names=list(models))
-    return np.stack([one.predicted == one.labels for one in same])
+    probabilities = np.stack([predictions.probabilities for predictions in same])
+    divergence = _entropy(probabilities.mean(axis=0)) - _entropy(probabilities).mean(axis=0)
+    return np.maximum(np.asarray(divergence, dtype=np.float64), 0.0)
 
 
 def _entropy(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

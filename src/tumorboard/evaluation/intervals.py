@@ -1,4 +1,4 @@
-"""95 % intervals in closed form: of proportions, of their mean, of differences, of areas under ROC curves."""
+"""95% intervals in closed form, of proportions, means and differences of them, and AUROCs; and `Estimate`."""
 
 import math
 from collections.abc import Sequence
@@ -22,15 +22,42 @@ class Interval(NamedTuple):
     high: float
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A value from n samples with its 95% interval.
+
+    Attributes:
+        value: None where it is undefined, like a recall without samples (JSON has no NaN).
+        n: Samples that it was computed from.
+        low: Lower limit; None where there is no interval, and `note` says why.
+        high: Upper limit, likewise.
+        note: A caution about the interval; mostly empty.
+    """
+
+    value: float | None
+    n: int
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+def estimate(value: float, n: int, interval: Interval | None, note: str = "") -> Estimate:
+    """Return the estimate of a value that may be NaN; without an interval, `note` must say why."""
+    if math.isnan(value):
+        return Estimate(None, n, None, None, note or "undefined")
+    low, high = interval or (None, None)
+    return Estimate(value, n, low, high, note)
+
+
 def wilson(successes: float, n: float, z: float = Z) -> Interval:
-    """Wilson's score interval (without continuity correction) of a proportion, at `CONFIDENCE`.
+    """Return Wilson's score interval of a proportion, without continuity correction.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     J. Am. Stat. Assoc. 22 (1927) 209-212. 162 of 315 gives (0.459, 0.569). It takes the samples as
-    independent, which slices of one patient are not; see `wilson_grouped`.
+    independent, which slices of one patient are not: see `wilson_grouped`.
 
     Returns:
-        Lower and upper limit, 0 to 1; of no samples (0, 1): nothing is known.
+        Lower and upper limit, 0 to 1; (0, 1) without samples.
     """
     if n == 0:
         return Interval(0.0, 1.0)
@@ -43,8 +70,13 @@ def wilson(successes: float, n: float, z: float = Z) -> Interval:
     return Interval(low, high)
 
 
+def proportion(k: int, n: int) -> Estimate:
+    """Estimate the proportion k / n with Wilson's interval; with n = 0 it is undefined between 0 and 1."""
+    return Estimate(k / n if n else None, n, *wilson(k, n))
+
+
 def wilson_grouped(hits: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> Interval:
-    """Wilson's interval of a proportion whose samples come in groups, such as slices of a patient.
+    """Return Wilson's interval of a proportion whose samples come in groups, such as slices of a patient.
 
     The number of samples is divided by the design effect, the factor by which the variance between groups
     exceeds that of independent samples (J. N. K. Rao and A. J. Scott, Biometrics 48 (1992) 577-585); it is
@@ -70,35 +102,35 @@ def wilson_grouped(hits: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> Interv
 
 
 def mean_of_proportions(parts: Sequence[tuple[int, int]]) -> Interval:
-    """Interval of the mean of independent proportions, given as (hits, n > 0), such as recalls of classes.
+    """Return the interval of a mean of independent proportions (hits, n > 0), such as the recalls of classes.
 
-    The distances from each value to its Wilson limits are joined as standard errors are: the method of
-    variance estimates recovery, G. Y. Zou and A. Donner, Stat. Med. 27 (2008) 1693-1702.
+    The distances from each value to its Wilson limits are combined as standard errors are: the method of
+    variance estimates recovery (MOVER), G. Y. Zou and A. Donner, Stat. Med. 27 (2008) 1693-1702.
     """
     values = [k / n for k, n in parts]
     limits = [wilson(k, n) for k, n in parts]
     middle, C = math.fsum(values) / len(parts), len(parts)
-    below = math.hypot(*(v - one.low for v, one in zip(values, limits, strict=True))) / C
-    above = math.hypot(*(one.high - v for v, one in zip(values, limits, strict=True))) / C
+    below = math.hypot(*(v - limit.low for v, limit in zip(values, limits, strict=True))) / C
+    above = math.hypot(*(limit.high - v for v, limit in zip(values, limits, strict=True))) / C
     return Interval(max(0.0, middle - below), min(1.0, middle + above))
 
 
 def paired_difference(only_first: int, only_second: int, n: int) -> Interval:
-    """Interval of the difference of two proportions on the same n samples.
+    """Return the interval of the difference of two proportions on the same n samples.
 
     Adjusted Wald interval of D. G. Bonett and R. M. Price, J. Educ. Behav. Stat. 37 (2012) 479-488: one
-    sample is added to each of the two kinds that only one of the models has right.
+    sample is added to each of the two kinds of discordant samples.
     """
     first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     half = Z * math.sqrt((first + second - (first - second) ** 2) / (n + 2))
     return Interval(max(-1.0, first - second - half), min(1.0, first - second + half))
 
 
-def area(value: float, variance: float, positives: int, negatives: int) -> Interval:
-    """Interval of an area under the ROC curve, symmetric on the logit scale.
+def auroc_interval(value: float, variance: float, positives: int, negatives: int) -> Interval:
+    """Return the interval of an area under the ROC curve, symmetric on the logit scale.
 
-    Without a variance to go by (all pairs in order, or all alike) it is that of R. G. Newcombe, Stat. Med. 25
-    (2006) 559-573, method 5, which has one at the edges too.
+    Where the variance is 0 (all pairs in order, or all scores equal) it is method 5 of R. G. Newcombe,
+    Stat. Med. 25 (2006) 559-573, which is defined at 0 and 1 too.
 
     Args:
         value: The area, 0 to 1.
@@ -117,7 +149,7 @@ def _newcombe_area(value: float, positives: int, negatives: int) -> Interval:
     extra = (positives + negatives) / 2 - 1
 
     def excess(theta: float) -> float:
-        """Squared distance from the value less what the interval allows at theta; 0 at its limits."""
+        """Squared distance from the value minus what the interval allows at theta; 0 at its limits."""
         spread = 1 + extra * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return (value - theta) ** 2 - Z * Z * theta * (1 - theta) * spread / (positives * negatives)
 
@@ -125,35 +157,3 @@ def _newcombe_area(value: float, positives: int, negatives: int) -> Interval:
     low = float(optimize.brentq(excess, 0.0, inner)) if value > 0 else 0.0
     high = float(optimize.brentq(excess, inner, 1.0)) if value < 1 else 1.0
     return Interval(low, high)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure of n samples with its 95 % interval.
-
-    Attributes:
-        value: None where it is undefined, as a recall without samples (JSON has no NaN).
-        n: Samples that it is of.
-        low: Lower limit; None where an interval is refused, and `note` says why.
-        high: Upper limit, likewise.
-        note: What to know of the interval; mostly nothing.
-    """
-
-    value: float | None
-    n: int
-    low: float | None
-    high: float | None
-    note: str = ""
-
-
-def estimate(value: float, n: int, interval: Interval | None, note: str = "") -> Estimate:
-    """A measure of a float that may be NaN; without an interval, `note` must say why."""
-    if math.isnan(value):
-        return Estimate(None, n, None, None, note or "undefined")
-    low, high = interval or (None, None)
-    return Estimate(value, n, low, high, note)
-
-
-def proportion(k: int, n: int) -> Estimate:
-    """The proportion k / n with Wilson's interval; of none, undefined between 0 and 1."""
-    return Estimate(k / n if n else None, n, *wilson(k, n))

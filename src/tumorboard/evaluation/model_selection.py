@@ -1,4 +1,4 @@
-"""What the study says about models: three descriptive scores of each, and which to use."""
+"""Which model to recommend, from validation alone, and three scores that describe each model."""
 
 import math
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True)
 class DescriptionScores:
-    """The study's own description of a model. It contains test figures: choose nothing by it.
+    """Three scores that describe a model. They contain test figures: choose nothing by them.
 
     Attributes:
-        balance: 1 - the largest gap between any two of the three accuracies.
-        average: Their mean.
+        balance: 1 - the largest difference between any two of the train, validation and test accuracies.
+        average: The mean of the three.
         composite: 0.5 balance + 0.5 average.
     """
 
@@ -37,8 +37,8 @@ class Recommendation:
         model: Its name.
         runner_up: The next by the same rule; None if there is no other model.
         p_value: Of the test that the two err equally often on validation; None without a runner-up.
-        within_noise: Whether validation cannot tell the two apart (p >= `SIGNIFICANCE`).
-        reason: All of it in words.
+        within_noise: Whether the difference in validation accuracy is not significant (p >= `SIGNIFICANCE`).
+        reason: The choice and its figures as two sentences.
     """
 
     model: str
@@ -51,7 +51,7 @@ class Recommendation:
 def description_scores(
     train_accuracy: float, valid_accuracy: float, test_accuracy: float
 ) -> DescriptionScores:
-    """The study's scores from three accuracies, each 0 to 1; they contain test figures, so describe only."""
+    """Return balance, average and composite of three accuracies, each 0 to 1."""
     accuracies = (train_accuracy, valid_accuracy, test_accuracy)
     balance = 1 - (max(accuracies) - min(accuracies))
     average = math.fsum(accuracies) / 3
@@ -59,57 +59,64 @@ def description_scores(
 
 
 def recommend(valid: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -> Recommendation:
-    """Of the models that validation cannot tell from the most accurate one, that of lowest log loss.
+    """Choose the lowest log loss among the models whose accuracy is not significantly below the highest.
 
-    A difference in accuracy that `accuracy_test` calls noise chooses nothing; log loss sees how sure every
-    answer was, and is the steadier judge of few images. It takes each model's validation predictions, and by
-    sample id the group where groups are known; nothing else. Equal in both: the first in `valid`.
+    A difference in accuracy that `accuracy_test` finds not significant chooses nothing; log loss uses the
+    confidence of every prediction and is more stable on few images. Of equal ones, the first in `valid`.
+
+    Args:
+        valid: Validation predictions by model.
+        groups: Group by sample id, where groups are known.
 
     Raises:
         DataError: No model, no validation images, or the models were not given the same ones.
     """
-    if not valid or not all(len(one) for one in valid.values()):
+    if not valid or not all(len(predictions) for predictions in valid.values()):
         raise DataError("expected validation predictions of at least one model to recommend from, found none")
     models = dict(zip(valid, aligned(*valid.values(), names=list(valid)), strict=True))
     best = _best(models, groups)
-    others = {name: one for name, one in models.items() if name != best}
+    others = {name: predictions for name, predictions in models.items() if name != best}
     if not others:
         return Recommendation(best, None, None, False, f"{best} is the only model.")
     second = _best(others, groups)
     test, p = accuracy_test(models[best], models[second], groups)
-    reason = _reason(best, second, models, test, p)
+    figures = [
+        f"{_n_correct(model)} of {len(model)} correct, log loss "
+        f"{metrics.log_loss(model.labels, model.probabilities):.3f}"
+        for model in (models[best], models[second])
+    ]
+    significant = "statistically significant" if p < SIGNIFICANCE else "not statistically significant"
+    reason = (
+        f"{best} has the lowest log loss on validation among the models whose accuracy is not "
+        f"significantly below the highest ({figures[0]}; {second}: {figures[1]}). "
+        f"The difference in accuracy is {significant} ({test}, p = {p:.2g})."
+    )
     return Recommendation(best, second, p, p >= SIGNIFICANCE, reason)
 
 
 def most_accurate(models: Mapping[str, Predictions]) -> str:
-    """The model of highest accuracy; of those within one image of it, that of lowest log loss.
+    """Return the model of lowest log loss among those within one image of the highest accuracy.
 
-    For judges of hundreds of images; of few, accuracy is too coarse a judge: see `recommend`.
+    For hundreds of images; with few, accuracy is too coarse: see `recommend`.
     """
-    most = max(map(_right, models.values()))
-    return _lowest_loss({name: one for name, one in models.items() if _right(one) >= most - 1})
+    most = max(map(_n_correct, models.values()))
+    return _lowest_loss({name: model for name, model in models.items() if _n_correct(model) >= most - 1})
+
+
+def _best(models: Mapping[str, Predictions], groups: Mapping[str, str]) -> str:
+    top = max(models.values(), key=_n_correct)
+    return _lowest_loss(
+        {
+            name: model
+            for name, model in models.items()
+            if accuracy_test(top, model, groups)[1] >= SIGNIFICANCE
+        }
+    )
 
 
 def _lowest_loss(models: Mapping[str, Predictions]) -> str:
     return min(models, key=lambda name: metrics.log_loss(models[name].labels, models[name].probabilities))
 
 
-def _right(one: Predictions) -> int:
-    return int(np.sum(one.predicted == one.labels))
-
-
-def _best(models: Mapping[str, Predictions], groups: Mapping[str, str]) -> str:
-    top = max(models.values(), key=_right)
-    level = {name: accuracy_test(top, one, groups)[1] >= SIGNIFICANCE for name, one in models.items()}
-    return _lowest_loss({name: one for name, one in models.items() if level[name]})
-
-
-def _reason(best: str, second: str, models: Mapping[str, Predictions], test: str, p: float) -> str:
-    n, right, also = len(models[best]), _right(models[best]), _right(models[second])
-    loss, others = (metrics.log_loss(models[m].labels, models[m].probabilities) for m in (best, second))
-    noise = "within noise: another sample may turn it round" if p >= SIGNIFICANCE else "more than noise"
-    return (
-        f"{best} has the lowest log loss on validation of the models whose accuracy is not clearly below the "
-        f"highest ({right} of {n} right, log loss {loss:.3f}; {second}: {also} of {n}, {others:.3f}). "
-        f"The difference in accuracy is {noise} ({test}, p = {p:.2g})."
-    )
+def _n_correct(predictions: Predictions) -> int:
+    return int(np.sum(predictions.predicted == predictions.labels))

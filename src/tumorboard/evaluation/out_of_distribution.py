@@ -1,32 +1,33 @@
-"""How unlike the training images an image is, from a network's embedding of it.
+"""Detection of out-of-distribution images, from a network's embedding.
 
-The squared Mahalanobis distance to the nearest class (K. Lee and others, NeurIPS 31 (2018) 7167-7177). The
-covariance within classes is that of probabilistic principal components: its largest directions as they are,
-one variance for all the rest, so that a few hundred images suffice and directions in which training images
-do not vary at all weigh most.
+The score is the squared Mahalanobis distance to the nearest class mean (K. Lee and others, NeurIPS 31 (2018)
+7167-7177). The covariance within classes is that of probabilistic principal components: the directions of
+largest variance as they are, a common variance for all others. So a few hundred images suffice, and
+directions in which the training images do not vary weigh most.
 """
 
 import io
-import math
+import zipfile
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tumorboard.errors import DataError
+from tumorboard.evaluation.conformal import upper_quantile
 
 Floats = npt.NDArray[np.float64]
 
 FALSE_ALARM_RATE = 0.05
 _EXPLAINED = 0.95
-"""Share of the variance within classes that the kept directions hold."""
+"""Share of the variance within classes that the kept directions explain."""
 _FLOOR = 1e-3
-"""Of the mean variance: no direction counts as known more exactly, or rounding would decide."""
+"""Smallest variance of a direction, as a share of the mean variance; below it rounding would decide."""
 
 
 @dataclass(frozen=True)
 class OutOfDistribution:
-    """What is known of the training images' embeddings.
+    """A detector, fitted to the embeddings of training images.
 
     Attributes:
         means: (C, D) of each class that occurs.
@@ -41,7 +42,7 @@ class OutOfDistribution:
     rest: float
 
     def score(self, embeddings: npt.ArrayLike) -> Floats:
-        """(N,) squared distance of each of (N, D) embeddings to the nearest class mean, 0 or more."""
+        """Return (N,) squared distances of (N, D) embeddings to the nearest class mean, 0 or more."""
         points = _vectors(embeddings)
         away = points[:, None, :] - self.means
         along = away @ self.directions.T
@@ -49,7 +50,7 @@ class OutOfDistribution:
         return np.asarray(((along**2 / self.variances).sum(-1) + left / self.rest).min(axis=1))
 
     def to_bytes(self) -> bytes:
-        """As an .npz file."""
+        """Return the content of an .npz file."""
         file = io.BytesIO()
         np.savez(file, **asdict(self))
         return file.getvalue()
@@ -63,21 +64,21 @@ class OutOfDistribution:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                found = {name: np.array(arrays[name], np.float64) for name in cls.__dataclass_fields__}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+                values = {name: np.array(arrays[name], np.float64) for name in cls.__dataclass_fields__}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"expected what `train` wrote in {source}, found other content") from error
-        return cls(found["means"], found["directions"], found["variances"], float(found["rest"]))
+        return cls(values["means"], values["directions"], values["variances"], float(values["rest"]))
 
 
 def fit(embeddings: npt.ArrayLike, labels: npt.NDArray[np.int64]) -> OutOfDistribution:
-    """Learn from training images alone.
+    """Fit a detector to training images.
 
     Args:
         embeddings: (N, D), finite.
         labels: (N,) classes.
 
     Raises:
-        DataError: No image, or fewer than two more than classes.
+        DataError: Fewer images than classes + 2, or embeddings that are not finite.
     """
     points = _vectors(embeddings)
     classes, rows = np.unique(labels, return_inverse=True)
@@ -94,18 +95,16 @@ def fit(embeddings: npt.ArrayLike, labels: npt.NDArray[np.int64]) -> OutOfDistri
 
 
 def threshold(scores: npt.ArrayLike, false_alarm_rate: float = FALSE_ALARM_RATE) -> float | None:
-    """The score above which an image is unlike; on images like the training data it errs that often.
+    """Return the score above which an image is out of distribution.
 
     Args:
-        scores: (n,) of validation images, which the network was not fitted to.
-        false_alarm_rate: Share of images like them that may be flagged.
+        scores: (n,) of validation images, which the network was not trained on.
+        false_alarm_rate: Share of in-distribution images that may be flagged, 0 to 1.
 
     Returns:
-        The ceil((n + 1)(1 - false_alarm_rate))-th smallest score; None for n < 1 / false_alarm_rate - 1.
+        The `upper_quantile` of the scores; None for n < 1 / false_alarm_rate - 1.
     """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    rank = math.ceil((len(ordered) + 1) * (1 - false_alarm_rate) - 1e-9)
-    return float(ordered[rank - 1]) if rank <= len(ordered) else None
+    return upper_quantile(scores, false_alarm_rate)
 
 
 def _vectors(embeddings: npt.ArrayLike) -> Floats:

@@ -4,14 +4,14 @@ import math
 
 from tumorboard.evaluation.intervals import wilson
 
-# A model that leaves more than half of a blind guess's training errors has not learnt its training data.
 UNDERFIT_SHARE = 0.5
-# A smaller loss of accuracy from train to validation is of no practical weight, however many images show it.
+"""A model that makes more than this share of the majority class's training errors has not learnt its data."""
 OVERFIT_GAP = 0.05
-# In nats: the typical probability of the true class falls by a quarter (exp(-0.3) = 0.74) from train on.
+"""A smaller loss of accuracy from train to validation is negligible, however many images show it."""
 OVERCONFIDENT_GAP = 0.3
-# Below it a gap's interval cries wolf up to 14 % of the time (computed), from it on 4 %; it should be 2.5 %.
-FEW_IMAGES = 30
+"""In nats: the typical probability of the true class falls by a quarter from train on (exp(-0.3) = 0.74)."""
+MIN_IMAGES = 30
+"""With fewer, a gap's interval excludes 0 wrongly up to 14% of the time (computed), with more 4%."""
 
 
 def verdict(
@@ -23,7 +23,7 @@ def verdict(
     n_valid: int,
     baseline_accuracy: float,
 ) -> str:
-    """Over- or underfitting in plain words, from train and validation alone.
+    """Describe over- or underfitting in words, from train and validation alone.
 
     Args:
         train_loss: Mean log loss in nats; `valid_loss` likewise.
@@ -31,50 +31,44 @@ def verdict(
         valid_loss: See `train_loss`.
         valid_accuracy: See `train_accuracy`.
         n_train: Training images.
-        n_valid: Validation images; their noise decides what can be said.
+        n_valid: Validation images.
         baseline_accuracy: Share of the majority class in train, 0 to 1.
     """
     if not n_train or not n_valid:
         return "Cannot be judged: no images in train or validation."
-    parts = [
-        _fit(train_accuracy, n_train, baseline_accuracy),
-        _gap(train_accuracy, n_train, valid_accuracy, n_valid),
-    ]
+    sentences = []
+    low, _ = wilson(round(train_accuracy * n_train), n_train)
+    figures = f"train accuracy {train_accuracy:.1%}, majority class {baseline_accuracy:.1%}"
+    if low <= baseline_accuracy < 1:
+        sentences.append(f"Underfitting: not significantly better than the majority class ({figures}).")
+    elif train_accuracy < baseline_accuracy + UNDERFIT_SHARE * (1 - baseline_accuracy):
+        sentences.append(f"Underfitting: more than half of the majority class's training errors ({figures}).")
+    sentences.append(_describe_gap(train_accuracy, n_train, valid_accuracy, n_valid))
     if valid_loss - train_loss >= OVERCONFIDENT_GAP:
-        rise = f"from {train_loss:.2f} to {valid_loss:.2f}"
-        parts.append(f"The loss rises {rise}: it is too sure of itself on new images.")
-    return " ".join(part for part in parts if part)
+        rise = f"from {train_loss:.2f} on train to {valid_loss:.2f} on validation"
+        sentences.append(f"The loss rises {rise}: the model is overconfident on new images.")
+    return " ".join(sentences)
 
 
-def _fit(accuracy: float, n: int, baseline: float) -> str:
-    low, _ = wilson(round(accuracy * n), n)
-    found = f"{accuracy:.1%} of train right, {baseline:.1%} by always guessing the commonest class"
-    if low <= baseline < 1:
-        return f"Underfitting: no better than a guess on its own training images ({found})."
-    if accuracy < baseline + UNDERFIT_SHARE * (1 - baseline):
-        return f"Underfitting: leaves most of a guess's errors on its own training images ({found})."
-    return ""
-
-
-def _gap(train: float, n_train: int, valid: float, n_valid: int) -> str:
+def _describe_gap(train: float, n_train: int, valid: float, n_valid: int) -> str:
     gap, (low, high) = train - valid, gap_interval(train, n_train, valid, n_valid)
-    found = (
-        f"train minus validation accuracy is {_points(gap)} points "
-        f"({_points(low)} to {_points(high)} at 95 %, {n_valid} validation images)"
+    figures = (
+        f"train minus validation accuracy is {100 * gap:+.1f} percentage points "
+        f"(95% CI {100 * low:+.1f} to {100 * high:+.1f}, n = {n_valid} validation images)"
     )
-    if n_valid < FEW_IMAGES:
-        return f"Overfitting cannot be judged on so few images: {found}."
+    if n_valid < MIN_IMAGES:
+        return f"Overfitting cannot be judged on so few images: {figures}."
     if low <= 0 <= high:
-        return f"No overfitting shown: {found}, which is within noise."
+        return f"No overfitting shown: {figures}, which is not significant."
     if gap < 0:
-        return f"No overfitting: {found}; validation may be the easier part."
+        return f"No overfitting: {figures}; validation may be easier than train."
     if gap < OVERFIT_GAP:
-        return f"Hardly any overfitting: {found}, more than noise but little."
-    return f"Overfitting: {found}, more than noise."
+        return f"Negligible overfitting: {figures}, which is significant but small."
+    return f"Overfitting: {figures}, which is significant."
 
 
 def gap_interval(train: float, n_train: int, valid: float, n_valid: int) -> tuple[float, float]:
-    """95 % interval of the difference of two independent proportions, train - valid.
+    """Return the 95% interval of the difference of two independent proportions, train - valid.
 
     Newcombe's hybrid score interval (method 10 of R. G. Newcombe, Stat. Med. 17 (1998) 873-890):
     56/70 - 48/80 gives (0.0524, 0.3339).
@@ -83,7 +77,3 @@ def gap_interval(train: float, n_train: int, valid: float, n_valid: int) -> tupl
     low_v, high_v = wilson(round(valid * n_valid), n_valid)
     gap = train - valid
     return gap - math.hypot(train - low_t, high_v - valid), gap + math.hypot(high_t - train, valid - low_v)
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"

@@ -1,4 +1,4 @@
-"""One figure at a time with its interval: proportions, resampled ones, and areas under curves."""
+"""All metrics of one model's predictions, each with its n and its 95% interval."""
 
 import functools
 import math
@@ -6,148 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tumorboard.evaluation import bootstrap, intervals, metrics
-from tumorboard.evaluation.bootstrap import Resamples, Statistic, bca
+from tumorboard.evaluation.bootstrap import Indices, Resamples, Statistic, bca
 from tumorboard.evaluation.calibration import CalibrationError, calibration_error
 from tumorboard.evaluation.intervals import Estimate, estimate
+from tumorboard.evaluation.metrics import Flags
 from tumorboard.predictions import Predictions
 
-Groups = Mapping[str, str]
-"""Patient, or what else belongs together, by sample id; none for a sample that is alone."""
-
-
 FEW_OF_A_CLASS = 10
-"""Below it the intervals of macro figures hold the truth less often than they say; see docs/evaluation.md."""
+"""With fewer, intervals of averages over classes cover less than 95%; see docs/evaluation.md."""
 FEW_GROUPS = 50
 """The same for groups."""
 UNRELIABLE = f"interval unreliable: a class has fewer than {FEW_OF_A_CLASS} samples"
 UNRELIABLE_GROUPS = f"interval unreliable: fewer than {FEW_GROUPS} groups"
 REFUSED = "no interval: resampling these samples changes nothing, or leaves it undefined"
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """Predictions in the order of their ids, so that no figure depends on the order of the rows."""
-
-    one: Predictions
-    groups: npt.NDArray[np.int64] | None
-
-    @functools.cached_property
-    def resamples(self) -> Resamples:
-        """Draws from it."""
-        return Resamples(self.one.labels, self.groups)
-
-    @functools.cached_property
-    def statistics(self) -> Mapping[str, Statistic]:
-        """Its figures as functions of weights."""
-        return bootstrap.of(self.one)
-
-    @functools.cached_property
-    def smallest(self) -> int:
-        """Samples of the smallest class that occurs."""
-        return int(np.unique(self.one.labels, return_counts=True)[1].min(initial=len(self.one)))
-
-    def caution(self, smallest: int) -> str:
-        """What to know of an interval, from the samples of the smallest class that counts."""
-        if self.groups is not None and len(np.unique(self.groups)) < FEW_GROUPS:
-            return UNRELIABLE_GROUPS
-        return UNRELIABLE if smallest < FEW_OF_A_CLASS else ""
-
-
-def group_indices(ids: tuple[str, ...], groups: Groups) -> npt.NDArray[np.int64] | None:
-    """(N,) a number for each group, a sample without one being alone; None if no two belong together."""
-    names = [("group", groups[one]) if groups.get(one) else ("alone", one) for one in ids]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    if not any(kind == "group" for kind, _ in numbers):
-        return None
-    return np.array([numbers[name] for name in names], np.int64)
-
-
-def case_of(predictions: Predictions, groups: Groups) -> Case:
-    """Predictions ready to be scored."""
-    order = sorted(range(len(predictions)), key=lambda row: predictions.ids[row])
-    ids = tuple(predictions.ids[row] for row in order)
-    rows = np.array(order, np.int64)
-    names, values = predictions.class_names, predictions.probabilities[rows]
-    return Case(Predictions(ids, predictions.labels[rows], names, values), group_indices(ids, groups))
-
-
-def resampled(case: Case, name: str, value: float | None = None) -> Estimate:
-    """A figure with a bootstrap interval; the value is the statistic's own unless an exacter one is given."""
-    if not len(case.one):
-        return estimate(math.nan, 0, None)
-    return _with_bca(case, case.statistics[name], value, case.smallest)
-
-
-def _with_bca(case: Case, statistic: Statistic, value: float | None, smallest: int) -> Estimate:
-    if value is None:
-        value = float(statistic(np.ones((1, len(case.one))))[0])
-    interval = bca(statistic, case.resamples)
-    note = REFUSED if interval is None else case.caution(smallest)
-    return estimate(value, len(case.one), interval, note)
-
-
-def matrix(one: Predictions) -> npt.NDArray[np.int64]:
-    """Confusion matrix, (C, C) counts."""
-    return metrics.confusion_matrix(one.labels, one.predicted, len(one.class_names))
-
-
-def proportion(case: Case, hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Estimate:
-    """Share of hits among some of the samples, with Wilson's interval."""
-    n, k = int(among.sum()), int((hits & among).sum())
-    if case.groups is None:
-        return Estimate(k / n if n else None, n, *intervals.wilson(k, n))
-    return Estimate(k / n if n else None, n, *intervals.wilson_grouped(hits[among], case.groups[among]))
-
-
-def balanced(case: Case) -> Estimate:
-    """Mean recall, its interval joined of those of the recalls, or by drawing groups."""
-    value = metrics.balanced_accuracy(case.one.labels, case.one.predicted)
-    if case.groups is not None:
-        return resampled(case, "balanced_accuracy", value)
-    parts = [(int(row[c]), int(row.sum())) for c, row in enumerate(matrix(case.one)) if row.sum()]
-    return estimate(value, len(case.one), intervals.mean_of_proportions(parts) if parts else None)
-
-
-def area(case: Case, c: int) -> Estimate:
-    """Of one class against the others, with DeLong's variance."""
-    positive, scores = case.one.labels == c, case.one.probabilities[:, c]
-    value = metrics.auroc(positive, scores)
-    if math.isnan(value):
-        return estimate(value, len(case.one), None, "undefined without samples of the class and of others")
-    spread = metrics.auroc_variance(metrics.auroc_influence(positive, scores), case.groups)
-    sides = (_independent(case, side) for side in (positive, ~positive))
-    note = case.caution(int(min(positive.sum(), (~positive).sum())))
-    return estimate(value, len(case.one), intervals.area(value, spread, *sides), note)
-
-
-def macro_area(case: Case) -> Estimate:
-    """The mean of the classes' areas, with the variance of the mean."""
-    one = case.one
-    areas, influences = metrics.macro_auroc(one.labels, one.probabilities)
-    if not len(areas):
-        return estimate(math.nan, len(one), None, "undefined with samples of one class only")
-    value = math.fsum(areas) / len(areas)
-    rarest = one.labels == np.bincount(one.labels, minlength=1).argmin()
-    spread = metrics.auroc_variance(influences, case.groups)
-    sides = (max(_independent(case, side), 1) for side in (rarest, ~rarest))
-    interval = intervals.area(value, spread, *sides)
-    return estimate(value, len(one), interval, case.caution(case.smallest))
-
-
-def _independent(case: Case, among: npt.NDArray[np.bool_]) -> int:
-    """Samples, or where groups are known groups, among some."""
-    return int(among.sum()) if case.groups is None else len(np.unique(case.groups[among]))
-
-
-def precision_area(case: Case, c: int) -> Estimate:
-    """Area of one class under the precision-recall curve."""
-    positive = int((case.one.labels == c).sum())
-    if not positive:
-        return estimate(math.nan, len(case.one), None, "undefined without samples of the class")
-    return _with_bca(case, bootstrap.auprc_of(case.one, c), None, positive)
 
 
 @dataclass(frozen=True)
@@ -158,19 +31,19 @@ class Scores:
         n: Samples.
         groups: Groups that they come from; None where none are known.
         loss: Mean log loss in nats.
-        accuracy: Share of samples classified right.
+        accuracy: Share of samples classified correctly.
         balanced_accuracy: Mean recall of the classes that occur.
-        mcc: Matthews' correlation coefficient, -1 to 1; 0 for a guess.
+        mcc: Matthews' correlation coefficient, -1 to 1; 0 for a constant prediction.
         macro_f1: Mean F1 of the classes that occur or are predicted.
-        auroc: Mean over the classes of the area under the ROC curve, each class against the others.
-        auprc: The same of the area under the precision-recall curve; a guess has 1 / C.
-        brier: Mean squared distance of the probabilities from the truth, 0 to 2.
+        auroc: Mean over the classes of the area under the ROC curve, each class against the rest.
+        auprc: The same of the area under the precision-recall curve; an uninformative model has 1 / C.
+        brier: Mean squared distance of the probabilities from the one-hot labels, 0 to 2.
         ece: Expected calibration error, with its null band.
-        prevalence: By class name, its share of the samples: what a guess has as class_auprc.
-        recall: Share found of the samples of each class; its sensitivity.
-        precision: Share right of the samples said to be of each class.
-        specificity: Share of the samples of other classes that are not said to be of it.
-        class_auroc: Area under the ROC curve of each class against the others.
+        prevalence: By class name, its share of the samples: the class_auprc of an uninformative model.
+        recall: Share of the samples of each class that are predicted to be of it; its sensitivity.
+        precision: Share of the samples predicted to be of each class that are of it.
+        specificity: Share of the samples of other classes that are not predicted to be of it.
+        class_auroc: Area under the ROC curve of each class against the rest.
         class_auprc: Area under its precision-recall curve.
     """
 
@@ -193,7 +66,7 @@ class Scores:
     class_auprc: dict[str, Estimate]
 
     def to_dict(self) -> dict[str, object]:
-        """Plain dicts and numbers, ready for JSON."""
+        """Return plain dicts and numbers, ready for JSON."""
         return asdict(self)
 
 
@@ -202,29 +75,151 @@ def evaluate(predictions: Predictions, groups: Mapping[str, str] = {}) -> Scores
 
     Args:
         predictions: Of any samples.
-        groups: By sample id; where they are known, intervals are those of drawing groups.
+        groups: Group by sample id; where groups are known, intervals take them as the independent units.
     """
-    case = case_of(predictions, groups)
-    one = case.one
-    right = one.labels == one.predicted
-    each = {name: (one.labels == c, one.predicted == c) for c, name in enumerate(one.class_names)}
-    everything = np.ones(len(one), bool)
+    ordered, indices = order_by_id(predictions, groups)
+    estimator = IntervalEstimator(ordered, indices)
+    labels, predicted, probabilities = ordered.labels, ordered.predicted, ordered.probabilities
+    matrix = metrics.confusion_matrix(labels, predicted, len(ordered.class_names))
+    classes = {name: (labels == c, predicted == c) for c, name in enumerate(ordered.class_names)}
+    everything = np.ones(len(ordered), bool)
+    share = estimator.proportion
     return Scores(
-        n=len(one),
-        groups=None if case.groups is None else len(np.unique(case.groups)),
-        loss=resampled(case, "loss", metrics.log_loss(one.labels, one.probabilities)),
-        accuracy=proportion(case, right, everything),
-        balanced_accuracy=balanced(case),
-        mcc=resampled(case, "mcc", float(metrics.mcc(matrix(one)))),
-        macro_f1=resampled(case, "macro_f1", float(metrics.macro_f1(matrix(one)))),
-        auroc=macro_area(case),
-        auprc=resampled(case, "auprc"),
-        brier=resampled(case, "brier", metrics.brier(one.labels, one.probabilities)),
-        ece=calibration_error(one),
-        prevalence={name: proportion(case, true, everything) for name, (true, _) in each.items()},
-        recall={name: proportion(case, right, true) for name, (true, _) in each.items()},
-        precision={name: proportion(case, right, said) for name, (_, said) in each.items()},
-        specificity={name: proportion(case, ~said, ~true) for name, (true, said) in each.items()},
-        class_auroc={name: area(case, c) for c, name in enumerate(one.class_names)},
-        class_auprc={name: precision_area(case, c) for c, name in enumerate(one.class_names)},
+        n=len(ordered),
+        groups=None if indices is None else len(np.unique(indices)),
+        loss=estimator.resampled("loss", metrics.log_loss(labels, probabilities)),
+        accuracy=share(labels == predicted, everything),
+        balanced_accuracy=estimator.balanced_accuracy(matrix),
+        mcc=estimator.resampled("mcc", float(metrics.mcc(matrix))),
+        macro_f1=estimator.resampled("macro_f1", float(metrics.macro_f1(matrix))),
+        auroc=estimator.macro_auroc(),
+        auprc=estimator.resampled("auprc"),
+        brier=estimator.resampled("brier", metrics.brier(labels, probabilities)),
+        ece=calibration_error(ordered),
+        prevalence={name: share(actual, everything) for name, (actual, _) in classes.items()},
+        recall={name: share(assigned, actual) for name, (actual, assigned) in classes.items()},
+        precision={name: share(actual, assigned) for name, (actual, assigned) in classes.items()},
+        specificity={name: share(~assigned, ~actual) for name, (actual, assigned) in classes.items()},
+        class_auroc={name: estimator.auroc(c) for c, name in enumerate(ordered.class_names)},
+        class_auprc={name: estimator.auprc(c) for c, name in enumerate(ordered.class_names)},
     )
+
+
+def order_by_id(predictions: Predictions, groups: Mapping[str, str]) -> tuple[Predictions, Indices | None]:
+    """Return the samples in the order of their ids, so that no figure depends on the order of the rows.
+
+    Returns:
+        The predictions, and the `group_indices` of their ids.
+    """
+    order = sorted(range(len(predictions)), key=lambda row: predictions.ids[row])
+    ordered = predictions.take(np.array(order, np.int64))
+    return ordered, group_indices(ordered.ids, groups)
+
+
+def group_indices(ids: tuple[str, ...], groups: Mapping[str, str]) -> Indices | None:
+    """Return (N,) the index of each sample's group; None if no sample has one.
+
+    A sample without a group, or with an empty one, is a group of its own.
+    """
+    keys = [("group", groups[sample]) if groups.get(sample) else ("alone", sample) for sample in ids]
+    index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    if not any(kind == "group" for kind, _ in index):
+        return None
+    return np.array([index[key] for key in keys], np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class IntervalEstimator:
+    """Estimates metrics with intervals, of predictions and group indices from `order_by_id`."""
+
+    predictions: Predictions
+    groups: Indices | None
+
+    @functools.cached_property
+    def resamples(self) -> Resamples:
+        """The bootstrap's draws."""
+        return Resamples(self.predictions.labels, self.groups)
+
+    @functools.cached_property
+    def statistics(self) -> Mapping[str, Statistic]:
+        """The metrics that are bootstrapped, by name."""
+        return bootstrap.weighted_metrics(self.predictions)
+
+    def resampled(self, metric: str, value: float | None = None) -> Estimate:
+        """Estimate a metric of `statistics`; `value` replaces the statistic's own where it is more exact."""
+        if not len(self.predictions):
+            return estimate(math.nan, 0, None)
+        return self._bootstrapped(self.statistics[metric], value, self._smallest_class)
+
+    def proportion(self, hits: Flags, among: Flags) -> Estimate:
+        """Estimate the share of hits among some of the samples."""
+        n, k = int(among.sum()), int((hits & among).sum())
+        if self.groups is None:
+            return intervals.proportion(k, n)
+        return Estimate(k / n if n else None, n, *intervals.wilson_grouped(hits[among], self.groups[among]))
+
+    def balanced_accuracy(self, matrix: Indices) -> Estimate:
+        """Estimate the mean recall from the confusion matrix."""
+        recalls = [(int(row[c]), int(row.sum())) for c, row in enumerate(matrix) if row.sum()]
+        value = math.fsum(k / n for k, n in recalls) / len(recalls) if recalls else math.nan
+        if self.groups is not None:
+            return self.resampled("balanced_accuracy", value)
+        interval = intervals.mean_of_proportions(recalls) if recalls else None
+        return estimate(value, len(self.predictions), interval)
+
+    def auroc(self, c: int) -> Estimate:
+        """Estimate the AUROC of class `c` against the rest."""
+        positive, scores = self.predictions.labels == c, self.predictions.probabilities[:, c]
+        value, n = metrics.auroc(positive, scores), len(positive)
+        if math.isnan(value):
+            return estimate(value, n, None, "undefined without samples of the class and of others")
+        variance = metrics.auroc_variance(metrics.auroc_influence(positive, scores), self.groups)
+        interval = intervals.auroc_interval(
+            value, variance, self._independent(positive), self._independent(~positive)
+        )
+        return estimate(value, n, interval, self._caution(int(min(positive.sum(), (~positive).sum()))))
+
+    def macro_auroc(self) -> Estimate:
+        """Estimate the mean AUROC over the classes."""
+        labels, n = self.predictions.labels, len(self.predictions)
+        areas, influences = metrics.macro_auroc(labels, self.predictions.probabilities)
+        if not areas:
+            return estimate(math.nan, n, None, "undefined with samples of one class only")
+        value = math.fsum(areas) / len(areas)
+        rarest = labels == np.bincount(labels, minlength=1).argmin()
+        sizes = (max(self._independent(side), 1) for side in (rarest, ~rarest))
+        variance = metrics.auroc_variance(influences, self.groups)
+        interval = intervals.auroc_interval(value, variance, *sizes)
+        return estimate(value, n, interval, self._caution(self._smallest_class))
+
+    def auprc(self, c: int) -> Estimate:
+        """Estimate the area under the precision-recall curve of class `c`."""
+        positives = int((self.predictions.labels == c).sum())
+        if not positives:
+            n = len(self.predictions)
+            return estimate(math.nan, n, None, "undefined without samples of the class")
+        return self._bootstrapped(bootstrap.class_auprc(self.predictions, c), None, positives)
+
+    def _bootstrapped(self, statistic: Statistic, value: float | None, smallest_class: int) -> Estimate:
+        n = len(self.predictions)
+        if value is None:
+            value = float(statistic(np.ones((1, n)))[0])
+        interval = bca(statistic, self.resamples)
+        return estimate(value, n, interval, REFUSED if interval is None else self._caution(smallest_class))
+
+    @property
+    def _smallest_class(self) -> int:
+        """Samples of the smallest class that occurs."""
+        return int(
+            np.unique(self.predictions.labels, return_counts=True)[1].min(initial=len(self.predictions))
+        )
+
+    def _independent(self, among: Flags) -> int:
+        """Number of independent units among some samples: groups, or samples where none are known."""
+        return int(among.sum()) if self.groups is None else len(np.unique(self.groups[among]))
+
+    def _caution(self, smallest_class: int) -> str:
+        """The note on an interval, from the number of groups and of samples of the smallest class in it."""
+        if self.groups is not None and len(np.unique(self.groups)) < FEW_GROUPS:
+            return UNRELIABLE_GROUPS
+        return UNRELIABLE if smallest_class < FEW_OF_A_CLASS else ""

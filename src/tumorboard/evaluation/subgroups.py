@@ -1,41 +1,30 @@
-"""The same predictions on fewer samples."""
+"""Scores of parts of the samples: of given ids, and of every value of a metadata column."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from tumorboard.evaluation.scores import Groups, Scores, evaluate
+from tumorboard.evaluation.scores import Scores, evaluate
 from tumorboard.evaluation.significance import holm
 from tumorboard.predictions import Predictions
 
-
-def subset(predictions: Predictions, ids: Collection[str]) -> Predictions:
-    """The samples of these ids, in the order they have; ids that do not occur are ignored."""
-    wanted = set(ids)
-    rows = np.flatnonzero([one in wanted for one in predictions.ids])
-    kept = tuple(predictions.ids[row] for row in rows)
-    return Predictions(
-        kept, predictions.labels[rows], predictions.class_names, predictions.probabilities[rows]
-    )
-
-
 MIN_SUBGROUP_SIZE = 20
-"""Subgroups of fewer samples are not shown: their figures are noise, and may point at a person."""
+"""Smaller subgroups are hidden: their figures are noise, and may identify a person."""
 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """The samples of one value of a column.
+    """The samples with one value of a column.
 
     Attributes:
         column: The column.
-        value: Its value; "" is what is missing.
-        scores: Of its samples, prevalences among them.
-        p: Fisher's exact test that its accuracy is that of all other samples; None with nothing to compare.
-        p_holm: Corrected for all subgroups of all columns that were looked at.
+        value: Its value; "" if it is missing.
+        scores: Of these samples.
+        p: Of `accuracy_versus_rest`; None if there are no other samples.
+        p_holm: Corrected for all subgroups of all columns.
     """
 
     column: str
@@ -45,54 +34,49 @@ class Subgroup:
     p_holm: float | None
 
 
+def subset(predictions: Predictions, ids: Collection[str]) -> Predictions:
+    """Return the samples of these ids in their present order; ids that do not occur are ignored."""
+    wanted = set(ids)
+    return predictions.take(np.flatnonzero([sample in wanted for sample in predictions.ids]))
+
+
 def subgroups(
     predictions: Predictions, columns: Mapping[str, Mapping[str, str]], groups: Mapping[str, str] = {}
 ) -> tuple[tuple[Subgroup, ...], tuple[str, ...]]:
-    """Scores of every subgroup of `MIN_SUBGROUP_SIZE` samples or more.
+    """Score every subgroup of `MIN_SUBGROUP_SIZE` samples or more.
 
     Args:
         predictions: Of one model.
-        columns: By column, its value by sample id; a sample without one counts as "".
+        columns: By column, its value by sample id; a sample without a value counts as "".
         groups: As for `evaluate`.
 
     Returns:
-        The subgroups, and those hidden as too small, in words.
+        The subgroups, and a description of each subgroup that is hidden because it is too small.
     """
-    shown: list[tuple[str, str, set[str]]] = []
+    parts: list[tuple[str, str, set[str]]] = []
     hidden = []
     for column, values in columns.items():
-        counts = Counter(values.get(one, "") for one in predictions.ids)
-        for value, n in sorted(counts.items()):
+        for value, n in sorted(Counter(values.get(sample, "") for sample in predictions.ids).items()):
             if n < MIN_SUBGROUP_SIZE:
                 hidden.append(f"{column} = {value or 'missing'} (n = {n})")
             else:
-                ids = {one for one in predictions.ids if values.get(one, "") == value}
-                shown.append((column, value, ids))
-    return _scored(predictions, shown, groups), tuple(hidden)
-
-
-def _scored(
-    predictions: Predictions, parts: Sequence[tuple[str, str, set[str]]], groups: Groups
-) -> tuple[Subgroup, ...]:
+                ids = {sample for sample in predictions.ids if values.get(sample, "") == value}
+                parts.append((column, value, ids))
     p_values = [accuracy_versus_rest(predictions, ids) for _, _, ids in parts]
     corrected = iter(holm([p for p in p_values if p is not None]))
-    return tuple(
-        Subgroup(
-            column,
-            value,
-            evaluate(subset(predictions, ids), groups),
-            p,
-            None if p is None else next(corrected),
-        )
-        for (column, value, ids), p in zip(parts, p_values, strict=True)
-    )
+    scored = []
+    for (column, value, ids), p in zip(parts, p_values, strict=True):
+        scores = evaluate(subset(predictions, ids), groups)
+        scored.append(Subgroup(column, value, scores, p, None if p is None else next(corrected)))
+    return tuple(scored), tuple(hidden)
 
 
 def accuracy_versus_rest(predictions: Predictions, ids: set[str]) -> float | None:
-    """Fisher's exact p that the accuracy of these samples is that of all others; None without others."""
+    """Return Fisher's exact p that these samples and all others have equal accuracy; None without others."""
+    correct = predictions.predicted == predictions.labels
     table = [[0, 0], [0, 0]]
-    for name, label, said in zip(predictions.ids, predictions.labels, predictions.predicted, strict=True):
-        table[name in ids][int(label == said)] += 1
+    for sample, is_correct in zip(predictions.ids, correct, strict=True):
+        table[sample in ids][int(is_correct)] += 1
     if not sum(table[False]):
         return None
     return float(stats.fisher_exact(table).pvalue)

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from tumorboard.evaluation.error_agreement import Pair, correct_by_any, pair
+from tumorboard.evaluation.error_agreement import ErrorAgreement, compare_errors, correct_by_any
 from tumorboard.evaluation.intervals import proportion
 from tumorboard.evaluation.metrics import log_loss
 from tumorboard.predictions import Predictions, aligned
@@ -45,17 +45,17 @@ def _bounds(material: Material, members: Mapping[str, Predictions]) -> Iterator[
     for name in COMBINED:
         if best and name in material.test:
             for member in members:
-                yield _rescued(name, member, pair(material.test[name], material.test[member]))
+                yield _rescued(name, member, compare_errors(material.test[name], material.test[member]))
     for name in members:
         if name != best:
-            yield _cost(name, best, pair(material.test[name], material.test[best]))
+            yield _cost(name, best, compare_errors(material.test[name], material.test[best]))
 
 
 def _loss(one: Predictions) -> float:
     return log_loss(one.labels, one.probabilities)
 
 
-def _rescued(name: str, best: str, one: Pair) -> str:
+def _rescued(name: str, best: str, one: ErrorAgreement) -> str:
     effect = "no difference"
     if one.only_first != one.only_second:
         effect = "a gain" if one.only_first > one.only_second else "a loss"
@@ -66,7 +66,7 @@ def _rescued(name: str, best: str, one: Pair) -> str:
     )
 
 
-def _cost(name: str, best: str, one: Pair) -> str:
+def _cost(name: str, best: str, one: ErrorAgreement) -> str:
     return (
         f"{name} beside {best}: it knows {one.only_first} of the {one.only_first + one.neither} images that "
         f"{best} has wrong, and is wrong on {one.only_second} that {best} has right."
@@ -76,7 +76,7 @@ def _cost(name: str, best: str, one: Pair) -> str:
 def _pairs(models: Mapping[str, Predictions]) -> Html:
     rows = []
     for a, b in combinations(models, 2):
-        one = pair(models[a], models[b])
+        one = compare_errors(models[a], models[b])
         phi = UNDEFINED if one.correlation is None else f"{one.correlation:.2f}"
         counts = (one.both, one.only_first, one.only_second, one.neither)
         same = of_n(proportion(one.same_prediction, one.n))

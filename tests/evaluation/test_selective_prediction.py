@@ -43,9 +43,9 @@ def test_the_surer_a_model_must_be_the_fewer_it_answers():
 def test_equally_sure_images_are_kept_or_referred_together():
     one = made(np.arange(30) < 29, np.zeros(30, int))
     assert [part.coverage for part in selective_prediction.accuracy_by_coverage(one)] == [1.0] * 6
-    assert selective_prediction.refer_below(one) == pytest.approx(0.8)
+    assert selective_prediction.referral_threshold(one) == pytest.approx(0.8)
 
 
 def test_a_model_that_is_never_right_enough_has_no_threshold():
-    assert selective_prediction.refer_below(made(np.arange(30) % 2 == 0, np.zeros(30, int))) is None
-    assert selective_prediction.refer_below(made([True] * 19, [0] * 19)) is None
+    assert selective_prediction.referral_threshold(made(np.arange(30) % 2 == 0, np.zeros(30, int))) is None
+    assert selective_prediction.referral_threshold(made([True] * 19, [0] * 19)) is None
