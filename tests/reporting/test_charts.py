@@ -2,6 +2,7 @@ import csv
 import io
 from xml.etree import ElementTree
 
+import matplotlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,12 @@ def test_the_table_holds_every_point() -> None:
 
 def test_a_cell_that_a_spreadsheet_would_run_is_neutralised() -> None:
     assert "'=cmd()" in to_csv(Chart("t", "x", "y", [Line("=cmd()", [0], [0])]))
+
+
+def test_the_picture_does_not_depend_on_a_matplotlibrc() -> None:
+    with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "text.usetex": True}):
+        changed = to_png(CHART)
+    assert changed == to_png(CHART)
 
 
 def test_the_drawing_is_well_formed_and_says_what_it_shows() -> None:

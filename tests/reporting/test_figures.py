@@ -35,6 +35,17 @@ def test_curves_show_train_and_validation():
     assert has_colour(png, "#D55E00")
 
 
+def test_the_pictures_do_not_depend_on_a_matplotlibrc():
+    def draw():
+        return learning_curves({"a": history(3)}, {}), confusion_matrices(
+            {"a": made([True, False], [0, 1])}, "t"
+        )
+
+    with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "text.usetex": True}):
+        changed = draw()
+    assert changed == draw()
+
+
 def test_curves_get_a_column_for_each_model():
     one, two = (pixels(learning_curves(dict.fromkeys(names, history(3)), {})) for names in ("a", "ab"))
     assert two.shape[1] == 2 * one.shape[1]
