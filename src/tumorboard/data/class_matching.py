@@ -1,4 +1,4 @@
-"""Which class folders of the splits are the same class.
+"""Match the class folders of the splits.
 
 Names are matched with those of the first split (train, if there is one), in three steps, each only
 among what the step before left over:
@@ -24,7 +24,7 @@ _SEPARATORS = re.compile(r"[\s._\-]+")
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """What was matched.
+    """The class of every folder.
 
     Args:
         class_of: Folder name to class name.
@@ -52,24 +52,33 @@ def match(
     Raises:
         DataError: An ambiguous or unmatched folder, or a name in `class_map` or `merge` that is not there.
     """
-    forced = _inverted(
-        class_map, {name for names in folders.values() for name in names}, "--class-map", "folder"
+    every = {name for names in folders.values() for name in names}
+    mapped = _group_of_each(class_map, every, "--class-map", "folder")
+    names = {split: sorted({mapped.get(name, name) for name in of}) for split, of in folders.items()}
+    called: dict[str, str] = {}
+    for cluster in _clusters(names):
+        shortest = min(cluster, key=lambda name: (name not in class_map, len(name), name))
+        called |= dict.fromkeys(cluster, shortest)
+    classes = set(called.values())
+    merged = _group_of_each(merge, classes, "--merge", "class")
+    for name in sorted(set(merged.values()) & (classes - set(merged))):
+        raise DataError(
+            f"--merge {display(name)}=...: a class of that name is there and not in the list; "
+            "add it to the list or choose another name"
+        )
+    class_of = {}
+    for folder in sorted(every):
+        name = called[mapped.get(folder, folder)]
+        class_of[folder] = merged.get(name, name)
+    rows = (
+        (name, *(", ".join(sorted(f for f in of if class_of[f] == name)) for of in folders.values()))
+        for name in sorted(set(class_of.values()))
     )
-    names = {split: sorted({forced.get(name, name) for name in found}) for split, found in folders.items()}
-    clusters = _clusters(names)
-    called = {name: _canonical(cluster, class_map) for cluster in clusters for name in cluster}
-    merged = _inverted(merge, set(called.values()), "--merge", "class")
-    _refuse_swallowed(merged, set(called.values()))
-    class_of = {
-        name: merged.get(called[forced.get(name, name)], called[forced.get(name, name)])
-        for found in folders.values()
-        for name in found
-    }
-    return Matching(class_of, tuple(folders), _rows(folders, class_of))
+    return Matching(class_of, tuple(folders), tuple(rows))
 
 
 def parse_groups(values: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Read `--class-map` or `--merge`, each value NAME=A,B.
+    """Read the values of `--class-map` or `--merge`, each NAME=A,B.
 
     Raises:
         UsageError: A value of another form, or a name that occurs twice.
@@ -88,9 +97,11 @@ def parse_groups(values: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return groups
 
 
-def _inverted(groups: Mapping[str, Sequence[str]], known: set[str], flag: str, what: str) -> dict[str, str]:
-    """Member to group; every member known, and in one group only."""
-    owner: dict[str, str] = {}
+def _group_of_each(
+    groups: Mapping[str, Sequence[str]], known: set[str], flag: str, what: str
+) -> dict[str, str]:
+    """The group of each member; every member must be known, and in one group only."""
+    group_of: dict[str, str] = {}
     for name, members in groups.items():
         for member in members:
             if member not in known:
@@ -99,34 +110,40 @@ def _inverted(groups: Mapping[str, Sequence[str]], known: set[str], flag: str, w
                     f"{flag} {display(name)}: no {what} is called {display(member)!r}; known: {shown}",
                     sorted(known),
                 )
-            if owner.setdefault(member, name) != name:
+            if group_of.setdefault(member, name) != name:
                 raise DataError(
-                    f"{flag}: {what} {display(member)!r} is in {owner[member]!r} and in {name!r}; choose one"
+                    f"{flag}: {what} {display(member)!r} is in {group_of[member]!r} and in {name!r}; "
+                    "choose one"
                 )
-    return owner
-
-
-def _refuse_swallowed(merged: Mapping[str, str], known: set[str]) -> None:
-    for name in sorted(set(merged.values()) & (known - set(merged))):
-        raise DataError(
-            f"--merge {display(name)}=...: a class of that name is there and not in the list; "
-            "add it to the list or choose another name"
-        )
+    return group_of
 
 
 def _clusters(names: Mapping[str, Sequence[str]]) -> list[set[str]]:
     """Names of one class together, a set for each name of the first split."""
     (first, reference), *others = names.items()
-    problems = [f"{first or 'data'}: {line}" for line in _twins(reference)]
+    problems = [
+        f"{first or 'data'}: {a!r} may be {b!r}"
+        for a in reference
+        for b in reference
+        if a < b and _words(a) == _words(b)
+    ]
     clusters = {name: {name} for name in reference}
     for split, found in others:
         pairs, faults = _pairs(reference, found)
         problems += [f"{split}: {line} ({first})" for line in faults]
         for name, partner in pairs.items():
             clusters[partner].add(name)
-    problems += _shared(clusters.values())
+    members = [name for cluster in clusters.values() for name in cluster]
+    problems += [
+        f"{name!r} is matched with two classes" for name in sorted(set(members)) if members.count(name) > 1
+    ]
     if problems:
-        raise _error("class folders that match no other split's, or more than one", problems)
+        shown = display("; ".join(problems)) if len(problems) < 3 else f"{len(problems)} listed below"
+        raise DataError(
+            f"class folders that match no other split's, or more than one: {shown}; say which belong "
+            "together with --class-map NAME=FOLDER,FOLDER",
+            problems,
+        )
     return list(clusters.values())
 
 
@@ -134,29 +151,19 @@ def _pairs(reference: Sequence[str], found: Sequence[str]) -> tuple[dict[str, st
     """Names of a split to names of the reference, and what stays ambiguous or alone."""
     pairs = {name: name for name in found if name in reference}
     faults: list[str] = []
-    doubtful: set[str] = set()
-    for same in (_same_words, _prefix):
-        left = [name for name in found if name not in pairs and name not in doubtful]
-        free = [name for name in reference if name not in pairs.values() and name not in doubtful]
-        edges = [(name, other) for name in left for other in free if same(name, other)]
-        sure = [edge for edge in edges if sum(bool(set(edge) & set(other)) for other in edges) == 1]
-        pairs.update(sure)
-        doubtful.update(name for edge in edges if edge not in sure for name in edge)
-        faults += [f"{name!r} may be {other!r}" for name, other in edges if (name, other) not in sure]
-    alone = [name for name in found if name not in pairs and name not in doubtful]
-    missing = [name for name in reference if name not in pairs.values() and name not in doubtful]
+    ambiguous: set[str] = set()
+    for same in (lambda a, b: _words(a) == _words(b), _is_prefix):
+        unmatched = [name for name in found if name not in pairs and name not in ambiguous]
+        free = [name for name in reference if name not in pairs.values() and name not in ambiguous]
+        edges = [(name, other) for name in unmatched for other in free if same(name, other)]
+        unique = [edge for edge in edges if sum(bool(set(edge) & set(other)) for other in edges) == 1]
+        pairs.update(unique)
+        ambiguous.update(name for edge in edges if edge not in unique for name in edge)
+        faults += [f"{name!r} may be {other!r}" for name, other in edges if (name, other) not in unique]
+    alone = [name for name in found if name not in pairs and name not in ambiguous]
+    missing = [name for name in reference if name not in pairs.values() and name not in ambiguous]
     faults += [f"{name!r} has no counterpart" for name in alone]
     return pairs, faults + [f"nothing here for {name!r}" for name in missing]
-
-
-def _twins(names: Sequence[str]) -> list[str]:
-    return [f"{a!r} may be {b!r}" for a in names for b in names if a < b and _same_words(a, b)]
-
-
-def _shared(clusters: Collection[set[str]]) -> list[str]:
-    """Names that different splits put into different classes."""
-    owners = [name for cluster in clusters for name in cluster]
-    return [f"{name!r} is matched with two classes" for name in sorted(set(owners)) if owners.count(name) > 1]
 
 
 @functools.cache
@@ -164,28 +171,6 @@ def _words(name: str) -> list[str]:
     return [word for word in _SEPARATORS.split(name.casefold()) if word]
 
 
-def _same_words(a: str, b: str) -> bool:
-    return _words(a) == _words(b)
-
-
-def _prefix(a: str, b: str) -> bool:
+def _is_prefix(a: str, b: str) -> bool:
     short, long = sorted((_words(a), _words(b)), key=len)
     return bool(short) and long[: len(short)] == short
-
-
-def _canonical(cluster: set[str], class_map: Mapping[str, Sequence[str]]) -> str:
-    return min(cluster, key=lambda name: (name not in class_map, len(name), name))
-
-
-def _rows(folders: Mapping[str, Collection[str]], class_of: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
-    return tuple(
-        (name, *(", ".join(sorted(f for f in found if class_of[f] == name)) for found in folders.values()))
-        for name in sorted(set(class_of.values()))
-    )
-
-
-def _error(found: str, lines: Sequence[str]) -> DataError:
-    shown = display("; ".join(lines)) if len(lines) < 3 else f"{len(lines)} listed below"
-    return DataError(
-        f"{found[:120]}: {shown}; say which belong together with --class-map NAME=FOLDER,FOLDER", lines
-    )

@@ -1,4 +1,4 @@
-"""Groups, such as patients or series, that file names tell."""
+"""Groups, such as patients or series, that are part of file names."""
 
 import re
 from dataclasses import replace
@@ -7,10 +7,10 @@ from tumorboard.data.manifest import Loaded, Sample
 from tumorboard.errors import UsageError
 
 
-def filled(loaded: Loaded, pattern: str) -> Loaded:
-    r"""The same samples with a group for each that has none and whose file name fits the pattern.
+def group_by_name(loaded: Loaded, pattern: str) -> Loaded:
+    r"""Give a group to each sample that has none and whose file name matches the pattern.
 
-    The group is the class and what the pattern's own groups found: with ``^\d+( \(\d+\))?\.png`` the files
+    The group is the class and what the pattern's own groups match: with ``^\d+( \(\d+\))?\.png`` the files
     ``007.png`` and ``008.png`` of a class are one group, ``007 (2).png`` and ``008 (2).png`` another.
 
     Args:
@@ -22,17 +22,6 @@ def filled(loaded: Loaded, pattern: str) -> Loaded:
     """
     if not pattern:
         return loaded
-    expression = _compiled(pattern)
-    samples = tuple(_grouped(sample, expression) for sample in loaded.manifest.samples)
-    if samples == loaded.manifest.samples:
-        raise UsageError(
-            f"expected --group-by-name to fit file names, found none that {pattern[:60]!r} fits and that has "
-            "no group yet"
-        )
-    return replace(loaded, manifest=replace(loaded.manifest, samples=samples))
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -44,11 +33,17 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             f"expected a group in brackets in --group-by-name, found none in {pattern[:60]!r}; "
             r"for example '\((\d+)\)\.png$'"
         )
-    return expression
 
+    def grouped(sample: Sample) -> Sample:
+        match = expression.search(sample.path.name)
+        if sample.group or match is None:
+            return sample
+        return replace(sample, group="/".join((sample.label, *(part or "" for part in match.groups()))))
 
-def _grouped(sample: Sample, expression: re.Pattern[str]) -> Sample:
-    found = expression.search(sample.path.name)
-    if sample.group or found is None:
-        return sample
-    return replace(sample, group="/".join((sample.label, *(part or "" for part in found.groups()))))
+    samples = tuple(map(grouped, loaded.manifest.samples))
+    if samples == loaded.manifest.samples:
+        raise UsageError(
+            f"expected --group-by-name to fit file names, found none that {pattern[:60]!r} fits and that has "
+            "no group yet"
+        )
+    return replace(loaded, manifest=replace(loaded.manifest, samples=samples))

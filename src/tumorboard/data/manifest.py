@@ -1,6 +1,7 @@
-"""Find images in a manifest CSV: the columns path and label, and if there split and group.
+"""The samples of a data set: found in class folders or a manifest CSV, and recorded in a run's manifest.csv.
 
-Paths are relative to the CSV's folder. Further columns are ignored. An empty split is decided later.
+A manifest CSV has the columns path and label, and may have split and group. Paths are relative to the CSV's
+folder. Further columns are ignored. An empty split is decided later.
 """
 
 import csv
@@ -18,12 +19,13 @@ import numpy.typing as npt
 
 from tumorboard import storage
 from tumorboard.data import class_folders, class_matching
-from tumorboard.data.class_folders import ROLES, Entry, Found, fault, with_faults
+from tumorboard.data.class_folders import SPLIT_NAMES, Entry, Listing, problem_with
 from tumorboard.data.dicom.groups import filled
 from tumorboard.data.image_reader import MAX_BYTES, display, unusable
 from tumorboard.errors import DataError
 
-_NEEDED = ("path", "label")
+SOURCE_COLUMNS = ("path", "label", "split", "group")
+RUN_COLUMNS = ("id", "path", "split", "label", "group", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,115 +50,16 @@ class DataSource:
         return data if isinstance(data, cls) else cls(Path(str(data)))
 
 
-def read(source: Path) -> Found:
-    """List every file of a manifest CSV; the images are not opened.
-
-    Raises:
-        DataError: Not a UTF-8 CSV, a column missing, an empty or unknown value, a path twice.
-    """
-    root = source.absolute().parent
-    entries = [_entry(row, line, root, source) for line, row in _records(source)]
-    _refuse_repeats(entries, source)
-    folders = {
-        split: tuple(sorted({entry.folder for entry in entries if entry.split == split}))
-        for split in ("train", "valid", "test", "")
-    }
-    return with_faults(entries, {split: names for split, names in folders.items() if names}, ())
-
-
-def read_rows(text: str, source: str) -> list[list[str]]:
-    """The rows of a CSV, the header first, empty lines left out.
-
-    Raises:
-        DataError: Not a CSV, or a row of another length than the header.
-    """
-    try:
-        found = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except csv.Error as error:
-        raise DataError(
-            f"expected a CSV in {display(source)}, found a fault ({error}); repair the file"
-        ) from error
-    for number, row in enumerate(found[1:], start=2):
-        if len(row) != len(found[0]):
-            raise DataError(
-                f"expected {len(found[0])} columns in {display(source)}, found {len(row)} in row {number}; "
-                "repair the row (a comma in a name needs quotes)"
-            )
-    return found
-
-
-def _records(source: Path) -> list[tuple[int, Mapping[str, str]]]:
-    """Row number and values by lower-case column name."""
-    header, *body = read_rows(_text(source), str(source)) or [[]]
-    columns = [name.strip().casefold() for name in header]
-    if any(columns.count(name) != 1 for name in _NEEDED) or max(map(columns.count, columns)) > 1:
-        raise DataError(
-            f"expected the columns path, label and if there split, group (separated by commas, each once) in "
-            f"{display(source)}, found {display(', '.join(header))!r}; repair the first line"
-        )
-    return [
-        (number, dict(zip(columns, map(str.strip, row), strict=True)))
-        for number, row in enumerate(body, start=2)
-    ]
-
-
-def _text(source: Path) -> str:
-    try:
-        if source.stat().st_size > MAX_BYTES:
-            raise DataError(
-                f"expected a manifest CSV, found {display(source)} larger than 1 GiB; split the study"
-            )
-        return source.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"expected a folder or a manifest CSV in UTF-8, found other bytes in {display(source)}; "
-            "save it as UTF-8, or unpack it if it is an archive"
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read {display(source)}: {error.strerror}; check its permissions") from error
-
-
-def _entry(row: Mapping[str, str], line: int, root: Path, source: Path) -> Entry:
-    split = row.get("split", "").casefold()
-    if not row["path"] or not row["label"]:
-        raise DataError(
-            f"expected a path and a label in row {line} of {display(source)}, found an empty one; fill it in"
-        )
-    if split and split not in ROLES:
-        raise DataError(
-            f"expected train, valid, test or nothing as split in row {line} of {display(source)}, "
-            f"found {display(split)!r}; correct it"
-        )
-    path = Path(os.path.normpath(root / row["path"]))
-    name = PurePath(os.path.relpath(path, root)).as_posix()
-    return Entry(name, path, ROLES.get(split, ""), row["label"], row.get("group", ""))
-
-
-def _refuse_repeats(entries: Sequence[Entry], source: Path) -> None:
-    counts = Counter(entry.id for entry in entries)
-    twice = sorted(name for name, count in counts.items() if count > 1)
-    if not twice:
-        return
-    raise DataError(
-        f"expected each path once in {display(source)}, found {len(twice)} more than once, "
-        f"the first {display(twice[0])}; keep one row of each",
-        twice,
-    )
-
-
-COLUMNS = ("id", "path", "split", "label", "group", "sha256")
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image of the study.
+    """One image of the data set.
 
     Args:
         id: Path relative to the data's root, POSIX, unique; predictions are joined on it.
         path: Where the file is, absolute.
         split: "train", "valid", "test", or "" while unknown.
         label: The class.
-        group: What must not be torn apart by a split, as a patient (of DICOM: `dicom.groups`); "" for none.
+        group: What a split must not separate, as a patient (of DICOM: `dicom.groups`); "" for none.
         sha256: Of the file's bytes, hex.
     """
 
@@ -177,46 +80,46 @@ class Manifest:
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> "Manifest":
-        """A manifest of these samples, with the classes that occur in them."""
+        """Make a manifest of these samples, with the classes that occur in them."""
         ordered = tuple(sorted(samples, key=lambda sample: sample.id))
         return cls(ordered, tuple(sorted({sample.label for sample in ordered})))
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        """Positions in `class_names`, int64 (N,)."""
+        """Labels as positions in `class_names`, int64 (N,)."""
         return np.array([self.class_names.index(sample.label) for sample in self.samples], np.int64)
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The samples' ids, in order."""
+        """Ids of the samples, in order."""
         return tuple(sample.id for sample in self.samples)
 
     @property
     def groups(self) -> dict[str, str]:
-        """By id its group (patient), of the samples that have one."""
+        """Group (patient) by id, of the samples that have one."""
         return {sample.id: sample.group for sample in self.samples if sample.group}
 
     def part(self, split: str) -> "Manifest":
-        """The samples of one split, in the same order."""
+        """Select the samples of one split, in the same order."""
         return replace(self, samples=tuple(s for s in self.samples if s.split == split))
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of images by split and class; every split that occurs names every class."""
-        found = Counter((sample.split, sample.label) for sample in self.samples)
-        splits = [split for split in ("train", "valid", "test", "") if any(s == split for s, _ in found)]
-        return {split: {name: found[split, name] for name in self.class_names} for split in splits}
+        counts = Counter((sample.split, sample.label) for sample in self.samples)
+        splits = [split for split in ("train", "valid", "test", "") if any(s == split for s, _ in counts)]
+        return {split: {name: counts[split, name] for name in self.class_names} for split in splits}
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What `load` found.
+    """The images of a data source.
 
     Args:
-        source: Where it was found.
+        source: Where they were found.
         manifest: Every regular file; whether it is an image shows when it is decoded.
         matching: How class folders were matched across splits.
-        problems: What cannot be used, one line each; `cache.decode` reports them with its own.
+        problems: What cannot be used, one line each; `image_cache.decode` reports them with its own.
     """
 
     source: DataSource
@@ -226,7 +129,7 @@ class Loaded:
 
 
 def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
-    """Find the images of a study in class folders, or in a manifest CSV, and hash them.
+    """Find the images of a data set in class folders, or in a manifest CSV, and hash them.
 
     Args:
         data: Class folders or a manifest CSV, as a path or with how the classes are read.
@@ -236,30 +139,57 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
         DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
     """
     source = DataSource.of(data)
-    found = _found(source.path)
-    if not found.folders:
+    listing = _list(source.path)
+    if not listing.folders:
         raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
-    matching = class_matching.match(_by_split(found), source.class_map, source.merge)
-    entries = [entry for entry in found.entries if entry.split != leave_out]
+    # Train will be made of samples of no split yet, so these count as train.
+    train = "train" if "train" in listing.folders else ""
+    folders: dict[str, set[str]] = {}
+    for split in ("train", "", "valid", "test"):
+        if split in listing.folders:
+            folders.setdefault(split or train, set()).update(listing.folders[split])
+    matching = class_matching.match(folders, source.class_map, source.merge)
+    entries = [entry for entry in listing.entries if entry.split != leave_out]
     samples, problems = _hashed(filled(entries), matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
-    problems = [*found.problems, *problems]
+    problems = [*listing.problems, *problems]
     require_usable(manifest, str(source.path), problems)
     return Loaded(source, manifest, matching, tuple(problems))
 
 
-def parts(source: Path) -> frozenset[str]:
-    """The splits that the data comes in, "" for unknown; no image is opened.
+def splits(source: Path) -> frozenset[str]:
+    """Find the splits that the data comes in, "" for unknown; no image is opened.
 
     Raises:
         DataError: No such source, or an unknown layout.
     """
-    return frozenset(_found(source).folders)
+    return frozenset(_list(source).folders)
 
 
-def _found(source: Path) -> Found:
-    return read(source) if source.is_file() else class_folders.scan(source)
+def _list(source: Path) -> Listing:
+    return list_csv(source) if source.is_file() else class_folders.scan(source)
+
+
+def _hashed(entries: Sequence[Entry], matching: class_matching.Matching) -> tuple[list[Sample], list[str]]:
+    """The samples of files that can be read, and a line for each that cannot."""
+
+    def sha256(entry: Entry) -> str | OSError:
+        try:
+            return storage.sha256(entry.path)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        digests = list(pool.map(sha256, entries))
+    samples, problems = [], []
+    for entry, digest in zip(entries, digests, strict=True):
+        if isinstance(digest, OSError):
+            problems.append(str(unusable(entry.path, f"a file that cannot be read ({digest.strerror})")))
+        else:
+            label = matching.class_of[entry.folder]
+            samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
+    return samples, problems
 
 
 def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()) -> None:
@@ -273,31 +203,106 @@ def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()
         raise DataError(f"expected images in class folders of {where}, found none; add some", problems)
     if len(names) < 2:
         raise DataError(f"expected two classes in {where}, found {names[0][:60]!r}; add another", problems)
-    for part, (least, counts) in _demands(manifest).items():
-        few = [name for name in names if counts[name] < least]
+    # Images of no split yet count as train.
+    purposes: dict[str, tuple[int, Counter[str]]] = {}
+    for split, counts in manifest.counts.items():
+        purpose, least = ("to train on", 2) if split in ("train", "") else (f"in {split}", 1)
+        purposes[purpose] = (least, purposes.get(purpose, (least, Counter()))[1] + Counter(counts))
+    for purpose, (least, total) in purposes.items():
+        few = [name for name in names if total[name] < least]
         if few:
-            found = f"found {counts[few[0]]} of {few[0][:60]!r}; add some, leave it out or --merge it"
+            remedy = f"found {total[few[0]]} of {few[0][:60]!r}; add some, leave it out or --merge it"
             raise DataError(
-                f"expected {least} images or more of every class {part} in {where}, {found}", problems
+                f"expected {least} images or more of every class {purpose} in {where}, {remedy}", problems
             )
 
 
-def _demands(manifest: Manifest) -> dict[str, tuple[int, Counter[str]]]:
-    """How many images of a class each part needs, and has; what is of no part yet counts as train."""
-    found: dict[str, tuple[int, Counter[str]]] = {}
-    for split, counts in manifest.counts.items():
-        part, least = ("to train on", 2) if split in ("train", "") else (f"in {split}", 1)
-        found[part] = (least, found.get(part, (least, Counter()))[1] + Counter(counts))
-    return found
+def list_csv(source: Path) -> Listing:
+    """List every file of a manifest CSV; the images are not opened.
+
+    Raises:
+        DataError: Not a UTF-8 CSV, a column missing, an empty or unknown value, a path twice.
+    """
+    where, root = display(source), source.absolute().parent
+    header, *rows = read_rows(_read_text(source), str(source)) or [[]]
+    columns = [name.strip().casefold() for name in header]
+    if any(columns.count(name) != 1 for name in ("path", "label")) or max(map(columns.count, columns)) > 1:
+        raise DataError(
+            "expected the columns path, label and if there split, group (separated by commas, each once) in "
+            f"{where}, found {display(', '.join(header))!r}; repair the first line"
+        )
+    entries = []
+    for number, cells in enumerate(rows, start=2):
+        row = dict(zip(columns, map(str.strip, cells), strict=True))
+        split = row.get("split", "").casefold()
+        if not row["path"] or not row["label"]:
+            raise DataError(
+                f"expected a path and a label in row {number} of {where}, found an empty one; fill it in"
+            )
+        if split and split not in SPLIT_NAMES:
+            raise DataError(
+                f"expected train, valid, test or nothing as split in row {number} of {where}, "
+                f"found {display(split)!r}; correct it"
+            )
+        path = Path(os.path.normpath(root / row["path"]))
+        name = PurePath(os.path.relpath(path, root)).as_posix()
+        entries.append(Entry(name, path, SPLIT_NAMES.get(split, ""), row["label"], row.get("group", "")))
+    repeated = sorted(name for name, count in Counter(entry.id for entry in entries).items() if count > 1)
+    if repeated:
+        raise DataError(
+            f"expected each path once in {where}, found {len(repeated)} more than once, "
+            f"the first {display(repeated[0])}; keep one row of each",
+            repeated,
+        )
+    folders = {
+        split: tuple(sorted({entry.folder for entry in entries if entry.split == split}))
+        for split in ("train", "valid", "test", "")
+    }
+    return Listing.of(entries, {split: names for split, names in folders.items() if names})
+
+
+def _read_text(source: Path) -> str:
+    try:
+        if source.stat().st_size > MAX_BYTES:
+            raise DataError(
+                f"expected a manifest CSV, found {display(source)} larger than 1 GiB; split the data set"
+            )
+        return source.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"expected a folder or a manifest CSV in UTF-8, found other bytes in {display(source)}; "
+            "save it as UTF-8, or unpack it if it is an archive"
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read {display(source)}: {error.strerror}; check its permissions") from error
+
+
+def read_rows(text: str, source: str) -> list[list[str]]:
+    """Read the rows of a CSV, the header first, without empty lines; `source` is named in errors.
+
+    Raises:
+        DataError: Not a CSV, or a row of another length than the header.
+    """
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    except csv.Error as error:
+        raise DataError(
+            f"expected a CSV in {display(source)}, found a fault ({error}); repair the file"
+        ) from error
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise DataError(
+                f"expected {len(rows[0])} columns in {display(source)}, found {len(row)} in row {number}; "
+                "repair the row (a comma in a name needs quotes)"
+            )
+    return rows
 
 
 def write_csv(manifest: Manifest) -> str:
-    """The manifest as CSV text with the columns id, path, split, label, group, sha256."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((s.id, str(s.path), s.split, s.label, s.group, s.sha256) for s in manifest.samples)
-    return text.getvalue()
+    """Write the manifest as CSV text with the columns `RUN_COLUMNS`, as a run records it."""
+    return _csv(
+        [RUN_COLUMNS, *((s.id, str(s.path), s.split, s.label, s.group, s.sha256) for s in manifest.samples)]
+    )
 
 
 def read_csv(text: str, source: str) -> Manifest:
@@ -307,65 +312,33 @@ def read_csv(text: str, source: str) -> Manifest:
         DataError: Other columns, or a row that does not fit them.
     """
     rows = read_rows(text, source)
-    if not rows or tuple(rows[0]) != COLUMNS:
+    if not rows or tuple(rows[0]) != RUN_COLUMNS:
         raise DataError(
-            f"expected the columns {','.join(COLUMNS)} in {display(source)}, found others; restore the file"
+            f"expected the columns {','.join(RUN_COLUMNS)} in {display(source)}, found others; "
+            "restore the file"
         )
     return Manifest.of(Sample(row[0], Path(row[1]), *row[2:]) for row in rows[1:])
 
 
-def _by_split(found: Found) -> dict[str, set[str]]:
-    """Class folders by split; train will be made of samples of no split yet, so these count as train."""
-    own = "train" if "train" in found.folders else ""
-    names: dict[str, set[str]] = {}
-    for split in ("train", "", "valid", "test"):
-        if split in found.folders:
-            names.setdefault(split or own, set()).update(found.folders[split])
-    return names
-
-
-def _hashed(entries: Sequence[Entry], matching: class_matching.Matching) -> tuple[list[Sample], list[str]]:
-    with ThreadPoolExecutor(2) as pool:
-        digests = list(pool.map(_sha256, (entry.path for entry in entries)))
-    samples, problems = [], []
-    for entry, (digest, problem) in zip(entries, digests, strict=True):
-        if problem:
-            problems.append(problem)
-        else:
-            label = matching.class_of[entry.folder]
-            samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
-    return samples, problems
-
-
-def _sha256(path: Path) -> tuple[str, str]:
-    try:
-        return storage.sha256(path), ""
-    except OSError as error:
-        return "", str(unusable(path, f"a file that cannot be read ({error.strerror})"))
-
-
-TABLE_COLUMNS = ("path", "label", "split", "group")
-
-
-def to_csv(manifest: Manifest, file: Path) -> str:
-    """The samples as the text of a manifest CSV at `file`, which `data.tables` reads back.
+def write_source_csv(manifest: Manifest, file: Path) -> str:
+    """Write the samples as the text of a manifest CSV at `file`, which `load` reads back.
 
     Raises:
         DataError: An image that cannot be named in a CSV at that place.
     """
+    root, rows = file.absolute().parent, [SOURCE_COLUMNS]
+    for sample in manifest.samples:
+        name = PurePath(os.path.relpath(sample.path, root)).as_posix()
+        problem = problem_with(Path(os.path.normpath(root / name)), name)
+        if problem:
+            raise DataError(f"the CSV cannot name an image from there: {problem}; or choose another --out")
+        # Readers strip the blanks around a value; these two change no path.
+        before, after = "./" * (name != name.lstrip()), "/." * (name != name.rstrip())
+        rows.append((f"{before}{name}{after}", sample.label, sample.split, sample.group))
+    return _csv(rows)
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(TABLE_COLUMNS)
-    writer.writerows((_relative(s, file), s.label, s.split, s.group) for s in manifest.samples)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _relative(sample: Sample, file: Path) -> str:
-    root = file.absolute().parent
-    name = PurePath(os.path.relpath(sample.path, root)).as_posix()
-    problem = fault(Path(os.path.normpath(root / name)), name)
-    if problem:
-        raise DataError(f"the CSV cannot name an image from there: {problem}; or choose another --out")
-    # Readers strip the blanks around a value; these two change no path.
-    before, after = "./" * (name != name.lstrip()), "/." * (name != name.rstrip())
-    return f"{before}{name}{after}"

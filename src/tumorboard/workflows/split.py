@@ -94,10 +94,13 @@ def split(
     sizes = _sizes(folds, valid, test, window)
     files = _files(DataSource.of(data).path, out, folds)
     loaded = find(data, console, "test" if keep_test else None)
-    facts = _gather(groups.filled(loaded, group_by_name), window, console)
+    facts = _gather(groups.group_by_name(loaded, group_by_name), window, console)
     tied = dealing.components(facts.manifest, [one.pixel_sha256 for one in facts.images], facts.duplicates)
     manifests = _dealt(facts.manifest, tied, folds, sizes, seed)
-    texts = [manifest.to_csv(_grouped(one, tied), file) for one, file in zip(manifests, files, strict=True)]
+    texts = [
+        manifest.write_source_csv(_grouped(one, tied), file)
+        for one, file in zip(manifests, files, strict=True)
+    ]
     for file, text in zip(files, texts, strict=True):
         storage.write_text(file, text)
     return Division(files, manifests, _together(facts, tied))

@@ -265,7 +265,7 @@ def tune(
             shutil.rmtree(dealt, ignore_errors=True)  # of a start that did not get as far as here
         files = cross_validation.deal(pool, dealt, recipe, folds, console=console)
         storage.write_json(whole.fingerprint, now)
-        groups = {entry.id: entry.group for entry in manifest.read(files[0]).entries if entry.group}
+        groups = {entry.id: entry.group for entry in manifest.list_csv(files[0]).entries if entry.group}
         _search(Study(whole, recipe, space, model, files, groups, console), trials)
         shutil.rmtree(whole.cache, ignore_errors=True)
     return whole
@@ -290,7 +290,7 @@ def _searched(space: Space, recipe: Recipe, model: str, trials: int, folds: int)
 
 def _pool(data: DataSource, whole: RunFolder, recipe: Recipe, console: Console) -> DataSource:
     """The images, with test as it is given or as `train` would split it off."""
-    if "test" in manifest.parts(data.path):
+    if "test" in manifest.splits(data.path):
         return data
     split = RunFolder(whole.root / "split")
     with run_folder.locked(split):

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from PIL import Image as Pillow
 
-from tumorboard.data.image_reader import display, read_image
+from tumorboard import config
+from tumorboard.data import image_cache, manifest
+from tumorboard.data.image_reader import display, read_image, read_input, to_input
 from tumorboard.errors import DataError
 
 from .pictures import GREY, RGB, bmp, chunk, grey_png, png, saved, tiff
@@ -346,3 +349,51 @@ def test_the_processs_warning_filters_stay(tmp_path):
     for reader in readers:
         reader.join()
     assert list(warnings.filters) == before
+
+
+def test_a_file_read_alone_equals_the_same_file_in_training(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        path = tmp_path / "scans" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(random.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(path)
+    rule = config.Image(size=32, resize="pad", interpolation="bicubic")
+    decoded = image_cache.decode(manifest.load(tmp_path / "scans").manifest, tmp_path / "cache", rule)
+    for sample, image in zip(decoded.manifest.samples, decoded.images, strict=True):
+        assert np.array_equal(read_input(str(sample.path), rule), image)
+        assert np.array_equal(read_input(sample.path.read_bytes(), rule), image)
+
+
+def test_stretch_fills_the_square():
+    image = np.zeros((10, 20, 3), np.uint8)
+    image[:, 10:] = 200
+    found = to_input(image, config.Image(size=32, interpolation="box"))
+    assert found.shape == (32, 32, 3)
+    assert found.dtype == np.uint8
+    assert (found[:, :16] == 0).all()
+    assert (found[:, 16:] == 200).all()
+
+
+def test_pad_keeps_the_shape_and_centres_on_black():
+    found = to_input(np.full((10, 20, 3), 200, np.uint8), config.Image(size=40, resize="pad"))
+    assert (found[10:30] == 200).all()
+    assert (found[:10] == 0).all()
+    assert (found[30:] == 0).all()
+
+
+def test_pad_of_a_line_keeps_a_pixel():
+    found = to_input(np.full((1, 900, 3), 200, np.uint8), config.Image(size=32, resize="pad"))
+    assert (found == 200).all(axis=(1, 2)).sum() == 1
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos", "box"])
+def test_shrinking_is_antialiased(interpolation):
+    board = np.zeros((256, 256, 3), np.uint8)
+    board[::2, ::2] = board[1::2, 1::2] = 255
+    found = to_input(board, config.Image(size=32, interpolation=interpolation))
+    assert np.abs(found[4:-4, 4:-4].astype(int) - 127).max() <= 3
+
+
+def test_an_image_of_the_right_size_is_not_touched():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(to_input(image, config.Image(size=32)), image)

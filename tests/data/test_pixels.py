@@ -1,12 +1,14 @@
 """Golden pixels: every mode file is made byte by byte, its RGB is worked out by hand from the rule."""
 
 import struct
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tumorboard.data.image_reader import read_image
+from tumorboard.data.pixels import readers_quiet
 from tumorboard.errors import DataError
 
 from .pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, bmp, chunk, png, saved, tiff
@@ -170,3 +172,23 @@ def test_a_16_bit_image_that_will_be_nearly_black_is_noted(tmp_path):
     assert "up to 1023 only" in read_image(path).notes[0]
     path.write_bytes(png(2, 1, 16, GREY, deep(">", [0, 60000])))
     assert read_image(path).notes == ()
+
+
+def test_pillows_warnings_are_kept_away_and_others_are_not():
+    with readers_quiet():
+        Image._decompression_bomb_check((10_000, 10_000))
+        with pytest.warns(UserWarning, match="mine"):
+            warnings.warn("mine", stacklevel=1)
+    with pytest.warns(Image.DecompressionBombWarning):
+        Image._decompression_bomb_check((10_000, 10_000))
+
+
+def test_the_last_reader_restores_the_filters():
+    before = list(warnings.filters)
+    first, second = readers_quiet(), readers_quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    Image._decompression_bomb_check((10_000, 10_000))
+    second.__exit__(None, None, None)
+    assert list(warnings.filters) == before

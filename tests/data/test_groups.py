@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tumorboard.data.class_matching import match
-from tumorboard.data.groups import filled
+from tumorboard.data.groups import group_by_name
 from tumorboard.data.manifest import DataSource, Loaded, Manifest, Sample
 from tumorboard.errors import UsageError
 
@@ -20,7 +20,7 @@ def loaded(*names: str, group: str = "") -> Loaded:
 
 
 def test_the_class_and_what_stands_in_brackets_are_the_group() -> None:
-    found = filled(loaded("7.png", "8.png", "7 (2).png", "x1.png"), PATTERN).manifest.samples
+    found = group_by_name(loaded("7.png", "8.png", "7 (2).png", "x1.png"), PATTERN).manifest.samples
     assert {sample.id: sample.group for sample in found} == {
         "a/7.png": "a/",
         "a/8.png": "a/",
@@ -35,7 +35,7 @@ def test_the_class_and_what_stands_in_brackets_are_the_group() -> None:
 
 def test_without_a_pattern_nothing_changes() -> None:
     data = loaded("7.png")
-    assert filled(data, "") is data
+    assert group_by_name(data, "") is data
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_without_a_pattern_nothing_changes() -> None:
 )
 def test_a_pattern_that_cannot_group_is_refused(pattern: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        filled(loaded("7.png"), pattern)
+        group_by_name(loaded("7.png"), pattern)
 
 
 def test_groups_that_the_data_names_stay() -> None:
     with pytest.raises(UsageError, match="no group yet"):
-        filled(loaded("7.png", group="patient"), PATTERN)
+        group_by_name(loaded("7.png", group="patient"), PATTERN)
