@@ -44,7 +44,7 @@ check: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# For other images and a finished run of theirs: make bench DATA=folder RUN=run; writes docs/results.md
+# For other images and a finished run of theirs: make bench DATA=folder RUN=run; writes benchmarks/RESULTS.md
 bench: install-dev $(DATA)
 	$(BIN)/python benchmarks/near_duplicates.py $(DATA)
 	$(BIN)/python benchmarks/audit.py $(DATA)

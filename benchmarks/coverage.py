@@ -1,10 +1,10 @@
-"""How often our 95 % intervals hold the truth, and how often our tests see a difference that is not there.
+"""Coverage of the 95% intervals, and false positive rate of the tests, in simulated studies.
 
     python benchmarks/coverage.py [--runs 2000] [--only WORD] [--page docs/evaluation.md]
 
-Every figure is the share of 2,000 simulated studies whose truth is known: 0.95 is promised of intervals and
-bands, 0.05 of tests. Seeds are fixed. A share outside the goal is marked with !; `--page` writes each table
-between its markers as soon as it is done.
+Every figure is the share of 2,000 simulated studies whose truth is known; nominal are 0.95 of intervals and
+bands and 0.05 of tests. Seeds are fixed. A share outside the goal is marked with !; `--page` writes each
+table between its markers as soon as it is done.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def simulated(table: Table, runs: int) -> str:
-    """The table in Markdown, a row a cell, a column a figure."""
+    """The table in Markdown, one row per cell, one column per metric."""
     rows: list[tuple[Cell, Mapping[str, float]]] = []
     for number, cell in enumerate(table()):
         draws = [cell.draw(np.random.default_rng([number, i])) for i in range(runs)]
@@ -49,7 +49,7 @@ def simulated(table: Table, runs: int) -> str:
         [cell.name, *(shown(found[name], cell.goal) for name in names), goal(cell)] for cell, found in rows
     ]
     title = (table.__doc__ or "").splitlines()[0]
-    return "\n".join([f"{title} {runs:,} runs a cell.", "", *(f"| {' | '.join(line)} |" for line in lines)])
+    return "\n".join([f"{title} {runs:,} runs per cell.", "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def shown(share: float, goal: tuple[float, float] | None) -> str:

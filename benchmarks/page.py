@@ -1,6 +1,6 @@
-"""Run the benchmarks and write what they print into the section of docs/results.md between the markers.
+"""Run the benchmarks and write what they print into the section of benchmarks/RESULTS.md between the markers.
 
-    python benchmarks/page.py DATA [--run RUN] [--only training growth] [--page docs/results.md]
+    python benchmarks/page.py DATA [--run RUN] [--only training growth] [--page benchmarks/RESULTS.md]
 
 Each is a process of its own; its output appears as it is printed. Without --run the one that needs a
 finished run (engines.py) is left out. What an earlier call wrote of other benchmarks stays.
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--run", type=Path, help="a finished run, for engines.py")
     parser.add_argument("--only", nargs="+", choices=list(TITLES), default=list(TITLES))
-    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "results.md")
+    parser.add_argument("--page", type=Path, default=HERE / "RESULTS.md")
     options = parser.parse_args()
     inputs = {"growth": [], "engines": [options.run] if options.run else None}
     for name in options.only:

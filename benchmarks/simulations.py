@@ -1,7 +1,7 @@
-"""Simulated studies whose truth is known: a table a function, a cell of it a name, a draw and its goal.
+"""Simulated studies whose truth is known: one function per table; a cell is a name, a draw and a goal.
 
-A draw makes one study and says for each figure whether the interval held the truth, or whether the test saw
-a difference. The share over many draws should lie within the goal; None means that nothing is promised there.
+A draw simulates one study and returns for each metric whether the interval held the truth, or whether the
+test was significant. The share over many draws should lie within the goal; None means no goal.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -117,7 +117,7 @@ def areas() -> Iterator[Cell]:
 
 
 def patients() -> Iterator[Cell]:
-    """Three classes of patients with eight slices each, half of the variance theirs."""
+    """Three classes of patients with eight slices each, half of the variance between patients."""
     true = truth((1, 1, 1))
 
     def draw(random: Random, counts: tuple[int, ...]) -> Mapping[str, float]:
@@ -131,7 +131,7 @@ def patients() -> Iterator[Cell]:
 
 
 def strangers() -> Iterator[Cell]:
-    """The same patients, their slices taken as independent: what happens without a group key."""
+    """The same patients, their slices taken as independent, as happens without a group column."""
     true = truth((1, 1, 1))["accuracy"]
 
     def draw(random: Random, G: int) -> Mapping[str, float]:
@@ -158,7 +158,7 @@ def small_classes() -> Iterator[Cell]:
 
 
 def tests() -> Iterator[Cell]:
-    """Tests at 5 % between two equally good models that share half of their noise: false alarms."""
+    """Tests at 5% between two equally good models that share half of their noise: false positive rate."""
 
     def draw(random: Random, k: int, slices: int) -> Mapping[str, float]:
         one, other = twins(random, (k, k, k), slices)
@@ -167,7 +167,7 @@ def tests() -> Iterator[Cell]:
         return {c.metric: c.p is not None and c.p < 0.05 for c in found}
 
     for k, slices in ((25, 1), (80, 1), (160, 8)):
-        name = f"3 classes of {k}" + (f", {slices} slices a patient" if slices > 1 else "")
+        name = f"3 classes of {k}" + (f", {slices} slices per patient" if slices > 1 else "")
         yield Cell(name, lambda random, c=(k, slices): draw(random, *c), (0.03, 0.07))
 
 
@@ -206,7 +206,7 @@ def calibrated(random: Random, n: int, C: int = 4) -> Predictions:
 
 
 def sets() -> Iterator[Cell]:
-    """Prediction sets at alpha 0.1: the share of 500 new images, promised from 0.9 to 0.9 + 1 / (n + 1)."""
+    """Prediction sets at alpha 0.1: coverage of 500 new images, guaranteed from 0.9 to 0.9 + 1 / (n + 1)."""
 
     def draw(random: Random, n: int) -> Mapping[str, float]:
         q = conformal.quantile(calibrated(random, n), 0.1)
@@ -217,7 +217,7 @@ def sets() -> Iterator[Cell]:
 
 
 def gaps() -> Iterator[Cell]:
-    """Two subgroups of 300: how often one is flagged at 5 %, Holm corrected."""
+    """Two subgroups of 300: how often one is flagged at 5%, Holm corrected."""
 
     def draw(random: Random, second: float) -> Mapping[str, float]:
         right = np.concatenate([random.random(300) < 0.85, random.random(300) < second])
@@ -228,7 +228,10 @@ def gaps() -> Iterator[Cell]:
         p_values = holm([accuracy_versus_rest(one, site) or 0.0 for site in sites])
         return {"flagged": any(p < 0.05 for p in p_values)}
 
-    for what, second, goal in (("no gap", 0.85, (0.0, 0.05)), ("a gap of 15 points", 0.70, None)):
+    for what, second, goal in (
+        ("no difference", 0.85, (0.0, 0.05)),
+        ("15 points of difference", 0.70, None),
+    ):
         yield Cell(what, lambda random, second=second: draw(random, second), goal)
 
 

@@ -1,4 +1,4 @@
-"""Why the study's ensemble sat at chance: the same two models, rows joined by position and joined by id.
+"""Why the study's ensemble was at chance: the same two models, rows joined by position and joined by id.
 
     python experiments/misaligned_ensemble.py                      two quick models on synthetic slices
     python experiments/misaligned_ensemble.py --run RUN            `pretrained` and `custom` of a finished run
@@ -47,7 +47,7 @@ Join = Callable[[Passes], Rows]
 
 @dataclass(frozen=True)
 class Line:
-    """Accuracy and loss of train and test: medians over the reshuffles, and 95 % of the test accuracies."""
+    """Accuracy and loss of train and test: medians over the reshuffles, and 95% of the test accuracies."""
 
     name: str
     figures: tuple[float, float, float, float]
@@ -151,7 +151,7 @@ def run_members(run: Path, models: Sequence[str]) -> dict[str, tuple[Predictions
 
 def table(lines: Sequence[Line]) -> str:
     """A Markdown table of the lines."""
-    head = "| rows and ensemble | train acc | test acc | 95 % of reshuffles | train loss | test loss |"
+    head = "| rows and ensemble | train acc | test acc | 95% of reshuffles | train loss | test loss |"
     rows = [
         f"| {line.name} | {a:.3f} | {b:.3f} | {line.low:.3f} to {line.high:.3f} | {c:.3f} | {d:.3f} |"
         for line in lines
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Line]:
     print(f"{counts['train']} train and {counts['test']} test images; {RESHUFFLES} reshuffles\n")
     lines = compare(members)
     print(table(lines))
-    print(f"\nknowing nothing about {classes} equally frequent classes: accuracy {1 / classes:.3f}, ", end="")
+    print(f"\nchance with {classes} equally frequent classes: accuracy {1 / classes:.3f}, ", end="")
     print(f"loss ln {classes} = {np.log(classes):.3f}")
     return lines
 

@@ -43,7 +43,7 @@ class Score:
 
     @property
     def chance(self) -> tuple[float, float]:
-        """Where 95 % of guessers score; slices of one patient stand or fall together, so patients count."""
+        """Where 95% of chance score; slices of one patient stand or fall together, so patients count."""
         low, high = binom.ppf((0.025, 0.975), self.patients, 0.5) / self.patients
         return float(low), float(high)
 
@@ -108,8 +108,8 @@ def compare(seeds: Sequence[int]) -> list[tuple[Score, Score]]:
 
 
 def table(seeds: Sequence[int], scores: Sequence[tuple[Score, Score]]) -> str:
-    """A Markdown table, a row a seed."""
-    head = "| seed | patients in both | grouped | 95 % of guessers | patients in both | ungrouped |"
+    """A Markdown table, one row per seed."""
+    head = "| seed | patients in both | grouped | 95% of chance | patients in both | ungrouped |"
     rows = [
         f"| {seed} | {good.shared} of {good.patients} | {good.accuracy:.3f} "
         f"| {good.chance[0]:.3f} to {good.chance[1]:.3f} "
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> list[tuple[Score, Score]]:
     parser.add_argument("--seeds", type=int, default=10)
     seeds = range(parser.parse_args(arguments).seeds)
     scores = compare(seeds)
-    print(f"{PATIENTS} patients x {SLICES} slices, labels by lot; test accuracy of the nearest neighbour\n")
+    print(f"{PATIENTS} patients x {SLICES} slices, random labels; test accuracy of the nearest neighbour\n")
     print(table(seeds, scores))
     inside = [sum(one.is_chance for one in column) for column in zip(*scores, strict=True)]
     print(f"\nwithin chance: grouped {inside[0]} of {len(seeds)}, ungrouped {inside[1]} of {len(seeds)}")
