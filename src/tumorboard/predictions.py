@@ -1,7 +1,7 @@
-"""One record of what a model said about a set of samples; the only thing that evaluation reads.
+"""A model's predictions of a set of samples, and their CSV file; the only input of evaluation.
 
-Rows belong to sample ids. Whatever brings several records together goes through `aligned`, which joins
-on ids: joining on row order is how the original study scored its ensemble at chance level.
+Rows belong to sample ids. Several records are joined by `aligned` alone, on ids: joining on row order is how
+the original study scored its ensemble at chance level.
 """
 
 import csv
@@ -18,12 +18,12 @@ from tumorboard.errors import DataError
 ClassIndices = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
-# Softmax outputs stay well inside it, in half precision too; logits and rounded percentages do not.
 SUM_TOLERANCE = 1e-3
+"""Softmax outputs stay well inside it, in half precision too; logits and rounded percentages do not."""
 
 _PROBABILITY = "probability:"
-# A spreadsheet runs a cell that starts with one of these as a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet runs a cell that starts with one of these as a formula."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Predictions:
 
     @property
     def predicted(self) -> ClassIndices:
-        """(N,) the class of highest probability; of equal ones the first."""
+        """(N,) class of highest probability; the first of equal ones."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     def take(self, rows: npt.NDArray[np.int64]) -> "Predictions":
@@ -70,11 +70,11 @@ class Predictions:
         return Predictions(ids, self.labels[rows], self.class_names, self.probabilities[rows])
 
     def to_csv(self) -> str:
-        """CSV text: id, label, predicted (as class names), and a column `probability:<class>` a class.
+        """Return CSV text: id, label, predicted (as class names), and `probability:<class>` for each class.
 
-        Probabilities come back bit for bit. A text cell that a spreadsheet would run as a formula (it
-        starts with = + - @, tab or carriage return) gets an apostrophe in front, and so does one that
-        starts with an apostrophe, so that `from_csv` can tell them apart.
+        `from_csv` reads the same probabilities, bit for bit. A text cell that a spreadsheet would run as a
+        formula (it starts with = + - @, tab or carriage return) gets an apostrophe in front, and so does a
+        cell that starts with an apostrophe, so that `from_csv` can tell them apart.
         """
         text = io.StringIO(newline="")
         # Text is quoted, so that a line break in an id stays in its cell; floats are written by repr.
@@ -105,11 +105,11 @@ class Predictions:
 
 
 def aligned(*predictions: Predictions, names: Sequence[str] = ()) -> tuple[Predictions, ...]:
-    """All records with their rows in the order of the first one's ids.
+    """Return all records with their rows in the order of the first record's ids.
 
     Args:
         *predictions: Records of the same samples, each in any order.
-        names: What to call them in errors (models or files); by default their numbers.
+        names: Their names in errors (models or files); by default their numbers.
 
     Raises:
         DataError: Ids, labels, class names or their order differ.
@@ -127,15 +127,17 @@ def _rows(ids: Sequence[str], wanted: Sequence[str]) -> npt.NDArray[np.int64]:
 
 def _check_same(first: Predictions, other: Predictions, who: str) -> None:
     if first.class_names != other.class_names:
-        found = f"{_few(first.class_names)} and {_few(other.class_names)}"
-        raise DataError(f"expected the same classes in the same order in {who}, found {found}"[:300])
-    lone = sorted(set(first.ids) ^ set(other.ids))
-    if lone:
-        raise DataError(f"expected the same samples in {who}, found only in one: {_few(lone)}"[:300], lone)
+        both = f"{_few(first.class_names)} and {_few(other.class_names)}"
+        raise DataError(f"expected the same classes in the same order in {who}, found {both}"[:300])
+    unmatched = sorted(set(first.ids) ^ set(other.ids))
+    if unmatched:
+        message = f"expected the same samples in {who}, found only in one: {_few(unmatched)}"
+        raise DataError(message[:300], unmatched)
     labels = dict(zip(other.ids, other.labels, strict=True))
-    odd = [s for s, label in zip(first.ids, first.labels, strict=True) if labels[s] != label]
-    if odd:
-        raise DataError(f"expected the same labels in {who}, found others for {_few(odd)}"[:300], odd)
+    differing = [s for s, label in zip(first.ids, first.labels, strict=True) if labels[s] != label]
+    if differing:
+        message = f"expected the same labels in {who}, found others for {_few(differing)}"
+        raise DataError(message[:300], differing)
 
 
 def _check_unique(names: Sequence[str], what: str) -> None:
@@ -149,8 +151,8 @@ def _check_unique(names: Sequence[str], what: str) -> None:
 def _check_labels(labels: npt.NDArray[np.generic], N: int, C: int) -> None:
     outside = sorted(set(labels.ravel().tolist()) - set(range(C)))
     if labels.shape != (N,) or outside:
-        found = f"{len(labels)} of shape {labels.shape}, outside it {_few(map(str, outside))}"
-        raise DataError(f"expected {N} labels from 0 to {C - 1}, found {found}")
+        actual = f"{len(labels)} of shape {labels.shape}, outside it {_few(map(str, outside))}"
+        raise DataError(f"expected {N} labels from 0 to {C - 1}, found {actual}")
 
 
 def _check_probabilities(values: Probabilities, ids: Sequence[str], C: int) -> None:
@@ -182,7 +184,7 @@ def _parse(text: str) -> Predictions:
         raise DataError(f"expected in every row id, label, predicted, {_PROBABILITY}<class>…")
     labels, predicted = (_class_indices([row[column] for row in rows], names) for column in (1, 2))
     values = [[float(cell) for cell in row[3:]] for row in rows]
-    wrong = [row[0] for row, p, said in zip(rows, values, predicted, strict=True) if p[said] < max(p)]
+    wrong = [row[0] for row, p, c in zip(rows, values, predicted, strict=True) if p[c] < max(p)]
     if wrong:
         raise DataError(f"expected the most probable class as predicted, not so for {_few(wrong)}", wrong)
     probabilities = np.array(values, dtype=np.float64).reshape(len(rows), len(names))
@@ -197,7 +199,7 @@ def _class_indices(cells: Sequence[str], class_names: Sequence[str]) -> ClassInd
 
 
 def neutralised(cell: str) -> str:
-    """The cell with an apostrophe in front where a spreadsheet would run it as a formula."""
+    """Return the cell with an apostrophe in front where a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith((*_FORMULA_STARTS, "'")) else cell
 
 
