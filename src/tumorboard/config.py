@@ -1,4 +1,4 @@
-"""The grey window of medical images: which values become black and which white."""
+"""The recipe: every setting that may change the result of a run, read from TOML and checked."""
 
 import math
 import tomllib
@@ -18,7 +18,7 @@ PRESETS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0)}
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Values from `center - width / 2` to `center + width / 2` spread over black to white.
+    """A grey window: values from `center - width / 2` to `center + width / 2` become black to white.
 
     Args:
         name: As the user gave it.
@@ -60,7 +60,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class Section(BaseModel):
-    """A table that takes no unknown key."""
+    """A table of a recipe, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,7 +84,7 @@ class Image(Section):
 
 
 class Splitting(Section):
-    """What is split off train when the data has no valid or test part, as fractions of all images."""
+    """Sizes of the splits that the data lacks, as fractions of all images."""
 
     valid: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     test: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
@@ -107,7 +107,7 @@ class Training(Section):
     `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
     training image and fits the rest on them; fewer where they would take more than `cache_gb` of disk, but
     at least one. `patience` = 0 trains to the last epoch and keeps it; `average` > 0 then keeps the moving
-    average of the weights instead, of that momentum an update (0.99: of about the last hundred).
+    average of the weights instead, with that momentum per update (0.99: about the last hundred).
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -159,7 +159,7 @@ class Pretrained(Section):
 class Custom(Section):
     """A network trained from scratch: the study's own (`notebook`), or a small residual one.
 
-    `mirrored` = true answers the mean over an image and its mirror image, which takes twice the time.
+    `mirrored` = true predicts the mean over an image and its mirror image, which takes twice the time.
     """
 
     kind: Literal["custom"] = "custom"
@@ -209,23 +209,6 @@ class Chained(Section):
 Network = Annotated[Pretrained | Custom, Field(discriminator="kind")]
 
 
-__all__ = [
-    "Augmentation",
-    "Chained",
-    "Custom",
-    "Ensemble",
-    "Image",
-    "Network",
-    "Pretrained",
-    "Recipe",
-    "Splitting",
-    "Training",
-    "dump",
-    "load",
-    "parse",
-    "read",
-]
-
 SEARCH = "search"
 """The table of a recipe file that only tuning reads."""
 
@@ -263,23 +246,23 @@ class Recipe(Section):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All models, in the order in which they are made."""
+        """Names of all models, in the order in which they are made."""
         return (*self.models, "ensemble", "chained")
 
-    def made_of(self, model: str) -> tuple[str, ...]:
-        """The models that must be there before this one: an ensemble's members, a chain's links."""
+    def dependencies(self, model: str) -> tuple[str, ...]:
+        """Name the models that must be made before this one: an ensemble's members, a chain's links."""
         links = (self.chained.first, *self.chained.also)
         return {"ensemble": self.ensemble.members, "chained": links}.get(model, ())
 
     def training(self, name: str) -> Training:
-        """How a model is fitted, the ensemble and the chain among them."""
+        """Return how a model is fitted, which may be the ensemble or the chain."""
         parts = {**self.models, "ensemble": self.ensemble, "chained": self.chained}
         return parts[name].training
 
     def with_options(
         self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None
     ) -> "Recipe":
-        """This recipe with what the command line sets for all its pretrained models, and for its images."""
+        """Apply the options of the command line, to all pretrained models and to the images."""
         chosen = {"backbone": backbone, "weights": weights}
         content = self.model_dump(mode="json")
         for network in content["models"].values():
@@ -299,16 +282,17 @@ def load(name_or_file: str) -> Recipe:
 
 
 def read(name_or_file: str) -> tuple[str, str]:
-    """The text of a recipe, and what to call it in errors.
+    """Read the text of a recipe, and a name for it in errors.
 
     Raises:
         RecipeError: No such recipe.
     """
+    shipped = resources.files("tumorboard") / "recipes"
     known = sorted(
-        file.name.removesuffix(".toml") for file in _shipped().iterdir() if file.name.endswith(".toml")
+        file.name.removesuffix(".toml") for file in shipped.iterdir() if file.name.endswith(".toml")
     )
     if name_or_file in known:
-        return (_shipped() / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file
+        return (shipped / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file
     path = Path(name_or_file)
     try:
         return path.read_text(encoding="utf-8"), str(path)[-80:]
@@ -331,33 +315,29 @@ def parse(text: str, source: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source} is not valid TOML: {error}") from error
     except ValidationError as error:
-        lines = [explain(one, Recipe) for one in error.errors()]
+        lines = [_line(details) for details in error.errors()]
         raise RecipeError(f"{source}: {lines[0]}", lines[1:]) from error
 
 
 def dump(recipe: Recipe) -> str:
-    """The recipe as TOML, every setting written out, so that a later default changes nothing."""
+    """Write the recipe as TOML with every setting, so that a later default changes nothing."""
     return tomli_w.dumps(recipe.model_dump(mode="json"))
 
 
-def _shipped() -> Any:
-    return resources.files("tumorboard") / "recipes"
-
-
-def explain(error: Any, root: type[BaseModel]) -> str:
+def _line(error: Any) -> str:
     """One pydantic error as one line; an unknown key lists the known ones."""
     where = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; known here: {', '.join(_known_keys(error['loc'][:-1], root))}"
+        return f"unknown key {where!r}; known here: {', '.join(_known_keys(error['loc'][:-1]))}"
     if error["type"] == "missing":
         return f"expected the key {where!r}, found none; see docs/recipes.md"
     found = error["input"] if not isinstance(error["input"], dict) else "a table"
     return f"{where}: {error['msg'].removeprefix('Value error, ')[:150]} (found {repr(found)[:60]})"
 
 
-def _known_keys(location: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     kinds: dict[str | int, type[BaseModel]] = {"pretrained": Pretrained, "custom": Custom}
-    section = root
+    section: type[BaseModel] = Recipe
     for part in location:
         field = section.model_fields.get(str(part))
         if (

@@ -27,11 +27,11 @@ _OPEN: Mapping[str, bool | set[str]] = {
     "chained": True,
     "image": {"size", "resize", "interpolation"},
 }
-"""What may be searched: a seed is no setting but luck, and another window or split makes other data."""
+"""What may be searched: not the seed, which is no setting; not window or split, which make other data."""
 
 
 class Range(Section):
-    """Numbers between two, both included; `log` searches their logarithms. Whole ones for a whole setting."""
+    """Numbers from `low` to `high`, integers for an integer setting; `log` searches their logarithms."""
 
     low: float
     high: float
@@ -51,24 +51,56 @@ Space = Mapping[str, Range | list[Value]]
 
 
 def load(name_or_file: str, recipe: Recipe) -> Space:
-    """The search space that a recipe file declares; empty if it has none.
+    """Read the search space that a recipe file declares; empty if it has none.
 
     Args:
-        name_or_file: As for `recipe.load`.
+        name_or_file: As for `config.load`.
         recipe: The recipe that is tuned: that file's, with what the command line sets.
 
     Raises:
         RecipeError: An unknown setting, a range or a choice that it cannot have, or its own value left out.
     """
     text, source = read(name_or_file)
-    found = tomllib.loads(text).get(SEARCH, {})
-    if not isinstance(found, dict):
-        raise RecipeError(f"{source}: expected a table [search], found {str(found)[:60]!r}")
-    return {name: _checked(name, space, recipe, source) for name, space in found.items()}
+    declared = tomllib.loads(text).get(SEARCH, {})
+    if not isinstance(declared, dict):
+        raise RecipeError(f"{source}: expected a table [search], found {str(declared)[:60]!r}")
+    return {
+        name: _checked(name, content, recipe, f"{source}: search: {name[:80]}")
+        for name, content in declared.items()
+    }
+
+
+def _checked(name: str, declared: object, recipe: Recipe, where: str) -> Range | list[Value]:
+    """The range or the choices of one setting, every one of them a value that it can have."""
+    try:
+        own = value(recipe, name)
+        space: Range | list[Value]
+        if isinstance(declared, list):
+            space = TypeAdapter(Choices).validate_python(declared, strict=True)
+        elif not isinstance(declared, dict):
+            raise RecipeError("expected a list of choices, or a table of low, high and log")
+        elif isinstance(own, bool | str):
+            raise RecipeError(f"expected a list of choices for {own!r}, found a range")
+        else:
+            space = Range.model_validate(declared)
+        ends = [space.low, space.high] if isinstance(space, Range) else space
+        taken = [value(with_values(recipe, {name: end}), name) for end in ends]
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"{where}: {message[:150]}") from error
+    inside = taken[0] <= own <= taken[1] if isinstance(space, Range) else own in taken  # type: ignore[operator]
+    if not inside:
+        raise RecipeError(
+            f"{where}: expected a space with the recipe's own value {own!r} in it, found "
+            f"{str(declared)[:80]}; widen it, or change the recipe's value"
+        )
+    return space if isinstance(space, Range) else taken
 
 
 def value(recipe: Recipe, name: str) -> Value:
-    """What the recipe itself has for a setting.
+    """Look up a setting by its name, such as "models.custom.dropout".
 
     Raises:
         RecipeError: No such setting; lists the known ones.
@@ -82,12 +114,12 @@ def value(recipe: Recipe, name: str) -> Value:
     if isinstance(at, dict | list):
         inside = f", such as '{name}.{next(iter(at))}'" if isinstance(at, dict) and at else ""
         raise RecipeError(f"expected the name of one setting in quotes{inside}, found {name[:80]!r}")
-    found: Value = at
-    return found
+    setting: Value = at
+    return setting
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
-    """The recipe with other values of some settings, checked as a file would be.
+    """Give some settings other values, checked as those of a file are.
 
     Raises:
         RecipeError: A value that the setting cannot have.
@@ -103,42 +135,8 @@ def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
 
 
 def bearing_on(space: Space, recipe: Recipe, model: str) -> Space:
-    """The part of a space that can change this model: of itself, of what it is made of, and of the images."""
-    names = {model, *recipe.made_of(model)}
-    tables = tuple(f"{_table(name)}." for name in names)
-    return {name: one for name, one in space.items() if name.startswith((*tables, "image."))}
-
-
-def _table(model: str) -> str:
-    return model if model in ("ensemble", "chained") else f"models.{model}"
-
-
-def _checked(name: str, found: object, recipe: Recipe, source: str) -> Range | list[Value]:
-    where = f"{source}: search: {name[:80]}"
-    try:
-        own = value(recipe, name)
-        space = _read(found, own)
-        ends = [space.low, space.high] if isinstance(space, Range) else space
-        taken = [value(with_values(recipe, {name: end}), name) for end in ends]
-    except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RecipeError(f"{where}: {first['msg'].removeprefix('Value error, ')[:150]}") from error
-    inside = taken[0] <= own <= taken[1] if isinstance(space, Range) else own in taken  # type: ignore[operator]
-    if not inside:
-        raise RecipeError(
-            f"{where}: expected a space with the recipe's own value {own!r} in it, found {str(found)[:80]}; "
-            "widen it, or change the recipe's value"
-        )
-    return space if isinstance(space, Range) else taken
-
-
-def _read(found: object, own: Value) -> Range | list[Value]:
-    if isinstance(found, list):
-        return TypeAdapter(Choices).validate_python(found, strict=True)
-    if not isinstance(found, dict):
-        raise RecipeError("expected a list of choices, or a table of low, high and log")
-    if isinstance(own, bool | str):
-        raise RecipeError(f"expected a list of choices for {own!r}, found a range")
-    return Range.model_validate(found)
+    """Select what can change a model: settings of its own, of its dependencies, and of the images."""
+    tables = ["image."]
+    for name in (model, *recipe.dependencies(model)):
+        tables.append(f"{name}." if name in ("ensemble", "chained") else f"models.{name}.")
+    return {name: values for name, values in space.items() if name.startswith(tuple(tables))}

@@ -70,7 +70,7 @@ def test_a_version_of_a_file_here_changes_with_its_time(tmp_path):
 
 
 def test_what_is_too_large_or_empty_is_refused_unread(monkeypatch):
-    monkeypatch.setattr(object_store, "_fetch", lambda remote, file: pytest.fail("it was read"))
+    monkeypatch.setattr(object_store, "_chunks", lambda remote, file: pytest.fail("it was read"))
     monkeypatch.setattr(image_reader, "MAX_BYTES", 4)
     with pytest.raises(DataError, match="5 bytes, more than the 4"):
         content(Remote("s3://scans/large", 5, ""))

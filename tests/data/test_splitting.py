@@ -152,7 +152,7 @@ ROWS = st.lists(
 @settings(deadline=None, max_examples=60)
 @given(rows=ROWS, seed=st.integers(0, 2**32 - 1))
 def test_nothing_that_belongs_together_is_torn_apart(rows, seed):
-    """Groups of one class each (a patient has one diagnosis), pictures with twins inside their class."""
+    """Groups of one class each (a patient has one diagnosis), images with duplicates inside their class."""
     base = [("x", n, 1000 + n) for n in range(30)] + [("y", n, 2000 + n) for n in range(30)]
     rows = [*base, *((label, group, picture) for label, group, picture in rows)]
     counts = Counter(label for label, _, _ in rows)
@@ -272,12 +272,12 @@ def test_a_class_too_small_for_so_many_folds_is_named(k, count):
 
 
 # R1: random studies. Patients have 1 to 8 images of one class, in some studies a few have two classes; some
-# images belong to nobody; some are twins of another one of their class, be it another patient's.
+# images belong to nobody; some are duplicates of another one of their class, be it another patient's.
 
 
 @st.composite
 def studies(draw):
-    """A manifest, its twins, the number of folds (0 for one split), whether patients have two classes."""
+    """A manifest, its duplicates, the number of folds (0: one split), whether patients have two classes."""
     seed, k = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0, 0, 0, 0, 3]))
     classes, mixed = draw(st.integers(2, 5)), draw(st.sampled_from([0.0, 0.1]))
     fewest, most, largest = draw(st.sampled_from([(12, 30, 8), (12, 50, 2), (100, 145, 1)]))
@@ -296,7 +296,7 @@ def studies(draw):
 
 
 def torn(manifest: Manifest, units: Duplicates) -> list[str]:
-    """Groups and twins that are in two parts."""
+    """Groups and duplicates that are in two parts."""
     parts = defaultdict(set)
     for sample, unit in zip(manifest.samples, units.component, strict=True):
         parts[f"unit {unit}"].add(sample.split)

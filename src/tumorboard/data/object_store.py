@@ -1,8 +1,8 @@
-"""Images wherever they lie: files here, and objects in a store that fsspec reads, such as `s3://bucket/scans`.
+"""Images wherever they are: files here, and objects in a store that fsspec reads, such as `s3://bucket/scans`.
 
 An object is fetched into a file without a name, which is gone when it is closed or its process dies, and is
 then as hostile as any file. Credentials are the store's own matter (its environment variables, files or
-roles): they are never read here, and of a store's errors only the kind is told, for their texts may hold
+roles): they are never read here, and of a store's errors only the kind is shown, for their texts may hold
 signed addresses.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from errno import EIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tumorboard import optional, storage
 from tumorboard.data import class_folders
@@ -53,34 +53,34 @@ Opened = io.BufferedReader | io.BufferedRandom
 
 
 def sources(named: Sequence[Path | str]) -> Iterator[Source]:
-    """Every file and object, in an order that a second call repeats.
+    """Yield every file and object, in an order that a second call repeats.
 
     Args:
-        named: Paths as `listing.files` takes them; as text, addresses: of an object, or of all below it. A
-            store's listing is in memory while it is given out.
+        named: Paths as `class_folders.files` takes them; as text, addresses: of an object, or of all below
+            it. A store's listing is in memory while it is given out.
 
     Raises:
         DataError: A list that cannot be read; a store that cannot be listed, or has nothing there.
         UsageError: A store that is not read, or whose package is not installed.
     """
-    for one in named:
-        yield from _below(one) if isinstance(one, str) else class_folders.files([one])
+    for place in named:
+        yield from _below(place) if isinstance(place, str) else class_folders.files([place])
 
 
 def version(source: Source) -> str:
-    """What changes when a file does: size and time of change here, size and version in a store; cheap."""
+    """Return what changes when a file does: size and time of change here, size and version in a store."""
     if isinstance(source, Remote):
         return f"{source.size} {source.version}"
     try:
-        found = source.stat()
+        status = source.stat()
     except (OSError, ValueError):
         return ""
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[Opened]:
-    """A regular file, or an object's bytes, to read and seek in.
+    """Open a regular file, or an object's bytes, to read and seek in.
 
     Raises:
         DataError: It is missing, empty, too large, or no regular file.
@@ -94,7 +94,12 @@ def opened(source: Source) -> Iterator[Opened]:
         return
     require_size(source.url, source.size)
     with tempfile.TemporaryFile() as fetched:
-        _fetch(source, fetched)
+        for chunk in _chunks(source):
+            try:
+                fetched.write(chunk)
+            except OSError as error:
+                raise storage.storage_error(Path(tempfile.gettempdir()), error) from error
+        fetched.seek(0)
         yield fetched
 
 
@@ -102,39 +107,25 @@ def _below(url: str) -> Iterator[Remote]:
     store = _store(url)
     try:
         root = store._strip_protocol(url).rstrip("/")
-        found = store.find(root, detail=True, refresh=True)
+        listing = store.find(root, detail=True, refresh=True)
     except Exception as error:  # each store has errors of its own
         raise DataError(
             f"cannot list {display(url)}: {type(error).__name__}; check the address, the network and "
             "the store's credentials in the environment"
         ) from None
-    objects = [_remote(store, info) for name, info in sorted(found.items()) if _wanted(name, root, info)]
+    objects = []
+    for name, info in sorted(listing.items()):
+        if info["type"] != "file" or name.endswith("/"):  # the marker of a folder
+            continue
+        below = name.removeprefix(root).split("/")
+        if any(ignored(Path(part)) for part in below if part.strip(".")):  # "a/../b" is a plain name there
+            continue
+        values = {key.lower(): value for key, value in info.items()}
+        versions = (str(values[key]) for key in _VERSIONS if values.get(key))
+        objects.append(Remote(store.unstrip_protocol(info["name"]), int(info["size"]), next(versions, "")))
     if not objects:
         raise DataError(f"expected objects at {display(url)}, found none; check the address")
     yield from objects
-
-
-def _wanted(name: str, root: str, info: dict[str, Any]) -> bool:
-    """No marker of a folder, and nothing that is ignored in folders here."""
-    if info["type"] != "file" or name.endswith("/"):
-        return False
-    below = name.removeprefix(root).split("/")
-    return not any(ignored(Path(one)) for one in below if one.strip("."))  # "a/../b" is a plain name there
-
-
-def _remote(store: Any, info: dict[str, Any]) -> Remote:
-    told = {key.lower(): value for key, value in info.items()}
-    versions = (str(told[key]) for key in _VERSIONS if told.get(key))
-    return Remote(store.unstrip_protocol(info["name"]), int(info["size"]), next(versions, ""))
-
-
-def _fetch(remote: Remote, file: IO[bytes]) -> None:
-    for chunk in _chunks(remote):
-        try:
-            file.write(chunk)
-        except OSError as error:
-            raise storage.storage_error(Path(tempfile.gettempdir()), error) from error
-    file.seek(0)
 
 
 def _chunks(remote: Remote) -> Iterator[bytes]:
@@ -155,7 +146,7 @@ def _store(url: str) -> Any:
     if scheme not in STORES or (":" in place and "@" in place):
         raise UsageError(
             f"expected {'://, '.join(STORES)}:// and no credentials in the address, found "
-            f"{display(scheme)}://...; credentials belong into the environment"
+            f"{display(scheme)}://...; set credentials in the environment"
         )
     optional.require(f"{scheme}://", "fsspec", STORES[scheme], extra=scheme)
     return importlib.import_module("fsspec").filesystem(scheme)

@@ -54,7 +54,7 @@ def begin(plan: Plan, console: Console) -> None:
 
 def needs(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """By piece, the pieces that it waits for; in an order in which they can be done."""
-    return {**{name: recipe.made_of(name) for name in recipe.names}, RESULTS: recipe.names}
+    return {**{name: recipe.dependencies(name) for name in recipe.names}, RESULTS: recipe.names}
 
 
 def do(plan: Plan, piece: str) -> None:

@@ -212,7 +212,7 @@ def _train(context: RunContext, model: str) -> None:
     from tumorboard.workflows import build_models
 
     fit.prepare_backend(context.recipe.seed, fingerprint.threads(context.recipe))
-    for name in (*context.recipe.made_of(model), model):
+    for name in (*context.recipe.dependencies(model), model):
         with context.phase(name):
             build_models.build_model(context, name)
     build_models.predict_splits(context, model, "test")  # the fold
@@ -242,7 +242,7 @@ def tune(
             split off first, as `train` would, and left out.
         out: The folder of the study.
         recipe: The settings to start from; its own are the first trial.
-        space: What may be changed, from `search.load`.
+        space: What may be changed, from `search_space.load`.
         trials: How many in all, those of earlier calls included.
         folds: K, 2 or more.
         model: Whose held-out log loss is the score; what cannot change this model is not searched.
