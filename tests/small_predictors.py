@@ -50,7 +50,7 @@ def calibrate(run: RunFolder, name: str, **changes: object) -> None:
     """Write a calibration of one model; what it takes for training images are `pixels(20)`."""
     vectors = embedding_model(networks()[name][0]).predict(pixels(20), verbose=0)
     known = out_of_distribution.fit(vectors, np.arange(20) % len(CLASSES))
-    storage.write_bytes(run.unlike(name), known.to_bytes())
+    storage.write_bytes(run.out_of_distribution(name), known.to_bytes())
     facts = {
         "temperature": 2.0,
         "conformal": {"alpha": 0.1, "quantile": 0.7, "n": 20},

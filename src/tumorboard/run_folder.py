@@ -1,7 +1,7 @@
-"""The run folder: the only place that knows its file names, and the only one that writes them.
+"""The run folder: its file names, its lock, and the hashes of its models.
 
-recipe.toml  manifest.csv  environment.json           what was planned and on what
-audit.json                                            what was found in the images
+recipe.toml  manifest.csv  environment.json           settings, samples, versions
+audit.json                                            findings of the audit
 models/<model>.keras  models/<model>.json             the networks, each with its spec beside it
 SHA256SUMS                                            of everything in models/
 exports/<format>/<model>.*                            the networks for other runtimes, made on demand
@@ -23,9 +23,11 @@ from typing import Any
 
 import filelock
 
-from tumorboard import storage
 from tumorboard.errors import ModelError, RunFolderError
 from tumorboard.storage import TEMPORARY, sha256, shown, storage_error, write_json, write_text
+
+_LOCK, _HOLDER = ".lock", ".holder{}.json"
+_ATTEMPTS = 20  # to read who holds the lock, 30 ms apart
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class RunFolder:
 
     @property
     def recipe(self) -> Path:
-        """The settings, every one written out."""
+        """Every setting of the run."""
         return self.root / "recipe.toml"
 
     @property
@@ -46,12 +48,12 @@ class RunFolder:
 
     @property
     def environment(self) -> Path:
-        """Versions, threads, command, machine; what a resume compares with."""
+        """Versions, threads, command and machine."""
         return self.root / "environment.json"
 
     @property
     def audit(self) -> Path:
-        """What the audit of the images found."""
+        """Findings of the audit."""
         return self.root / "audit.json"
 
     @property
@@ -61,36 +63,36 @@ class RunFolder:
 
     @property
     def calibration(self) -> Path:
-        """What validation taught about how far each model's answers may be trusted."""
+        """Temperature, prediction sets and referral of each model, fitted on validation."""
         return self.root / "calibration.json"
 
-    def unlike(self, name: str) -> Path:
-        """What is known of the training images as the model embeds them, to tell what is unlike them."""
-        return self.root / "models" / f"{name}.unlike.npz"
+    def out_of_distribution(self, name: str) -> Path:
+        """The out-of-distribution detector on a model's embeddings."""
+        return self.root / "models" / f"{name}.ood.npz"
 
     @property
     def metrics(self) -> Path:
-        """Every figure, for machines."""
+        """Every number, for machines."""
         return self.root / "metrics.json"
 
     @property
     def results(self) -> Path:
-        """Every figure, for people."""
+        """Every number, for people."""
         return self.root / "results.md"
 
     @property
     def report(self) -> Path:
-        """Everything that people want to see, in one page."""
+        """The results as a page with figures."""
         return self.root / "report.html"
 
     @property
     def card(self) -> Path:
-        """What the recommended model is for, and how good."""
+        """The model card of the recommended model."""
         return self.root / "model-card.md"
 
     @property
     def checklist(self) -> Path:
-        """What a paper on the run must say, filled in as far as the run knows it."""
+        """The reporting checklist, filled in as far as the run knows it."""
         return self.root / "checklist.md"
 
     @property
@@ -119,7 +121,7 @@ class RunFolder:
         return self.root / "predictions" / f"{name}-{split}.csv"
 
     def figure(self, name: str) -> Path:
-        """A picture of the results."""
+        """A figure of the results."""
         return self.root / "figures" / f"{name}.png"
 
     def state(self, name: str) -> Path:
@@ -132,7 +134,7 @@ class RunFolder:
 
     @property
     def fingerprint(self) -> Path:
-        """The settings, versions and files that the run was begun with; a resume compares them."""
+        """Settings, versions and files of the run; a resume compares them."""
         return self.root / "state" / "fingerprint.json"
 
     @property
@@ -141,9 +143,24 @@ class RunFolder:
         return self.root / "state" / "phases.json"
 
     @property
-    def test_looks(self) -> Path:
-        """How often the test part was scored."""
-        return self.root / "test_looks.json"
+    def test_evaluations(self) -> Path:
+        """When test was scored."""
+        return self.root / "test_evaluations.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(
+            f"expected JSON in {shown(path)}, found none that can be read; restore the file"
+        ) from error
+    return content if isinstance(content, dict) else {}
 
 
 def write_checksums(run: RunFolder) -> None:
@@ -152,8 +169,46 @@ def write_checksums(run: RunFolder) -> None:
     write_text(run.checksums, "".join(f"{sha256(file)}  models/{file.name}\n" for file in files))
 
 
-_LOCK, _HOLDER = ".lock", ".holder{}.json"
-_PATIENCE = 20  # looks at the holder's note, 30 ms apart
+def read_checksums(run: RunFolder) -> dict[str, str]:
+    """Read the hashes, hex, by file name in models/; names that lead elsewhere are left out.
+
+    Raises:
+        RunFolderError: There is none: no run folder, or a run that is not finished.
+    """
+    try:
+        text = run.checksums.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFolderError(
+            f"expected a finished run with SHA256SUMS in {shown(run.root)}, found none that can be "
+            "read; check the path, or repeat tumorboard train until it is done"
+        ) from error
+    pairs = (line.split("  models/", 1) for line in text.splitlines())
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and is_plain(pair[1])}
+
+
+def is_plain(name: str) -> bool:
+    """Whether it names a file in the folder that it is joined to, whatever the system."""
+    return bool(name.strip(" .")) and not any(character in name for character in "/\\:\0")
+
+
+def verify(path: Path, hashes: dict[str, str]) -> None:
+    """Compare a file in models/ with its recorded hash, before anything reads it.
+
+    Raises:
+        ModelError: It is missing, not listed, or another one; names it.
+    """
+    where = shown(path)
+    if path.name not in hashes:
+        raise ModelError(f"expected {where} in the run's SHA256SUMS, found it not listed; train again")
+    try:
+        digest = sha256(path)
+    except OSError as error:
+        raise ModelError(f"expected {where}, which SHA256SUMS lists, found no file to read") from error
+    if digest != hashes[path.name]:
+        raise ModelError(
+            f"{where} is not the file that was trained: its SHA-256 is not the one in SHA256SUMS; "
+            "restore it or train again"
+        )
 
 
 class FolderInUse(RunFolderError):
@@ -172,13 +227,17 @@ def locked(run: RunFolder) -> Iterator[None]:
     with _held(run):
         for lock in run.root.glob(f"{_LOCK}-*"):
             _acquired(run, lock.name.removeprefix(_LOCK)).release()  # nobody makes this model
-        _remove_leftovers(run)
+        try:
+            for file in run.root.rglob(f"{TEMPORARY}-*"):  # half-written files of a process that was killed
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(run.root, error) from error
         yield
 
 
 @contextlib.contextmanager
 def locked_part(run: RunFolder, name: str) -> Iterator[None]:
-    """Hold one part of a run, such as a model, that another process holds the whole of and has handed out.
+    """Hold one part of a run, such as a model, that the process that holds the whole has handed out.
 
     Raises:
         As `locked`.
@@ -200,118 +259,47 @@ def _held(run: RunFolder, part: str = "") -> Iterator[None]:
 
 
 def _acquired(run: RunFolder, part: str) -> filelock.BaseFileLock:
+    """Take the lock; files are deleted by their names in a run folder, so it must be one, or new."""
     try:
-        _require_own(run)
+        lock_file = run.root / _LOCK
+        used = run.root.is_dir() and any(run.root.iterdir())
+        if used and not lock_file.exists() and not run.fingerprint.exists():
+            raise RunFolderError(
+                f"expected a new folder or one of an earlier run at {shown(run.root)}, found other files "
+                "there; choose another --out"
+            )
         run.root.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(run.root / f"{_LOCK}{part}")
         lock.acquire(timeout=0)
         return lock
     except filelock.Timeout:
         raise FolderInUse(
-            f"{shown(run.root)} is in use by {_who(run.root / _HOLDER.format(part))}; "
+            f"{shown(run.root)} is in use by {_holder(run.root / _HOLDER.format(part))}; "
             "wait for it to end, or choose another --out"
         ) from None
     except OSError as error:
         raise storage_error(run.root, error) from error
 
 
-def _require_own(run: RunFolder) -> None:
-    """Files are deleted in a run folder by their names, so it must be new, or be one already."""
-    if not run.root.is_dir() or not any(run.root.iterdir()):
-        return
-    if not (run.root / _LOCK).exists() and not run.fingerprint.exists():
-        raise RunFolderError(
-            f"expected a new folder or one of an earlier run at {shown(run.root)}, found other files there; "
-            "choose another --out"
-        )
-
-
-def _who(note: Path) -> str:
-    """Who has the lock; it says so a moment after it has taken it."""
-    for _ in range(_PATIENCE):
+def _holder(file: Path) -> str:
+    """The process that has the lock; it writes its file a moment after it has taken the lock."""
+    for _ in range(_ATTEMPTS):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            holder = json.loads(note.read_text(encoding="utf-8"))
+            holder = json.loads(file.read_text(encoding="utf-8"))
             pid, host = int(holder["pid"]), str(holder["host"])
-            if host != socket.gethostname() or _lives(pid):
+            if host != socket.gethostname() or _is_alive(pid):
                 return f"process {pid} on {host}"
         time.sleep(0.03)
     return "another process"
 
 
-def _lives(pid: int) -> bool:
-    """Whether there is such a process; one that was killed leaves its note behind."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)  # sends nothing
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process; one that was killed leaves its file behind."""
+    if os.name == "posix":
+        try:
+            os.kill(pid, 0)  # sends nothing
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
     return True
-
-
-def _remove_leftovers(run: RunFolder) -> None:
-    """Delete half-written files of a process that was killed."""
-    try:
-        for file in run.root.rglob(f"{TEMPORARY}-*"):
-            file.unlink(missing_ok=True)
-    except OSError as error:
-        raise storage_error(run.root, error) from error
-
-
-def recorded(run: RunFolder) -> dict[str, str]:
-    """Hashes, hex, by file name in models/; a name that leads elsewhere is no such name.
-
-    Raises:
-        RunFolderError: There is none: no run folder, or a run that is not finished.
-    """
-    try:
-        text = run.checksums.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunFolderError(
-            f"expected a finished run with SHA256SUMS in {storage.shown(run.root)}, found none that can be "
-            "read; check the path, or repeat tumorboard train until it is done"
-        ) from error
-    pairs = (line.split("  models/", 1) for line in text.splitlines())
-    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and is_plain(pair[1])}
-
-
-def is_plain(name: str) -> bool:
-    """Whether it names a file in the folder that it is joined to, whatever the system."""
-    return bool(name.strip(" .")) and not any(one in name for one in "/\\:\0")
-
-
-def verify(path: Path, hashes: dict[str, str]) -> None:
-    """Compare a file in models/ with its record, before anything reads it.
-
-    Raises:
-        ModelError: It is missing, not listed, or another one; names it.
-    """
-    where = storage.shown(path)
-    if path.name not in hashes:
-        raise ModelError(f"expected {where} in the run's SHA256SUMS, found it not listed; train again")
-    try:
-        found = storage.sha256(path)
-    except OSError as error:
-        raise ModelError(f"expected {where}, which SHA256SUMS lists, found no file to read") from error
-    if found != hashes[path.name]:
-        raise ModelError(
-            f"{where} is not the file that was trained: its SHA-256 is not the one in SHA256SUMS; "
-            "restore it or train again"
-        )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a run.
-
-    Raises:
-        RunFolderError: The file is missing or damaged.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(
-            f"expected JSON in {shown(path)}, found none that can be read; restore the file"
-        ) from error
-    return content if isinstance(content, dict) else {}

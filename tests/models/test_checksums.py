@@ -30,4 +30,4 @@ def test_of_ten_thousand_names_those_that_are_let_in_lie_in_the_folder(names):
 def test_a_listed_name_that_leads_elsewhere_is_not_listed(tmp_path):
     run = RunFolder(tmp_path)
     run.checksums.write_text("aa  models/custom.keras\nbb  models/../custom.keras\ncc  models//etc/passwd\n")
-    assert run_folder.recorded(run) == {"custom.keras": "aa"}
+    assert run_folder.read_checksums(run) == {"custom.keras": "aa"}

@@ -241,7 +241,7 @@ def flipped(path, rng):
 def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_parsed(tmp_path, monkeypatch):
     run, rng = finished(tmp_path / "run"), np.random.default_rng(0)
     calibrate_run(run, "custom")
-    hashes = run_folder.recorded(run)
+    hashes = run_folder.read_checksums(run)
     files = sorted((run.root / "models").iterdir())
     assert len(files) == 9
     monkeypatch.setattr(predictor.saving, "load", lambda path: pytest.fail("a changed model was loaded"))

@@ -19,7 +19,8 @@ def test_every_item_is_filled_in_or_stands_open() -> None:
 def test_every_answer_names_the_file_it_is_from() -> None:
     found = answers(material())
     assert len(found) >= 25
-    files = "manifest.csv|metrics.json|audit.json|recipe.toml|environment.json|report.html|test_looks.json"
+    files = "manifest.csv|metrics.json|audit.json|recipe.toml|environment.json|report.html"
+    files += "|test_evaluations.json"
     assert all(re.search(rf" \[({files}|models/\*\.json)\]$", text) for text in found.values())
 
 

@@ -72,6 +72,6 @@ def test_unlike_images_are_told_by_the_recommended_models_embedding(
     many = replace(one, samples=tuple(one.samples[i % len(one.samples)] for i in range(40)))
     monkeypatch.setattr(RunContext, "part", lambda self, split: many)
     limit = calibrate._fit_outlier_detector(job, "custom")
-    found = OutOfDistribution.from_bytes(job.run.unlike("custom").read_bytes(), "it")
+    found = OutOfDistribution.from_bytes(job.run.out_of_distribution("custom").read_bytes(), "it")
     scores = found.score(probabilities(embedding_model(model), images))
     assert limit == pytest.approx(np.sort(scores)[38], rel=1e-4)

@@ -53,7 +53,7 @@ def test_other_images_are_scored_by_every_model_into_a_folder_of_their_own(
     page = (out / "results.md").read_text()
     assert "Research software, not a medical device" in page
     assert page.count("## Each class") == 4
-    assert not run.test_looks.exists()
+    assert not run.test_evaluations.exists()
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -69,7 +69,7 @@ def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
         "1 of these 11 images are files of the run's train part: the models were fitted on them.",
         "1 of these 11 images are files of the run's test part: they were scored before, by the run itself.",
     ]
-    assert [look["images"] for look in json.loads(run.test_looks.read_text())] == [1]
+    assert [look["images"] for look in json.loads(run.test_evaluations.read_text())] == [1]
 
 
 def test_of_data_with_parts_test_is_scored(run: RunFolder, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         load_run(tmp_path)
 
 
-@pytest.mark.parametrize("file", ["custom.keras", "custom.json", "custom.unlike.npz"])
+@pytest.mark.parametrize("file", ["custom.keras", "custom.json", "custom.ood.npz"])
 def test_a_changed_file_is_named(run, file):
     calibrate(run, "custom")
     path = run.root / "models" / file

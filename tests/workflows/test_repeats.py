@@ -151,7 +151,8 @@ def test_the_bag_is_the_mean_of_the_folds_ensembles_and_scored_on_test_alone(roo
     seen = {one.path.resolve() for file in folds for one in read_csv(file.read_text(), "m").samples}
     assert len(seen) == len(CLASSES) * (COUNTS["train"] + COUNTS["valid"])
     assert not seen & {one.path.resolve() for one in part.samples}
-    assert len(json.loads((folder / "test_looks.json").read_text())) == 1  # a repeated command looks no more
+    scored = json.loads((folder / "test_evaluations.json").read_text())
+    assert len(scored) == 1  # a repeated command does not score test again
     assert len(load_run(folder).models) == 1
 
 

@@ -38,7 +38,7 @@ def job(tmp_path: Path) -> RunContext:
     for name in ("ensemble", "chained"):
         job.run.model_spec(name).write_text(json.dumps({"details": {}}))
     report.look(job)
-    report.count_look_at_test(job.run, 6)
+    report.record_test_evaluation(job.run, 6)
     return job
 
 
@@ -55,10 +55,10 @@ def test_results_are_written_from_the_files_alone_and_the_same_again(job: RunCon
 def test_every_look_at_test_is_counted_and_told(job: RunContext) -> None:
     report.write_results(job)
     assert "The test part was scored 1 time in this run folder." in job.run.results.read_text()
-    report.count_look_at_test(job.run, 6)
+    report.record_test_evaluation(job.run, 6)
     report.write_results(job)
     assert "The test part was scored 2 times in this run folder." in job.run.results.read_text()
-    looks = json.loads(job.run.test_looks.read_text())
+    looks = json.loads(job.run.test_evaluations.read_text())
     assert [look["images"] for look in looks] == [6, 6]
     assert all(look["when"].endswith("+00:00") for look in looks)
 

@@ -100,7 +100,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
         "audit.json",
         "calibration.json",
         "SHA256SUMS",
-        "test_looks.json",
+        "test_evaluations.json",
     }
     promised |= {"metrics.json", "results.md", "figures/learning-curves.png"}
     promised |= {"report.html", "model-card.md", "checklist.md"}
@@ -214,12 +214,12 @@ def test_test_is_opened_after_the_last_model_is_saved_and_only_then(finished: Fi
     asked = Counter(before)
     assert all(asked[f"ask {name}"] == 2 for name in MODELS[:-1])  # train and validation
     assert after == ["save chained", "ask chained", "ask chained", *(f"ask {name}" for name in MODELS)]
-    assert len(json.loads((finished.run / "test_looks.json").read_text())) == 1
+    assert len(json.loads((finished.run / "test_evaluations.json").read_text())) == 1
 
 
 def test_a_second_command_makes_nothing_again_and_answers_as_json(finished: Finished) -> None:
     kept = [path for name in ("models", "history", "predictions") for path in (finished.run / name).iterdir()]
-    kept += [finished.run / name for name in ("SHA256SUMS", "test_looks.json")]
+    kept += [finished.run / name for name in ("SHA256SUMS", "test_evaluations.json")]
     before = {
         path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept if path.name != "SHA256SUMS"
     }

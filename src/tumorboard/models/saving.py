@@ -71,7 +71,7 @@ def load_untrusted(path: str | Path) -> tuple[keras.Model, ModelSpec]:
 
 def _is_listed(path: Path) -> bool:
     try:
-        hashes = run_folder.recorded(RunFolder(path.absolute().parent.parent))
+        hashes = run_folder.read_checksums(RunFolder(path.absolute().parent.parent))
     except RunFolderError:
         return False
     if path.name not in hashes:

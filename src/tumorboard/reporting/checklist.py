@@ -144,7 +144,7 @@ def answers(material: Material) -> Mapping[int, str]:
         37: ("Confusion matrices, the surest errors and the most disputed cases.", "report.html"),
         38: (
             f"One run of seed {facts.seed}; test was scored {material.looks} time(s). Others: the authors.",
-            "test_looks.json",
+            "test_evaluations.json",
         ),
         41: (f"Every setting is in recipe.toml; to repeat: {facts.command}", "environment.json"),
     }

@@ -69,5 +69,5 @@ def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
             images = context.images(split)
             embeddings[split] = probabilities(network, images, update)
     detector = out_of_distribution.fit(embeddings["train"], context.part("train").labels)
-    storage.write_bytes(context.run.unlike(name), detector.to_bytes())
+    storage.write_bytes(context.run.out_of_distribution(name), detector.to_bytes())
     return out_of_distribution.threshold(detector.score(embeddings["valid"]))

@@ -34,7 +34,7 @@ from tumorboard.training import fit
 from tumorboard.workflows import fingerprint, report
 from tumorboard.workflows.evaluate import evaluate_data
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.report import count_look_at_test
+from tumorboard.workflows.report import record_test_evaluation
 from tumorboard.workflows.run_context import read_manifest, read_predictions
 from tumorboard.workflows.run_plan import Plan, carry_out
 from tumorboard.workflows.split import split
@@ -178,7 +178,7 @@ def bag_folds(whole: RunFolder, data: RunFolder, folds: Sequence[RunFolder], con
         known = read_manifest(data)
         if not (run.root / "evaluations" / "manifest" / "metrics.json").is_file():
             _write_manifest(run, known, "train", "valid")  # test is new to it, and its page says so
-            count_look_at_test(run, len(known.part("test").samples))
+            record_test_evaluation(run, len(known.part("test").samples))
             evaluate_data(run.root, data.manifest, console=console)
         _write_manifest(run, known, "train", "valid", "test")
 

@@ -23,7 +23,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.storage import shown
 from tumorboard.workflows import calibrate
 from tumorboard.workflows.prepare import decode, find
-from tumorboard.workflows.report import count_look_at_test
+from tumorboard.workflows.report import record_test_evaluation
 from tumorboard.workflows.run_context import read_manifest
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def evaluate_data(
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         predictor = load_run(run)
         decoded = decode(replace(loaded, manifest=part), Path(cache), predictor.image, console)
-        _count_looks(folder, decoded.manifest, known)
+        _record_test_evaluations(folder, decoded.manifest, known)
         models = _ask(predictor, decoded, console)
     for name, one in models.items():
         storage.write_text(out / f"{name}.csv", one.to_csv())
@@ -143,11 +143,11 @@ def overlap(data: Manifest, known: Manifest) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _count_looks(run: RunFolder, data: Manifest, known: Manifest) -> None:
+def _record_test_evaluations(run: RunFolder, data: Manifest, known: Manifest) -> None:
     """The run's own test images are test images wherever they lie."""
     n = len({one.sha256 for one in data.samples} & {one.sha256 for one in known.part("test").samples})
     if n:
-        count_look_at_test(run, n)
+        record_test_evaluation(run, n)
 
 
 def _scored(found: Manifest, class_names: tuple[str, ...], data: Path) -> Manifest:

@@ -174,7 +174,7 @@ def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
         ModelError: A model that is not what was trained, or cannot be loaded.
     """
     folder = RunFolder(Path(run))
-    hashes = run_folder.recorded(folder)
+    hashes = run_folder.read_checksums(folder)
     names, recommended = _names(folder, hashes, models)
     environment = read_json(folder.environment) if folder.environment.is_file() else {}
     threads = environment.get("threads", 0)  # as in training: another number sums in another order
@@ -227,7 +227,7 @@ def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict
     known = Reliability(fitted.temperature, fitted.quantile, fitted.refer_below)
     if fitted.ood_threshold is None:
         return known
-    file = run.unlike(name)
+    file = run.out_of_distribution(name)
     run_folder.verify(file, hashes)
     detector = OutOfDistribution.from_bytes(file.read_bytes(), shown(file))
     return replace(

@@ -155,18 +155,19 @@ def write_results(context: RunContext) -> Study:
     return study
 
 
-def count_look_at_test(run: RunFolder, images: int) -> None:
-    """Note that test is being scored; every look makes its figure a little less independent."""
-    looks = json.loads(run.test_looks.read_text("utf-8")) if run.test_looks.is_file() else []
-    looks.append({"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images})
-    storage.write_json(run.test_looks, looks)
+def record_test_evaluation(run: RunFolder, images: int) -> None:
+    """Record that test is being scored; each time makes its estimate a little less independent."""
+    file = run.test_evaluations
+    times = json.loads(file.read_text("utf-8")) if file.is_file() else []
+    times.append({"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images})
+    storage.write_json(file, times)
 
 
 def facts(context: RunContext) -> Facts:
     """How the run was done so far."""
     environment = json.loads(context.run.environment.read_text("utf-8"))
     packages = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
-    looks = len(json.loads(context.run.test_looks.read_text("utf-8")))
+    looks = len(json.loads(context.run.test_evaluations.read_text("utf-8")))
     return Facts(
         recipe=context.recipe.name,
         seed=context.recipe.seed,
@@ -360,7 +361,7 @@ def _material(context: RunContext, study: Study) -> Material:
         best,
         json.loads(context.run.environment.read_text("utf-8")),
         context.run.recipe.read_text("utf-8"),
-        len(json.loads(context.run.test_looks.read_text("utf-8"))),
+        len(json.loads(context.run.test_evaluations.read_text("utf-8"))),
         losses=losses(context),
     )
     paths = {sample.id: sample.path for sample in context.manifest.samples}

@@ -105,7 +105,7 @@ def _open_test(context: RunContext) -> None:
     from tumorboard.workflows import build_models, report
 
     if not all(context.run.predictions(name, "test").is_file() for name in context.recipe.names):
-        report.count_look_at_test(context.run, len(context.part("test").samples))
+        report.record_test_evaluation(context.run, len(context.part("test").samples))
     with context.phase("test"):
         for name in context.recipe.names:
             build_models.predict_splits(context, name, "test")
