@@ -1,4 +1,4 @@
-"""Every error that Tumorboard raises on purpose, and the exit code that each one ends the command with.
+"""The errors that Tumorboard raises on purpose, and the exit code of each.
 
     TumorboardError          1   (also: an unforeseen failure)
     ├── UsageError           2   a flag or argument that does not fit
@@ -30,14 +30,9 @@ class TumorboardError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
-        super().__init__(_one_line(message))
+        line = " ".join(message.splitlines())  # names of files and foreign errors may hold line breaks
+        super().__init__(line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…")
         self.details = tuple(details)
-
-
-def _one_line(message: str) -> str:
-    """Names of files and foreign errors may be long, and hold line breaks."""
-    line = " ".join(message.splitlines())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 class UsageError(TumorboardError):

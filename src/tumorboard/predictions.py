@@ -48,10 +48,24 @@ class Predictions:
     def __post_init__(self) -> None:
         _check_unique(self.ids, "sample ids")
         _check_unique(self.class_names, "class names")
+        N, C = len(self.ids), len(self.class_names)
         labels = np.array(self.labels)
-        _check_labels(labels, len(self.ids), len(self.class_names))
+        outside = sorted(set(labels.ravel().tolist()) - set(range(C)))
+        if labels.shape != (N,) or outside:
+            actual = f"{len(labels)} of shape {labels.shape}, outside it {_few(map(str, outside))}"
+            raise DataError(f"expected {N} labels from 0 to {C - 1}, found {actual}")
         probabilities = np.array(self.probabilities, dtype=np.float64)
-        _check_probabilities(probabilities, self.ids, len(self.class_names))
+        if probabilities.shape != (N, C) or C < 2:
+            expected = f"({N} samples, {C} classes), with 2 classes or more"
+            raise DataError(f"expected probabilities of shape {expected}, found {probabilities.shape}")
+        # A comparison with NaN is false, so this also refuses what is not finite.
+        with np.errstate(all="ignore"):
+            sums = np.abs(probabilities.sum(axis=1) - 1)
+            valid = (probabilities >= 0).all(axis=1) & (sums <= SUM_TOLERANCE)
+        bad = [sample for sample, fine in zip(self.ids, valid, strict=True) if not fine]
+        if bad:
+            what = "finite probabilities that sum to 1 (not logits or percentages)"
+            raise DataError(f"expected {what}, found others for {_few(bad)}", bad)
         for name, array in (("labels", labels.astype(np.int64)), ("probabilities", probabilities)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -98,7 +112,25 @@ class Predictions:
             DataError: Not such a table, or its content does not hold together.
         """
         try:
-            return _parse(text.removeprefix("\ufeff"))
+            rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+            header, *body = [*rows] or [[]]
+            names = tuple(column.removeprefix(_PROBABILITY) for column in header[3:])
+            if header != _header(names) or {len(row) for row in body} - {len(header)}:
+                raise DataError(f"expected in every row id, label, predicted, {_PROBABILITY}<class>…")
+            ids, labels, predicted = ([_restored(row[column]) for row in body] for column in range(3))
+            unknown = sorted({*labels, *predicted} - set(names))
+            if unknown:
+                raise DataError(f"expected classes {_few(names)}, found {_few(unknown)}")
+            values = [[float(cell) for cell in row[3:]] for row in body]
+            triples = zip(ids, values, predicted, strict=True)
+            wrong = [sample for sample, p, name in triples if p[names.index(name)] < max(p)]
+            if wrong:
+                raise DataError(
+                    f"expected the most probable class as predicted, not so for {_few(wrong)}", wrong
+                )
+            indices = np.array([names.index(name) for name in labels], dtype=np.int64)
+            probabilities = np.array(values, dtype=np.float64).reshape(len(body), len(names))
+            return cls(tuple(ids), indices, names, probabilities)
         except (csv.Error, ValueError, DataError) as error:
             details = getattr(error, "details", ())
             raise DataError(f"{source} is not a table of predictions: {error}"[:300], details) from error
@@ -117,12 +149,11 @@ def aligned(*predictions: Predictions, names: Sequence[str] = ()) -> tuple[Predi
     names = names or [f"predictions {number + 1}" for number in range(len(predictions))]
     for other, name in zip(predictions[1:], names[1:], strict=True):
         _check_same(predictions[0], other, f"{names[0]} and {name}")
-    return tuple(other.take(_rows(other.ids, predictions[0].ids)) for other in predictions)
-
-
-def _rows(ids: Sequence[str], wanted: Sequence[str]) -> npt.NDArray[np.int64]:
-    position = {sample: row for row, sample in enumerate(ids)}
-    return np.array([position[sample] for sample in wanted], dtype=np.int64)
+    in_order = []
+    for other in predictions:
+        position = {sample: row for row, sample in enumerate(other.ids)}
+        in_order.append(other.take(np.array([position[sample] for sample in predictions[0].ids], np.int64)))
+    return tuple(in_order)
 
 
 def _check_same(first: Predictions, other: Predictions, who: str) -> None:
@@ -148,26 +179,6 @@ def _check_unique(names: Sequence[str], what: str) -> None:
         raise DataError(f"expected {what} that occur once, found more than once: {_few(twice)}", twice)
 
 
-def _check_labels(labels: npt.NDArray[np.generic], N: int, C: int) -> None:
-    outside = sorted(set(labels.ravel().tolist()) - set(range(C)))
-    if labels.shape != (N,) or outside:
-        actual = f"{len(labels)} of shape {labels.shape}, outside it {_few(map(str, outside))}"
-        raise DataError(f"expected {N} labels from 0 to {C - 1}, found {actual}")
-
-
-def _check_probabilities(values: Probabilities, ids: Sequence[str], C: int) -> None:
-    if values.shape != (len(ids), C) or C < 2:
-        expected = f"({len(ids)} samples, {C} classes), with 2 classes or more"
-        raise DataError(f"expected probabilities of shape {expected}, found {values.shape}")
-    # A comparison with NaN is false, so this also refuses what is not finite.
-    with np.errstate(all="ignore"):
-        good = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE)
-    bad = [sample for sample, fine in zip(ids, good, strict=True) if not fine]
-    if bad:
-        what = "finite probabilities that sum to 1 (not logits or percentages)"
-        raise DataError(f"expected {what}, found others for {_few(bad)}", bad)
-
-
 def _few(names: Iterable[str]) -> str:
     shown = [repr(name)[:40] for name in names]  # each cut, so that a message stays one short line
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
@@ -175,27 +186,6 @@ def _few(names: Iterable[str]) -> str:
 
 def _header(class_names: Sequence[str]) -> list[str]:
     return ["id", "label", "predicted", *(_PROBABILITY + name for name in class_names)]
-
-
-def _parse(text: str) -> Predictions:
-    header, *rows = [*csv.reader(io.StringIO(text, newline=""), strict=True)] or [[]]
-    names = tuple(column.removeprefix(_PROBABILITY) for column in header[3:])
-    if header != _header(names) or {len(row) for row in rows} - {len(header)}:
-        raise DataError(f"expected in every row id, label, predicted, {_PROBABILITY}<class>…")
-    labels, predicted = (_class_indices([row[column] for row in rows], names) for column in (1, 2))
-    values = [[float(cell) for cell in row[3:]] for row in rows]
-    wrong = [row[0] for row, p, c in zip(rows, values, predicted, strict=True) if p[c] < max(p)]
-    if wrong:
-        raise DataError(f"expected the most probable class as predicted, not so for {_few(wrong)}", wrong)
-    probabilities = np.array(values, dtype=np.float64).reshape(len(rows), len(names))
-    return Predictions(tuple(_restored(row[0]) for row in rows), labels, names, probabilities)
-
-
-def _class_indices(cells: Sequence[str], class_names: Sequence[str]) -> ClassIndices:
-    unknown = sorted({_restored(cell) for cell in cells} - set(class_names))
-    if unknown:
-        raise DataError(f"expected classes {_few(class_names)}, found {_few(unknown)}")
-    return np.array([class_names.index(_restored(cell)) for cell in cells], dtype=np.int64)
 
 
 def neutralised(cell: str) -> str:

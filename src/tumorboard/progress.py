@@ -1,7 +1,9 @@
-"""Ctrl-C and SIGTERM: the first asks for a stop at the next safe point, the second stops at once."""
+"""Progress on standard error, and how Ctrl-C and SIGTERM end it.
+
+The first signal asks for a stop at the next safe point, the second stops at once.
+"""
 
 import contextlib
-import functools
 import signal
 import threading
 import time
@@ -14,7 +16,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -27,7 +28,7 @@ _asked: list[int] = []
 
 @contextlib.contextmanager
 def graceful() -> Iterator[None]:
-    """Within this block the first signal is only noted; `stop_if_asked` acts on it."""
+    """Note the first signal within this block, for `stop_if_asked` to act on."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is _note:
         yield  # Python allows signal handlers in the main thread only; and a block within one changes nothing
         return
@@ -47,7 +48,7 @@ def _note(number: int, _frame: FrameType | None) -> None:
 
 
 def stop_if_asked() -> None:
-    """A safe point: nothing that was finished is lost by stopping here.
+    """Stop here if a signal asked to: a safe point, where nothing that was finished is lost.
 
     Raises:
         Interrupted: A signal came since `graceful` began.
@@ -61,7 +62,7 @@ def _interrupted(number: int) -> Interrupted:
     return Interrupted(f"stopped by {name}; repeat the same command to resume where it stopped", number)
 
 
-_PLAIN_EVERY = 10.0  # seconds between plain lines of one task
+_SECONDS_BETWEEN_LINES = 10.0  # of one task, where there is no terminal
 
 
 class Update(Protocol):
@@ -72,30 +73,25 @@ class Update(Protocol):
 
 
 class Console:
-    """Where the pipeline says what it does.
+    """Show progress on standard error.
 
     Args:
-        quiet: Say nothing.
+        quiet: Show nothing.
     """
 
     def __init__(self, quiet: bool = False) -> None:
         self._terminal = Terminal(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
 
-    def say(self, text: str) -> None:
-        """One line, or several."""
+    def print(self, text: str) -> None:
+        """Print one line, or several."""
         self._terminal.print(text, markup=False)
 
     @contextlib.contextmanager
     def task(self, title: str) -> Iterator[Update]:
-        """A piece of work whose progress is shown, with the time left."""
-        if self._terminal.is_terminal:
-            with self._bar() as bar:
-                row = bar.add_task(title, total=None, note="")
-                yield functools.partial(_advance, bar, row)
-        else:
+        """Show the progress of a piece of work, with the time left."""
+        if not self._terminal.is_terminal:
             yield self._lines(title)
-
-    def _bar(self) -> Progress:
+            return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -104,22 +100,24 @@ class Console:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        return Progress(*columns, console=self._terminal)
+        with Progress(*columns, console=self._terminal) as bar:
+            row = bar.add_task(title, total=None, note="")
+
+            def update(done: int, total: int, note: str = "") -> None:
+                bar.update(row, completed=done, total=total, note=note)
+
+            yield update
 
     def _lines(self, title: str) -> Update:
-        begun = said = time.monotonic()
+        begun = shown = time.monotonic()
 
         def update(done: int, total: int, note: str = "") -> None:
-            nonlocal said
+            nonlocal shown
             now = time.monotonic()
-            if done < total and now - said < _PLAIN_EVERY:
+            if done < total and now - shown < _SECONDS_BETWEEN_LINES:
                 return
-            said = now
+            shown = now
             left = (now - begun) / done * (total - done) if done else 0.0
-            self.say(f"{title}: {done}/{total}, about {left:.0f} s left {note}".rstrip())
+            self.print(f"{title}: {done}/{total}, about {left:.0f} s left {note}".rstrip())
 
         return update
-
-
-def _advance(bar: Progress, row: TaskID, done: int, total: int, note: str = "") -> None:
-    bar.update(row, completed=done, total=total, note=note)

@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a full disk or a power cut leaves the old state or the new one, never half.
+"""Write files so that a kill, a full disk or a power cut leaves the old state or the new one, never half.
 
 Every file is written to a temporary name, flushed to the disk and renamed.
 """
@@ -27,7 +27,7 @@ _SHOWN = 80  # characters of a path in an error
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path of the same suffix; the file written there appears at `path` whole, or not at all.
+    """Yield a temporary path; the file written there appears at `path` whole, or not at all.
 
     Raises:
         StorageError: No space, no permission, or any other fault of the disk.
@@ -39,7 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with contextlib.suppress(OSError):  # makes the rename durable; not every system can, or needs it
+            handle = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
@@ -49,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def turn(path: Path) -> Iterator[None]:
-    """Wait for the other processes that are at this file or folder; the lock lies beside it.
+    """Wait for other processes that use this file or folder; the lock is beside it.
 
     Raises:
         StorageError: No permission, or any other fault of the disk.
@@ -64,7 +69,7 @@ def turn(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears at `path` whole, or not at all; raises as `replacing`."""
+    """Open a binary file that appears at `path` whole, or not at all; raises as `replacing`."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         yield file
 
@@ -87,57 +92,41 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextlib.contextmanager
 def writing_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[np.ndarray]:
-    """An array on disk to be filled, which then appears at `path` as a whole `.npy` file."""
+    """Yield an array on disk to be filled, which then appears at `path` as a whole `.npy` file."""
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), shape)
-        _reserve(temporary)
+        if hasattr(os, "posix_fallocate"):
+            # Take the disk space now: a full disk is an error here, but a fatal signal in a memory map.
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         yield array
         array.flush()
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
-    """A fault of the disk in one line, with the space that is left."""
+    """Make an error of a fault of the disk, with the space that is left."""
+    free = "free space unknown"
+    for folder in (path, *path.parents):
+        with contextlib.suppress(OSError):  # not there, or not readable: the next one up
+            free = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free"
+            break
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     what = "no space left" if full else error.strerror or str(error)
     refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     remedy = "make room or " if full else "make it writable or " if refused else ""
     return StorageError(
-        f"cannot write {shown(path)}: {what[:60]} ({_free(path)}); {remedy}choose another --out, "
+        f"cannot write {shown(path)}: {what[:60]} ({free}); {remedy}choose another --out, "
         "then repeat the command: what was finished is kept"
     )
 
 
 def shown(path: Path) -> str:
-    """A path as errors show it: its end, where it is long."""
+    """Shorten a path for errors to its end."""
     text = str(path)
     return text if len(text) <= _SHOWN else f"…{text[1 - _SHOWN :]}"
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
+    """Compute the SHA-256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _free(path: Path) -> str:
-    for folder in (path, *path.parents):
-        with contextlib.suppress(OSError):  # not there, or not to be looked at: the next one up
-            return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free"
-    return "free space unknown"
-
-
-def _reserve(path: Path) -> None:
-    """Take the disk space now: a full disk is an error here, but a fatal signal in a memory map."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; not possible on every system, and then not needed for atomicity."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.test_recipe import MINIMAL
+from tests.test_config import MINIMAL
 from tumorboard import NOTICE, config
 from tumorboard.evaluation.intervals import Estimate
 from tumorboard.reporting.trials import Trial

@@ -79,7 +79,7 @@ def _carry_out(plans: list[Plan], threads: int, console: Console, held: contextl
                     ray.get(ref)
                     plan, piece = waiting.pop(ref)
                     running -= piece == RESULTS
-                    console.say(f"{plan.out.name}: {piece} done")
+                    console.print(f"{plan.out.name}: {piece} done")
     finally:
         for ref in waiting:
             ray.cancel(ref, force=True)

@@ -156,7 +156,7 @@ def _cached_views(context: RunContext, model: keras.Model, training: Training, s
         if augmented and not folder.exists():
             limited = f" of {training.views}, limited by training.cache_gb" if count < training.views else ""
             passes = f"caching {count} augmented passes{limited} through the frozen layers"
-            context.console.say(f"{model.name}: {passes} ({size:.2f} GB)")
+            context.console.print(f"{model.name}: {passes} ({size:.2f} GB)")
         title, seed = f"{model.name}: frozen layers of {split}", context.recipe.seed
         views += compute_views(context.console, title, trunk, images, folder, count, augmented, seed)
     return views

@@ -207,7 +207,7 @@ Engine = Callable[[Sequence[Plan], Console], None]
 def one_by_one(plans: Sequence[Plan], console: Console) -> None:
     """The engine of one machine."""
     for plan in plans:
-        console.say(plan.out.name)
+        console.print(plan.out.name)
         carry_out(plan, console)
 
 

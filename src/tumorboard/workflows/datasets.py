@@ -39,7 +39,7 @@ def fetch(out: Path, console: Console | None = None) -> Path:
         raise DataError(
             f"expected a new or empty folder, found {storage.shown(out)} in use; name another --out"
         )
-    (console or Console(quiet=True)).say(f"{HANDLE} from Kaggle; licence: {LICENCE}")
+    (console or Console(quiet=True)).print(f"{HANDLE} from Kaggle; licence: {LICENCE}")
     partial = out.with_name(f"{storage.TEMPORARY}-{out.name}")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -85,6 +85,6 @@ def _by_hand(reason: str) -> TumorboardError:
 
 def demo(data: Path, out: Path, console: Console) -> RunFolder:
     """Draw the phantoms into `data` and train on them; the planted damaged file is named and left out."""
-    console.say(f"drawing synthetic chest-CT-like images into {data}: {synthetic.MARK}")
+    console.print(f"drawing synthetic chest-CT-like images into {data}: {synthetic.MARK}")
     synthetic.draw(data)
     return train(DataSource(data, skip_bad=True), out, load("demo"), console=console)

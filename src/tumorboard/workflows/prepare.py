@@ -67,7 +67,7 @@ def find(data: str | Path | DataSource, console: Console, leave_out: str | None 
         DataError: The data cannot be used.
     """
     loaded = manifest.load(data, leave_out)
-    console.say(_table(loaded.matching))
+    console.print(_table(loaded.matching))
     return loaded
 
 
@@ -91,7 +91,7 @@ def decode(
             on_image=on_image,
         )
     for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
-        console.say(line)
+        console.print(line)
     return decoded
 
 

@@ -161,7 +161,7 @@ def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
             facts.problems,
         )
     for problem in facts.problems:
-        console.say(f"left out: {problem}")
+        console.print(f"left out: {problem}")
     require_usable(facts.manifest, "the data", facts.problems)
     return facts
 

@@ -92,7 +92,7 @@ def _convene(context: RunContext) -> None:
         tracking.require(context.track)
         folder = context.run.tracking(context.track)
         place = tracking.destination(context.track, folder)
-        context.console.say(f"{context.track}: training curves go to {place}")
+        context.console.print(f"{context.track}: training curves go to {place}")
     fit.prepare_backend(context.recipe.seed, fingerprint.threads(context.recipe))
     build_models.train_models(context)
     with context.phase("calibration"):

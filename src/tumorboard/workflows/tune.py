@@ -136,7 +136,7 @@ def attempt(study: Study, earlier: Sequence[Trial], given: Mapping[str, Value]) 
     drawn = draw(study.space, kinds, earlier, study.recipe.seed, given or ({} if earlier else own))
     storage.write_json(study.record, records.to_json([*earlier, Trial(drawn.values)]))
     number = len(earlier) + 1
-    study.console.say(f"trial {number}: {records.settings(drawn.values)}")
+    study.console.print(f"trial {number}: {records.settings(drawn.values)}")
     for one in earlier:
         if one.values == drawn.values:
             return one  # the same settings, the same bits
@@ -156,7 +156,7 @@ def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
     folder, held, losses = _folder(study, number), list[Predictions](), list[float]()
     for k, file in enumerate(study.files, start=1):
         progress.stop_if_asked()
-        study.console.say(f"trial {number}, fold {k} of {len(study.files)}")
+        study.console.print(f"trial {number}, fold {k} of {len(study.files)}")
         held.append(_held_out(study, file, RunFolder(folder / f"fold-{k}"), recipe))
         so_far = combination.concatenate(held)
         losses.append(metrics.log_loss(so_far.labels, so_far.probabilities))
@@ -318,7 +318,7 @@ def _search(study: Study, trials: int) -> None:
         begun = []
         _write(study, done)
         each = (time.monotonic() - clock) / (len(done) - before) / 60
-        study.console.say(f"{_told_best(done)}; {trials - len(done)} more, about {each:.1f} min each")
+        study.console.print(f"{_told_best(done)}; {trials - len(done)} more, about {each:.1f} min each")
     _write(study, done)
 
 

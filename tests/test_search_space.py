@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_recipe import MINIMAL, SHIPPED
+from tests.test_config import MINIMAL, SHIPPED
 from tumorboard import config, search_space
 from tumorboard.errors import RecipeError
 from tumorboard.search_space import Range
