@@ -51,7 +51,7 @@ def measure(tool: str, data: Path) -> None:
 
 
 def _audit() -> Look:
-    from tumorboard.reporting.audit import summary_line
+    from tumorboard.reports.audit import summary_line
     from tumorboard.workflows.audit import audit_data
 
     return lambda data, files: summary_line(audit_data(data).report)

@@ -3,16 +3,15 @@
 import pytest
 
 from tests.browsing import axe, browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
-from tests.reporting.test_page import material
-from tests.reporting.test_repeats import study
+from tests.reports.runs import run_results
+from tests.reports.test_cross_validation import cross_validation
 from tests.server.conftest import serving, slice_png  # noqa: F401
 from tests.workflows.conftest import tiny_backbone_for_all  # noqa: F401
-from tests.workflows.test_results import job  # noqa: F401  the fixture
-from tumorboard.reporting.page import page as report_page
-from tumorboard.reporting.repeats import repeats_json
-from tumorboard.reporting.study import Finding
-from tumorboard.run_folder import RunFolder
-from tumorboard.workflows import report
+from tests.workflows.test_results import job, write_results  # noqa: F401  the fixture
+from tumorboard.reports import html
+from tumorboard.reports.cross_validation import cross_validation_report
+from tumorboard.reports.run_report import run_report
+from tumorboard.reports.run_results import AuditFinding
 
 pytestmark = needs_browser
 
@@ -35,33 +34,32 @@ def test_axe_sees_what_is_wrong(opened) -> None:
 
 
 def test_the_report_of_a_run(opened, job) -> None:  # noqa: F811
-    report.write_results(job)
-    report.write_report(job)
+    write_results(job)
     assert faults_everywhere(unfolded(opened, job.run.report)) == []
 
 
 def test_the_report_of_drawn_images_with_findings(opened, tmp_path) -> None:
     file = tmp_path / "report.html"
     findings = (
-        Finding("error", "TB401", "twins across", "too good"),
-        Finding("note", "TB304", "few", "wide"),
+        AuditFinding("error", "TB401", "near duplicates across", "too good"),
+        AuditFinding("note", "TB304", "few", "wide"),
     )
-    file.write_text(report_page(material(synthetic=True, findings=findings)), "utf-8")
+    file.write_text(
+        html.render(run_report(run_results(synthetic=True, findings=findings, calibrated=True))), "utf-8"
+    )
     assert faults_everywhere(unfolded(opened, file)) == []
 
 
-def test_the_report_of_a_repeated_study(opened, tmp_path) -> None:
-    run = RunFolder(tmp_path)
-    run.metrics.write_text(repeats_json(study(("normal",))))
-    assert report.report(tmp_path) == run.report
-    assert faults_everywhere(unfolded(opened, run.report)) == []
+def test_the_report_of_a_cross_validation(opened, tmp_path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(html.render(cross_validation_report(cross_validation(("normal",)))), "utf-8")
+    assert faults_everywhere(unfolded(opened, file)) == []
 
 
 @pytest.fixture
 def served(tmp_path, job):  # noqa: F811
     """The address of the fake predictor's page, with a report beside it."""
-    report.write_results(job)
-    report.write_report(job)
+    write_results(job)
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "report.html").write_bytes(job.run.report.read_bytes())
     with serving(tmp_path / "served") as (url, _process):

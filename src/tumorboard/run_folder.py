@@ -6,7 +6,7 @@ models/<model>.keras  models/<model>.json             the networks, each with it
 SHA256SUMS                                            of everything in models/
 exports/<format>/<model>.*                            the networks for other runtimes, made on demand
 history/<model>.csv   predictions/<model>-<split>.csv
-metrics.json  results.md  report.html  model-card.md  checklist.md  figures/
+metrics.json  summary.txt  results.md  report.html  model-card.md  checklist.md  figures/
 state/                                                what a repeated command resumes from
 cache/                                                decoded images and features; gone when the run is done
 """
@@ -84,6 +84,11 @@ class RunFolder:
     def report(self) -> Path:
         """The results as a page with figures."""
         return self.root / "report.html"
+
+    @property
+    def summary(self) -> Path:
+        """The most important results in a few lines, as the commands print them."""
+        return self.root / "summary.txt"
 
     @property
     def card(self) -> Path:

@@ -35,7 +35,7 @@ def test_findings_end_with_code_9_and_a_last_line_that_says_where_all_is(
     out = leaking.parent / "out"
     assert main(["audit", str(leaking), "--out", str(out), "--quiet"]) == 9
     said = capsys.readouterr()
-    assert "ERROR   TB401" in said.out
+    assert "ERROR TB401" in said.out
     assert said.out.splitlines()[-1] == f"Full list: {out / 'audit.json'}"
     assert "--mute" in said.err
     assert len(said.err.strip().splitlines()) == 1
@@ -44,13 +44,14 @@ def test_findings_end_with_code_9_and_a_last_line_that_says_where_all_is(
 
 def test_notes_alone_end_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", str(_calm(tmp_path)), "--quiet"]) == 0
-    assert "NOTE    TB408" in capsys.readouterr().out
+    assert "NOTE TB408" in capsys.readouterr().out
 
 
 def test_muting_what_is_accepted_ends_with_0(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
     muted = ["--mute", "TB401", "--mute", "TB304"]
     assert main(["audit", str(leaking), "--quiet", *muted]) == 0
-    assert "muted           TB401" in capsys.readouterr().out
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert any(line[0] == "TB401" and line[-1] == "muted" for line in lines if line)
 
 
 def test_json_is_the_only_thing_on_standard_output(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:

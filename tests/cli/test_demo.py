@@ -21,7 +21,7 @@ def test_demo_draws_and_runs_where_it_is_told(
     data: str,
     out: str,
 ) -> None:
-    done = RunFolder(plant(tmp_path / "done", {"results.md": b"# Results", "metrics.json": b"{}"}))
+    done = RunFolder(plant(tmp_path / "done", {"summary.txt": b"Results", "metrics.json": b"{}"}))
     calls: list[Any] = []
 
     def demo(*args: Any) -> RunFolder:

@@ -309,7 +309,7 @@ def test_ctrl_c_before_a_run_begins_is_no_traceback_either(
 def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -> None:
     calls: list[Any] = []
     done = RunFolder(study / "done")
-    plant(done.root, {"results.md": b"# Results", "metrics.json": b'{"seed": 7}'})
+    plant(done.root, {"summary.txt": b"In short", "metrics.json": b'{"seed": 7}'})
 
     def train(*args: Any, **options: Any) -> RunFolder:
         calls.append((args, options))
@@ -326,7 +326,7 @@ def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -
     assert data.skip_bad is True
     assert data.class_map == {"bar": ("a", "b")}
     assert data.merge == {"shape": ("bar", "disc"), "other": ("noise", "more")}
-    assert capsys.readouterr().out == f"# Results\nResults: {done.results}\n"
+    assert capsys.readouterr().out == f"In short\nResults: {done.results}\n"
     assert run(study, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"results": str(done.results), "seed": 7}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tumorboard.reporting.trials import Trial
+from tumorboard.reports.tuning import Trial
 from tumorboard.search_space import Range
 from tumorboard.workflows import tune
 

@@ -52,7 +52,8 @@ def test_other_images_are_scored_by_every_model_into_a_folder_of_their_own(
     assert content["notes"] == []
     page = (out / "results.md").read_text()
     assert "Research software, not a medical device" in page
-    assert page.count("## Each class") == 4
+    assert page.count(": each class against the others") == 4
+    assert (out / "report.html").is_file()
     assert not run.test_evaluations.exists()
     assert {path: path.read_bytes() for path in before} == before
 

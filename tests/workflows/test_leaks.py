@@ -11,7 +11,12 @@ from tumorboard.data.image_cache import Decoded
 from tumorboard.data.manifest import Manifest, Sample
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows import report
+from tumorboard.workflows.audit import (
+    audit_findings,
+    audit_images,
+    shortcut_classes,
+    subsets_without_shortcuts,
+)
 from tumorboard.workflows.run_context import RunContext
 
 
@@ -26,10 +31,14 @@ def audited(folder: Path, leaked: list[str], numbers: dict[str, float]) -> RunCo
     return RunContext(run, load("demo"), manifest, Decoded(manifest, None, (), (), ()), Console(True))
 
 
+def subsets(split: str, job: RunContext) -> dict[str, set[str]]:
+    return subsets_without_shortcuts(job.run, job.manifest)[split]
+
+
 def test_leaked_images_are_left_out_and_nothing_else(tmp_path: Path) -> None:
-    subsets = report.test_subsets(audited(tmp_path, ["test/normal/1.png"], {}))
-    assert list(subsets) == ["without twins in train or validation"]
-    left = subsets["without twins in train or validation"]
+    found = subsets("test", audited(tmp_path, ["test/normal/1.png"], {}))
+    assert list(found) == ["without near duplicates in train or validation"]
+    left = found["without near duplicates in train or validation"]
     assert left == {
         *("test/cancer/1.png", "test/cancer/2.png", "test/normal/2.png"),
         *("test/other/1.png", "test/other/2.png"),
@@ -42,14 +51,14 @@ def test_leaked_validation_images_are_left_out_of_validation_alone(tmp_path: Pat
         replace(one, id=one.id.replace("test", "valid"), split="valid") for one in job.part("test").samples
     ]
     job = replace(job, manifest=Manifest.of([*job.manifest.samples, *moved]))
-    (left,) = report.valid_subsets(job).values()
+    (left,) = subsets("valid", job).values()
     assert {sample.id for sample in moved} - left == {"valid/normal/1.png"}
-    assert report.test_subsets(job) == {}
+    assert subsets("test", job) == {}
 
 
 def test_without_leaks_there_is_nothing_to_score_again(tmp_path: Path) -> None:
     job = audited(tmp_path, [], {})
-    assert (report.test_subsets(job), report.valid_subsets(job)) == ({}, {})
+    assert (subsets("test", job), subsets("valid", job)) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -64,13 +73,13 @@ def test_a_class_is_left_out_if_metadata_alone_give_it_away(
         "normal: false-positive rate": false_positive_rate,
         "other: sensitivity": 0.9,
     }
-    subsets = report.test_subsets(audited(tmp_path, ["test/cancer/1.png"], numbers))
+    found = subsets("test", audited(tmp_path, ["test/cancer/1.png"], numbers))
     rest = {"test/cancer/2.png", "test/other/1.png", "test/other/2.png"}
-    assert (subsets.get("nor normal, which metadata give away") == rest) is told
+    assert (found.get("also without normal, which file metadata reveal") == rest) is told
 
 
 def test_findings_come_with_what_they_mean(tmp_path: Path) -> None:
-    (finding,) = report.findings(audited(tmp_path, [], {}))
+    (finding,) = audit_findings(audited(tmp_path, [], {}).run)
     assert (finding.severity, finding.code, finding.title, finding.consequence) == (
         "warning",
         "TB501",
@@ -84,17 +93,17 @@ def test_class_folders_that_differ_by_split_are_found_inside_a_training_too(tmp_
     for folder in (tmp_path / "data" / "train").iterdir():
         folder.rename(folder.with_name(f"{folder.name}_left"))
     job = prepared(tmp_path)
-    report.look(job)
-    assert "TB301" in {finding.code for finding in report.findings(job)}
+    audit_images(job)
+    assert "TB301" in {finding.code for finding in audit_findings(job.run)}
 
 
 def test_shortcuts_are_the_classes_that_metadata_give_away_unless_none_would_be_left(tmp_path: Path) -> None:
     names = ("cancer", "normal", "other")
     numbers = {"normal: sensitivity": 0.9, "normal: false-positive rate": 0.0}
-    assert report.shortcuts(audited(tmp_path, [], numbers).run, names) == ("normal",)
+    assert shortcut_classes(audited(tmp_path, [], numbers).run, names) == ("normal",)
     every = {
         f"{n}: {what}": value
         for n in names
         for what, value in (("sensitivity", 1.0), ("false-positive rate", 0.0))
     }
-    assert report.shortcuts(audited(tmp_path, [], every).run, names) == ()
+    assert shortcut_classes(audited(tmp_path, [], every).run, names) == ()

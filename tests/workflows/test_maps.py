@@ -11,7 +11,7 @@ from tests.small_models import pixels
 from tests.small_predictors import finished
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import report as module
-from tumorboard.workflows.report import maps
+from tumorboard.workflows.report import heat_maps
 
 
 @pytest.fixture
@@ -26,28 +26,28 @@ def paths(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_each_wanted_model_gives_one_small_map(run: RunFolder, paths: dict[str, Path]) -> None:
-    found = maps(run, {"a": ["custom"], "gone": ["custom"]}, paths)
+    found = heat_maps(run, {"a": ["custom"], "gone": ["custom"]}, paths)
     assert list(found) == ["a"]
     assert found["a"][0].caption.startswith("map of custom")
     assert len(found["a"]) == 1
     assert found["a"][0].jpeg.startswith(b"\xff\xd8")
-    assert found == maps(run, {"a": ["custom"]}, paths)
+    assert found == heat_maps(run, {"a": ["custom"]}, paths)
 
 
 def test_time_bounds_how_many_are_made(
     run: RunFolder, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_SECONDS", -1.0)
-    assert not maps(run, {"a": ["custom"]}, paths)
+    assert not heat_maps(run, {"a": ["custom"]}, paths)
 
 
 def test_a_model_that_is_gone_leaves_the_report_without_maps(run: RunFolder, paths: dict[str, Path]) -> None:
     shutil.rmtree(run.root / "models")
-    assert not maps(run, {"a": ["custom"]}, paths)
+    assert not heat_maps(run, {"a": ["custom"]}, paths)
 
 
 def test_without_an_image_no_model_is_loaded(tmp_path: Path) -> None:
-    assert not maps(RunFolder(tmp_path), {"gone": ["custom"]}, {"gone": tmp_path / "gone.png"})
+    assert not heat_maps(RunFolder(tmp_path), {"gone": ["custom"]}, {"gone": tmp_path / "gone.png"})
 
 
 def test_a_map_without_a_dark_place_is_said_to_show_none() -> None:

@@ -101,14 +101,17 @@ def test_intervals_of_the_folds_are_of_patients(root):
     printed = json.loads((root / "printed.json").read_text())
     patients = len(CLASSES) * (math.ceil(COUNTS["train"] / 2) + math.ceil(COUNTS["valid"] / 2))
     assert {one["groups"] for one in printed["folds"].values()} == {patients}
-    assert {one["groups"] for one in printed["ways_to_combine"].values()} == {patients}
+    assert {one["groups"] for one in printed["combination_methods"].values()} == {patients}
     for file in ("results.md", "report.html"):
-        assert f"draw whole groups, of which there are {patients}." in (root / "all" / file).read_text()
+        assert (
+            f"resample whole groups (patients), of which there are {patients}."
+            in (root / "all" / file).read_text()
+        )
 
 
 def test_the_runs_use_the_form_that_the_folds_chose(root):
     page = (root / "all" / "results.md").read_text()
-    chosen = page.split("Chosen for the runs below: **")[1].split("**")[0]
+    chosen = page.split("**Chosen: ")[1].split(".**")[0]
     for seed in SEEDS:
         spec = json.loads((root / "all" / f"seed-{seed}" / "models" / "ensemble.json").read_text())
         assert spec["details"]["form"] == chosen
@@ -129,7 +132,7 @@ def test_mirror_images_are_judged_beside_the_other_ways(root):
         right += int((np.mean(twice, axis=0).argmax(axis=1) == part.labels).sum())
         for name in members:
             assert said(run.root, name, "test-mirrored").ids == part.ids
-    found = printed["ways_to_combine"]["mirrored"]["accuracy"]
+    found = printed["combination_methods"]["mirrored"]["accuracy"]
     assert found["value"] == pytest.approx(right / found["n"])
 
 

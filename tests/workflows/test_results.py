@@ -12,9 +12,14 @@ from tests.workflows.test_prepare import prepared
 from tumorboard.errors import DataError
 from tumorboard.predictions import Predictions
 from tumorboard.workflows import report
-from tumorboard.workflows.run_context import RunContext
+from tumorboard.workflows.audit import audit_images, subsets_without_shortcuts
+from tumorboard.workflows.run_context import RunContext, record_test_evaluation
 
 HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n1,1.0,0.5,1.1,0.4\n2,0.8,0.6,0.9,0.7\n"
+
+
+def write_results(job: RunContext) -> None:
+    report.write_results(job, report.read_results(job))
 
 
 @pytest.fixture
@@ -37,51 +42,49 @@ def job(tmp_path: Path) -> RunContext:
         job.run.model_spec(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
     for name in ("ensemble", "chained"):
         job.run.model_spec(name).write_text(json.dumps({"details": {}}))
-    report.look(job)
-    report.record_test_evaluation(job.run, 6)
+    audit_images(job)
+    record_test_evaluation(job.run, 6)
     return job
 
 
 def test_results_are_written_from_the_files_alone_and_the_same_again(job: RunContext) -> None:
-    study = report.write_results(job)
+    write_results(job)
     written = {path: path.read_bytes() for path in (job.run.metrics, job.run.results)}
-    assert set(study.models) == set(MODELS)
-    figures = {path.name for path in (job.run.root / "figures").iterdir()}
-    assert figures == {"learning-curves.png", *(f"confusion-{split}.png" for split in SPLITS)}
-    report.write_results(job)
+    assert set(json.loads(job.run.metrics.read_text())["models"]) == set(MODELS)
+    write_results(job)
     assert {path: path.read_bytes() for path in written} == written
 
 
 def test_every_look_at_test_is_counted_and_told(job: RunContext) -> None:
-    report.write_results(job)
-    assert "The test part was scored 1 time in this run folder." in job.run.results.read_text()
-    report.record_test_evaluation(job.run, 6)
-    report.write_results(job)
-    assert "The test part was scored 2 times in this run folder." in job.run.results.read_text()
+    write_results(job)
+    assert "The test split was scored 1 time in this run folder" in job.run.results.read_text()
+    record_test_evaluation(job.run, 6)
+    write_results(job)
+    assert "The test split was scored 2 times in this run folder" in job.run.results.read_text()
     looks = json.loads(job.run.test_evaluations.read_text())
     assert [look["images"] for look in looks] == [6, 6]
     assert all(look["when"].endswith("+00:00") for look in looks)
 
 
 def test_test_images_that_validation_holds_too_are_set_apart(job: RunContext) -> None:
-    (clean,) = report.test_subsets(job).values()
+    (clean,) = subsets_without_shortcuts(job.run, job.manifest)["test"].values()
     assert clean == set(job.part("test").ids) - {"test/disc/disc1.png"}
 
 
 def test_time_and_environment_are_told_from_the_runs_own_records(job: RunContext) -> None:
     with job.phase("custom"):
         pass
-    facts = report.facts(job)
-    assert (facts.recipe, facts.seed, facts.backend) == ("small", 3, "tensorflow")
-    assert facts.versions["keras"]
-    assert set(facts.seconds) == {"custom"}
-    assert not facts.grouped
+    made = report.read_provenance(job)
+    assert (made.recipe, made.seed, made.environment["backend"]) == ("small", 3, "tensorflow")
+    assert made.versions["keras"]
+    assert set(made.seconds) == {"custom"}
+    assert not made.groups_known
 
 
 def test_a_lost_file_of_predictions_is_named(job: RunContext) -> None:
     job.run.predictions("custom", "test").unlink()
     with pytest.raises(DataError, match=r"custom-test\.csv"):
-        report.write_results(job)
+        write_results(job)
 
 
 @pytest.mark.parametrize(
@@ -90,4 +93,4 @@ def test_a_lost_file_of_predictions_is_named(job: RunContext) -> None:
 )
 def test_a_chain_names_its_links(also, told):
     details = {"first": "pretrained", "also": also, "start": "kept"}
-    assert report._came_out("chained", details) == f"chained: {told}"
+    assert report._model_line("chained", details) == f"chained: {told}"

@@ -102,17 +102,16 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
         "SHA256SUMS",
         "test_evaluations.json",
     }
-    promised |= {"metrics.json", "results.md", "figures/learning-curves.png"}
-    promised |= {"report.html", "model-card.md", "checklist.md"}
+    promised |= {"metrics.json", "results.md", "summary.txt", "report.html", "model-card.md", "checklist.md"}
     charts = {f"{kind}-{name}" for kind in ("roc", "pr", "reliability") for name in MODELS}
     fitted = [name for name in MODELS if (finished.run / f"history/{name}.csv").is_file()]
     charts |= {f"learning-{metric}-{name}" for metric in ("loss", "accuracy") for name in fitted}
-    charts |= {"coverage-accuracy"}
-    promised |= {f"figures/{chart}.{kind}" for chart in charts for kind in ("svg", "csv")}
+    charts |= {f"confusion-{split}-{name}" for split in SPLITS for name in MODELS}
+    charts |= {"coverage-accuracy", "accuracy-test"}
+    promised |= {f"figures/{chart}.{kind}" for chart in charts for kind in ("svg", "csv", "png")}
     promised |= {f"models/{name}.{kind}" for name in MODELS for kind in ("keras", "json")}
     promised |= {f"history/{name}.csv" for name in MODELS}
     promised |= {f"predictions/{name}-{split}.csv" for name in MODELS for split in SPLITS}
-    promised |= {f"figures/confusion-{split}.png" for split in SPLITS}
     found = {str(path.relative_to(finished.run)) for path in finished.run.rglob("*") if path.is_file()}
     beside = {"state/fingerprint.json", "state/phases.json", "state/.turn-phases.json.lock", ".lock"}
     assert found == promised | beside
@@ -188,13 +187,14 @@ def test_histories_and_contracts_agree(finished: Finished) -> None:
 
 def test_an_image_of_train_that_lies_in_test_too_is_left_out_of_a_second_figure(finished: Finished) -> None:
     results = (finished.run / "results.md").read_text()
-    assert "without twins" in results
+    assert "without near duplicates" in results
     assert str(3 * COUNTS["test"] - 1) in results
 
 
 def test_results_come_on_standard_output_and_the_last_line_names_them(finished: Finished) -> None:
-    results = (finished.run / "results.md").read_text()
-    assert finished.out == f"{results}\nResults: {finished.run / 'results.md'}\n"
+    summary = (finished.run / "summary.txt").read_text()
+    assert "Recommended model: " in summary
+    assert finished.out == f"{summary}\nResults: {finished.run / 'results.md'}\n"
 
 
 def test_progress_comes_on_standard_error_for_each_model_and_part(finished: Finished) -> None:
@@ -254,7 +254,9 @@ def test_other_pixels_and_labels_in_test_change_no_bit_of_models_and_recommendat
     assert bits(other.run) != bits(finished.run)
     one, two = (json.loads((run / "metrics.json").read_text()) for run in (other.run, finished.run))
     assert one["recommendation"] == two["recommendation"]
-    assert [m["verdict"] for m in one["models"].values()] == [m["verdict"] for m in two["models"].values()]
+    assert [m["fit_verdict"] for m in one["models"].values()] == [
+        m["fit_verdict"] for m in two["models"].values()
+    ]
 
 
 def test_a_model_file_that_was_damaged_is_made_again(finished: Finished, tmp_path: Path) -> None:

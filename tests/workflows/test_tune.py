@@ -32,7 +32,7 @@ SEARCH = f"""
 """
 N = len(CLASSES) * (COUNTS["train"] + COUNTS["valid"])
 FIGURES = ("trials.csv", "metrics.json", "state/trials.json", "trials/trial-2/fold-2/history/pretrained.csv")
-OUTCOME = ("recipe.toml", "trials.csv", "metrics.json", "results.md", "state/trials.json")
+OUTCOME = ("recipe.toml", "trials.csv", "metrics.json", "results.md", "report.html", "state/trials.json")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_study_ends_in_a_recipe_of_the_best_trial(root, stand_in):
     assert tuned == expected.model_copy(update=named)
     text = (study / "recipe.toml").read_text()
     assert "[search]" not in text
-    for said in (f"trial {best['trial']} of 6 of the study study", f"n = {N}", "best of 6", "optimistic"):
+    for said in (f"trial {best['trial']} of 6 of the search study", f"n = {N}", "best of 6", "optimistic"):
         assert said in text.split("name = ")[0]
         assert said in tuned.description
     assert f"{float(best['log_loss_low']):.3f} to {float(best['log_loss_high']):.3f}" in tuned.description
@@ -266,7 +266,7 @@ def test_results_are_printed_and_the_last_line_names_them(root, stand_in, capsys
     stand_in()
     code, out = tune_command(root, "--skip-bad")
     page = root / "study/results.md"
-    assert (code, out) == (0, f"{page.read_text()}\nResults: {page}\n")
+    assert (code, out) == (0, f"{page.with_name('summary.txt').read_text()}\nResults: {page}\n")
     assert "trial 2, fold 1 of 2" in capsys.readouterr().err
     code, out = tune_command(root, "--json")
     printed = json.loads(out)

@@ -41,7 +41,8 @@ def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _audit(options: argparse.Namespace) -> None:
     from tumorboard.errors import FindingsError
     from tumorboard.progress import Console
-    from tumorboard.reporting.audit import audit_text, summary_line
+    from tumorboard.reports import terminal
+    from tumorboard.reports.audit import audit_report, summary_line
     from tumorboard.workflows.audit import audit_data
 
     done = audit_data(
@@ -55,7 +56,7 @@ def _audit(options: argparse.Namespace) -> None:
         sys.stdout.write(json.dumps(done.report.to_json()) + "\n")
     else:
         where = f"Full list: {done.file}" if done.file else "Full list, and twins side by side: --out FOLDER"
-        sys.stdout.write(f"{audit_text(done.report)}\n{where}\n")
+        sys.stdout.write(f"{terminal.render(audit_report(done.report))}\n{where}\n")
     if done.report.severe:
         raise FindingsError(
             f"expected data without errors or warnings, found {summary_line(done.report).partition(';')[0]}; "

@@ -11,6 +11,7 @@ from tumorboard import NOTICE
 
 if TYPE_CHECKING:
     from tumorboard.data.manifest import DataSource
+    from tumorboard.run_folder import RunFolder
 
 
 def command(
@@ -108,11 +109,10 @@ def add_images(command: argparse.ArgumentParser, kind: Callable[[str], Path | st
     )
 
 
-def show(results: Path, metrics: Path, as_json: bool) -> None:
-    """The table on standard output; the last line says where the results are."""
+def show(folder: "RunFolder", as_json: bool) -> None:
+    """Print the most important results; the last line names the file with all of them."""
     if as_json:
-        sys.stdout.write(
-            json.dumps({"results": str(results), **json.loads(metrics.read_text("utf-8"))}) + "\n"
-        )
+        metrics = json.loads(folder.metrics.read_text("utf-8"))
+        sys.stdout.write(json.dumps({"results": str(folder.results), **metrics}) + "\n")
         return
-    sys.stdout.write(f"{results.read_text('utf-8')}\nResults: {results}\n")
+    sys.stdout.write(f"{folder.summary.read_text('utf-8')}\nResults: {folder.results}\n")

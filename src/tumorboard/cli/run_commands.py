@@ -14,6 +14,7 @@ from tumorboard.cli.options import add_classes, add_images, command, data_source
 from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from tumorboard.reports.evaluation_report import Evaluation
     from tumorboard.workflows.batch_predict import Predicted
     from tumorboard.workflows.explain import Explained
 
@@ -70,15 +71,14 @@ def _refuse_unread(options: argparse.Namespace) -> None:
 
 
 def _judge_files(options: argparse.Namespace) -> None:
-    from tumorboard.reporting.judgement import judgement_json, judgement_md
     from tumorboard.workflows.evaluate import evaluate_predictions
 
-    found = evaluate_predictions(options.predictions, options.metadata)
-    sys.stdout.write(judgement_json(found) if options.json else judgement_md(found))
+    _print_evaluation(evaluate_predictions(options.predictions, options.metadata), options.json)
 
 
 def _judge_data(options: argparse.Namespace) -> None:
     from tumorboard.progress import Console
+    from tumorboard.run_folder import RunFolder
     from tumorboard.workflows.evaluate import evaluate_data
 
     out = evaluate_data(
@@ -87,14 +87,15 @@ def _judge_data(options: argparse.Namespace) -> None:
         metadata=options.metadata,
         console=Console(options.quiet or options.json),
     )
-    show(out / "results.md", out / "metrics.json", options.json)
+    show(RunFolder(out), options.json)
 
 
 def _judge_again(options: argparse.Namespace) -> None:
-    from tumorboard.workflows.report import rescore
+    from tumorboard.run_folder import RunFolder
+    from tumorboard.workflows.report import report
 
-    run = rescore(options.run_folder)
-    show(run.results, run.metrics, options.json)
+    report(options.run_folder)
+    show(RunFolder(options.run_folder), options.json)
 
 
 def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -110,11 +111,17 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from tumorboard.reporting.judgement import judgement_json, judgement_md
     from tumorboard.workflows.evaluate import compare
 
-    found = compare(options.run_folders)
-    sys.stdout.write(judgement_json(found) if options.json else judgement_md(found))
+    _print_evaluation(compare(options.run_folders), options.json)
+
+
+def _print_evaluation(evaluation: "Evaluation", as_json: bool) -> None:
+    from tumorboard.reports import markdown
+    from tumorboard.reports.evaluation_report import evaluation_json, evaluation_report
+
+    text = evaluation_json(evaluation) if as_json else markdown.render(evaluation_report(evaluation))
+    sys.stdout.write(text)
 
 
 _SHOWN = 20  # rows; more are for the table
@@ -338,7 +345,7 @@ def add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     report = command(
         commands,
         "report",
-        "write a finished run's report.html anew, and its charts as SVG, PNG and CSV",
+        "write a finished run's results anew: report.html, results.md, charts as SVG, PNG and CSV",
         "  tumorboard report runs/first\nThe page needs nothing else: no network, no script.",
         _report,
     )

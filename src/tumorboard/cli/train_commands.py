@@ -84,7 +84,7 @@ def _train(options: argparse.Namespace) -> None:
         from tumorboard.workflows.train import train
 
         run = train(data, options.out, recipe, track=options.track, console=console)
-    show(run.results, run.metrics, options.json)
+    show(run, options.json)
 
 
 def _require_tracking(options: argparse.Namespace) -> None:
@@ -138,7 +138,7 @@ def _demo(options: argparse.Namespace) -> None:
     from tumorboard.workflows.datasets import demo
 
     run = demo(options.data, options.out, Console(options.quiet or options.json))
-    show(run.results, run.metrics, options.json)
+    show(run, options.json)
 
 
 def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -192,7 +192,7 @@ def _tune(options: argparse.Namespace) -> None:
         model=options.model,
         console=Console(options.quiet or options.json),
     )
-    show(study.results, study.metrics, options.json)
+    show(study, options.json)
 
 
 def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,8 +1,10 @@
 """Audit a data set: decode every image once, run all checks, write their findings."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tumorboard import config, storage
 from tumorboard.audit import runner
@@ -12,7 +14,10 @@ from tumorboard.data.class_matching import Matching
 from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
 from tumorboard.errors import UsageError
 from tumorboard.progress import Console
-from tumorboard.reporting.sheets import contact_sheet
+from tumorboard.reports.example_images import contact_sheet
+from tumorboard.reports.run_results import AuditFinding
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows.run_context import RunContext
 
 
 @dataclass(frozen=True)
@@ -122,3 +127,78 @@ def write(report: Report, manifest: Manifest, out: Path, window: str = "") -> Pa
     file = out / "audit.json"
     storage.write_json(file, report.to_json())
     return file
+
+
+METADATA_CHECK = "TB501"
+_MIN_SENSITIVITY, _MAX_FALSE_POSITIVES = 0.8, 0.1
+"""Limits from which file metadata predict a class so well that it is a shortcut."""
+
+
+def audit_images(context: RunContext, collected: FactsCollector | None = None) -> None:
+    """Audit the run's images, unless that is done; its findings affect neither training nor selection."""
+    if context.run.audit.is_file():
+        return
+    window, problems = context.recipe.image.window, context.decoded.problems
+    report = audit(
+        context.manifest,
+        context.console,
+        collected=collected,
+        problems=problems,
+        matching=context.matching,
+        window=window,
+    )
+    storage.write_json(context.run.audit, report.to_json())
+
+
+def audit_findings(run: RunFolder) -> tuple[AuditFinding, ...]:
+    """Return what the audit of a run found, the most severe first."""
+    keys = ("severity", "code", "title", "consequence")
+    return tuple(AuditFinding(*(finding[key] for key in keys)) for finding in _read(run)["findings"])
+
+
+def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, dict[str, set[str]]]:
+    """Return by split and title the ids of images that are left without what makes a split easy.
+
+    Of validation and test without near duplicates in earlier splits; of test also without each class that
+    file metadata reveal.
+    """
+    report = _read(run)
+    clean = {
+        split: {sample.id for sample in manifest.part(split).samples} - set(report["leaked"])
+        for split in ("valid", "test")
+    }
+    earlier = {"valid": "train", "test": "train or validation"}
+    subsets = {
+        split: {f"without near duplicates in {others}": clean[split]}
+        if len(clean[split]) < len(manifest.part(split).samples)
+        else {}
+        for split, others in earlier.items()
+    }
+    for name in _revealed_by_metadata(report, manifest.class_names):
+        others = {sample.id for sample in manifest.part("test").samples if sample.label != name}
+        subsets["test"][f"also without {name}, which file metadata reveal"] = others & clean["test"]
+    return subsets
+
+
+def shortcut_classes(run: RunFolder, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes that file metadata reveal; none if no other class would be left."""
+    revealed = tuple(_revealed_by_metadata(_read(run), class_names))
+    return revealed if len(revealed) < len(class_names) else ()
+
+
+def _revealed_by_metadata(report: Mapping[str, Any], class_names: tuple[str, ...]) -> list[str]:
+    numbers: dict[str, float] = {}
+    for finding in report["findings"]:
+        if finding["code"] == METADATA_CHECK:
+            numbers = finding["numbers"]
+    return [
+        name
+        for name in class_names
+        if numbers.get(f"{name}: sensitivity", 0) >= _MIN_SENSITIVITY
+        and numbers.get(f"{name}: false-positive rate", 1) <= _MAX_FALSE_POSITIVES
+    ]
+
+
+def _read(run: RunFolder) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(run.audit.read_text("utf-8"))
+    return content

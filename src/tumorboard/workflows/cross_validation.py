@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tumorboard import progress, run_folder, storage
+from tumorboard import config, progress, run_folder, storage
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache
 from tumorboard.data.image_cache import Images
@@ -18,24 +18,27 @@ from tumorboard.data.manifest import DataSource, Manifest, write_csv
 from tumorboard.data.pixels import Pixels
 from tumorboard.ensembles import combination, ensemble
 from tumorboard.ensembles.combination import CombinationRule
-from tumorboard.errors import UsageError
+from tumorboard.errors import RunFolderError, UsageError
 from tumorboard.evaluation.model_selection import most_accurate
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import ModelSpec
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.reporting.repeated import Repeats
-from tumorboard.reporting.repeats import repeats_json, repeats_md
-from tumorboard.reporting.study import SPLITS
-from tumorboard.reporting.study_page import study_page
+from tumorboard.reports.cross_validation import (
+    CrossValidation,
+    cross_validation_json,
+    cross_validation_report,
+)
+from tumorboard.reports.output import write_report
+from tumorboard.reports.run_results import SPLITS
 from tumorboard.run_folder import RunFolder
 from tumorboard.training import fit
-from tumorboard.workflows import fingerprint, report
+from tumorboard.workflows import fingerprint
+from tumorboard.workflows.audit import shortcut_classes
 from tumorboard.workflows.evaluate import evaluate_data
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.report import record_test_evaluation
-from tumorboard.workflows.run_context import read_manifest, read_predictions
+from tumorboard.workflows.run_context import read_manifest, read_predictions, record_test_evaluation
 from tumorboard.workflows.run_plan import Plan, carry_out
 from tumorboard.workflows.split import split
 
@@ -254,10 +257,7 @@ def repeat(
             pass  # merged  # Keras: whoever hands runs out can do without
 
             bag_folds(whole, shared, _fold_runs(whole, folds), console)
-        groups = collections.ChainMap(
-            *(read_manifest(run).groups for run in (*_fold_runs(whole, folds), *runs))
-        )
-        _write(whole, _together(found, ways, runs, recipe, groups))
+        _write(whole, _gathered(found, ways, _fold_runs(whole, folds), runs, recipe))
         shutil.rmtree(shared.cache, ignore_errors=True)
     return whole
 
@@ -313,30 +313,47 @@ def _seeds(
     return _run(plans, engine, console)
 
 
-def _together(
+def write_results(whole: RunFolder) -> None:
+    """Write the results of a finished cross-validation anew from the predictions of its runs.
+
+    Raises:
+        RunFolderError: No finished cross-validation.
+        DataError: A file of it is damaged.
+    """
+    folds = _fold_runs(whole, len(list((whole.root / "folds").glob("fold-*"))))
+    runs = sorted(whole.root.glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
+    if not runs:
+        raise RunFolderError(
+            f"expected a finished run or cross-validation in {storage.shown(whole.root)}, found neither"
+        )
+    recipe = config.load(str((folds or [RunFolder(runs[0])])[0].recipe))
+    found = [held_out(run, recipe) for run in folds]
+    _write(whole, _gathered(found, ways_to_combine(found, recipe), folds, list(map(RunFolder, runs)), recipe))
+
+
+def _gathered(
     found: Sequence[Fold],
-    ways: Mapping[str, Predictions],
+    methods: Mapping[str, Predictions],
+    folds: Sequence[RunFolder],
     runs: Sequence[RunFolder],
     recipe: Recipe,
-    groups: Mapping[str, str],
-) -> Repeats:
+) -> CrossValidation:
     names = recipe.names if found else ()
-    return Repeats(
+    return CrossValidation(
         {name: combination.concatenate([fold[name] for fold in found]) for name in names},
-        ways,
-        {run.root.name: _all_predictions(run, recipe) for run in runs},
+        methods,
+        {
+            run.root.name: {
+                name: {split: read_predictions(run, name, split) for split in SPLITS} for name in recipe.names
+            }
+            for run in runs
+        },
         {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
-        report.shortcuts(runs[0], read_predictions(runs[0], "ensemble", "test").class_names),
-        groups,
+        shortcut_classes(runs[0], read_predictions(runs[0], "ensemble", "test").class_names),
+        collections.ChainMap(*(read_manifest(run).groups for run in (*folds, *runs))),
     )
 
 
-def _write(whole: RunFolder, study: Repeats) -> None:
-    figures = repeats_json(study)  # bootstraps: made once
-    storage.write_text(whole.metrics, figures)
-    storage.write_text(whole.report, study_page(json.loads(figures)))
-    storage.write_text(whole.results, repeats_md(study))
-
-
-def _all_predictions(run: RunFolder, recipe: Recipe) -> dict[str, dict[str, Predictions]]:
-    return {name: {split: read_predictions(run, name, split) for split in SPLITS} for name in recipe.names}
+def _write(whole: RunFolder, results: CrossValidation) -> None:
+    storage.write_text(whole.metrics, cross_validation_json(results))
+    write_report(cross_validation_report(results), whole)

@@ -18,13 +18,13 @@ from tumorboard.data.manifest import read_rows as table_rows
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.reporting.judgement import Judgement, judgement_json, judgement_md
+from tumorboard.reports.evaluation_report import Evaluation, evaluation_json, evaluation_report
+from tumorboard.reports.output import write_report
 from tumorboard.run_folder import RunFolder
 from tumorboard.storage import shown
 from tumorboard.workflows import calibrate
 from tumorboard.workflows.prepare import decode, find
-from tumorboard.workflows.report import record_test_evaluation
-from tumorboard.workflows.run_context import read_manifest
+from tumorboard.workflows.run_context import read_manifest, record_test_evaluation
 
 if TYPE_CHECKING:
     from tumorboard.data.manifest import Sample
@@ -49,7 +49,7 @@ def evaluate_data(
         console: Where progress is shown; quiet by default.
 
     Returns:
-        The folder with results.md, metrics.json and predictions.
+        The folder with metrics.json, the report and predictions.
 
     Raises:
         RunFolderError, ModelError: The run cannot be used.
@@ -71,7 +71,7 @@ def evaluate_data(
     for name, one in models.items():
         storage.write_text(out / f"{name}.csv", one.to_csv())
     columns = {} if metadata is None else read_metadata(metadata)
-    found = Judgement(
+    found = Evaluation(
         f"{path.name}: {len(decoded.manifest.samples)} images",
         models,
         part.groups,
@@ -79,12 +79,12 @@ def evaluate_data(
         calibrate.read(folder),
         overlap(decoded.manifest, known),
     )
-    storage.write_text(out / "results.md", judgement_md(found))
-    storage.write_text(out / "metrics.json", judgement_json(found))
+    storage.write_text(out / "metrics.json", evaluation_json(found))
+    write_report(evaluation_report(found), RunFolder(out))
     return out
 
 
-def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) -> Judgement:
+def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) -> Evaluation:
     """Judge tables of predictions of the same samples, made by anything.
 
     Args:
@@ -100,7 +100,7 @@ def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) ->
     models = {name: _read(file) for name, file in zip(names, files, strict=True)}
     columns = {} if metadata is None else read_metadata(metadata)
     groups = columns.pop("group", {})
-    return Judgement("Predictions judged", models, groups, columns)
+    return Evaluation("Evaluation of predictions", models, groups, columns)
 
 
 def read_metadata(path: Path) -> dict[str, dict[str, str]]:
@@ -191,7 +191,7 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def compare(runs: Sequence[Path]) -> Judgement:
+def compare(runs: Sequence[Path]) -> Evaluation:
     """The recommended models of two runs or more, on the test images that they share.
 
     Raises:
@@ -214,10 +214,10 @@ def compare(runs: Sequence[Path]) -> Judgement:
     )
     groups = {sample.id: sample.group for sample, _ in contents[0] if sample.group}
     caution = (
-        "Choosing a run by these figures would be a choice made on test: its figure would then be too good. "
+        "Choosing a run by these numbers would be a choice made on test: its result would then be too good. "
         "Runs that differ in the seed alone are one method; report their mean and spread, not the best."
     )
-    return Judgement("Runs compared on test", found, notes=(spread, caution), groups=groups)
+    return Evaluation("Comparison of runs on test", found, notes=(spread, caution), groups=groups)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

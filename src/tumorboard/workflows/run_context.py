@@ -2,9 +2,11 @@
 
 import contextlib
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -49,6 +51,14 @@ def read_manifest(run: RunFolder) -> Manifest:
         raise RunFolderError(
             f"expected a readable manifest.csv in {storage.shown(run.root)}, found none; restore it"
         ) from error
+
+
+def record_test_evaluation(run: RunFolder, images: int) -> None:
+    """Record that test is being scored; each time makes its estimate a little less independent."""
+    file = run.test_evaluations
+    times = json.loads(file.read_text("utf-8")) if file.is_file() else []
+    times.append({"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images})
+    storage.write_json(file, times)
 
 
 @dataclass(frozen=True)

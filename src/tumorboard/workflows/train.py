@@ -1,4 +1,4 @@
-"""The main context: from class folders to four trained, evaluated models."""
+"""The main job: from class folders to four trained, evaluated models."""
 
 import os
 import shutil
@@ -14,8 +14,9 @@ from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.storage import shown
 from tumorboard.workflows import fingerprint, report
+from tumorboard.workflows.audit import audit_images
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import RunContext
+from tumorboard.workflows.run_context import RunContext, record_test_evaluation
 
 _QUIET = Console(quiet=True)
 
@@ -66,7 +67,7 @@ def complete(
     on_image = None if run.audit.is_file() else collector.add
     context = replace(prepare(data, run, recipe, console, images=images, on_image=on_image), track=track)
     with context.phase("audit"):
-        report.look(context, collector)
+        audit_images(context, collector)
     _convene(context)
     _open_test(context)
     shutil.rmtree(run.cache, ignore_errors=True)
@@ -102,13 +103,13 @@ def _convene(context: RunContext) -> None:
 
 def _open_test(context: RunContext) -> None:
     """Everything is chosen by now: score test, and write the results."""
-    from tumorboard.workflows import build_models, report
+    from tumorboard.workflows import build_models
 
     if not all(context.run.predictions(name, "test").is_file() for name in context.recipe.names):
-        report.record_test_evaluation(context.run, len(context.part("test").samples))
+        record_test_evaluation(context.run, len(context.part("test").samples))
     with context.phase("test"):
         for name in context.recipe.names:
             build_models.predict_splits(context, name, "test")
     with context.phase("results"):
-        study = report.write_results(context)
-    report.write_report(context, study)  # it shows the seconds of every phase
+        results = report.read_results(context)
+    report.write_results(context, results)  # with the seconds of every phase

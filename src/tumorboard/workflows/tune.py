@@ -25,9 +25,20 @@ from tumorboard.evaluation import metrics
 from tumorboard.evaluation.scores import evaluate
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.reporting import trials as records
-from tumorboard.reporting.trials import State, Trial
-from tumorboard.reporting.tuning import Tuning, recipe_toml, tuning_json, tuning_md
+from tumorboard.reports.output import write_report
+from tumorboard.reports.tuning import (
+    State,
+    Trial,
+    Tuning,
+    best_trial,
+    recipe_toml,
+    settings_text,
+    trials_from_json,
+    trials_to_csv,
+    trials_to_json,
+    tuning_json,
+    tuning_report,
+)
 from tumorboard.run_folder import RunFolder
 from tumorboard.search_space import Range, Space, Value
 from tumorboard.workflows import cross_validation, fingerprint
@@ -134,9 +145,9 @@ def attempt(study: Study, earlier: Sequence[Trial], given: Mapping[str, Value]) 
     own = {name: search_space.value(study.recipe, name) for name in study.space}
     kinds = {name: type(value) for name, value in own.items()}
     drawn = draw(study.space, kinds, earlier, study.recipe.seed, given or ({} if earlier else own))
-    storage.write_json(study.record, records.to_json([*earlier, Trial(drawn.values)]))
+    storage.write_json(study.record, trials_to_json([*earlier, Trial(drawn.values)]))
     number = len(earlier) + 1
-    study.console.print(f"trial {number}: {records.settings(drawn.values)}")
+    study.console.print(f"trial {number}: {settings_text(drawn.values)}")
     for one in earlier:
         if one.values == drawn.values:
             return one  # the same settings, the same bits
@@ -326,7 +337,7 @@ def _read(record: Path) -> list[Trial]:
     if not record.is_file():
         return []
     try:
-        return records.from_json(json.loads(record.read_text("utf-8")))
+        return trials_from_json(json.loads(record.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(
             f"expected the trials so far in {storage.shown(record)}, found nothing readable; "
@@ -337,16 +348,16 @@ def _read(record: Path) -> list[Trial]:
 def _write(study: Study, trials: Sequence[Trial]) -> None:
     """The record first: everything else can be made of it."""
     whole = study.whole
-    storage.write_json(study.record, records.to_json(trials))
+    storage.write_json(study.record, trials_to_json(trials))
     tuning = Tuning(whole.root.absolute().name, study.recipe, study.model, len(study.files), trials)
-    storage.write_text(whole.root / "trials.csv", records.to_csv(trials))
+    storage.write_text(whole.root / "trials.csv", trials_to_csv(trials))
     storage.write_text(whole.recipe, recipe_toml(tuning))
     storage.write_text(whole.metrics, tuning_json(tuning))
-    storage.write_text(whole.results, tuning_md(tuning))
+    write_report(tuning_report(tuning), whole)
 
 
 def _told_best(trials: Sequence[Trial]) -> str:
-    last, best = trials[-1], records.best(trials)
+    last, best = trials[-1], best_trial(trials)
     figure = f", log loss {last.losses[-1]:.3f}" if last.losses else f": {last.reason}"
     lowest = f"best so far trial {best + 1}, {trials[best].losses[-1]:.3f}"
     return f"trial {len(trials)} {last.state}{figure}; {lowest}"

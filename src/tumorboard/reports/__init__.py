@@ -1,0 +1,1 @@
+"""Results as one record, and the reports made of it."""

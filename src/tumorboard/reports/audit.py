@@ -1,0 +1,60 @@
+"""The audit's findings as a document: the most severe first, the images counted, the checks made."""
+
+from collections import Counter
+
+from tumorboard.audit.findings import SEVERITIES, Finding
+from tumorboard.audit.runner import CHECKS, Report
+from tumorboard.data.image_reader import display
+from tumorboard.reports.document import Block, BulletList, Cell, Document, Paragraph, Section, Table, plural
+
+_SHOWN = 3
+"""Groups of files per finding, and files per group."""
+
+
+def audit_report(report: Report) -> Document:
+    """Compose everything that the audit found."""
+    blocks = [block for code, finding in report.findings for block in _finding_blocks(code, finding)]
+    splits = report.counts.values()
+    classes = list(next(iter(splits), {}))
+    counts: list[list[Cell]] = [[display(name), *(counts[name] for counts in splits)] for name in classes]
+    outcomes = {
+        **dict.fromkeys(report.passed, "passed"),
+        **{code: f"not applicable: {reason}" for code, reason in report.not_applicable.items()},
+        **dict.fromkeys(report.muted, "muted"),
+    }
+    checks: list[list[Cell]] = [
+        [f"{code} {CHECKS[code].title}", outcome] for code, outcome in outcomes.items()
+    ]
+    return Document(
+        f"Audit: {summary_line(report)}",
+        [],
+        [
+            Section("Findings", blocks or [Paragraph("None.")], "findings"),
+            Section(
+                "Images", [Table(["class", *(split or "all" for split in report.counts)], counts)], "images"
+            ),
+            Section("Checks without findings", [Table(["check", "outcome"], checks)], "checks"),
+        ],
+    )
+
+
+def summary_line(report: Report) -> str:
+    """Return `2 errors, 5 warnings, 1 note; 12 checks passed, 3 not applicable`."""
+    counts = Counter(finding.severity for _, finding in report.findings)
+    findings = ", ".join(plural(counts[severity], severity) for severity in SEVERITIES)
+    checks = f"{len(report.passed)} checks passed, {len(report.not_applicable)} not applicable"
+    return f"{findings}; {checks}" + (f", {len(report.muted)} muted" if report.muted else "")
+
+
+def _finding_blocks(code: str, finding: Finding) -> list[Block]:
+    files = [
+        " = ".join(map(display, group[:_SHOWN]))
+        + (f" = {len(group) - _SHOWN} more" if len(group) > _SHOWN else "")
+        for group in finding.files[:_SHOWN]
+    ]
+    if len(finding.files) > _SHOWN:
+        files.append(f"{len(finding.files) - _SHOWN} more")
+    return [
+        Paragraph(finding.title, f"{finding.severity.upper()} {code}"),
+        BulletList([finding.consequence, f"{finding.remedy} [{CHECKS[code].page}]", *files]),
+    ]

@@ -1,0 +1,199 @@
+"""A report as data: its sections, tables and charts, whatever it is rendered as."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tumorboard.evaluation.calibration import CalibrationError
+from tumorboard.evaluation.intervals import Estimate
+from tumorboard.evaluation.significance import Comparison
+from tumorboard.reports.charts import Chart
+
+UNDEFINED = "n/a"
+
+Cell = str | int | float | Estimate | Comparison | CalibrationError | None
+"""A comparison is shown as the difference of two models, a calibration error with its null band."""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph or the item of a list; `lead` stands before the text in bold."""
+
+    text: str
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class BulletList:
+    """A list of points."""
+
+    items: Sequence[Paragraph | str]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines shown as they are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Charts side by side."""
+
+    charts: Sequence[Chart]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small JPEG with its caption."""
+
+    caption: str
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class Card:
+    """An example image: what it is, its pictures, and a line per model."""
+
+    title: str
+    pictures: Sequence[Picture]
+    lines: Sequence[str]
+    image_id: str
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Example images side by side."""
+
+    cards: Sequence[Card]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cell of each row is its heading."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+    @property
+    def text_header(self) -> list[str]:
+        """The titles of the columns, with n where all estimates of a column have the same."""
+        sizes = [self._shared_n(column) for column in range(len(self.header))]
+        return [
+            title if n is None else f"{title} (n = {n})" for title, n in zip(self.header, sizes, strict=True)
+        ]
+
+    @property
+    def text_rows(self) -> list[list[str]]:
+        """All cells as text, with n where it differs within a column."""
+        with_n = [self._shared_n(column) is None for column in range(len(self.header))]
+        return [[cell_text(cell, n) for cell, n in zip(row, with_n, strict=True)] for row in self.rows]
+
+    @property
+    def footnotes(self) -> list[str]:
+        """What the asterisks in the cells stand for."""
+        cells = [cell for row in self.rows for cell in row if isinstance(cell, Estimate)]
+        return list(dict.fromkeys(cell.note for cell in cells if cell.note and cell.low is not None))
+
+    def _shared_n(self, column: int) -> int | None:
+        sizes = {cell.n for cell in (row[column] for row in self.rows) if isinstance(cell, Estimate)}
+        return sizes.pop() if len(sizes) == 1 else None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report, or of a section; `folded` hides it in HTML until it is opened."""
+
+    title: str
+    blocks: Sequence["Block"]
+    anchor: str = ""
+    folded: bool = False
+
+
+Block = Paragraph | BulletList | Code | Figures | Cards | Table | Section
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report. The notices stand above everything else."""
+
+    title: str
+    notices: Sequence[str]
+    sections: Sequence[Section]
+
+    @property
+    def charts(self) -> dict[str, Chart]:
+        """Every chart by its name, which is also that of its file."""
+        return {chart.name: chart for section in self.sections for chart in _charts(section)}
+
+
+def _charts(section: Section) -> Iterator[Chart]:
+    for block in section.blocks:
+        if isinstance(block, Figures):
+            yield from block.charts
+        elif isinstance(block, Section):
+            yield from _charts(block)
+
+
+def cell_text(cell: Cell, with_n: bool = True) -> str:
+    """Return a cell as text: `0.833 (0.720-0.907), n = 60` with its 95% CI, `+0.050 (-0.010 to +0.110)`."""
+    if isinstance(cell, Estimate):
+        text = _with_limits(cell.value, cell.low, cell.high)
+        noted = "*" if cell.note and cell.value is not None and cell.low is not None else ""
+        return f"{text}{noted}, n = {cell.n}" if with_n else text + noted
+    if isinstance(cell, CalibrationError):
+        return _with_limits(cell.value, cell.null_low, cell.null_high)
+    if isinstance(cell, Comparison):
+        if cell.difference is None or cell.p_holm is None:
+            return UNDEFINED
+        limits = "" if cell.low is None or cell.high is None else f" ({cell.low:+.3f} to {cell.high:+.3f})"
+        return f"{cell.difference:+.3f}{limits}, p = {cell.p_holm:.2g}"
+    return number(cell) if isinstance(cell, float) or cell is None else str(cell)
+
+
+def number(value: float | None) -> str:
+    """Return three decimals."""
+    return UNDEFINED if value is None else f"{value:.3f}"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as `95%`."""
+    return f"{100 * share:.0f}%"
+
+
+def in_words(estimate: Estimate) -> str:
+    """Return an estimate for a sentence: `0.833 (95% CI 0.720-0.907, n = 60)`."""
+    if estimate.value is None:
+        return f"{UNDEFINED} (n = {estimate.n})"
+    interval = (
+        "no interval"
+        if estimate.low is None or estimate.high is None
+        else f"95% CI {estimate.low:.3f}-{estimate.high:.3f}"
+    )
+    return f"{estimate.value:.3f} ({interval}, n = {estimate.n})"
+
+
+def count_in_words(proportion: Estimate) -> str:
+    """Return a proportion as a count: `50 of 60 images`."""
+    return f"{round((proportion.value or 0.0) * proportion.n)} of {proportion.n} images"
+
+
+def plural(n: int, noun: str) -> str:
+    """Return `1 image` or `2 images`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    """Return text without what shows nothing, steers a terminal or turns the direction of writing."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
+def _with_limits(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return UNDEFINED
+    return (
+        f"{value:.3f} ({low:.3f}-{high:.3f})"
+        if low is not None and high is not None
+        else (f"{value:.3f} (no interval)")
+    )

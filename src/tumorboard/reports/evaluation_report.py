@@ -1,0 +1,164 @@
+"""Predictions of any origin evaluated on one set of images: the record, its JSON and its report."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+
+from tumorboard import NOTICE
+from tumorboard.evaluation.intervals import Estimate
+from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.selective_prediction import (
+    CalibratedPerformance,
+    Calibration,
+    calibrated_performance,
+)
+from tumorboard.evaluation.significance import Comparison, compare
+from tumorboard.evaluation.subgroups import MIN_SUBGROUP_SIZE, Subgroup, subgroups
+from tumorboard.predictions import Predictions, aligned
+from tumorboard.reports.agreement import differences
+from tumorboard.reports.document import Block, Cell, Document, Paragraph, Section, Table
+from tumorboard.reports.performance import class_table, metric_blocks
+from tumorboard.reports.run_results import as_json
+from tumorboard.reports.uncertainty import calibrated_blocks, temperature_blocks
+
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Models on the same images.
+
+    Attributes:
+        title: What the images are.
+        models: By name, predictions of the same images.
+        groups: By image id its group (patient), where groups are known.
+        columns: By metadata column, its value by image id.
+        calibrations: By model, what was fitted on its validation images.
+        notes: What the reader must know first.
+
+    Raises:
+        DataError: The models were given other images or classes.
+    """
+
+    title: str
+    models: Mapping[str, Predictions]
+    groups: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        aligned(*self.models.values(), names=list(self.models))
+
+    @cached_property
+    def scores(self) -> dict[str, Scores]:
+        """By model."""
+        return {name: evaluate(one, self.groups) for name, one in self.models.items()}
+
+    @property
+    def majority_class(self) -> tuple[str, Estimate]:
+        """The most frequent class of these images, and its share: the accuracy of always predicting it."""
+        shares = next(iter(self.scores.values())).prevalence
+        return max(shares.items(), key=lambda item: item[1].value or 0.0)
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Of all pairs of models."""
+        return compare(self.models, self.groups)
+
+    @cached_property
+    def calibration(self) -> dict[str, CalibratedPerformance]:
+        """By model that has a calibration, how it does on these images."""
+        known = {name: one for name, one in self.calibrations.items() if name in self.models}
+        return {name: calibrated_performance(self.models[name], one) for name, one in known.items()}
+
+    @cached_property
+    def subgroups(self) -> dict[str, tuple[tuple[Subgroup, ...], tuple[str, ...]]]:
+        """By model, subgroups and what is hidden; nothing without columns."""
+        if not self.columns:
+            return {}
+        return {name: subgroups(one, self.columns, self.groups) for name, one in self.models.items()}
+
+
+def evaluation_json(evaluation: Evaluation) -> str:
+    """Return all numbers as JSON text."""
+    calibration, (majority, share) = evaluation.calibration, evaluation.majority_class
+    return as_json(
+        {
+            "format_version": FORMAT_VERSION,
+            "notice": NOTICE,
+            "title": evaluation.title,
+            "notes": evaluation.notes,
+            "models": {
+                name: {
+                    "scores": scores.to_dict(),
+                    "calibration": calibration[name].to_dict() if name in calibration else None,
+                    "subgroups": [asdict(part) for part in evaluation.subgroups.get(name, ((), ()))[0]],
+                }
+                for name, scores in evaluation.scores.items()
+            },
+            "majority_class": {"class": majority, "accuracy": asdict(share)},
+            "comparisons": [asdict(pair) for pair in evaluation.comparisons],
+        }
+    )
+
+
+def evaluation_report(evaluation: Evaluation) -> Document:
+    """Compose accuracy and recall, all metrics, differences, calibration and subgroups."""
+    scores = evaluation.scores
+    sections = [
+        Section(
+            "Performance",
+            [*map(Paragraph, evaluation.notes), _accuracy_table(evaluation), *metric_blocks(scores)],
+            "performance",
+        ),
+        Section("Each class", [class_table(name, one) for name, one in scores.items()], "classes"),
+    ]
+    if evaluation.comparisons:
+        sections.append(differences(evaluation.comparisons))
+    if evaluation.calibration:
+        blocks = [
+            *temperature_blocks(evaluation.calibration, scores),
+            *calibrated_blocks(evaluation.calibration),
+        ]
+        sections.append(Section("Calibration and selective prediction", blocks, "calibration"))
+    if evaluation.subgroups:
+        tables = [block for name in evaluation.subgroups for block in _subgroup_blocks(evaluation, name)]
+        sections.append(Section("Subgroups", tables, "subgroups"))
+    return Document(evaluation.title, [NOTICE], sections)
+
+
+def _accuracy_table(evaluation: Evaluation) -> Table:
+    names = next(iter(evaluation.models.values())).class_names
+    rows: list[list[Cell]] = [
+        [name, scores.accuracy, *(scores.recall[c] for c in names)]
+        for name, scores in evaluation.scores.items()
+    ]
+    majority, share = evaluation.majority_class
+    rows.append([f"always {majority}", share, *("" for _ in names)])
+    header = ["model", "accuracy", *(f"recall {c}" for c in names)]
+    return Table(header, rows, "Accuracy and recall, in parentheses 95% CI")
+
+
+def _subgroup_blocks(evaluation: Evaluation, name: str) -> list[Block]:
+    parts, hidden = evaluation.subgroups[name]
+    rows: list[list[Cell]] = [
+        [
+            f"{part.column} = {part.value or 'missing'}",
+            part.scores.accuracy,
+            part.scores.balanced_accuracy,
+            part.scores.auroc,
+            ", ".join(f"{c} {share.value or 0:.2f}" for c, share in part.scores.prevalence.items()),
+            "" if part.p_holm is None else f"{part.p_holm:.2g}",
+        ]
+        for part in parts
+    ]
+    note = (
+        "p: Fisher's exact test of the subgroup's accuracy against all other images, corrected by Holm's "
+        f"method for {len(parts)} subgroups. A difference between subgroups need not be caused by what "
+        "defines them."
+    )
+    if hidden:
+        note += f" Hidden, because smaller than {MIN_SUBGROUP_SIZE}: {', '.join(hidden)}."
+    header = ["subgroup", "accuracy", "balanced accuracy", "AUROC", "prevalences", "p"]
+    return [Table(header, rows, f"{name}: subgroups"), Paragraph(note)]

@@ -1,0 +1,173 @@
+"""Which test images a person should look at, with every model's prediction; sheets of near duplicates."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tumorboard import config
+from tumorboard.data.image_reader import read_image, to_input
+from tumorboard.errors import DataError
+from tumorboard.evaluation.error_agreement import disagreement
+from tumorboard.predictions import Predictions, aligned
+from tumorboard.reports.document import Block, Card, Cards, Paragraph, Picture, Section
+from tumorboard.reports.run_results import RunResults
+
+MOST = 8
+"""Images per list."""
+_THUMBNAIL = config.Image(size=160, resize="pad")
+_SHEET_IMAGE = config.Image(size=180, resize="pad")
+_SIDE, _CAPTION, _GAP = 180, 30, 8
+_COLUMNS, _ROWS = 5, 40
+_LETTERS = 28  # per line of a caption
+
+
+def most_confident_errors(predictions: Predictions) -> list[int]:
+    """Return at most `MOST` rows of wrong predictions, those of highest probability first."""
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    confidence = predictions.probabilities.max(axis=1)[wrong]
+    return [int(row) for row in wrong[np.argsort(-confidence, kind="stable")][:MOST]]
+
+
+def most_confident_right(predictions: Predictions) -> list[int]:
+    """Return for each class that has one the row of the right prediction of highest probability."""
+    right, confidence = (
+        predictions.predicted == predictions.labels,
+        predictions.probabilities.max(axis=1, initial=0),
+    )
+    by_class = [
+        np.flatnonzero(right & (predictions.labels == c)) for c in range(len(predictions.class_names))
+    ]
+    return [int(rows[confidence[rows].argmax()]) for rows in by_class if len(rows)][:MOST]
+
+
+def most_disagreed(models: Mapping[str, Predictions]) -> list[int]:
+    """Return rows, in the first model's order, on which predicted classes differ, most different first."""
+    same = aligned(*models.values())
+    predicted = np.stack([one.predicted for one in same])
+    differing = np.flatnonzero((predicted != predicted[0]).any(axis=0))
+    spread = disagreement(models)[differing]
+    return [int(row) for row in differing[np.argsort(-spread, kind="stable")][:MOST]]
+
+
+def example_ids(results: RunResults) -> dict[str, list[str]]:
+    """Return the ids of the example images, each with the models whose heat maps are wanted."""
+    errors, disagreed, right = _chosen(results)
+    one, all_models = [results.recommended], list(results.predictions)
+    return dict.fromkeys((*errors, *right), one) | dict.fromkeys(disagreed, all_models)
+
+
+def example_images(results: RunResults) -> Section:
+    """The recommended model's errors, the images on which models disagree most, some right ones."""
+    name = results.recommended
+    errors, disagreed, right = _chosen(results)
+    return Section(
+        "Example images",
+        [
+            Paragraph(
+                "The pictures are small copies of the images: share this page as you would share them."
+            ),
+            Paragraph(_about_maps(results)),
+            _cards(results, f"Most confident errors of {name}", errors, "It made no error on test."),
+            _cards(
+                results,
+                "Strongest disagreement",
+                disagreed,
+                "All models predict the same class for every image.",
+            ),
+            _cards(
+                results, f"Right and most confident, per class: {name}", right, "It was never right on test."
+            ),
+        ],
+        "examples",
+    )
+
+
+def thumbnails(ids: Sequence[str], paths: Mapping[str, Path], window: str) -> dict[str, list[Picture]]:
+    """Return by id a small picture of each image that can still be read; the others are left out.
+
+    Args:
+        ids: The images wanted.
+        paths: Where the files are, or were when the run was made.
+        window: Of DICOM images.
+    """
+    pictures = {}
+    for image_id in ids:
+        try:
+            pixels = to_input(read_image(paths[image_id], window=window).pixels, _THUMBNAIL)
+        except DataError:  # moved or deleted since; the report says so in its place
+            continue
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=85)  # encoded anew: no header of the original
+        pictures[image_id] = [Picture("image", file.getvalue())]
+    return pictures
+
+
+def contact_sheet(groups: Sequence[Sequence[str]], paths: Mapping[str, Path], window: str = "") -> bytes:
+    """Return a PNG with a row per group, its first members side by side with their ids below.
+
+    Args:
+        groups: Ids that belong together; the first 40 groups and 5 members of each are shown.
+        paths: By id its file, which can be read.
+        window: Of DICOM images.
+
+    Raises:
+        DataError: A file can no longer be read.
+    """
+    rows = [group[:_COLUMNS] for group in groups[:_ROWS]]
+    width = max(len(row) for row in rows) * (_SIDE + _GAP) + _GAP
+    sheet = Image.new("RGB", (width, len(rows) * (_SIDE + _CAPTION + _GAP) + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for y, row in enumerate(rows):
+        for x, image_id in enumerate(row):
+            left, top = _GAP + x * (_SIDE + _GAP), _GAP + y * (_SIDE + _CAPTION + _GAP)
+            pixels = to_input(read_image(paths[image_id], window=window).pixels, _SHEET_IMAGE)
+            sheet.paste(Image.fromarray(pixels), (left, top))
+            # ASCII, because the built-in font may have no more.
+            folder, _, name = image_id.encode("ascii", "replace").decode().rpartition("/")
+            pen.text((left, top + _SIDE), f"{folder[-_LETTERS:]}\n{name[-_LETTERS:]}", fill="black")
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
+
+
+def _chosen(results: RunResults) -> tuple[list[str], list[str], list[str]]:
+    """Ids of the errors, of what models disagree on, and of right predictions."""
+    recommended = results.test_predictions[results.recommended]
+    first = next(iter(results.test_predictions.values()))
+    return (
+        [recommended.ids[row] for row in most_confident_errors(recommended)],
+        [first.ids[row] for row in most_disagreed(results.test_predictions)],
+        [recommended.ids[row] for row in most_confident_right(recommended)],
+    )
+
+
+def _about_maps(results: RunResults) -> str:
+    if not any(len(pictures) > 1 for pictures in results.pictures.values()):
+        return "There are no heat maps: the images or the models are no longer where they were."
+    return (
+        "A heat map (Grad-CAM) is laid over the image as the network takes it, and is bright where the image "
+        "speaks for that model's own prediction. A map of one color names no place. It shows where a network "
+        "looked; not why, and not whether rightly."
+    )
+
+
+def _cards(results: RunResults, title: str, ids: Sequence[str], nothing: str) -> Section:
+    models = dict(zip(results.predictions, aligned(*results.test_predictions.values()), strict=True))
+    first = next(iter(models.values()))
+    rows = {image_id: row for row, image_id in enumerate(first.ids)}
+    cards = []
+    for image_id in ids:
+        row = rows[image_id]
+        lines = [
+            f"{name}: {one.class_names[one.predicted[row]]} ({one.probabilities[row].max():.2f})"
+            for name, one in models.items()
+        ]
+        pictures = results.pictures.get(image_id, ())
+        if not pictures:
+            lines.append("The file is no longer where it was.")
+        cards.append(Card(f"True class: {first.class_names[first.labels[row]]}", pictures, lines, image_id))
+    block: Block = Cards(cards) if cards else Paragraph(nothing)
+    return Section(title, [block])

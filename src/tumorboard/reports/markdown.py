@@ -1,0 +1,83 @@
+"""A document as Markdown; names come from folders and files, so all text is escaped."""
+
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+from tumorboard.reports.document import (
+    Block,
+    BulletList,
+    Cards,
+    Code,
+    Document,
+    Figures,
+    Paragraph,
+    Section,
+    Table,
+)
+
+
+def render(document: Document, figures: str = "figures") -> str:
+    """Return the document as Markdown text.
+
+    Args:
+        document: What to render.
+        figures: Where the charts lie as SVG files, seen from the text.
+    """
+    parts = [f"**{escaped(notice)}**" for notice in document.notices]
+    parts.append(f"# {escaped(document.title)}")
+    for section in document.sections:
+        parts += _section(section, 2, figures)
+    return "\n\n".join(parts) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line: no cell ends, no tag, link or emphasis begins.
+
+    Characters that show nothing, among them those that turn the direction of writing, become spaces.
+    """
+    visible = "".join(c if c.isprintable() else " " for c in text)
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(visible.split())).replace("&", "&amp;")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; the first column is text, the others are numbers."""
+    lines = [[escaped(cell) for cell in cells] for cells in (header, *rows)]
+    lines.insert(1, ["---", *["---:"] * (len(header) - 1)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _section(section: Section, level: int, figures: str) -> Iterator[str]:
+    yield f"{'#' * level} {escaped(section.title)}"
+    for block in section.blocks:
+        if isinstance(block, Section):
+            yield from _section(block, level + 1, figures)
+        else:
+            yield from _block(block, figures)
+
+
+def _block(block: Block, figures: str) -> Iterator[str]:
+    if isinstance(block, Paragraph):
+        yield _inline(block)
+    elif isinstance(block, BulletList):
+        if block.items:
+            yield "\n".join(f"- {_inline(item)}" for item in block.items)
+    elif isinstance(block, Code):
+        yield "\n".join(f"    {line}" for line in block.text.splitlines())
+    elif isinstance(block, Table):
+        if block.caption:
+            yield f"{escaped(block.caption)}:"
+        yield table(block.text_header, block.text_rows)
+        yield from (f"\\* {escaped(note)}." for note in block.footnotes)
+    elif isinstance(block, Figures):
+        for chart in block.charts:
+            yield f"![{escaped(chart.title)}]({figures}/{quote(chart.name, safe='')}.svg)"
+    elif isinstance(block, Cards):
+        lines = (f"{card.title}; {'; '.join(card.lines)}; {card.image_id}" for card in block.cards)
+        yield "\n".join(f"- {escaped(line)}" for line in lines)
+
+
+def _inline(item: Paragraph | str) -> str:
+    if isinstance(item, str):
+        return escaped(item)
+    return f"**{escaped(item.lead)}** {escaped(item.text)}" if item.lead else escaped(item.text)

@@ -1,0 +1,29 @@
+"""A document written to a folder in all its forms."""
+
+from collections.abc import Collection
+
+from tumorboard import storage
+from tumorboard.reports import charts, html, markdown, terminal
+from tumorboard.reports.document import Document
+from tumorboard.run_folder import RunFolder
+
+
+def write_report(document: Document, folder: RunFolder, summary: Collection[str] = ()) -> None:
+    """Write results.md, report.html, summary.txt, and every chart in figures/ as SVG, PNG and CSV.
+
+    Args:
+        document: What to write.
+        folder: Where; an earlier report is replaced.
+        summary: Anchors of the sections for summary.txt; all by default.
+
+    Raises:
+        StorageError: The disk is full or not writable.
+    """
+    for name, chart in document.charts.items():
+        file = folder.figure(name)
+        storage.write_text(file.with_name(f"{name}.svg"), charts.to_svg(chart, standalone=True))
+        storage.write_text(file.with_name(f"{name}.csv"), charts.to_csv(chart))
+        storage.write_bytes(file, charts.to_png(chart))
+    storage.write_text(folder.results, markdown.render(document))
+    storage.write_text(folder.report, html.render(document))
+    storage.write_text(folder.summary, terminal.render(document, summary) + "\n")

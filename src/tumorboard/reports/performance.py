@@ -1,0 +1,248 @@
+"""Sections on how good the models are: tables of metrics, learning curves, confusion matrices, ROC curves."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tumorboard.evaluation import metrics
+from tumorboard.evaluation.metrics import confusion_matrix
+from tumorboard.evaluation.scores import Scores
+from tumorboard.predictions import Predictions
+from tumorboard.reports.charts import IntervalChart, Line, LineChart, MatrixChart
+from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table
+from tumorboard.reports.run_results import SPLIT_TITLES, SPLITS, History, RunResults
+
+METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "mcc": "MCC",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "loss": "log loss",
+    "brier": "Brier score",
+}
+"""By the name in `Scores`, what a metric over all classes is called."""
+ECE_NOTE = (
+    "ECE is the expected calibration error; in parentheses the range in which 95% of perfectly calibrated "
+    "models would fall with as many images. Only a value above its range is evidence of wrong probabilities."
+)
+DIAGONAL = Line("", [0.0, 1.0], [0.0, 1.0])
+
+
+def performance(results: RunResults) -> Section:
+    """Loss, accuracy and recall of all models and baselines, and on demand every other metric."""
+    columns = [f"{SPLIT_TITLES[split]} {metric}" for split in SPLITS for metric in ("log loss", "accuracy")]
+    rows: list[list[Cell]] = [
+        [name, *(cell for split in SPLITS for cell in (scores[split].loss, scores[split].accuracy))]
+        for name, scores in results.all_scores.items()
+    ]
+    test = {name: scores["test"] for name, scores in results.all_scores.items()}
+    accuracies = {name: scores.accuracy for name, scores in test.items()}
+    return Section(
+        "Performance",
+        [
+            Table(["model", *columns], rows, "Log loss and accuracy"),
+            Paragraph(
+                "In parentheses: 95% CI, of proportions Wilson's interval"
+                + (", which accounts for groups (patients)" if results.test_scores.groups else "")
+                + ". Log loss is the mean in nats. The last two rows see no image: the majority class of "
+                "train for every image (always certain, hence the large loss), and the class frequencies of "
+                "train as probabilities."
+            ),
+            Figures([IntervalChart("accuracy-test", "Test accuracy with 95% CI", "accuracy", accuracies)]),
+            *(_subset_table(results, split, subsets) for split, subsets in _given(results)),
+            *(
+                recall_table({name: one[split] for name, one in results.scores.items()}, SPLIT_TITLES[split])
+                for split in ("valid", "test")
+            ),
+            Section(
+                "All metrics on test",
+                [*metric_blocks(test), class_table(results.recommended, results.test_scores)],
+                folded=True,
+            ),
+            Section("Balance, average and composite", _description_scores(results), folded=True),
+        ],
+        "performance",
+    )
+
+
+def metric_blocks(scores: Mapping[str, Scores]) -> list[Block]:
+    """Return a table with every metric over all classes, and what to know about the intervals."""
+    first = next(iter(scores.values()))
+    drawn = "images within classes" if first.groups is None else f"the {first.groups} groups (patients)"
+    return [
+        Table(
+            ["model", *METRICS.values(), "ECE"],
+            [[name, *(getattr(one, key) for key in METRICS), one.ece] for name, one in scores.items()],
+            "Metrics over all classes",
+        ),
+        Paragraph(
+            "Intervals: balanced accuracy from Wilson's intervals of the recalls, AUROC from DeLong's "
+            f"variance, the others by resampling {drawn} (BCa bootstrap); where none can be trusted, none "
+            f"is given. AUROC and AUPRC are means over the classes, each against the others. {ECE_NOTE}"
+        ),
+    ]
+
+
+def class_table(name: str, scores: Scores) -> Table:
+    """Return the metrics of each class against the others."""
+    columns = {
+        "prevalence (AUPRC of a guess)": scores.prevalence,
+        "recall (sensitivity)": scores.recall,
+        "precision": scores.precision,
+        "specificity": scores.specificity,
+        "AUROC": scores.class_auroc,
+        "AUPRC": scores.class_auprc,
+    }
+    rows: list[list[Cell]] = [[c, *(column[c] for column in columns.values())] for c in scores.recall]
+    return Table(["class", *columns], rows, f"{name}: each class against the others")
+
+
+def recall_table(scores: Mapping[str, Scores], title: str) -> Table:
+    """Return the share of each class that every model finds."""
+    classes = list(next(iter(scores.values())).recall)
+    rows: list[list[Cell]] = [[name, *(one.recall[c] for c in classes)] for name, one in scores.items()]
+    return Table(["model", *classes], rows, f"Recall of each class on {title}")
+
+
+def _given(results: RunResults) -> list[tuple[str, Mapping[str, Mapping[str, Scores]]]]:
+    return [(split, results.subsets[split]) for split in ("test", "valid") if results.subsets[split]]
+
+
+def _subset_table(results: RunResults, split: str, subsets: Mapping[str, Mapping[str, Scores]]) -> Table:
+    """Accuracy on all images, beside what is left of it without those that make it easy."""
+    rows: list[list[Cell]] = [
+        [name, scores[split].accuracy, *(subset[name].accuracy for subset in subsets.values())]
+        for name, scores in results.all_scores.items()
+    ]
+    title = SPLIT_TITLES[split].capitalize()
+    caption = f"{title} accuracy on all images, and without images that make it easy"
+    return Table(["model", "all images", *subsets], rows, caption)
+
+
+def _description_scores(results: RunResults) -> list[Block]:
+    rows: list[list[Cell]] = [
+        [name, one.balance, one.average, one.composite] for name, one in results.description_scores.items()
+    ]
+    return [
+        Paragraph(
+            "It contains test accuracies: nothing was chosen by it, and nothing should be. Balance is 1 - "
+            "the largest gap between any two of the accuracies on train, validation and test, average is "
+            "their mean, composite is 0.5 balance + 0.5 average."
+        ),
+        Table(["model", "balance", "average", "composite"], rows, "Description of the models"),
+    ]
+
+
+def learning_curves(results: RunResults) -> Section:
+    """Verdicts on over- and underfitting, and loss and accuracy over the epochs."""
+    made = results.provenance
+    charts = [
+        _learning_chart(name, rows, metric, made.loss_titles.get(name, "loss"), made.best_epochs.get(name))
+        for name, rows in made.histories.items()
+        for metric in ("loss", "accuracy")
+    ]
+    verdicts = [Paragraph(text, f"{name}:") for name, text in results.fit_verdicts.items()]
+    return Section(
+        "Over- and underfitting",
+        [
+            Paragraph("Judged from train and validation alone."),
+            BulletList(verdicts),
+            Figures(charts),
+            Paragraph(
+                "The vertical line marks the epoch whose weights were kept. Train is the mean over an "
+                "epoch, on augmented images, with dropout and while the weights change; validation is "
+                "scored at the end of the epoch, without. The loss is the one that was trained with: with "
+                "smoothed labels even a perfect model's is not 0, and it is not the log loss of the tables."
+            ),
+        ],
+        "learning",
+    )
+
+
+def _learning_chart(name: str, rows: History, metric: str, loss_title: str, best: int | None) -> LineChart:
+    lines = []
+    for title, key in (("train", metric), ("validation", f"val_{metric}")):
+        known = [row for row in rows if math.isfinite(row[key])]
+        lines.append(Line(title, [row["epoch"] for row in known], [row[key] for row in known]))
+    top = 1.0 if metric == "accuracy" else max((y for line in lines for y in line.y), default=1.0)
+    if best is not None:
+        lines.append(Line("", [best, best], [0.0, top]))
+    return LineChart(
+        f"learning-{metric}-{name}",
+        f"{name}: {metric}",
+        "epoch",
+        loss_title if metric == "loss" else metric,
+        lines,
+        (rows[0]["epoch"], rows[-1]["epoch"]),
+        (0.0, top),
+        "" if best is None else f"Weights of epoch {best} were kept.",
+    )
+
+
+def confusion_matrices(results: RunResults) -> Section:
+    """Which classes are mistaken for which, on validation and test."""
+    return Section(
+        "Confusion matrices",
+        [
+            Paragraph(
+                "Counts of test images: rows are the true classes, columns the predicted ones; the stronger "
+                "the color, the larger the share of the true class."
+            ),
+            Figures([_matrix(name, one, "test") for name, one in results.test_predictions.items()]),
+            Section(
+                "Confusion matrices of train and validation",
+                [
+                    Figures([_matrix(name, one[split], split) for name, one in results.predictions.items()])
+                    for split in ("train", "valid")
+                ],
+                folded=True,
+            ),
+        ],
+        "confusion",
+    )
+
+
+def _matrix(name: str, predictions: Predictions, split: str) -> MatrixChart:
+    names = predictions.class_names
+    counts = confusion_matrix(predictions.labels, predictions.predicted, len(names)).tolist()
+    title = f"{name} on {SPLIT_TITLES[split]}, n = {len(predictions)}"
+    return MatrixChart(f"confusion-{split}-{name}", title, names, counts)
+
+
+def ranking_curves(results: RunResults) -> Section:
+    """ROC and precision-recall curves on test, each class against the rest."""
+    models = results.test_predictions
+    return Section(
+        "ROC and precision-recall curves",
+        [
+            Paragraph("Each class against the rest, on test. The diagonal is the ROC curve of a guess."),
+            Figures([_roc(name, one) for name, one in models.items()]),
+            Figures([_precision_recall(name, one) for name, one in models.items()]),
+        ],
+        "curves",
+    )
+
+
+def _roc(name: str, predictions: Predictions) -> LineChart:
+    lines = _curves(
+        predictions, [metrics.roc_curve(predictions, c) for c in range(len(predictions.class_names))]
+    )
+    axes = "false positive rate", "true positive rate"
+    return LineChart(f"roc-{name}", f"{name}: ROC", *axes, [*lines, DIAGONAL])
+
+
+def _precision_recall(name: str, predictions: Predictions) -> LineChart:
+    points = [metrics.precision_recall_curve(predictions, c) for c in range(len(predictions.class_names))]
+    title = f"{name}: precision and recall"
+    return LineChart(f"pr-{name}", title, "recall", "precision", _curves(predictions, points))
+
+
+def _curves(
+    predictions: Predictions, points: Sequence[tuple[metrics.Floats, metrics.Floats] | None]
+) -> list[Line]:
+    """A line per class that has a curve, with its number of images in the legend."""
+    return [
+        Line(f"{name} (n = {int((predictions.labels == c).sum())})", xy[0].tolist(), xy[1].tolist())
+        for c, (name, xy) in enumerate(zip(predictions.class_names, points, strict=True))
+        if xy is not None
+    ]

@@ -1,0 +1,295 @@
+"""The results of a run in one record, computed once from predictions; `metrics.json` is written from it."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tumorboard import NOTICE
+from tumorboard.errors import DataError
+from tumorboard.evaluation.baselines import baselines
+from tumorboard.evaluation.model_selection import (
+    DescriptionScores,
+    Recommendation,
+    description_scores,
+    recommend,
+)
+from tumorboard.evaluation.overfitting import verdict
+from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.selective_prediction import (
+    CalibratedPerformance,
+    Calibration,
+    calibrated_performance,
+)
+from tumorboard.evaluation.significance import Comparison, compare
+from tumorboard.evaluation.subgroups import subset
+from tumorboard.predictions import Predictions, aligned
+from tumorboard.reports.document import Picture
+
+FORMAT_VERSION = 3
+SPLITS = ("train", "valid", "test")
+SPLIT_TITLES = {"train": "train", "valid": "validation", "test": "test"}
+MAJORITY_CLASS = "majority class"
+COMBINED = ("ensemble", "chained")
+"""Names that a run gives to the models that it makes of its other models."""
+SERIES = "TB409"
+"""The audit's code for file names that tell series of images, which lie in several splits."""
+SYNTHETIC = (
+    "Synthetic images, drawn by a program, of no patient. No number here says anything about medicine."
+)
+_PACKAGES = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
+
+BySplit = Mapping[str, Predictions]
+ScoresBySplit = Mapping[str, Scores]
+History = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class AuditFinding:
+    """What the audit found, in a line, and what it means for the results, in a sentence."""
+
+    severity: str
+    code: str
+    title: str
+    consequence: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a run was made.
+
+    Attributes:
+        recipe: The recipe's name.
+        seed: The run's one seed.
+        settings: The recipe as TOML text.
+        environment: Versions, threads, machine, backend, command.
+        test_scorings: How often the test split was scored in the run's folder.
+        models: A line per model on how it was made, for example its epochs or weights.
+        histories: By trained model, rows with epoch, loss, accuracy, val_loss, val_accuracy.
+        best_epochs: By trained model, the epoch whose weights were kept.
+        loss_titles: By model, what to call the loss of its history; that of smoothed labels is no log loss.
+        groups_known: Whether every image has a group (patient), which the splits then keep apart.
+        synthetic: Whether all images are drawn by a program.
+        seconds: By phase, read last so that no phase is missing.
+    """
+
+    recipe: str
+    seed: int
+    settings: str
+    environment: Mapping[str, Any]
+    test_scorings: int
+    models: tuple[str, ...] = ()
+    histories: Mapping[str, History] = field(default_factory=dict)
+    best_epochs: Mapping[str, int] = field(default_factory=dict)
+    loss_titles: Mapping[str, str] = field(default_factory=dict)
+    groups_known: bool = False
+    synthetic: bool = False
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by package, of those that decide about numbers."""
+        return {name: str(self.environment[name]) for name in _PACKAGES if name in self.environment}
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """All results of a run; `score_run` makes it.
+
+    Attributes:
+        predictions: By model and split; all of one split are of the same images.
+        scores: By model and split.
+        baselines: By baseline, which sees no image, and split.
+        subsets: By split ("valid", "test"), title of a subset of its images, and model or baseline.
+        fit_verdicts: By model, on over- and underfitting, from train and validation alone.
+        description_scores: By model, balance, average and composite, which contain test accuracies.
+        recommendation: From validation alone.
+        comparisons: By split ("valid", "test"), of all pairs of models.
+        calibration: By model, what was fitted on validation and how it does on test.
+        findings: Of the audit, the most severe first.
+        provenance: How the run was made.
+        pictures: By image id, of the example images.
+    """
+
+    predictions: Mapping[str, BySplit]
+    scores: Mapping[str, ScoresBySplit]
+    baselines: Mapping[str, ScoresBySplit]
+    subsets: Mapping[str, Mapping[str, Mapping[str, Scores]]]
+    fit_verdicts: Mapping[str, str]
+    description_scores: Mapping[str, DescriptionScores]
+    recommendation: Recommendation
+    comparisons: Mapping[str, tuple[Comparison, ...]]
+    calibration: Mapping[str, CalibratedPerformance]
+    findings: tuple[AuditFinding, ...]
+    provenance: Provenance
+    pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+
+    @property
+    def recommended(self) -> str:
+        """The recommended model's name."""
+        return self.recommendation.model
+
+    @property
+    def test_predictions(self) -> dict[str, Predictions]:
+        """Of every model."""
+        return {name: by_split["test"] for name, by_split in self.predictions.items()}
+
+    @property
+    def test_scores(self) -> Scores:
+        """The recommended model's on test."""
+        return self.scores[self.recommended]["test"]
+
+    @property
+    def calibrated_test_scores(self) -> Scores:
+        """The same with the confidence that `predict` states: calibrated, where there is a calibration."""
+        calibration = self.calibration.get(self.recommended)
+        return self.test_scores if calibration is None else calibration.scores
+
+    @property
+    def all_scores(self) -> dict[str, ScoresBySplit]:
+        """Of the models, then of the baselines."""
+        return {**self.scores, **self.baselines}
+
+    @property
+    def reference(self) -> BySplit:
+        """Predictions by split to take ids, labels and class names from."""
+        return next(iter(self.predictions.values()))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the probabilities' columns."""
+        return self.reference["train"].class_names
+
+    @property
+    def severe_findings(self) -> tuple[AuditFinding, ...]:
+        """Errors of the audit, and series across splits, which it can only warn of."""
+        return tuple(
+            finding for finding in self.findings if finding.severity == "error" or finding.code == SERIES
+        )
+
+
+def score_run(
+    predictions: Mapping[str, BySplit],
+    provenance: Provenance,
+    *,
+    subsets: Mapping[str, Mapping[str, Collection[str]]] = {},
+    groups: Mapping[str, str] = {},
+    calibrations: Mapping[str, Calibration] = {},
+    findings: tuple[AuditFinding, ...] = (),
+) -> RunResults:
+    """Compute every number that a run reports.
+
+    Args:
+        predictions: By model, then by each of `SPLITS`.
+        provenance: How the run was made.
+        subsets: By split ("valid", "test") and title, ids of images that are scored once more by themselves,
+            for example those without near duplicates in train.
+        groups: By image id its group (patient), where groups are known.
+        calibrations: By model, what was fitted on validation.
+        findings: Of the audit, the most severe first.
+
+    Raises:
+        DataError: No model, a split that is missing or empty, or models that were given other images.
+    """
+    _check(predictions)
+    blind = baselines(next(iter(predictions.values())))
+    everyone = {**predictions, **blind}
+    scores, blind_scores = (
+        {name: {split: evaluate(one[split], groups) for split in SPLITS} for name, one in models.items()}
+        for models in (predictions, blind)
+    )
+    train = next(iter(scores.values()))["train"]
+    majority_share = max(recall.n for recall in train.recall.values()) / train.n
+    return RunResults(
+        predictions,
+        scores,
+        blind_scores,
+        {
+            split: {
+                title: {name: evaluate(subset(one[split], ids), groups) for name, one in everyone.items()}
+                for title, ids in subsets.get(split, {}).items()
+            }
+            for split in ("test", "valid")
+        },
+        {name: _fit_verdict(one["train"], one["valid"], majority_share) for name, one in scores.items()},
+        {name: description_scores(*(_accuracy(one[s]) for s in SPLITS)) for name, one in scores.items()},
+        recommend({name: one["valid"] for name, one in predictions.items()}, groups),
+        {
+            split: compare({name: one[split] for name, one in predictions.items()}, groups)
+            for split in ("valid", "test")
+        },
+        {
+            name: calibrated_performance(predictions[name]["test"], fitted)
+            for name, fitted in calibrations.items()
+        },
+        findings,
+        provenance,
+    )
+
+
+def metrics_json(results: RunResults) -> str:
+    """Return all numbers as JSON text; equal predictions give equal text, for it holds no time or version.
+
+    Undefined values are null, and so are the limits of an interval that is refused; its note says why.
+    docs/run-folder.md describes the keys.
+    """
+    content = {
+        "format_version": FORMAT_VERSION,
+        "notice": NOTICE,
+        "recipe": results.provenance.recipe,
+        "seed": results.provenance.seed,
+        "class_names": results.class_names,
+        "recommendation": asdict(results.recommendation),
+        "models": {
+            name: {
+                "splits": scores_as_dicts(scores),
+                "fit_verdict": results.fit_verdicts[name],
+                "description_scores": {
+                    **asdict(results.description_scores[name]),
+                    "contains_test_results": True,
+                },
+                "calibration": results.calibration[name].to_dict() if name in results.calibration else None,
+            }
+            for name, scores in results.scores.items()
+        },
+        "comparisons": {
+            split: [asdict(one) for one in pairs] for split, pairs in results.comparisons.items()
+        },
+        **{
+            f"{split}_subsets": {title: scores_as_dicts(scores) for title, scores in subsets.items()}
+            for split, subsets in results.subsets.items()
+        },
+        "baselines": {name: {"splits": scores_as_dicts(one)} for name, one in results.baselines.items()},
+    }
+    return as_json(content)
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """Return indented JSON text in which no number can be NaN."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def scores_as_dicts(scores: Mapping[str, Scores]) -> dict[str, dict[str, object]]:
+    """Return scores by the same keys, ready for JSON."""
+    return {name: one.to_dict() for name, one in scores.items()}
+
+
+def _check(predictions: Mapping[str, BySplit]) -> None:
+    if not predictions:
+        raise DataError("expected predictions of at least one model to report on, found none")
+    for name, by_split in predictions.items():
+        missing = [split for split in SPLITS if split not in by_split or not len(by_split[split])]
+        if missing:
+            raise DataError(f"expected predictions of {name} on {', '.join(SPLITS)}; missing: {missing}")
+    for split in SPLITS:
+        names = [f"{name}-{split}" for name in predictions]
+        aligned(*(by_split[split] for by_split in predictions.values()), names=names)
+
+
+def _fit_verdict(train: Scores, valid: Scores, majority_share: float) -> str:
+    losses = train.loss.value or 0.0, valid.loss.value or 0.0
+    return verdict(losses[0], _accuracy(train), losses[1], _accuracy(valid), train.n, valid.n, majority_share)
+
+
+def _accuracy(scores: Scores) -> float:
+    return scores.accuracy.value or 0.0

@@ -1,0 +1,210 @@
+"""Sections on confidence: calibration, selective prediction, prediction sets, out of distribution."""
+
+from collections.abc import Mapping
+
+from tumorboard.evaluation.calibration import reliability, scale_predictions
+from tumorboard.evaluation.out_of_distribution import FALSE_ALARM_RATE
+from tumorboard.evaluation.scores import Scores
+from tumorboard.evaluation.selective_prediction import (
+    TARGET_ACCURACY,
+    CalibratedPerformance,
+    selective_accuracy,
+)
+from tumorboard.predictions import Predictions
+from tumorboard.reports.charts import Line, LineChart
+from tumorboard.reports.document import (
+    Block,
+    BulletList,
+    Cell,
+    Figures,
+    Paragraph,
+    Section,
+    Table,
+    in_words,
+    percent,
+)
+from tumorboard.reports.performance import DIAGONAL, ECE_NOTE
+from tumorboard.reports.run_results import RunResults
+
+
+def calibration(results: RunResults) -> Section:
+    """Reliability diagrams on test, and what the temperature from validation does there."""
+    charts = [_reliability_chart(name, one) for name, one in results.test_predictions.items()]
+    test = {name: scores["test"] for name, scores in results.scores.items()}
+    return Section(
+        "Calibration",
+        [
+            Paragraph(
+                "Of predictions with confidence 0.8, 8 in 10 should be right. Points under the diagonal: the "
+                "model is overconfident; above: underconfident. An error bar that crosses the diagonal shows "
+                "neither."
+            ),
+            Figures(charts),
+            Section(
+                "Images per point of the reliability diagrams, from left to right",
+                [BulletList([f"{chart.title}: {chart.note}" for chart in charts])],
+                folded=True,
+            ),
+            *temperature_blocks(results.calibration, test),
+        ],
+        "calibration",
+    )
+
+
+def _reliability_chart(name: str, predictions: Predictions) -> LineChart:
+    bins = reliability(predictions)
+    line = Line(
+        f"accuracy with 95% CI, n = {len(predictions)}",
+        [one.confidence for one in bins],
+        [one.accuracy.value or 0.0 for one in bins],
+        [one.accuracy.low or 0.0 for one in bins],
+        [one.accuracy.high or 0.0 for one in bins],
+        points=True,
+    )
+    counts = ", ".join(str(one.accuracy.n) for one in bins)
+    title = f"{name}: reliability"
+    lines = [line, DIAGONAL]
+    return LineChart(f"reliability-{name}", title, "confidence", "accuracy", lines, note=f"n = {counts}")
+
+
+def temperature_blocks(
+    models: Mapping[str, CalibratedPerformance], uncalibrated: Mapping[str, Scores]
+) -> list[Block]:
+    """Return log loss and calibration error before and after temperature scaling."""
+    if not models:
+        return [Paragraph("This run holds no calibration; tumorboard evaluate RUN fits one on validation.")]
+    rows: list[list[Cell]] = [
+        [
+            name,
+            f"{one.calibration.temperature:.2f}",
+            uncalibrated[name].loss,
+            one.scores.loss,
+            uncalibrated[name].ece,
+            one.scores.ece,
+        ]
+        for name, one in models.items()
+    ]
+    header = ["model", "temperature", "log loss", "log loss, calibrated", "ECE", "ECE, calibrated"]
+    return [
+        Table(header, rows, "Temperature scaling, fitted on validation"),
+        Paragraph(
+            "A temperature above 1 lowers the confidence; it changes no predicted class. " + ECE_NOTE,
+        ),
+    ]
+
+
+def selective_prediction(results: RunResults) -> Section:
+    """What is gained by referring uncertain images to a human, and how prediction sets do on test."""
+    title, anchor = "Selective prediction: when to refer to a human", "selective"
+    if not results.calibration:
+        return Section(title, [Paragraph("Not known: this run holds no calibration.")], anchor)
+    lines = [
+        Line(
+            name,
+            [k.coverage for k in one.accuracy_by_coverage],
+            [k.accuracy.value or 0.0 for k in one.accuracy_by_coverage],
+            points=True,
+        )
+        for name, one in results.calibration.items()
+    ]
+    labels = "Accuracy of the images that are not referred", "coverage, most confident first", "accuracy"
+    chart = LineChart("coverage-accuracy", *labels, lines, (0.4, 1.0))
+    blocks = calibrated_blocks(results.calibration)
+    return Section(title, [Paragraph(_referral(results)), Figures([chart]), *blocks], anchor)
+
+
+def calibrated_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]:
+    """Return accuracy by coverage, prediction sets, and what is out of distribution."""
+    return [*_coverage_blocks(models), _prediction_sets(models), *_out_of_distribution(models)]
+
+
+def _referral(results: RunResults) -> str:
+    name = results.recommended
+    one = results.calibration.get(name)
+    if one is None or one.calibration.refer_below is None or one.selective_accuracy is None:
+        return (
+            f"{name}: no confidence was found on validation above which {percent(TARGET_ACCURACY)} of its "
+            "predictions are right. Every image needs a human."
+        )
+    valid = scale_predictions(results.predictions[name]["valid"], one.calibration.temperature)
+    fitted = selective_accuracy(valid, one.calibration.refer_below)
+    return (
+        f"{name}: images with a confidence below {one.calibration.refer_below:.2f} are referred to a human. "
+        f"Above it, {percent(TARGET_ACCURACY)} of the validation images are right when the temperature is "
+        f"fitted without the image itself; with the temperature in use accuracy is {in_words(fitted)}. On "
+        f"test, {one.selective_accuracy.n} of {one.scores.n} images are not referred; their accuracy is "
+        f"{in_words(one.selective_accuracy)}."
+    )
+
+
+def _coverage_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]:
+    curve = next(iter(models.values())).accuracy_by_coverage
+    header = ["model", *(f"most confident {percent(part.coverage)}" for part in curve), "not referred"]
+    rows: list[list[Cell]] = [
+        [
+            name,
+            *(part.accuracy for part in one.accuracy_by_coverage),
+            f"no threshold reaches {percent(TARGET_ACCURACY)}"
+            if one.selective_accuracy is None
+            else one.selective_accuracy,
+        ]
+        for name, one in models.items()
+    ]
+    return [
+        Table(header, rows, "Accuracy by coverage"),
+        Paragraph(
+            "Accuracy on the most confident images when all others are referred to a human. Not referred: "
+            f"images above the confidence at which {percent(TARGET_ACCURACY)} of the validation images are "
+            "right, each calibrated without itself; n is the number of images that are left."
+        ),
+    ]
+
+
+def _prediction_sets(models: Mapping[str, CalibratedPerformance]) -> Section:
+    title = "Prediction sets: the classes that cannot be ruled out"
+    with_sets = {name: one for name, one in models.items() if one.set_coverage}
+    if not with_sets:
+        return Section(title, [Paragraph("None: validation has too few images to guarantee a coverage.")])
+    first = next(iter(with_sets.values()))
+    columns = {key: "true class in the set" if key == "all" else key for key in first.set_coverage}
+    rows: list[list[Cell]] = [
+        [
+            name,
+            ", ".join(f"{size}: {n}" for size, n in one.set_sizes.items()),
+            *(one.set_coverage[key] for key in columns),
+        ]
+        for name, one in with_sets.items()
+    ]
+    return Section(
+        title,
+        [
+            Table(
+                ["model", "images by size of the set", *columns.values()],
+                rows,
+                "Coverage of the prediction sets",
+            ),
+            Paragraph(
+                f"Conformal sets, fitted on validation so that {percent(1 - first.calibration.alpha)} of "
+                "them hold the true class, on average over all classes. The guarantee does not hold under "
+                "shift, that is for images of another source or another mix of classes, and is weaker "
+                "because the same validation images chose the recommended model and the temperature, and "
+                "with early stopping the epochs."
+            ),
+        ],
+    )
+
+
+def _out_of_distribution(models: Mapping[str, CalibratedPerformance]) -> list[Block]:
+    thresholds = {
+        name: one.calibration.ood_threshold
+        for name, one in models.items()
+        if one.calibration.ood_threshold is not None
+    }
+    return [
+        Paragraph(
+            f"{name} flags an image whose squared Mahalanobis distance from the training images is above "
+            f"{threshold:.1f}; {percent(FALSE_ALARM_RATE)} of images like those of validation are above it.",
+            "Out of distribution:",
+        )
+        for name, threshold in thresholds.items()
+    ]

@@ -1,0 +1,57 @@
+import re
+
+from tests.reports.runs import run_results
+from tumorboard import NOTICE
+from tumorboard.reports import checklist as claim
+from tumorboard.reports import markdown
+from tumorboard.reports.checklist import OPEN, answers
+from tumorboard.reports.document import in_words
+from tumorboard.reports.model_card import model_card
+
+
+def checklist(results):
+    return markdown.render(claim.checklist(results))
+
+
+def card(results):
+    return markdown.render(model_card(results))
+
+
+def test_every_item_is_filled_in_or_stands_open() -> None:
+    one = run_results()
+    rows = [line for line in checklist(one).splitlines() if line.startswith("| ")][2:]
+    assert [row.split("|")[1].strip() for row in rows] == [str(n) for n in range(1, 43)]
+    assert sum(OPEN in row for row in rows) == 42 - len(answers(one))
+    assert all(row.split("|")[3].strip() for row in rows)
+
+
+def test_every_answer_names_the_file_it_is_from() -> None:
+    found = answers(run_results())
+    assert len(found) >= 25
+    files = "manifest.csv|metrics.json|audit.json|recipe.toml|environment.json|report.html"
+    files += "|test_evaluations.json"
+    assert all(re.search(rf" \[({files}|models/\*\.json)\]$", text) for text in found.values())
+
+
+def test_what_only_the_authors_know_is_not_made_up() -> None:
+    assert not {12, 14, 16, 18, 34, 39, 40, 42} & set(answers(run_results()))
+
+
+def test_groups_that_are_unknown_are_said_to_be_unchecked() -> None:
+    assert "Not checked" in answers(run_results())[21]
+    assert "kept in one split" in answers(run_results(groups_known=True))[21]
+
+
+def test_the_card_tells_how_good_and_for_what_not() -> None:
+    one = run_results()
+    text = card(one)
+    assert NOTICE in text
+    assert f"test: accuracy {in_words(one.test_scores.accuracy)}" in text
+    assert "Diagnosis, and any decision about a patient" in text
+
+
+def test_names_cannot_end_a_cell() -> None:
+    one = run_results(class_names=("a|b", "c", "d"), environment={"command": "x | y"})
+    assert r"a\|b" in checklist(one)
+    assert r"x \| y" in checklist(one)
+    assert r"a\|b" in card(one)

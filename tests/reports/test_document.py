@@ -1,0 +1,77 @@
+import pytest
+
+from tumorboard.evaluation.calibration import CalibrationError
+from tumorboard.evaluation.intervals import Estimate
+from tumorboard.evaluation.significance import Comparison
+from tumorboard.reports import terminal
+from tumorboard.reports.document import (
+    BulletList,
+    Document,
+    Paragraph,
+    Section,
+    Table,
+    cell_text,
+    in_words,
+    printable,
+)
+
+HALF = Estimate(0.5, 4, 0.15, 0.85)
+NOTHING = Estimate(None, 0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("a", "a"),
+        (3, "3"),
+        (0.25, "0.250"),
+        (None, "n/a"),
+        (HALF, "0.500 (0.150-0.850), n = 4"),
+        (NOTHING, "n/a, n = 0"),
+        (Estimate(0.5, 4, None, None, "refused"), "0.500 (no interval), n = 4"),
+        (Estimate(0.5, 4, 0.1, 0.9, "unreliable"), "0.500 (0.100-0.900)*, n = 4"),
+        (CalibrationError(0.1, 9, 0.02, 0.2), "0.100 (0.020-0.200)"),
+        (
+            Comparison("a", "b", "auroc", 9, 0.1, -0.05, 0.2, "t", 0.5, 0.25),
+            "+0.100 (-0.050 to +0.200), p = 0.25",
+        ),
+        (Comparison("a", "b", "auroc", 9, None, None, None, "t", None, None), "n/a"),
+    ],
+)
+def test_a_cell_as_text(cell, text):
+    assert cell_text(cell) == text
+
+
+def test_an_estimate_in_a_sentence():
+    assert in_words(HALF) == "0.500 (95% CI 0.150-0.850, n = 4)"
+    assert in_words(NOTHING) == "n/a (n = 0)"
+
+
+def test_n_stands_in_the_header_where_a_column_has_one():
+    other = Estimate(0.5, 5, 0.2, 0.8, "unreliable")
+    table = Table(["model", "x", "y"], [["a", HALF, HALF], ["b", HALF, other]])
+    assert table.text_header == ["model", "x (n = 4)", "y"]
+    assert table.text_rows[1] == ["b", "0.500 (0.150-0.850)", "0.500 (0.200-0.800)*, n = 5"]
+    assert table.footnotes == ["unreliable"]
+
+
+DOCUMENT = Document(
+    "Title",
+    ["Notice."],
+    [
+        Section("First", [Paragraph("text", "Lead:"), Section("Inner", [BulletList(["point"])])], "first"),
+        Section("Second", [Table(["name", "n"], [["a\x1b[31m", 1]], "Counts")], "second"),
+    ],
+)
+
+
+def test_a_terminal_shows_the_notice_and_the_sections_asked_for():
+    assert terminal.render(DOCUMENT, ["first"]) == "Notice.\n\nFirst\n  Lead: text\n  Inner (see results.md)"
+    everything = terminal.render(DOCUMENT)
+    assert "  - point" in everything
+    assert everything.index("Title") < everything.index("Counts")
+
+
+def test_no_name_can_steer_the_terminal():
+    assert "\x1b" not in terminal.render(DOCUMENT)
+    assert printable("left\u202eright") == "left right"
