@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from pyarrow import parquet
+from tumorboard.distributed.predict import PART
 
 import small_jobs
-from tumorboard.distributed.predict import PART
 
 _FOLDER = 1000
 _PATIENCE = 120  # seconds until a killed command's processes must be gone

@@ -276,7 +276,7 @@ def test_the_folder_of_a_repeated_study_is_refused_in_one_line(tmp_path, capsys)
     before = sorted(tmp_path.rglob("*"))
     assert main(["train", str(tmp_path), "--out", str(tmp_path / "study")]) == 6
     err = capsys.readouterr().err
-    assert "repeated study" in err
+    assert "several runs" in err
     assert "--folds" in err
     assert len(err.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before

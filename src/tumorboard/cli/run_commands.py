@@ -15,7 +15,6 @@ from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tumorboard.reports.evaluation_report import Evaluation
-    from tumorboard.workflows.batch_predict import Predicted
     from tumorboard.workflows.explain import Explained
 
 
@@ -164,9 +163,6 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _predict(options: argparse.Namespace) -> None:
-    if options.ray:
-        _scattered(options)
-        return
     from tumorboard.progress import Console
     from tumorboard.workflows.batch_predict import predict_files
 
@@ -176,52 +172,21 @@ def _predict(options: argparse.Namespace) -> None:
         options.out,
         models=options.model,
         engine=options.engine,
+        ray=options.ray or "",
         console=Console(options.quiet or options.json),
     )
-    sys.stdout.write(_predictions_as_json(done) if options.json else _predictions_as_text(done))
+    if options.json:
+        facts = {"files": done.files, "failed": done.failed, "recommended": done.recommended}
+        sys.stdout.write(json.dumps({"predictions": str(done.table), **facts, "notice": NOTICE}) + "\n")
+    else:
+        lines = _rows(done.table) if done.recommended and done.files <= _SHOWN else []
+        summary = f"{done.files - done.failed} of {done.files} files predicted"
+        summary += f"; prediction and confidence are those of {done.recommended}" if done.recommended else ""
+        sys.stdout.write("\n".join([*lines, summary, NOTICE, f"Predictions: {done.table}\n"]))
     if done.failed:
         raise DataError(
             f"{done.failed} of {done.files} files could not be read; their rows in {done.table.name} say why"
         )
-
-
-def _scattered(options: argparse.Namespace) -> None:
-    from tumorboard.distributed import ray_cluster
-
-    ray_cluster.require()
-    if options.engine != "keras" or options.out.suffix:
-        raise UsageError("expected a folder as --out and no other --engine with --ray; the folder gets parts")
-    from tumorboard import NOTICE
-    from tumorboard.distributed.predict import predict_on_cluster
-    from tumorboard.progress import Console
-
-    console = Console(options.quiet or options.json)
-    with ray_cluster.connected(options.ray):
-        files, failed = predict_on_cluster(
-            options.run_folder, options.images, options.out, models=options.model, console=console
-        )
-    facts = {"predictions": str(options.out), "files": files, "failed": failed, "notice": NOTICE}
-    said = f"{files - failed} of {files} files predicted\n{NOTICE}\nPredictions: {options.out}"
-    sys.stdout.write((json.dumps(facts) if options.json else said) + "\n")
-    if failed:
-        raise DataError(f"{failed} of {files} files could not be read; their rows say why")
-
-
-def _predictions_as_json(done: "Predicted") -> str:
-    from tumorboard import NOTICE
-
-    facts = {"files": done.files, "failed": done.failed, "recommended": done.recommended}
-    return json.dumps({"predictions": str(done.table), **facts, "notice": NOTICE}) + "\n"
-
-
-def _predictions_as_text(done: "Predicted") -> str:
-    from tumorboard import NOTICE
-
-    said = (
-        f"{done.files - done.failed} of {done.files} files predicted; {done.recommended} speaks for the board"
-    )
-    lines = _rows(done.table) if done.files <= _SHOWN else []
-    return "\n".join([*lines, said, NOTICE, f"Predictions: {done.table}\n"])
 
 
 def _rows(table: Path) -> list[str]:

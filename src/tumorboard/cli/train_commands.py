@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard.cli.options import add_classes, add_settings, command, data_source, show
-from tumorboard.errors import UsageError
 
 if TYPE_CHECKING:
-    from tumorboard.config import Recipe
-    from tumorboard.data.manifest import DataSource
-    from tumorboard.progress import Console
-    from tumorboard.run_folder import RunFolder
+    pass
 
 
 def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -66,58 +62,20 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _train(options: argparse.Namespace) -> None:
     from tumorboard.config import load
     from tumorboard.progress import Console
+    from tumorboard.workflows.train import train
 
-    recipe = load(options.recipe).with_options(
-        options.backbone, options.weights, options.seed, options.window
+    run = train(
+        data_source(options),
+        options.out,
+        load(options.recipe).with_options(options.backbone, options.weights, options.seed, options.window),
+        folds=options.folds,
+        seeds=options.seeds,
+        bag=options.bag,
+        ray=options.ray or "",
+        track=options.track,
+        console=Console(options.quiet or options.json),
     )
-    data, console = data_source(options), Console(options.quiet or options.json)
-    if options.track:
-        _require_tracking(options)
-    if options.ray:
-        run = _scattered(options, data, recipe, console)
-    elif options.folds or options.seeds != 1 or options.bag:
-        from tumorboard.workflows.cross_validation import repeat
-
-        numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
-        run = repeat(data, options.out, recipe, **numbers, console=console)
-    else:
-        from tumorboard.workflows.train import train
-
-        run = train(data, options.out, recipe, track=options.track, console=console)
     show(run, options.json)
-
-
-def _require_tracking(options: argparse.Namespace) -> None:
-    """Before anything is read: the packages, and one run."""
-    from tumorboard.training import tracking
-
-    if options.ray or options.folds or options.seeds != 1:
-        raise UsageError("expected one run with --track, found --folds, --seeds or --ray; leave one out")
-    tracking.require(options.track)
-
-
-def _scattered(
-    options: argparse.Namespace, data: "DataSource", recipe: "Recipe", console: "Console"
-) -> "RunFolder":
-    from tumorboard.distributed import ray_cluster
-
-    ray_cluster.require()
-    from tumorboard.distributed.train import engine
-    from tumorboard.run_folder import RunFolder
-    from tumorboard.workflows.cross_validation import repeat, require_numbers
-    from tumorboard.workflows.run_plan import Plan
-
-    numbers = {"folds": options.folds, "seeds": options.seeds, "bag": options.bag}
-    require_numbers(**numbers)
-    threads = recipe.threads or 1  # a number that does not depend on the machine
-    plan = recipe.model_copy(update={"threads": threads})
-    with ray_cluster.connected(options.ray):
-        runs = engine(threads, max(options.folds, options.seeds) * len(plan.models))
-        if not options.folds and options.seeds == 1 and not options.bag:
-            run = RunFolder(options.out)
-            runs([Plan(data, run.root, plan, run.cache)], console)  # its models beside each other
-            return run
-        return repeat(data, options.out, plan, engine=runs, **numbers, console=console)
 
 
 def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,62 +1,97 @@
-"""Folds of what may be learnt from: twins and groups stay together, and test is left out."""
+"""Cross-validate on train and validation to choose how to combine models, then train with several seeds."""
 
-import collections
-import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import keras
-
-from tumorboard import config, progress, run_folder, storage
+from tumorboard import config, progress, run_folder
 from tumorboard.config import Recipe
-from tumorboard.data import image_cache
-from tumorboard.data.image_cache import Images
-from tumorboard.data.manifest import DataSource, Manifest, write_csv
-from tumorboard.data.pixels import Pixels
-from tumorboard.ensembles import combination, ensemble
-from tumorboard.ensembles.combination import CombinationRule
-from tumorboard.errors import RunFolderError, UsageError
+from tumorboard.data.manifest import DataSource
+from tumorboard.ensembles import combination
+from tumorboard.errors import UsageError
 from tumorboard.evaluation.model_selection import most_accurate
-from tumorboard.models import saving
-from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import ModelSpec
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.reports.cross_validation import (
-    CrossValidation,
-    cross_validation_json,
-    cross_validation_report,
-)
-from tumorboard.reports.output import write_report
-from tumorboard.reports.run_results import SPLITS
 from tumorboard.run_folder import RunFolder
-from tumorboard.training import fit
-from tumorboard.workflows import fingerprint
-from tumorboard.workflows.audit import shortcut_classes
-from tumorboard.workflows.evaluate import evaluate_data
+from tumorboard.workflows.fold_results import Fold, combination_methods, fold_runs, read_fold, write_results
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import read_manifest, read_predictions, record_test_evaluation
-from tumorboard.workflows.run_plan import Plan, carry_out
+from tumorboard.workflows.run_plan import Executor, RunPlan, run_executor
 from tumorboard.workflows.split import split
 
 _VALID = 0.1  # of all images; a fold's validation part chooses nothing when the recipe has no patience
 
 
-def deal(
+def cross_validate(
     data: str | Path | DataSource,
-    folder: Path,
-    recipe: Recipe,
-    k: int,
+    out: str | Path,
+    recipe: str | Recipe = "default",
     *,
+    folds: int = 5,
+    seeds: int = 1,
+    bag: bool = False,
+    ray: str = "",
     console: Console | None = None,
-) -> list[Path]:
-    """The manifest of each fold, with the fold in the place of test; dealt once.
+) -> RunFolder:
+    """Train one run per fold and one per seed; a repeated call goes on where it stopped.
+
+    Folds are dealt from train and validation, near duplicates and groups kept together; test is left out of
+    them. The predictions of the folds choose the ensemble's form, and the weights of an average, for the
+    runs that follow, which are trained on the given splits with consecutive seeds and scored on test. Every
+    run is a run folder of its own: `folds/fold-1`, ..., `seed-0`, ...
 
     Args:
-        data: Class folders or a manifest CSV; the images of a test part in it are not opened.
+        data: Class folders or a manifest CSV.
+        out: The folder of all runs.
+        recipe: The settings, or their name or file; the first seed is the recipe's.
+        folds: K, 2 or more; 0 for none.
+        seeds: How many runs on the given splits.
+        bag: Also average the folds' ensembles into one model, `bagged`, scored on test.
+        ray: "local" or the address of a cluster that trains runs in parallel; "" for this process.
+        console: Where progress is shown; quiet by default.
+
+    Returns:
+        The folder `out`, with metrics.json, results.md and report.html of all runs.
+
+    Raises:
+        TumorboardError: A subclass, see `tumorboard.errors`.
+    """
+    if folds == 1 or folds < 0:
+        raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for none")
+    if seeds < 1:
+        raise UsageError(f"expected 1 or more --seeds, found {seeds}")
+    if bag and not folds:
+        raise UsageError("expected --folds with --bag, found none; it averages the folds' ensembles")
+    recipe = config.load(recipe) if isinstance(recipe, str) else recipe
+    whole, console = RunFolder(Path(out)), console or Console(quiet=True)
+    with (
+        run_executor(recipe, ray, max(folds, seeds)) as (recipe, execute),
+        progress.graceful(),
+        run_folder.locked(whole),
+    ):
+        shared = RunFolder(whole.root / "data")
+        with run_folder.locked(shared):
+            prepare(data, shared, recipe, console)
+        held_out = _run_folds(whole, shared, recipe, folds, execute, console)
+        methods = combination_methods(held_out, recipe)
+        chosen = with_best_method(recipe, held_out, methods)
+        runs = _run_seeds(whole, shared, chosen, seeds, execute, console)
+        of_folds = fold_runs(whole, folds)
+        if bag:
+            from tumorboard.workflows.fold_models import bag_folds  # Keras, seconds to import
+
+            bag_folds(whole, shared, of_folds, console)
+        write_results(whole, held_out, methods, of_folds, runs, recipe)
+        shutil.rmtree(shared.cache, ignore_errors=True)
+    return whole
+
+
+def deal_folds(
+    data: str | Path | DataSource, folder: Path, recipe: Recipe, k: int, console: Console | None = None
+) -> list[Path]:
+    """Write the manifest of each fold, with the fold in the place of test, unless they are written.
+
+    Args:
+        data: Class folders or a manifest CSV; the images of its test part are not opened.
         folder: Where the manifests are kept.
         recipe: Its seed chooses among the possible deals.
         k: How many, 2 or more; 0 for none.
@@ -83,277 +118,52 @@ def deal(
     return files
 
 
-Fold = Mapping[str, Predictions]
-"""What every model, trained without the fold, says of it; "<member> mirrored": of its mirror images."""
-
-
-def held_out(run: RunFolder, recipe: Recipe) -> Fold:
-    """A fold's run on its fold, which lies in the place of test."""
-    members = recipe.ensemble.members
-    found = {name: read_predictions(run, name, "test") for name in recipe.names}
-    return found | {f"{name} mirrored": read_predictions(run, name, "test-mirrored") for name in members}
-
-
-def ways_to_combine(found: Sequence[Fold], recipe: Recipe) -> dict[str, Predictions]:
-    """What each way to combine, fitted on the other folds, makes of each fold.
-
-    A form that only a training run can fit is judged where the recipe has it: as each fold's own ensemble.
-    """
-    if not found:
-        return {}
-    members = [[fold[name] for name in recipe.ensemble.members] for fold in found]
-    mirrored = [[fold[f"{name} mirrored"] for name in recipe.ensemble.members] for fold in found]
-    both = [[*one, *other] for one, other in zip(members, mirrored, strict=True)]
-    fitted = {form: combination.cross_fit(form, members) for form in combination.CANDIDATES}
-    own = {recipe.ensemble.form: combination.concatenate([fold["ensemble"] for fold in found])}
-    return own | fitted | {"mirrored": combination.cross_fit("mirrored", both)}
-
-
-def with_rule(recipe: Recipe, found: Sequence[Fold], judged: Mapping[str, Predictions]) -> Recipe:
-    """The recipe with the form that the folds prefer; the weights of an average come from them too."""
-    if not found:
-        return recipe
-    form = most_accurate(judged)
-    pooled = combination.pool_folds([[fold[name] for name in recipe.ensemble.members] for fold in found])
-    weights = combination.fit_rule(form, pooled).weights
-    chosen = recipe.ensemble.model_copy(update={"form": form, "weights": weights})
-    return recipe.model_copy(update={"ensemble": chosen})
-
-
-@dataclass(frozen=True)
-class _Mirrored:
-    """Turned when they are asked for."""
-
-    images: Images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, key: slice) -> Pixels:
-        turned: Pixels = self.images[key][:, :, ::-1]
-        return turned
-
-
-def predict(run: RunFolder, recipe: Recipe, split: str, images: Path, console: Console) -> None:
-    """Write `predictions/<model>-<split>-mirrored.csv` for each member of the ensemble, unless it is there.
-
-    Args:
-        run: A finished run.
-        recipe: Its settings.
-        split: One of its parts.
-        images: Where decoded images lie.
-        console: Where progress is shown.
-    """
-    files = {name: run.predictions(name, f"{split}-mirrored") for name in recipe.ensemble.members}
-    missing = {name: file for name, file in files.items() if not file.is_file()}
-    if not missing:
-        return
-    fit.prepare_backend(recipe.seed, fingerprint.threads(recipe))
-    part = read_manifest(run).part(split)
-    turned: Any = _Mirrored(image_cache.decode(part, images, recipe.image).images)
-    for name, file in missing.items():
-        model, spec = saving.load(run.model(name))
-        with console.task(f"{run.root.name}, {name}: predicting mirror images") as update:
-            rows = probabilities(model, turned, update)
-        storage.write_text(file, Predictions(part.ids, part.labels, spec.class_names, rows).to_csv())
-        keras.utils.clear_session()  # or the graphs of all folds stay in memory
-
-
-NAME = "bagged"
-
-
-def bag_folds(whole: RunFolder, data: RunFolder, folds: Sequence[RunFolder], console: Console) -> None:
-    """Make `STUDY/bagged`, a folder that `predict` and `evaluate` take, and score its model on test.
-
-    No fold's models have seen test, so that this figure is an honest one. Every other image was learnt by
-    most of them: there the bag as a whole cannot be judged, and nothing is chosen or recommended by it.
-
-    Args:
-        whole: The repeated study.
-        data: Where its manifest lies.
-        folds: The folds' finished runs.
-        console: Where progress is shown.
-    """
-    run = RunFolder(whole.root / NAME)
-    with run_folder.locked(run):
-        _make(run, folds)
-        run_folder.write_checksums(run)
-        known = read_manifest(data)
-        if not (run.root / "evaluations" / "manifest" / "metrics.json").is_file():
-            _write_manifest(run, known, "train", "valid")  # test is new to it, and its page says so
-            record_test_evaluation(run, len(known.part("test").samples))
-            evaluate_data(run.root, data.manifest, console=console)
-        _write_manifest(run, known, "train", "valid", "test")
-
-
-def _make(run: RunFolder, folds: Sequence[RunFolder]) -> None:
-    if saving.is_saved(run.model(NAME)):
-        return
-    members = [saving.load(fold.model("ensemble")) for fold in folds]
-    model = ensemble.build(NAME, members, CombinationRule("mean"))
-    details = {"form": "mean", "members": [f"{fold.root.name}/ensemble" for fold in folds]}
-    first = members[0][1]
-    saving.save(model, ModelSpec(NAME, "ensemble", first.class_names, first.image, details), run.model(NAME))
-
-
-def _write_manifest(run: RunFolder, known: Manifest, *splits: str) -> None:
-    """The samples of these splits; validation too was learnt from."""
-    some = [one for one in known.samples if one.split in splits]
-    learnt = [replace(one, split="train") if one.split == "valid" else one for one in some]
-    storage.write_text(run.manifest, write_csv(replace(known, samples=tuple(learnt))))
-
-
-Engine = Callable[[Sequence[Plan], Console], None]
-"""Carries out all runs, in any order."""
-
-
-def one_by_one(plans: Sequence[Plan], console: Console) -> None:
-    """The engine of one machine."""
-    for plan in plans:
-        console.print(plan.out.name)
-        carry_out(plan, console)
-
-
-def repeat(
-    data: str | Path | DataSource,
-    out: str | Path,
-    recipe: Recipe,
-    *,
-    folds: int = 0,
-    seeds: int = 1,
-    bag: bool = False,
-    console: Console | None = None,
-    engine: Engine = one_by_one,
-) -> RunFolder:
-    """Train the study once a fold and once a seed; a repeated call goes on where it stopped.
-
-    Folds are dealt from train and validation, twins and groups kept together; test stays out of them. What
-    they say of the ways to combine chooses the ensemble's form, and the weights of an average, for the
-    runs that follow. Every run is a run folder of its own: `folds/fold-1`, ..., `seed-0`, ...
-
-    Args:
-        data: Class folders or a manifest CSV.
-        out: The folder of all runs.
-        recipe: The settings; the first seed is its own.
-        folds: K, 2 or more; 0 for none.
-        seeds: How many runs with seeds of their own, on the same split.
-        bag: Average the folds' ensembles into one model as well, in `bagged`; see `bagging`.
-        console: Where progress is shown; quiet by default.
-        engine: Who trains the runs.
-
-    Raises:
-        TumorboardError: One of its kinds, see `tumorboard.errors`.
-    """
-    require_numbers(folds, seeds, bag)
-    whole, console = RunFolder(Path(out)), console or Console(quiet=True)
-    with progress.graceful(), run_folder.locked(whole):
-        shared = RunFolder(whole.root / "data")
-        with run_folder.locked(shared):
-            prepare(data, shared, recipe, console)
-        found = _cross_validate(whole, shared, recipe, folds, engine, console)
-        ways = ways_to_combine(found, recipe)
-        runs = _seeds(whole, shared, with_rule(recipe, found, ways), seeds, engine, console)
-        if bag:
-            pass  # merged  # Keras: whoever hands runs out can do without
-
-            bag_folds(whole, shared, _fold_runs(whole, folds), console)
-        _write(whole, _gathered(found, ways, _fold_runs(whole, folds), runs, recipe))
-        shutil.rmtree(shared.cache, ignore_errors=True)
-    return whole
-
-
-def require_numbers(folds: int, seeds: int, bag: bool) -> None:
-    """Raise UsageError if there is no such study."""
-    if folds == 1 or folds < 0:
-        raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for none")
-    if seeds < 1:
-        raise UsageError(f"expected 1 or more --seeds, found {seeds}")
-    if bag and not folds:
-        raise UsageError("expected --folds with --bag, found none; it averages the folds' ensembles")
-
-
-def _cross_validate(
-    whole: RunFolder, data: RunFolder, recipe: Recipe, k: int, engine: Engine, console: Console
+def _run_folds(
+    whole: RunFolder, shared: RunFolder, recipe: Recipe, k: int, execute: Executor, console: Console
 ) -> list[Fold]:
     if not k:
         return []
-    folder = whole.root / "folds"
-    files = deal(data.manifest, folder, recipe, k)
-    folds = zip(files, _fold_runs(whole, k), strict=True)
-    runs = _run(
-        [Plan(DataSource(file), run.root, recipe, data.cache) for file, run in folds], engine, console
+    files, runs = deal_folds(shared.manifest, whole.root / "folds", recipe, k), fold_runs(whole, k)
+    _execute_unfinished(
+        [
+            RunPlan(DataSource(file), run.root, recipe, shared.cache)
+            for file, run in zip(files, runs, strict=True)
+        ],
+        execute,
+        console,
     )
-    pass  # merged  # Keras, once the runs are done
+    from tumorboard.workflows.fold_models import predict_mirrored  # Keras, only once the runs are done
 
     for run in runs:
-        predict(run, recipe, "test", data.cache, console)
-    return [held_out(run, recipe) for run in runs]
+        predict_mirrored(run, recipe, "test", shared.cache, console)
+    return [read_fold(run, recipe) for run in runs]
 
 
-def _fold_runs(whole: RunFolder, k: int) -> list[RunFolder]:
-    return [RunFolder(whole.root / "folds" / f"fold-{number}") for number in range(1, k + 1)]
-
-
-def _run(plans: Sequence[Plan], engine: Engine, console: Console) -> list[RunFolder]:
-    engine([plan for plan in plans if not _is_done(RunFolder(plan.out))], console)
+def _run_seeds(
+    whole: RunFolder, shared: RunFolder, recipe: Recipe, seeds: int, execute: Executor, console: Console
+) -> list[RunFolder]:
+    source, plans = DataSource(shared.manifest), []
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        seeded = recipe.model_copy(update={"seed": seed})
+        plans.append(RunPlan(source, whole.root / f"seed-{seed}", seeded, shared.cache))
+    _execute_unfinished(plans, execute, console)
     return [RunFolder(plan.out) for plan in plans]
 
 
-def _is_done(run: RunFolder) -> bool:
-    """The last file that a run writes is there, and what it then deletes is not."""
-    return run.checklist.is_file() and not run.cache.exists()
+def _execute_unfinished(plans: Sequence[RunPlan], execute: Executor, console: Console) -> None:
+    def is_finished(run: RunFolder) -> bool:
+        """Whether the last file that a run writes exists, and what it then deletes does not."""
+        return run.checklist.is_file() and not run.cache.exists()
+
+    execute([plan for plan in plans if not is_finished(RunFolder(plan.out))], console)
 
 
-def _seeds(
-    whole: RunFolder, data: RunFolder, recipe: Recipe, seeds: int, engine: Engine, console: Console
-) -> list[RunFolder]:
-    recipes = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(seeds)]
-    source = DataSource(data.manifest)
-    plans = [Plan(source, whole.root / f"seed-{one.seed}", one, data.cache) for one in recipes]
-    return _run(plans, engine, console)
-
-
-def write_results(whole: RunFolder) -> None:
-    """Write the results of a finished cross-validation anew from the predictions of its runs.
-
-    Raises:
-        RunFolderError: No finished cross-validation.
-        DataError: A file of it is damaged.
-    """
-    folds = _fold_runs(whole, len(list((whole.root / "folds").glob("fold-*"))))
-    runs = sorted(whole.root.glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
-    if not runs:
-        raise RunFolderError(
-            f"expected a finished run or cross-validation in {storage.shown(whole.root)}, found neither"
-        )
-    recipe = config.load(str((folds or [RunFolder(runs[0])])[0].recipe))
-    found = [held_out(run, recipe) for run in folds]
-    _write(whole, _gathered(found, ways_to_combine(found, recipe), folds, list(map(RunFolder, runs)), recipe))
-
-
-def _gathered(
-    found: Sequence[Fold],
-    methods: Mapping[str, Predictions],
-    folds: Sequence[RunFolder],
-    runs: Sequence[RunFolder],
-    recipe: Recipe,
-) -> CrossValidation:
-    names = recipe.names if found else ()
-    return CrossValidation(
-        {name: combination.concatenate([fold[name] for fold in found]) for name in names},
-        methods,
-        {
-            run.root.name: {
-                name: {split: read_predictions(run, name, split) for split in SPLITS} for name in recipe.names
-            }
-            for run in runs
-        },
-        {run.root.name: sum(json.loads(run.phases.read_text("utf-8")).values()) for run in runs},
-        shortcut_classes(runs[0], read_predictions(runs[0], "ensemble", "test").class_names),
-        collections.ChainMap(*(read_manifest(run).groups for run in (*folds, *runs))),
-    )
-
-
-def _write(whole: RunFolder, results: CrossValidation) -> None:
-    storage.write_text(whole.metrics, cross_validation_json(results))
-    write_report(cross_validation_report(results), whole)
+def with_best_method(recipe: Recipe, held_out: Sequence[Fold], methods: Mapping[str, Predictions]) -> Recipe:
+    """Return the recipe with the most accurate form over the folds, and the weights that they give it."""
+    if not held_out:
+        return recipe
+    form = most_accurate(methods)
+    pooled = combination.pool_folds([[fold[name] for name in recipe.ensemble.members] for fold in held_out])
+    weights = combination.fit_rule(form, pooled).weights
+    chosen = recipe.ensemble.model_copy(update={"form": form, "weights": weights})
+    return recipe.model_copy(update={"ensemble": chosen})

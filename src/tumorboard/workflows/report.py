@@ -27,7 +27,7 @@ from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import run_report
 from tumorboard.reports.run_results import SPLITS, Provenance, RunResults, metrics_json, score_run
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows import calibrate
+from tumorboard.workflows import calibrate, fold_results
 from tumorboard.workflows.audit import audit_findings, subsets_without_shortcuts
 from tumorboard.workflows.run_context import RunContext, read_manifest
 
@@ -99,9 +99,7 @@ def report(root: Path) -> Path:
             "repeat tumorboard train until it is done"
         )
     if not run.manifest.is_file():
-        from tumorboard.workflows import cross_validation  # Keras, seconds to import
-
-        cross_validation.write_results(run)
+        fold_results.rewrite_results(run)
         return run.report
     manifest = read_manifest(run)
     no_images = Decoded(manifest, np.empty((0, 0, 0, 3), np.uint8), (), (), ())

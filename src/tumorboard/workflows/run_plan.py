@@ -1,88 +1,174 @@
-"""A run in pieces that can be done by several processes, the run folder between them.
+"""One run from its data to its report, in stages, and who carries them out: this process or a Ray cluster."""
 
-Every model is a piece, which needs those that it is made of. The last piece, `RESULTS`, needs all of them:
-calibration, test, results. Who hands the pieces out holds the run folder meanwhile.
-"""
-
-from dataclasses import dataclass
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tumorboard import progress, run_folder
+from tumorboard.audit.dataset_facts import FactsCollector
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache
 from tumorboard.data.manifest import DataSource
+from tumorboard.errors import RunFolderError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows import fingerprint
+from tumorboard.storage import shown
+from tumorboard.workflows import fingerprint, report
+from tumorboard.workflows.audit import audit_images
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import RunContext, read_manifest
-from tumorboard.workflows.train import complete, refuse_a_study, train
+from tumorboard.workflows.run_context import RunContext, read_manifest, record_test_evaluation
 
 RESULTS = "results"
+"""The last stage of a run."""
+
 _QUIET = Console(quiet=True)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One run; needs nothing of any other run, so it can be done anywhere.
+class RunPlan:
+    """One run. It needs nothing of any other run, so any process can carry it out.
 
     Attributes:
-        data: Class folders, or the manifest it learns from.
-        out: Its run folder, the record of what is finished.
+        source: Class folders, or the manifest with the splits.
+        out: Its run folder, which records what is finished.
         recipe: The settings.
-        images: Where the decoded images lie, which runs may share.
+        images: Where decoded images are kept, for runs that share them; None for the run's own cache.
+        track: As for `train`.
     """
 
-    data: DataSource
+    source: DataSource
     out: Path
     recipe: Recipe
-    images: Path
+    images: Path | None = None
+    track: str = ""
+
+    def absolute(self) -> "RunPlan":
+        """Return the plan with absolute paths, for processes that work in other folders."""
+        source = replace(self.source, path=self.source.path.absolute())
+        images = self.images.absolute() if self.images else None
+        return replace(self, source=source, out=self.out.absolute(), images=images)
+
+    def run(self, console: Console) -> None:
+        """Carry out the whole run; what was finished earlier is not done again."""
+        run = RunFolder(self.out)
+        refuse_cross_validation(run)
+        with progress.graceful(), run_folder.locked(run):
+            self._run_all_stages(run, console)
+
+    def begin(self, console: Console) -> None:
+        """Check the data and record the plan, so that other processes can carry out the stages."""
+        run = RunFolder(self.out)
+        refuse_cross_validation(run)
+        prepare(self.source, run, self.recipe, console, images=self.images)
+
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the stages, each with those that it waits for: a stage per model, then `RESULTS`."""
+        recipe = self.recipe
+        return {**{name: recipe.dependencies(name) for name in recipe.names}, RESULTS: recipe.names}
+
+    def run_stage(self, stage: str) -> None:
+        """Carry out one stage of a run that was begun; the caller's process holds the lock of the folder."""
+        run = RunFolder(self.out)
+        with progress.graceful(), run_folder.locked_part(run, stage):
+            if stage == RESULTS:
+                self._run_all_stages(run, _QUIET)
+                return
+            from tumorboard.training import fit
+            from tumorboard.workflows import build_models
+
+            manifest = read_manifest(run)
+            now = fingerprint.take(self.recipe, manifest)
+            fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may differ
+            decoded = image_cache.decode(manifest, self.images or run.cache, self.recipe.image)
+            fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
+            build_models.train_model(RunContext(run, self.recipe, manifest, decoded, _QUIET), stage)
+        _clear_graphs()
+
+    def _run_all_stages(self, run: RunFolder, console: Console) -> None:
+        collector = FactsCollector()  # the audit needs no second pass over images that are decoded now
+        on_image = None if run.audit.is_file() else collector.add
+        context = prepare(self.source, run, self.recipe, console, images=self.images, on_image=on_image)
+        context = replace(context, track=self.track)
+        with context.phase("audit"):
+            audit_images(context, collector)
+
+        # Keras takes seconds to import: only once the data is known to be good.
+        from tumorboard.training import fit, tracking
+        from tumorboard.workflows import build_models, calibrate
+
+        if self.track:
+            place = tracking.destination(self.track, run.tracking(self.track))
+            console.print(f"{self.track}: training curves go to {place}")
+        fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
+        build_models.train_models(context)
+        with context.phase("calibration"):
+            calibrate.calibrate(context)
+        run_folder.write_checksums(run)
+
+        # Everything is chosen by now: test is predicted, and the results are written.
+        names = self.recipe.names
+        if not all(run.predictions(name, "test").is_file() for name in names):
+            record_test_evaluation(run, len(context.part("test").samples))
+        with context.phase("test"):
+            for name in names:
+                build_models.predict_splits(context, name, "test")
+        with context.phase("results"):
+            results = report.read_results(context)
+        report.write_results(context, results)  # with the seconds of every phase
+        shutil.rmtree(run.cache, ignore_errors=True)
 
 
-def carry_out(plan: Plan, console: Console) -> None:
-    """The whole run in this process; what was finished of it earlier is not done again."""
-    train(plan.data, plan.out, plan.recipe, images=plan.images, console=console)
-    _forget_graphs()
+Executor = Callable[[Sequence[RunPlan], Console], None]
+"""Carries out runs, in any order."""
 
 
-def begin(plan: Plan, console: Console) -> None:
-    """Check and write down what the run is of, so that its models can be made beside each other."""
-    run = RunFolder(plan.out)
-    refuse_a_study(run)
-    prepare(plan.data, run, plan.recipe, console, images=plan.images)
+@contextlib.contextmanager
+def run_executor(recipe: Recipe, ray: str, runs: int) -> Iterator[tuple[Recipe, Executor]]:
+    """Choose who carries out runs, and return the recipe that they then use.
+
+    Args:
+        recipe: The settings.
+        ray: "local" or the address of a cluster; "" for this process.
+        runs: How many runs there will be at most.
+
+    Raises:
+        UsageError: Ray is not installed, or no cluster is at the address.
+    """
+    if not ray:
+        yield recipe, _one_after_another
+        return
+    from tumorboard.distributed import ray_cluster
+    from tumorboard.distributed.train import executor
+
+    threads = recipe.threads or 1  # a number that does not depend on the machine, as the bits do on it
+    with ray_cluster.connected(ray):
+        execute = executor(threads, runs * len(recipe.models), last_stage=RESULTS)
+        yield recipe.model_copy(update={"threads": threads}), execute
 
 
-def needs(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """By piece, the pieces that it waits for; in an order in which they can be done."""
-    return {**{name: recipe.dependencies(name) for name in recipe.names}, RESULTS: recipe.names}
+def _one_after_another(plans: Sequence[RunPlan], console: Console) -> None:
+    for plan in plans:
+        if len(plans) > 1:
+            console.print(plan.out.name)
+        plan.run(console)
+        if len(plans) > 1:
+            _clear_graphs()
 
 
-def do(plan: Plan, piece: str) -> None:
-    """One piece of a run that was begun; a model that is finished is not made again."""
-    run = RunFolder(plan.out)
-    with progress.graceful(), run_folder.locked_part(run, piece):
-        if piece == RESULTS:
-            complete(run, plan.data, plan.recipe, images=plan.images)
-        else:
-            _make(run, plan, piece)
-    _forget_graphs()
+def refuse_cross_validation(run: RunFolder) -> None:
+    """Raise RunFolderError if the folder is that of a cross-validation or of repeated runs."""
+    if os.path.isfile(RunFolder(run.root / "data").manifest):  # no error at a name that cannot be
+        raise RunFolderError(
+            f"expected a run folder or a new one, found several runs (--folds or --seeds) in "
+            f"{shown(run.root)}; repeat that command, or choose another --out"
+        )
 
 
-def _make(run: RunFolder, plan: Plan, name: str) -> None:
-    """A model, and what it says of train and validation."""
-    from tumorboard.training import fit
-    from tumorboard.workflows import build_models
-
-    manifest = read_manifest(run)
-    now = fingerprint.take(plan.recipe, manifest)
-    fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may have others
-    decoded = image_cache.decode(manifest, plan.images, plan.recipe.image)
-    fit.prepare_backend(plan.recipe.seed, fingerprint.threads(plan.recipe))
-    build_models.train_model(RunContext(run, plan.recipe, manifest, decoded, _QUIET), name)
-
-
-def _forget_graphs() -> None:
-    """Or those of all runs stay in memory."""
+def _clear_graphs() -> None:
+    """Free the graphs of a finished run, or those of all runs would stay in memory."""
     import keras
 
     keras.utils.clear_session()

@@ -44,7 +44,7 @@ from tumorboard.search_space import Range, Space, Value
 from tumorboard.workflows import cross_validation, fingerprint
 from tumorboard.workflows.prepare import find, prepare
 from tumorboard.workflows.run_context import RunContext, read_predictions
-from tumorboard.workflows.train import refuse_a_study
+from tumorboard.workflows.run_plan import refuse_cross_validation
 
 _PATIENT_TRIALS = 5  # none is pruned before so many are complete
 _PATIENT_FOLDS = 2  # nor on fewer folds
@@ -265,7 +265,7 @@ def tune(
     optional.require("tune", "optuna", extra="tune")
     space = _searched(space, recipe, model, trials, folds)
     whole, console = RunFolder(Path(out)), console or _QUIET
-    refuse_a_study(whole)
+    refuse_cross_validation(whole)
     with progress.graceful(), run_folder.locked(whole):
         pool = _pool(DataSource.of(data), whole, recipe, console)
         samples = find(pool, _QUIET, leave_out="test").manifest
@@ -274,7 +274,7 @@ def tune(
         dealt = whole.root / "folds"
         if not whole.fingerprint.is_file():
             shutil.rmtree(dealt, ignore_errors=True)  # of a start that did not get as far as here
-        files = cross_validation.deal(pool, dealt, recipe, folds, console=console)
+        files = cross_validation.deal_folds(pool, dealt, recipe, folds, console=console)
         storage.write_json(whole.fingerprint, now)
         groups = {entry.id: entry.group for entry in manifest.list_csv(files[0]).entries if entry.group}
         _search(Study(whole, recipe, space, model, files, groups, console), trials)

@@ -15,10 +15,10 @@ from tests.small_predictors import NAMES, finished, pixels
 from tumorboard import NOTICE
 from tumorboard.cli.main import main
 from tumorboard.data import object_store
-from tumorboard.distributed import predict
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.progress import Console
-from tumorboard.workflows.batch_predict import prediction_row
+from tumorboard.workflows import cluster_predict as predict
+from tumorboard.workflows.prediction_table import prediction_row
 from tumorboard.workflows.predictor import load_run
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
@@ -49,13 +49,13 @@ def by_hand(monkeypatch):
     log = []
 
     def write(run, models, missing, number, console):
-        one = predict.Predictor(run, models)
+        one = predict.PartWriter(run, models)
         for part in missing:
             one.write(part)
             log.append(part.table.name)
 
-    monkeypatch.setattr(predict, "_spread", write)
-    monkeypatch.setattr(predict, "PART", 2)
+    monkeypatch.setattr(predict, "_predict_parts", write)
+    monkeypatch.setattr(predict, "FILES_PER_PART", 2)
     return log
 
 
@@ -88,8 +88,8 @@ def stored(scans):
 def test_on_ray_files_and_objects_get_the_rows_of_one_process_and_nobody_else_hears_of_it(
     run, scans, stored, tmp_path, monkeypatch, capfd
 ):
-    heard, count = set(), predict._failed
-    monkeypatch.setattr(predict, "_failed", lambda out: heard.update(listening()) or count(out))
+    heard, count = set(), predict._count_errors
+    monkeypatch.setattr(predict, "_count_errors", lambda out: heard.update(listening()) or count(out))
     out = tmp_path / "out"
     assert main(["predict", str(run.root), str(scans), stored, "--out", str(out), "--ray", "local"]) == 3
     said = capfd.readouterr()
