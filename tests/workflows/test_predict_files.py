@@ -120,7 +120,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped(run, scans, tmp_path, m
 def test_rows_that_do_not_fit_are_made_again(run, board, scans, tmp_path, damage):
     out = tmp_path / "out.csv"
     whole = predict_files(run.root, [scans], out).table.read_bytes()
-    kept = module._kept_at(out, run.root, board)
+    kept = module.unfinished_rows(out, run.root, board)
     first, second = (
         json.dumps(module.prediction_row(board, scans / "0" / name)).encode() + b"\n"
         for name in ("0.png", "2.png")
@@ -135,10 +135,10 @@ def test_rows_that_do_not_fit_are_made_again(run, board, scans, tmp_path, damage
 
 def test_rows_of_another_board_are_not_taken_over(run, board, tmp_path):
     out = tmp_path / "out.csv"
-    before = module._kept_at(out, run.root, board)
-    assert before == module._kept_at(out, run.root, board)
+    before = module.unfinished_rows(out, run.root, board)
+    assert before == module.unfinished_rows(out, run.root, board)
     one = RunPredictor({"custom": board.models["custom"]}, board.spec, "custom", board.reliability)
-    assert module._kept_at(out, run.root, one) != before
+    assert module.unfinished_rows(out, run.root, one) != before
 
 
 def test_nothing_in_the_table_is_a_formula(run, tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_nothing_in_the_table_is_a_formula(run, tmp_path, monkeypatch):
 
 def test_two_commands_never_write_one_table(run, scans, tmp_path, monkeypatch):
     out = tmp_path / "out.csv"
-    with module._alone(out), pytest.raises(RunFolderError, match="another predict"):
+    with module._locked_table(out), pytest.raises(RunFolderError, match="another predict"):
         predict_files(run.root, [scans], out)
     assert predict_files(run.root, [scans], out).files == 4
 

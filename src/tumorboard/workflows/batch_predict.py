@@ -90,14 +90,18 @@ def predict_files(
         raise DataError(f"expected images in {sources[0]}, found no file; check the path")
     with progress.graceful(), _locked_table(out):
         predictor = on_engine(load_run(run, models), run, engine)
-        # Rows are kept in a file named after the models, so that rows of other models are never taken over.
-        digest = digest_of(RunFolder(run), repr((predictor.names, predictor.engine))).hexdigest()
-        rows = out.with_name(f"{out.stem}.{digest[:12]}.unfinished.jsonl")
+        rows = unfinished_rows(out, run, predictor)
         failed = _predict_rows(predictor, sources, rows, total, console)
         with storage.writing(out) as file:
             write_csv(file, predictor, rows)
         rows.unlink(missing_ok=True)
     return Predicted(out, total, failed, predictor.recommended)
+
+
+def unfinished_rows(out: Path, run: Path, predictor: RunPredictor) -> Path:
+    """Name the file of finished rows after the models, so that rows of other models are never taken over."""
+    digest = digest_of(RunFolder(run), repr((predictor.names, predictor.engine))).hexdigest()
+    return out.with_name(f"{out.stem}.{digest[:12]}.unfinished.jsonl")
 
 
 @contextlib.contextmanager
