@@ -1,6 +1,6 @@
 from tests.audit.facts import Row, dataset, only, passes, reason
 from tumorboard.audit.privacy_checks import burned_in_text, coloured_marks, identifiers, text_in_pixels
-from tumorboard.data.dicom.picture import BURNED_IN
+from tumorboard.data.dicom.reader import BURNED_IN
 from tumorboard.data.image_headers import Header
 
 

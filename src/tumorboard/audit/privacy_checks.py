@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Outcome, check, separate_files
-from tumorboard.data.dicom.picture import BURNED_IN
+from tumorboard.data.dicom.reader import BURNED_IN
 from tumorboard.data.manifest import Sample
 
 _GREY = 8  # median spread of red, green and blue, 0-255

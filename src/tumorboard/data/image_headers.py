@@ -7,25 +7,12 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from tumorboard.data.dicom import head
-from tumorboard.data.dicom.dataset import scan
-from tumorboard.data.dicom.elements import Budget, Encoding
-from tumorboard.data.dicom.head import HEAD_BYTES, Tag
+from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import FORMATS
 from tumorboard.data.pixels import FAILURES, readers_quiet
 
 _DEPTHS = {"1": 1, "I": 32, "F": 32}
 _DEPTH = re.compile(r";(\d+)")
-_META_END, _PATIENT_END = 0x00030000, 0x00110000
-_IDENTIFIERS = {
-    0x00080050: "AccessionNumber",
-    0x00080080: "InstitutionName",
-    0x00080090: "ReferringPhysicianName",
-    0x00100010: "PatientName",
-    0x00100020: "PatientID",
-    0x00100030: "PatientBirthDate",
-    0x00101040: "PatientAddress",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +35,18 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of an image that `reading` can read; decodes nothing, raises nothing."""
+    """Read the header of an image that `image_reader` can read; decodes nothing, accepts any file.
+
+    Raises:
+        SandboxStartError: It is DICOM, and the process that reads it cannot be started.
+    """
     try:
         with readers_quiet(), path.open("rb") as file:
-            dicom = head.recognised(file.read(HEAD_BYTES))
-            file.seek(0)
-            return _dicom(file) if dicom else _picture(file)
+            if not dicom.recognised(file.read(dicom.HEAD_BYTES)):
+                file.seek(0)
+                return _picture(file)
+        header = dicom.read_header(path)
+        return Header("DICOM", header.photometric, header.bits, False, header.identifiers)
     except FAILURES:
         return Header("", "", 0)
 
@@ -72,21 +65,3 @@ def _bits(image: Image.Image) -> int:
         if packed:
             return int(packed[1])
     return 16 if image.mode.startswith("I;16") else _DEPTHS.get(image.mode, 8)
-
-
-def _dicom(file: BinaryIO) -> Header:
-    header = head.read(file)
-    bits = header.data.integers(Tag.STORED)
-    return Header(
-        "DICOM", header.data.text(Tag.PHOTOMETRIC), bits[0] if bits else 0, False, _identifiers(header)
-    )
-
-
-def _identifiers(header: head.Header) -> tuple[str, ...]:
-    file, budget = header.file, Budget()
-    inflated = header.syntax == head.DEFLATED
-    file.seek(0 if inflated or header.head[128:] != b"DICM" else HEAD_BYTES)
-    if not inflated:
-        scan(file, Encoding(implicit=False, little=True), (), _META_END, budget)
-    found = scan(file, header.data.encoding, _IDENTIFIERS, _PATIENT_END, budget)
-    return tuple(name for tag, name in _IDENTIFIERS.items() if found.raw(tag).strip(b" \0"))

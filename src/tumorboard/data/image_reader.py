@@ -16,9 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from tumorboard import config
 from tumorboard.data import pixels
-from tumorboard.data.dicom import picture
-from tumorboard.data.dicom.elements import DicomError
-from tumorboard.data.dicom.head import HEAD_BYTES, recognised
+from tumorboard.data.dicom import reader as dicom
+from tumorboard.data.dicom.reader import DicomError
 from tumorboard.data.pixels import FAILURES, Pixels, readers_quiet
 from tumorboard.errors import DataError
 
@@ -73,6 +72,7 @@ def read_image(
 
     Raises:
         DataError: Not a regular file, not such an image, damaged, or too large.
+        SandboxStartError: It is DICOM, and the process that decodes it cannot be started.
     """
     try:
         if isinstance(source, str | Path):
@@ -81,7 +81,7 @@ def read_image(
             require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
             # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
             with path.open("rb") as file:
-                return _decoded(file, name, window, max_pixels)
+                return _decoded(file, name, window, max_pixels, path)
         name = name or "the image"
         if isinstance(source, bytes):
             require_size(name, len(source))
@@ -172,18 +172,24 @@ def require_size(name: Path | str, size: int) -> None:
         raise unusable(name, f"{size} bytes, more than the {MAX_BYTES} that are read")
 
 
-def _decoded(file: BinaryIO, name: Path | str, window: str, max_pixels: int) -> DecodedImage:
-    """Decode an open file by what is in it."""
+def _decoded(
+    file: BinaryIO, name: Path | str, window: str, max_pixels: int, path: Path | None = None
+) -> DecodedImage:
+    """Decode an open file by what is in it; of DICOM the path is enough for the decoding process."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    with readers_quiet():
-        is_dicom = recognised(file.read(HEAD_BYTES))
-        file.seek(0)
-        if is_dicom:
-            image, notes = _dicom(file, name, window, max_pixels)
-        else:
-            image, notes = _picture(file, size, max_pixels)
-    return DecodedImage(image, tuple(f"{display(name)}: {note}" for note in notes))
+    is_dicom = dicom.recognised(file.read(dicom.HEAD_BYTES))
+    file.seek(0)
+    if is_dicom:
+        try:
+            image = dicom.read(path or file.read(), config.parse_window(window), max_pixels)
+        except DicomError as error:
+            raise unusable(name, str(error), error.remedy) from None
+        array, notes = image.pixels, image.notes
+    else:
+        with readers_quiet():
+            array, notes = _picture(file, size, max_pixels)
+    return DecodedImage(array, tuple(f"{display(name)}: {note}" for note in notes))
 
 
 def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
@@ -198,17 +204,6 @@ def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, 
         pixels.refuse_ambiguous(image)
         image.load()
         return pixels.upright(image), pixels.notes(image)
-
-
-def _dicom(file: BinaryIO, name: Path | str, window: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
-    """As `_picture`; errors of other packages are not chained, for they may quote the header."""
-    try:
-        found = picture.read(file, config.parse_window(window), max_pixels)
-    except DicomError as error:
-        raise unusable(name, str(error), error.remedy) from None
-    except FAILURES as error:
-        raise unusable(name, f"a damaged DICOM file ({type(error).__name__})") from None
-    return found.pixels, found.notes
 
 
 def _reason(error: BaseException) -> str:

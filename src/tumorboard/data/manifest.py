@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tumorboard import storage
 from tumorboard.data import class_folders, class_matching
 from tumorboard.data.class_folders import SPLIT_NAMES, Entry, Listing, problem_with
-from tumorboard.data.dicom.groups import filled
+from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import MAX_BYTES, display, unusable
 from tumorboard.errors import DataError
 
@@ -59,7 +59,7 @@ class Sample:
         path: Where the file is, absolute.
         split: "train", "valid", "test", or "" while unknown.
         label: The class.
-        group: What a split must not separate, as a patient (of DICOM: `dicom.groups`); "" for none.
+        group: What a split must not separate, as a patient (of DICOM: `dicom.reader.groups`); "" for none.
         sha256: Of the file's bytes, hex.
     """
 
@@ -150,7 +150,10 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
             folders.setdefault(split or train, set()).update(listing.folders[split])
     matching = class_matching.match(folders, source.class_map, source.merge)
     entries = [entry for entry in listing.entries if entry.split != leave_out]
-    samples, problems = _hashed(filled(entries), matching)
+    if not any(entry.group for entry in entries):
+        groups = dicom.groups([entry.path for entry in entries])
+        entries = [replace(entry, group=group) for entry, group in zip(entries, groups, strict=True)]
+    samples, problems = _hashed(entries, matching)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     problems = [*listing.problems, *problems]

@@ -8,7 +8,6 @@ floats, LAB, anything else   refused: they have no agreed range or form in 8 bit
 """
 
 import contextlib
-import logging
 import struct
 import threading
 import warnings
@@ -137,12 +136,11 @@ FAILURES = (
 _lock = threading.Lock()
 _filters = contextlib.ExitStack()
 _readers = 0
-_pydicom_log = logging.getLogger("pydicom")
 
 
 @contextlib.contextmanager
 def readers_quiet() -> Iterator[None]:
-    """Ignore the readers' warnings while any thread reads, and leave the process's filters as they were.
+    """Ignore Pillow's warnings while any thread reads, and leave the process's filters as they were.
 
     `warnings.catch_warnings` alone is not safe in threads that overlap: the last to leave may restore
     another's filters. So the first reader sets them and the last one restores them.
@@ -151,10 +149,7 @@ def readers_quiet() -> Iterator[None]:
     with _lock:
         if _readers == 0:
             _filters.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
-            # pydicom also logs what it warns of, and may quote header values.
-            _filters.callback(setattr, _pydicom_log, "disabled", _pydicom_log.disabled)
-            _pydicom_log.disabled = True
+            warnings.filterwarnings("ignore", module=r"PIL\.")
         _readers += 1
     try:
         yield

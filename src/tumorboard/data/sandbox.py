@@ -5,6 +5,7 @@ parent uses `SandboxPool`; the child calls `limit_memory`, `answer_all` and, per
 """
 
 import atexit
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tumorboard import isolation
@@ -28,6 +29,7 @@ Message = tuple[dict[str, Any], bytes]
 
 _READY = {"ready": True}
 _START_SECONDS = 120
+_TICK_SECONDS = 0.2
 _LONGEST_HEADER = 1 << 20
 
 
@@ -62,12 +64,13 @@ class SandboxPool:
         """List the process ids of the idle children."""
         return [worker.pid for worker in self._idle]
 
-    def ask(self, request: dict[str, Any], content: bytes = b"") -> Message:
+    def ask(self, request: dict[str, Any], content: bytes = b"", seconds: float | None = None) -> Message:
         """Send one request to an idle child, or to a new one, and wait for its answer.
 
         Args:
             request: What the child's function gets, as JSON.
             content: The bytes that go with it.
+            seconds: For this answer; None for the pool's.
 
         Returns:
             The header of the answer, and its bytes.
@@ -80,18 +83,15 @@ class SandboxPool:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         worker = worker or _start(self._module)
-        alarm = threading.Timer(self.seconds, worker.kill)
         try:
-            alarm.start()
-            answer = _exchange(worker, line, content)
+            with _watchdog.limit(worker, seconds or self.seconds):
+                answer = _exchange(worker, line, content)
         except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
             _end(worker)
             raise SandboxEndedError from error
         except BaseException:  # for example an interruption by the user: the answer is still in the pipe
             _end(worker)
             raise
-        finally:
-            alarm.cancel()
         with self._lock:
             self._idle.append(worker)
         return answer
@@ -113,6 +113,41 @@ class SandboxPool:
         self._idle.clear()
 
 
+class _Watchdog:
+    """Kill children that do not answer in time; one thread, because a timer each is as dear as an answer."""
+
+    def __init__(self) -> None:
+        self._deadlines: dict[subprocess.Popen[bytes], float] = {}
+        self._lock = threading.Lock()
+        self._watching = False
+
+    @contextlib.contextmanager
+    def limit(self, worker: "subprocess.Popen[bytes]", seconds: float) -> Iterator[None]:
+        """Kill the child if it takes longer, give or take a tick."""
+        with self._lock:
+            self._deadlines[worker] = time.monotonic() + seconds
+            if not self._watching:
+                threading.Thread(target=self._watch, daemon=True).start()
+                self._watching = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._deadlines[worker]
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_TICK_SECONDS)
+            with self._lock:
+                for worker, deadline in self._deadlines.items():
+                    if time.monotonic() > deadline:
+                        worker.kill()
+                if not self._deadlines:
+                    self._watching = False
+                    return
+
+
+_watchdog = _Watchdog()
 _pools: "weakref.WeakSet[SandboxPool]" = weakref.WeakSet()
 
 
@@ -123,6 +158,8 @@ def _close_all() -> None:
 
 
 def _forget_all() -> None:
+    global _watchdog
+    _watchdog = _Watchdog()  # threads do not survive a fork
     for pool in list(_pools):
         pool._forget()
 
@@ -150,17 +187,14 @@ def _start(module: str) -> "subprocess.Popen[bytes]":
         raise SandboxStartError(
             f"{failed}{reason}; free memory or end other processes, and repeat"
         ) from error
-    alarm = threading.Timer(_START_SECONDS, worker.kill)
     try:
-        alarm.start()
-        ready = _read_header(worker) == _READY
+        with _watchdog.limit(worker, _START_SECONDS):
+            ready = _read_header(worker) == _READY
     except (OSError, ValueError):
         ready = False
     except BaseException:
         _end(worker)
         raise
-    finally:
-        alarm.cancel()
     if not ready:
         _end(worker)
         raise SandboxStartError(
@@ -173,7 +207,8 @@ def _start(module: str) -> "subprocess.Popen[bytes]":
 def _exchange(worker: "subprocess.Popen[bytes]", line: bytes, content: bytes) -> Message:
     if worker.stdin is None or worker.stdout is None:
         raise OSError
-    worker.stdin.write(line + content)
+    worker.stdin.write(line)
+    worker.stdin.write(content)
     worker.stdin.flush()
     header = _read_header(worker)
     answer = worker.stdout.read(header["bytes"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from tumorboard import config
 from tumorboard.data import sandbox
-from tumorboard.data.dicom.head import HEAD_BYTES, recognised
+from tumorboard.data.dicom.reader import HEAD_BYTES, recognised
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import DataError
 

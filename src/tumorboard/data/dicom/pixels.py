@@ -1,24 +1,83 @@
-"""The stored pixels of a single-frame DICOM object, everything counted before anything is decoded."""
+"""Decode the one frame of a DICOM file with pydicom, everything counted before anything is decoded.
 
-from dataclasses import dataclass
-from typing import Any
+A decoder allocates what the compressed frame asks for, whatever the DICOM header says: one changed byte made
+OpenJPEG take 8.9 GB for an image of 100 x 100. So the two are compared first (`frame_size`).
+
+No decoder under the GPL is used, so lossy JPEG of 12 bits and video are not read.
+"""
+
+import io
+import struct
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydicom._uid_dict import UID_dictionary
+from pydicom.encaps import encapsulate, generate_fragments
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from tumorboard.data.dicom import codecs, codestream
-from tumorboard.data.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED, DicomError, Encoding, read_element
-from tumorboard.data.dicom.head import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header, Tag
+from tumorboard.data import sandbox
+from tumorboard.data.dicom.header import PIXELS, UNDEFINED, ParsedHeader, PixelElement, integers, text
+from tumorboard.data.dicom.reader import DicomError
 
-_NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
-_GREY = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
-_COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
-_FRAGMENTS = Encoding(implicit=True, little=True)
+_MAX_FRAGMENTS = 1000
+_MAX_TILES = 4096
 _UNSUSPICIOUS, _PIXELS_PER_BYTE = 5_000_000, 500
 _SLACK = 1 << 20
+_SECONDS, _PIXELS_PER_SECOND = 1, 1_000_000
+_NATIVE = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+)
+GREY = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0"
+_JPEG_BEGINS, _J2K_BEGINS, _JP2_BEGINS = BEGINNINGS = (
+    b"\xff\xd8\xff",
+    b"\xff\x4f\xff\x51",
+    b"\0\0\0\x0cjP  ",
+)
+# SOF0-SOF15 without DHT, JPG and DAC; SOF55 is JPEG-LS.
+_FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
+_LOWER_CASE = "names its photometric interpretation in lower case, read as if in capitals"
+
+
+class Codec(NamedTuple):
+    """How a transfer syntax is decoded: pydicom's plugin, the module it needs, and its pip package."""
+
+    kind: str
+    plugin: str
+    module: str
+    package: str
+
+
+_J2K = Codec("JPEG 2000", "pylibjpeg", "openjpeg", "pylibjpeg pylibjpeg-openjpeg")
+_JPEG = Codec("JPEG", "pillow", "PIL", "pillow")
+_LOSSLESS = Codec("lossless JPEG", "gdcm", "gdcm", "python-gdcm")
+_LS = Codec("JPEG-LS", "pyjpegls", "jpeg_ls", "pyjpegls")
+_RLE = Codec("RLE", "pydicom", "pydicom", "pydicom")
+CODECS = {
+    "1.2.840.10008.1.2.5": _RLE,
+    "1.2.840.10008.1.2.4.50": _JPEG,
+    "1.2.840.10008.1.2.4.51": _JPEG,
+    "1.2.840.10008.1.2.4.57": _LOSSLESS,
+    "1.2.840.10008.1.2.4.70": _LOSSLESS,
+    "1.2.840.10008.1.2.4.80": _LS,
+    "1.2.840.10008.1.2.4.81": _LS,
+    **{f"1.2.840.10008.1.2.4.{n}": _J2K for n in (90, 91, 201, 202, 203)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +95,16 @@ class Layout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one uncompressed frame."""
+        """Bytes of the uncompressed frame."""
         shared = 2 if self.photometric == "YBR_FULL_422" else self.samples
         return (self.rows * self.columns * shared * self.allocated + 7) // 8
 
-    def options(self) -> dict[str, Any]:
-        """As the decoders of `pydicom.pixels` name them."""
-        return {
-            "rows": self.rows,
-            "columns": self.columns,
-            "samples_per_pixel": self.samples,
-            "bits_allocated": self.allocated,
-            "bits_stored": self.stored,
-            "pixel_representation": int(self.signed),
-            "photometric_interpretation": self.photometric,
-            "number_of_frames": 1,
-            **({"planar_configuration": self.planar} if self.samples > 1 else {}),
-        }
 
-
-def stored_pixels(header: Header, max_pixels: int) -> tuple[npt.NDArray[np.integer], Layout]:
+def stored_pixels(header: ParsedHeader, max_pixels: int) -> tuple[npt.NDArray[np.integer], Layout]:
     """Decode the one frame of an object.
 
     Args:
-        header: As read, its file at the pixels.
+        header: From `read_header`.
         max_pixels: More than this are refused before decoding.
 
     Returns:
@@ -72,122 +117,195 @@ def stored_pixels(header: Header, max_pixels: int) -> tuple[npt.NDArray[np.integ
     if header.pixels is None:
         kind = UID_dictionary.get(header.sop_class, ("unknown kind",))[0]
         raise DicomError(f"a DICOM object without an image ({kind})", "remove the file")
-    if header.pixels.tag != Tag.PIXELS:
+    if header.pixels.tag != PIXELS:
         raise DicomError("DICOM with floating-point pixels")
     layout = _layout(header, max_pixels)
-    native = header.syntax in _NATIVE
-    pixels = _native(header, layout) if native else _compressed(header, layout)
-    expected = (layout.rows, layout.columns, 3)[: 2 + (layout.samples > 1)]
-    if pixels.shape != expected:
+    header.file.seek(header.pixels.position)
+    codec = CODECS.get(header.syntax)
+    options: dict[str, Any]
+    if header.syntax in _NATIVE:
+        layout, content = _native_frame(header, header.pixels, layout)
+        options = {"pixel_vr": header.pixels.vr if header.pixels.vr in ("OB", "OW") else "OW"}
+    elif codec:
+        content = encapsulate([_compressed_frame(header, layout, codec)], has_bot=False)
+        options = {"decoding_plugin": codec.plugin}
+    else:
+        kind = UID_dictionary.get(header.syntax, ("unknown compression",))[0]
+        raise DicomError(f"DICOM in {kind}, which is not decoded", "save it uncompressed")
+    options |= {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "samples_per_pixel": layout.samples,
+        "bits_allocated": layout.allocated,
+        "bits_stored": layout.stored,
+        "pixel_representation": int(layout.signed),
+        "photometric_interpretation": layout.photometric,
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+        **({"planar_configuration": layout.planar} if layout.samples > 1 else {}),
+    }
+    sandbox.limit_time(_SECONDS + layout.rows * layout.columns // _PIXELS_PER_SECOND)
+    try:
+        pixels, _ = get_decoder(UID(header.syntax)).as_array(content, **options)
+    except Exception:
+        if codec:
+            raise DicomError(f"DICOM with damaged {codec.kind} pixels") from None
+        raise
+    if pixels.shape != (layout.rows, layout.columns, 3)[: 2 + (layout.samples > 1)]:
         raise DicomError("DICOM whose decoded pixels have another form than its header says")
     return pixels, layout
 
 
-def _layout(header: Header, max_pixels: int) -> Layout:
-    data = header.data
-    photometric = data.text(Tag.PHOTOMETRIC)
-    if photometric not in _GREY | _COLOUR:
+def photometric(header: ParsedHeader) -> str:
+    """Return the photometric interpretation in capitals, or "" for one that is not read."""
+    written = text(header.data, "PhotometricInterpretation")
+    if written.upper() not in GREY | COLOUR:
+        return ""
+    if written != written.upper():
+        header.notes.append(_LOWER_CASE)
+    return written.upper()
+
+
+def _layout(header: ParsedHeader, max_pixels: int) -> Layout:
+    def single(name: str, keyword: str, default: int | None = None) -> int:
+        values = integers(header.data, keyword)
+        if len(values) == 1:
+            return values[0]
+        if values or default is None:
+            raise DicomError(f"DICOM without one value of {name}")
+        return default
+
+    interpretation = photometric(header)
+    if not interpretation:
         raise DicomError("DICOM with a photometric interpretation that is not read")
+    in_colour = interpretation in COLOUR
+    allocated = single("allocated", "BitsAllocated")
     layout = Layout(
-        rows=_one(header, Tag.ROWS),
-        columns=_one(header, Tag.COLUMNS),
-        samples=_one(header, Tag.SAMPLES, 1 if photometric in _GREY else 3),
-        allocated=_one(header, Tag.ALLOCATED),
-        stored=_one(header, Tag.STORED, _one(header, Tag.ALLOCATED)),
-        signed=_one(header, Tag.SIGNED, 0) == 1,
-        photometric=photometric,
-        planar=_one(header, Tag.PLANAR, 0),
+        rows=single("rows", "Rows"),
+        columns=single("columns", "Columns"),
+        samples=single("samples", "SamplesPerPixel", 3 if in_colour else 1),
+        allocated=allocated,
+        stored=single("stored", "BitsStored", allocated),
+        signed=single("signed", "PixelRepresentation", 0) == 1,
+        photometric=interpretation,
+        planar=single("planar", "PlanarConfiguration", 0),
     )
-    _require_sense(layout, _one(header, Tag.HIGH_BIT, layout.stored - 1))
+    high_bit = single("high_bit", "HighBit", layout.stored - 1)
+    if layout.samples != (3 if in_colour else 1) or 0 in (layout.rows, layout.columns) or layout.planar > 1:
+        raise DicomError("DICOM whose rows, columns or samples contradict each other")
+    if allocated not in ((8, 16) if in_colour else (1, 8, 16, 32)) or not 1 <= layout.stored <= allocated:
+        raise DicomError(f"DICOM with {layout.stored} of {allocated} bits per value, which is not read")
+    if high_bit != layout.stored - 1:
+        raise DicomError(f"DICOM with its {layout.stored} bits up to bit {high_bit}, which is not read")
     if layout.rows * layout.columns > max_pixels:
         raise DicomError(f"{layout.columns} x {layout.rows} pixels, more than the {max_pixels:,} allowed")
     return layout
 
 
-def _require_sense(layout: Layout, high_bit: int) -> None:
-    colour = layout.photometric in _COLOUR
-    sizes = (8, 16) if colour else (1, 8, 16, 32)
-    if layout.samples != (3 if colour else 1) or 0 in (layout.rows, layout.columns) or layout.planar > 1:
-        raise DicomError("DICOM whose rows, columns or samples contradict each other")
-    if layout.allocated not in sizes or not 1 <= layout.stored <= layout.allocated:
-        raise DicomError(
-            f"DICOM with {layout.stored} of {layout.allocated} bits per value, which is not read"
-        )
-    if high_bit != layout.stored - 1:
-        raise DicomError(f"DICOM with its {layout.stored} bits up to bit {high_bit}, which is not read")
-
-
-def _one(header: Header, tag: Tag, default: int | None = None) -> int:
-    values = header.data.integers(tag)
-    if len(values) == 1:
-        return values[0]
-    if values or default is None:
-        raise DicomError(f"DICOM without one value of {tag.name.lower()}")
-    return default
-
-
-def _native(header: Header, layout: Layout) -> npt.NDArray[np.integer]:
-    length = header.pixels.length if header.pixels else 0
-    if length == UNDEFINED or length >= 2 * layout.frame_bytes > 2:
+def _native_frame(header: ParsedHeader, pixels: PixelElement, layout: Layout) -> tuple[Layout, bytes]:
+    """Read the bytes of an uncompressed frame, padded to an even number, and how they are laid out."""
+    full = replace(layout, photometric="YBR_FULL")
+    if layout.photometric == "YBR_FULL_422" and full.frame_bytes <= pixels.length < UNDEFINED:
+        layout = full  # it is not subsampled, whatever it says
+    expected = layout.frame_bytes
+    if pixels.length == UNDEFINED or pixels.length >= 2 * expected > 2:
         raise DicomError("DICOM with more pixels than its header says")
-    content = header.file.read(min(length, layout.frame_bytes))
-    if len(content) < layout.frame_bytes:
-        raise DicomError(f"DICOM cut off after {len(content)} of {layout.frame_bytes} bytes of pixels")
-    vr = header.pixels.vr.decode() if header.pixels and header.pixels.vr in (b"OB", b"OW") else "OW"
-    options = {**layout.options(), "pixel_keyword": "PixelData", "pixel_vr": vr}
-    return get_decoder(UID(header.syntax)).as_array(content + b"\0" * (len(content) % 2), **options)[0]
+    # The padding too: in big-endian words of two 8-bit values it stands before the last value.
+    content = header.file.read_unlimited(min(pixels.length, expected + expected % 2))
+    if len(content) < expected:
+        raise DicomError(f"DICOM cut off after {len(content)} of {expected} bytes of pixels")
+    return layout, content + b"\0" * (len(content) % 2)
 
 
-def _compressed(header: Header, layout: Layout) -> npt.NDArray[np.integer]:
-    codec = codecs.CODECS.get(header.syntax)
-    if codec is None:
-        kind = UID_dictionary.get(header.syntax, ("unknown compression",))[0]
-        raise DicomError(f"DICOM in {kind}, which is not decoded", "save it uncompressed")
-    frame = _frame(header, layout, codec)
-    if codec is not codecs.RLE:
-        _require_agreement(frame, layout, header.syntax)
+def _compressed_frame(header: ParsedHeader, layout: Layout, codec: Codec) -> bytes:
+    """Join the fragments of the only frame, and check that it may be decoded."""
+    frame = _joined_fragments(header, layout, codec)
+    if codec is not _RLE:
+        size = frame_size(frame)
+        if size[:3] != (layout.rows, layout.columns, layout.samples):
+            raise DicomError(
+                f"DICOM of {layout.columns} x {layout.rows} with pixels of {size.columns} x {size.rows}"
+            )
+        if codec is _JPEG and size.bits != 8:
+            raise DicomError(
+                f"DICOM in lossy JPEG of {size.bits} bits, which is not decoded", "save it uncompressed"
+            )
     if layout.rows * layout.columns > max(_UNSUSPICIOUS, _PIXELS_PER_BYTE * len(frame)):
         raise DicomError(
             f"{layout.columns} x {layout.rows} pixels in {len(frame)} bytes: a decompression bomb"
         )
-    codecs.require(codec)
-    pixels, _ = codecs.decode(frame, header.syntax, layout.options())
-    return pixels
+    if find_spec(codec.module) is None or (codec is _J2K and find_spec("pylibjpeg") is None):
+        raise DicomError(f"{codec.kind} DICOM without its codec", f"pip install {codec.package}")
+    return frame
 
 
-def _frame(header: Header, layout: Layout, codec: codecs.Codec) -> bytes:
-    """The fragments of the only frame, joined."""
-    fragments = _fragments(header, 2 * layout.frame_bytes + _SLACK)
-    offsets, parts = fragments[0], fragments[1:]
-    begun = len(parts) if codec is codecs.RLE else sum(map(codestream.begins, parts[1:])) + 1
-    if begun > 1 or len(offsets) > 4:
-        raise DicomError("DICOM with more frames than its header says")
-    return b"".join(parts)
-
-
-def _fragments(header: Header, most: int) -> list[bytes]:
-    """The offset table, then the fragments, by their own lengths: delimiters may occur in the data."""
-    found: list[bytes] = []
-    while True:
-        item = read_element(header.file, _FRAGMENTS)
-        if item is not None and item.tag == SEQUENCE_END and len(found) > 1:
-            return found
-        if item is None or item.tag != ITEM or len(found) > 1000:
-            raise DicomError("DICOM whose compressed pixels are cut off or damaged")
-        if sum(map(len, found)) + item.length > most:
+def _joined_fragments(header: ParsedHeader, layout: Layout, codec: Codec) -> bytes:
+    most = 2 * layout.frame_bytes + _SLACK
+    content = header.file.read_unlimited(most)
+    fragments, parts = io.BytesIO(content), []
+    try:
+        # The first is the table of offsets. Lengths are followed: delimiters may occur in the data.
+        for part in generate_fragments(fragments):
+            parts.append(part)
+            if len(parts) > _MAX_FRAGMENTS:
+                raise ValueError
+    except ValueError:
+        raise DicomError("DICOM whose compressed pixels are cut off or damaged") from None
+    if content[fragments.tell() - 4 : fragments.tell()] != _SEQUENCE_END or len(parts) < 2:
+        if len(content) == most:
             raise DicomError("DICOM with more compressed bytes than its size explains")
-        found.append(header.file.read(item.length))
-        if len(found[-1]) < item.length:
-            raise DicomError("DICOM whose compressed pixels are cut off")
+        raise DicomError("DICOM whose compressed pixels are cut off")
+    begun = len(parts) - 1 if codec is _RLE else sum(part.startswith(BEGINNINGS) for part in parts[2:]) + 1
+    if begun > 1 or len(parts[0]) > 4:
+        raise DicomError("DICOM with more frames than its header says")
+    return b"".join(parts[1:])
 
 
-def _require_agreement(frame: bytes, layout: Layout, syntax: str) -> None:
-    size = codestream.size(frame)
-    if size[:3] != (layout.rows, layout.columns, layout.samples):
-        raise DicomError(
-            f"DICOM of {layout.columns} x {layout.rows} with pixels of {size.columns} x {size.rows}"
-        )
-    if codecs.CODECS[syntax].plugin == "pillow" and size.bits != 8:
-        raise DicomError(
-            f"DICOM in lossy JPEG of {size.bits} bits, which is not decoded", "save it uncompressed"
-        )
+class FrameSize(NamedTuple):
+    """The size of a compressed frame by its own header; `bits` of one sample."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+
+
+def frame_size(frame: bytes) -> FrameSize:
+    """Read the size of a JPEG, JPEG-LS or JPEG 2000 codestream.
+
+    Raises:
+        DicomError: None of these, no size in it, or too many tiles.
+    """
+    try:
+        if frame.startswith(_JPEG_BEGINS):
+            return _jpeg_size(frame)
+        start = frame.find(_J2K_BEGINS, 0, 4096) if frame.startswith(_JP2_BEGINS) else 0
+        if start >= 0 and frame.startswith(_J2K_BEGINS, start):
+            return _jpeg2000_size(frame, start)
+    except (struct.error, IndexError):
+        pass
+    raise DicomError("DICOM whose compressed pixels are damaged or of another kind than its header says")
+
+
+def _jpeg_size(frame: bytes) -> FrameSize:
+    at = 2
+    while frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker in _FRAME_MARKERS:
+            bits, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
+            return FrameSize(rows, columns, samples, bits)
+        if marker == 0xFF:  # fill byte
+            at += 1
+        else:
+            at += 2 if marker in _BARE_MARKERS else 2 + struct.unpack_from(">H", frame, at + 2)[0]
+    raise IndexError
+
+
+def _jpeg2000_size(frame: bytes, start: int) -> FrameSize:
+    """Read the SIZ segment (ISO/IEC 15444-1, A.5.1)."""
+    right, bottom, left, top, tile_w, tile_h, tile_x, tile_y = struct.unpack_from(">8I", frame, start + 8)
+    samples, depth = struct.unpack_from(">HB", frame, start + 40)
+    tiles = -(-(right - tile_x) // max(tile_w, 1)) * -(-(bottom - tile_y) // max(tile_h, 1))
+    if tiles > _MAX_TILES:
+        raise DicomError(f"DICOM whose JPEG 2000 image has {tiles} tiles")
+    return FrameSize(bottom - top, right - left, samples, (depth & 0x7F) + 1)

@@ -1,45 +1,160 @@
-"""Decode compressed frames in a process of its own: `python -m tumorboard.data.dicom.worker`.
+"""Read DICOM in a limited process of its own: `python -P -m tumorboard.data.dicom.worker`.
 
-Native decoders abort, hang or fill the memory on damaged frames (seen with one changed frame in forty). Here
-that ends this process, and one file's reading with it.
+A decoder that aborts, hangs or fills the memory ends this process, and the reading of one file with it. What
+is answered goes to the parent; so no value of a header is, except a photometric interpretation that is known.
 """
 
+import hashlib
+import io
+import logging
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
 
 from tumorboard.data import sandbox
+from tumorboard.data.dicom.display import Pixels, Setting, colour, grey, palette
+from tumorboard.data.dicom.header import ParsedHeader, explained, integers, raw, read_header, text
+from tumorboard.data.dicom.pixels import photometric, stored_pixels
+from tumorboard.data.dicom.reader import BURNED_IN
+
+PROGRAM = "begins with a program ({}), which DICOM allows and attackers use; do not run it or pass it on"
 
 _MEMORY = 4 << 30
-_SECONDS = 1
-_PIXELS_PER_SECOND = 1_000_000
+_SECONDS = 4
+_BEGINNING = 1 << 16
+_PLACEHOLDERS = frozenset(
+    {b"", b"0", b"ANON", b"ANONYMOUS", b"ANONYMIZED", b"ANONYMISED", b"UNKNOWN", b"NONE"}
+)
+_IDENTIFIERS = (
+    "AccessionNumber",
+    "InstitutionName",
+    "ReferringPhysicianName",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientAddress",
+)
+_PROGRAMS = {
+    b"MZ": "Windows",
+    b"\x7fELF": "Linux",
+    b"\xcf\xfa\xed\xfe": "macOS",
+    b"\xce\xfa\xed\xfe": "macOS",
+    b"\xca\xfe\xba\xbe": "macOS",
+    b"#!": "a script",
+}
+_SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+_ULTRASOUND = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("3", "3.1", "6", "6.1", "6.2"))
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
     warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").disabled = True
     sandbox.limit_memory(_MEMORY)
-    sandbox.answer_all(_answer)
+    sandbox.answer_all(answer)
 
 
-def _answer(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
-    sandbox.limit_time(_SECONDS + request["rows"] * request["columns"] // _PIXELS_PER_SECOND)
-    plugin, syntax = request.pop("plugin"), UID(request.pop("syntax"))
+def answer(request: dict[str, Any], content: bytes) -> sandbox.Message:
+    """Answer one request; an error is answered with what was found and its remedy."""
+    sandbox.limit_time(_SECONDS)
     try:
-        pixels, properties = get_decoder(syntax).as_array(
-            encapsulate([frame], has_bot=False), decoding_plugin=plugin, **request
-        )
+        if request["task"] == "groups":
+            paths = [Path(name.decode("utf-8", "surrogateescape")) for name in content.split(b"\0")]
+            return {}, "\n".join(groups(paths)).encode()
+        with io.FileIO(request["path"]) if "path" in request else io.BytesIO(content) as file:
+            if request["task"] == "header":
+                return header_facts(file), b""
+            setting = Setting(*request["setting"]) if request["setting"] else None
+            pixels, rule, notes = image(file, setting, request["max_pixels"])
+        return {"shape": pixels.shape, "rule": rule, "notes": notes}, pixels.tobytes()
     except Exception as error:
-        return {"error": type(error).__name__}, b""
-    return {
-        "shape": pixels.shape,
-        "dtype": pixels.dtype.str,
-        "photometric": str(properties["photometric_interpretation"]),
-    }, np.ascontiguousarray(pixels).tobytes()
+        fault = explained(error)
+        return {"error": str(fault), "remedy": fault.remedy}, b""
+
+
+def image(
+    file: io.FileIO | io.BytesIO, setting: Setting | None, max_pixels: int
+) -> tuple[Pixels, str, list[str]]:
+    """Read the one image of a file: uint8 (H, W) grey or (H, W, 3) RGB, the rule, and notes.
+
+    Raises:
+        Exception: It cannot be read; see `explained`.
+    """
+    header = read_header(file)
+    stored, layout = stored_pixels(header, max_pixels)
+    if layout.samples > 1:
+        pixels, rule = colour(stored, layout), "RGB"
+    elif layout.photometric == "PALETTE COLOR":
+        pixels, rule = palette(stored, layout, header.data), "PALETTE COLOR"
+    else:
+        pixels, rule = grey(stored, layout, header, setting)
+    return np.ascontiguousarray(pixels), rule, _warnings(header) + header.notes
+
+
+def header_facts(file: io.FileIO | io.BytesIO) -> dict[str, Any]:
+    """Read the facts of `reader.DicomHeader`.
+
+    Raises:
+        Exception: The header cannot be read; see `explained`.
+    """
+    header = read_header(file, also=_IDENTIFIERS)
+    bits = integers(header.data, "BitsStored")
+    identifiers = [name for name in _IDENTIFIERS if raw(header.data, name).strip(b" \0")]
+    return {"photometric": photometric(header), "bits": bits[0] if bits else 0, "identifiers": identifiers}
+
+
+class Identity(NamedTuple):
+    """Whom a file shows, and a hash of its beginning."""
+
+    patient: bytes
+    series: bytes
+    beginning: bytes
+
+
+def groups(paths: Sequence[Path]) -> list[str]:
+    """Return the group of each file, of all the files of a data set; see `reader.groups`."""
+    identities = [_identity(path) for path in paths]
+    key = hashlib.blake2b(b"".join(sorted(i.beginning for i in identities if i))).digest()
+    patient_of = {i.series: i.patient for i in identities if i and i.patient and i.series}
+    names = []
+    for identity in identities:
+        patient, series, _ = identity or Identity(b"", b"", b"")
+        patient = patient or patient_of.get(series, b"")
+        name = b"patient " + patient if patient else b"series " + series if series else b""
+        names.append(f"dicom-{hashlib.blake2b(name, key=key, digest_size=8).hexdigest()}" if name else "")
+    return names
+
+
+def _identity(path: Path) -> Identity | None:
+    sandbox.limit_time(_SECONDS)
+    try:
+        with io.FileIO(path) as file:
+            beginning = file.read(_BEGINNING)
+            file.seek(0)
+            data = read_header(file, also=("PatientID", "SeriesInstanceUID")).data
+            patient, series = (raw(data, name).strip(b" \0") for name in ("PatientID", "SeriesInstanceUID"))
+    except Exception:
+        return None  # whoever decodes it reports the fault
+    patient = b"" if patient.upper() in _PLACEHOLDERS else patient
+    return Identity(patient, series, hashlib.blake2b(beginning).digest())
+
+
+def _warnings(header: ParsedHeader) -> list[str]:
+    """Note what the header suggests of burned-in text, and a program in the preamble."""
+    reasons = []
+    if text(header.data, "BurnedInAnnotation") == "YES":
+        reasons.append("BurnedInAnnotation is YES")
+    if header.sop_class == _SECONDARY or header.sop_class.startswith(f"{_SECONDARY}."):
+        reasons.append("secondary capture")
+    if header.sop_class in _ULTRASOUND or text(header.data, "Modality") == "US":
+        reasons.append("ultrasound")
+    notes = [BURNED_IN.format(", ".join(reasons))] if reasons else []
+    return notes + [
+        PROGRAM.format(kind) for start, kind in _PROGRAMS.items() if header.preamble.startswith(start)
+    ]
 
 
 if __name__ == "__main__":

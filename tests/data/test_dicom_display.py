@@ -1,3 +1,5 @@
+"""From stored values to grey and colour (hazards D1 and D2)."""
+
 import zlib
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 from tumorboard.data.image_reader import read_image
 from tumorboard.errors import DataError
 
-from .dicoms import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, elements, header, image, part10
+from .dicoms import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, PYDICOMS, elements, header, image, part10
 
 # Windows are chosen so that the numbers are easy: centre 40 and width 400 is black up to 39.5 - 199.5 = -160
 # and white above 39.5 + 199.5 = 239; 40 becomes (0.5 / 399 + 0.5) * 255 = 127.8.
@@ -57,6 +59,13 @@ GOLDEN = {
         "",
         [0, 153, 255],
     ),
+    "decimal commas": (
+        [25, 55, 75],
+        {"slope": "0,01", "intercept": "0", "center": "0,5", "width": "0,5"},
+        "",
+        [0, 153, 255],
+    ),
+    "lower case": ([10, 20, 60], {"photometric": "monochrome1"}, "", [255, 204, 0]),
     "width of 1": ([98, 99, 100, 101], {"center": 100, "width": 1}, "", [0, 0, 255, 255]),
     "no window": ([10, 20, 30, 60], {}, "", [0, 51, 102, 255]),
     "no window, MONOCHROME1": ([10, 20, 60], {"photometric": "MONOCHROME1"}, "", [255, 204, 0]),
@@ -161,6 +170,8 @@ NOTED = {
     "a narrow window": ({"center": 0.5, "width": 0.5}, "", "read as LINEAR_EXACT"),
     "a preset on another modality": ({"modality": "MR", **HU}, "lung", "not a CT in Hounsfield units"),
     "a preset without rescale": ({}, "mediastinum", "not a CT in Hounsfield units"),
+    "a decimal comma": ({"center": "1,5", "width": 3}, "", "decimal comma"),
+    "lower case": ({**SOFT, "photometric": "monochrome2"}, "", "in lower case"),
     "a window": ({**HU, **SOFT}, "", ""),
     "a preset": (HU, "lung", ""),
 }
@@ -176,7 +187,7 @@ def test_only_doubtful_grey_is_noted(name, tmp_path):
     assert all(note.startswith(str(path)) and expected in note for note in notes)
 
 
-REFUSED = {
+REFUSED_GREY = {
     "a window of no width": {"center": 40, "width": 0},
     "a window of negative width": {"center": 40, "width": -1},
     "an unknown function": {**SOFT, "function": "CUBIC"},
@@ -190,7 +201,108 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REFUSED_GREY)
 def test_grey_that_cannot_be_known_is_refused(name, tmp_path):
     with pytest.raises(DataError, match=r"slice: expected an image .* found "):
-        grey(tmp_path, image([0, 5], **REFUSED[name]))
+        grey(tmp_path, image([0, 5], **REFUSED_GREY[name]))
+
+
+# -- colour
+
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [1, 2, 3]], [[0, 0, 255], [9, 9, 9], [255, 255, 255]]])
+RGB = {"photometric": "RGB", "samples": 3, "planar": 0, "allocated": 8}
+PALETTE = {
+    "photometric": "PALETTE COLOR",
+    **{f"{name}_descriptor": [4, 1, 16] for name in ("red", "green", "blue")},
+    "red": [0x0000, 0x1122, 0x3344, 0xFFFF],
+    "green": [0x0100, 0x0200, 0x0300, 0x0400],
+    "blue": [0xFF00, 0x0000, 0x7FFF, 0x8000],
+}
+# Of the palette's entries the high bytes; indices below 1 and above 4 are the nearest end.
+SHOWN = [[0, 1, 255], [0, 1, 255], [0x11, 2, 0], [0x33, 3, 0x7F], [255, 4, 0x80], [255, 4, 0x80]]
+
+
+def read(tmp_path, content: bytes):
+    (tmp_path / "scan").write_bytes(content)
+    return read_image(tmp_path / "scan").pixels
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
+def test_rgb_is_read_by_pixel_and_by_plane(syntax, tmp_path):
+    np.testing.assert_array_equal(read(tmp_path, image(COLOURS, syntax=syntax, **RGB)), COLOURS)
+    planes = COLOURS.transpose(2, 0, 1).astype(np.uint8).tobytes()
+    by_plane = image(COLOURS, syntax=syntax, **RGB | {"planar": 1, "pixel_bytes": planes})
+    np.testing.assert_array_equal(read(tmp_path, by_plane), COLOURS)
+
+
+def test_of_colours_of_12_bits_the_highest_8_are_read(tmp_path):
+    content = image(COLOURS * 16 + 7, **RGB | {"allocated": 16, "stored": 12})
+    np.testing.assert_array_equal(read(tmp_path, content), COLOURS)
+
+
+def test_ybr_is_converted(tmp_path):
+    """ITU-R BT.601: red is (76, 85, 255), grey has 128 in both differences."""
+    ybr = [[[76, 85, 255], [128, 128, 128]]]
+    found = read(tmp_path, image(ybr, **RGB | {"photometric": "YBR_FULL"})).astype(int)
+    assert np.abs(found - [[[255, 0, 0], [128, 128, 128]]]).max() <= 1
+
+
+def test_ybr_422_that_is_not_subsampled_is_read_by_its_length(tmp_path):
+    """Two values a pixel if it is subsampled, as (Y, Y, blue, red), and three if only its header says so."""
+    full = [[[76, 85, 255], [76, 85, 255], [128, 128, 128], [128, 128, 128]]]
+    shared = bytes([76, 76, 85, 255, 128, 128, 128, 128])
+    expected = read(tmp_path, image(full, **RGB | {"photometric": "YBR_FULL"}))
+    values = RGB | {"photometric": "YBR_FULL_422"}
+    np.testing.assert_array_equal(read(tmp_path, image(full, **values)), expected)
+    np.testing.assert_array_equal(read(tmp_path, image(full, **values | {"pixel_bytes": shared})), expected)
+
+
+def test_odd_big_endian_words_keep_the_last_channel(tmp_path):
+    """Of 27 bytes in words of two the last stands behind the padding."""
+    colours = np.arange(27).reshape(3, 3, 3) * 9
+    swapped = np.append(colours.ravel(), 0).astype(np.uint8).view("<u2").byteswap().tobytes()
+    content = image(colours, syntax=BIG_ENDIAN, **RGB | {"pixel_bytes": None, "pixels": swapped})
+    np.testing.assert_array_equal(read(tmp_path, content), colours)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
+def test_a_palette_is_looked_up(syntax, tmp_path):
+    found = read(tmp_path, image([0, 1, 2, 3, 4, 5], syntax=syntax, **PALETTE))
+    assert found[0].tolist() == SHOWN
+
+
+def test_a_palette_of_8_bits_is_looked_up(tmp_path):
+    small = {f"{name}_descriptor": [2, 0, 8] for name in ("red", "green", "blue")}
+    entries = {"red": bytes([3, 4]), "green": bytes([5, 6]), "blue": bytes([7, 8])}
+    found = read(tmp_path, image([0, 1], **PALETTE | small | entries | {"allocated": 8}))
+    assert found[0].tolist() == [[3, 5, 7], [4, 6, 8]]
+
+
+def test_one_picture_in_many_colour_forms_is_one_picture():
+    """pydicom's own files: the same colour bars, uncompressed, RLE, lossless and lossy JPEG, JPEG 2000."""
+    plain = read_image(PYDICOMS["SC_rgb_rle.dcm"]).pixels.astype(int)
+    for name in ("SC_rgb_jpeg_gdcm", "SC_rgb_rle_16bit"):
+        np.testing.assert_array_equal(read_image(PYDICOMS[f"{name}.dcm"]).pixels, plain, name)
+    for name in ("dcmtk_+eb+cr", "dcmtk_+eb+cy+n1", "dcmtk_+eb+cy+np", "dcmtk_+eb+cy+s4", "jpeg_lossy_gdcm"):
+        found = read_image(PYDICOMS[f"SC_rgb_{name}.dcm"]).pixels.astype(int)
+        assert np.median(np.abs(found - plain)) <= 2, name
+
+
+REFUSED_COLOURS = {
+    "signed colours": {**RGB, "signed": 1},
+    "colours of 6 bits": {**RGB, "stored": 6},
+    "colour of one sample": {**RGB, "samples": 1},
+    "grey of three samples": {**RGB, "photometric": "MONOCHROME2"},
+    "an unknown colour space": {**RGB, "photometric": "CMYK"},
+    "no palette": {**PALETTE, "green": None},
+    "a palette of another length": {**PALETTE, "blue": [1, 2]},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_COLOURS)
+def test_colours_that_cannot_be_known_are_refused(name, tmp_path):
+    with pytest.raises(DataError, match=r"found DICOM (with|whose)"):
+        read(
+            tmp_path,
+            image(COLOURS if "RGB" in str(REFUSED_COLOURS[name]) else [1, 2], **REFUSED_COLOURS[name]),
+        )

@@ -1,0 +1,296 @@
+"""Parse the header of a DICOM file with pydicom, without trusting a length or a nesting in it.
+
+Only the elements that are asked for are kept, and no message quotes a value, which may identify a patient.
+pydicom limits neither how many elements it reads nor how large they are, so `LimitedReader` does.
+"""
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.filereader import (
+    data_element_generator,
+    data_element_offset_to_value,
+    read_preamble,
+    read_sequence,
+)
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from tumorboard.data.dicom.reader import DicomError, is_vr
+
+MAX_READS = 100_000
+"""Of a header, all nested elements included: each takes one at least."""
+UNDEFINED = 0xFFFFFFFF
+FLOAT_PIXELS, PIXELS = 0x7FE00008, 0x7FE00010
+
+_META_END, _FRAME_GROUPS = 0x00030000, 0x52009229
+_MAX_VALUE = 1 << 20
+_MAX_INFLATED = 32 << 20
+WANTED = (
+    *("MediaStorageSOPClassUID", "TransferSyntaxUID", "SOPClassUID", "Modality"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames"),
+    *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "BurnedInAnnotation"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "RescaleIntercept", "RescaleSlope"),
+    *("ModalityLUTSequence", "VOILUTSequence"),
+    *(
+        f"{c}PaletteColorLookupTable{part}"
+        for c in ("Red", "Green", "Blue")
+        for part in ("Descriptor", "Data")
+    ),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+)
+_INTEGERS = {"UL": "I", "SL": "i", "SS": "h"}
+_DECIMAL_COMMA = "has a number with a decimal comma, read as a decimal point"
+
+
+class LimitedReader(io.BufferedReader):
+    """A file of which pydicom can read a header of limited length only."""
+
+    reads = 0
+    cut_off = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read bytes.
+
+        Raises:
+            DicomError: The value is too large, or there were too many of them.
+        """
+        self.reads += 1
+        if self.reads > MAX_READS:
+            raise DicomError(f"a DICOM header of more than {MAX_READS} elements")
+        if size is not None and size > _MAX_VALUE:
+            raise DicomError(f"a DICOM header value of {size} bytes")
+        content = super().read(size)
+        self.cut_off |= bool(content) and len(content) < (size or 0)
+        return content
+
+    def read_unlimited(self, size: int) -> bytes:
+        """Read bytes that are not of the header."""
+        return super().read(size)
+
+
+Element = RawDataElement | DataElement
+Elements = Mapping[int, Element]
+"""By tag the elements of a data set as they were read: pydicom's conversions refuse much that is harmless."""
+
+_tag = cache(tag_for_keyword)
+
+
+def has(data: Elements, keyword: str) -> bool:
+    """Check whether there is an element that is not empty."""
+    element = data.get(_tag(keyword) or 0)
+    return element is not None and bool(element.value)
+
+
+def raw(data: Elements, keyword: str) -> bytes:
+    """Return the bytes of a value; empty if there is none.
+
+    Raises:
+        DicomError: The file ends amid the value.
+    """
+    element = data.get(_tag(keyword) or 0)
+    if not isinstance(element, RawDataElement) or not element.value:
+        return b""
+    if len(element.value) < element.length < UNDEFINED:
+        raise DicomError("a DICOM file that is cut off")
+    return element.value
+
+
+def text(data: Elements, keyword: str) -> str:
+    """Return a code or identifier; "" if there is none."""
+    return raw(data, keyword).decode("ascii", "replace").strip(" \0")
+
+
+def byte_order(data: Elements, keyword: str) -> str:
+    """Return the byte order of an element as `struct` and NumPy write it."""
+    element = data.get(_tag(keyword) or 0)
+    return ">" if isinstance(element, RawDataElement) and not element.is_little_endian else "<"
+
+
+def integers(data: Elements, keyword: str) -> tuple[int, ...]:
+    """Return binary integers, unsigned of 16 bits unless the element says otherwise.
+
+    Raises:
+        DicomError: Bytes that are no whole number of integers.
+    """
+    value, element = raw(data, keyword), data.get(_tag(keyword) or 0)
+    code = byte_order(data, keyword) + _INTEGERS.get(str(element.VR) if element else "", "H")
+    if len(value) % struct.calcsize(code):
+        raise _not_a_number(keyword)
+    return tuple(number for (number,) in struct.iter_unpack(code, value))
+
+
+def decimals(data: Elements, keyword: str, notes: list[str]) -> tuple[float, ...]:
+    """Return decimal strings; a comma in the place of the point is noted.
+
+    Raises:
+        DicomError: Text that is no finite number.
+    """
+    written = text(data, keyword)
+    try:
+        numbers = tuple(float(part.replace(",", ".")) for part in written.split("\\")) if written else ()
+    except ValueError:
+        raise _not_a_number(keyword) from None
+    if not all(map(math.isfinite, numbers)):
+        raise _not_a_number(keyword)
+    if "," in written and _DECIMAL_COMMA not in notes:
+        notes.append(_DECIMAL_COMMA)
+    return numbers
+
+
+def first_item(data: Elements, keyword: str) -> Elements:
+    """Return the first item of a sequence; no elements if there is none."""
+    element = data.get(_tag(keyword) or 0)
+    sequence: Any = element.value if element and element.VR == "SQ" else ()
+    if isinstance(element, RawDataElement):
+        # Not converted by pydicom, which reads without limit; a value of VR UN is implicit little endian.
+        value, unknown = raw(data, keyword), element.VR == "UN"
+        implicit, little = element.is_implicit_VR or unknown, element.is_little_endian or unknown
+        sequence = read_sequence(LimitedReader(io.BytesIO(value)), implicit, little, len(value), "iso8859")
+    return dict(sequence[0].items()) if sequence else {}
+
+
+def _not_a_number(keyword: str) -> DicomError:
+    tag = tag_for_keyword(keyword) or 0
+    return DicomError(f"a DICOM header whose element ({tag >> 16:04X},{tag & 0xFFFF:04X}) is no number")
+
+
+# -- Headers
+
+
+@dataclass(frozen=True, slots=True)
+class PixelElement:
+    """The beginning of the pixel data; `position` is that of its value."""
+
+    tag: int
+    vr: str
+    length: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedHeader:
+    """The part of a DICOM file before the pixels.
+
+    Args:
+        syntax: UID of the transfer syntax; guessed from the elements where the file does not say.
+        sop_class: UID of the kind of object; "" where the file does not say.
+        data: The elements of the data set that are wanted.
+        pixels: None if there are none.
+        preamble: The first 128 bytes, where the file has a preamble.
+        file: The file (inflated, if it is deflated).
+        notes: What the user should know, to be added to.
+    """
+
+    syntax: str
+    sop_class: str
+    data: Elements
+    pixels: PixelElement | None
+    preamble: bytes
+    file: LimitedReader
+    notes: list[str] = field(default_factory=list)
+
+
+def read_header(source: io.RawIOBase | io.BytesIO, also: Collection[str] = ()) -> ParsedHeader:
+    """Read a header up to the pixel data.
+
+    Args:
+        source: A DICOM file at its beginning, unbuffered or in memory.
+        also: Keywords of further elements to keep.
+
+    Raises:
+        DicomError: The header is too large or cut off, or there are several frames.
+        Exception: The header is damaged; see `explained`.
+    """
+    file, tags = LimitedReader(source), [_tag(keyword) or 0 for keyword in (*WANTED, *also)]
+    stopped: tuple[int, str, int] | None = None
+
+    def elements(implicit: bool, little: bool, end: int) -> dict[int, Element]:
+        """Read elements up to a tag that is not below `end`, which is then in `stopped`."""
+
+        def at_end(tag: int, vr: str | None, length: int) -> bool:
+            nonlocal stopped
+            stopped = (int(tag), vr or "", length) if int(tag) >= end else None
+            return stopped is not None
+
+        generator = data_element_generator(file, implicit, little, stop_when=at_end, specific_tags=tags)
+        return {int(element.tag): element for element in generator}
+
+    preamble = read_preamble(file, force=True) or b""
+    meta = elements(implicit=False, little=True, end=_META_END)
+    syntax = text(meta, "TransferSyntaxUID")
+    if syntax == DeflatedExplicitVRLittleEndian:
+        file = _inflated(file)
+    # As the first element shows it: some files contradict their transfer syntax.
+    start = file.tell()
+    first = file.read(6)
+    file.seek(start)
+    little = syntax != ExplicitVRBigEndian if syntax else first[:1] != b"\0"
+    implicit = not is_vr(first[4:])
+    data = elements(implicit, little, _FRAME_GROUPS)
+    # Before the groups of each frame, which may be large.
+    _require_one_frame(text(data, "NumberOfFrames") or "1")
+    if stopped and stopped[0] < FLOAT_PIXELS:
+        data |= elements(implicit, little, FLOAT_PIXELS)
+    pixels = None
+    if stopped:
+        tag, vr, length = stopped
+        if tag <= PIXELS:
+            pixels = PixelElement(tag, vr, length, file.tell() + data_element_offset_to_value(implicit, vr))
+    elif file.cut_off or file.tell() > file.seek(0, io.SEEK_END):
+        raise DicomError("a DICOM file that is cut off, or damaged in its header")
+    if not syntax:
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        syntax = str(ImplicitVRLittleEndian if implicit else explicit)
+    sop_class = text(data, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
+    return ParsedHeader(syntax, sop_class, data, pixels, preamble, file)
+
+
+def _require_one_frame(frames: str) -> None:
+    if not (frames.isdecimal() and len(frames) < 10 and int(frames)):
+        raise DicomError("DICOM whose number of frames is no number")
+    if int(frames) > 1:
+        raise DicomError(
+            f"DICOM with {int(frames)} frames, which do not stand for one image",
+            "save each frame that you want as a file of its own",
+        )
+
+
+def _inflated(file: LimitedReader) -> LimitedReader:
+    """Inflate the rest of a file up to a limit: it may hold a thousand times its size."""
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflate.decompress(file.read_unlimited(_MAX_INFLATED), _MAX_INFLATED)
+    if inflate.unconsumed_tail:
+        raise DicomError(f"deflated DICOM that inflates beyond {_MAX_INFLATED >> 20} MiB")
+    return LimitedReader(io.BytesIO(content))
+
+
+def explained(error: BaseException) -> DicomError:
+    """Turn an error of pydicom, a decoder or this module into one that quotes nothing."""
+    cause: BaseException | None = error
+    while cause:  # pydicom replaces errors while it reads sequences
+        if isinstance(cause, DicomError):
+            return cause
+        if isinstance(cause, RecursionError):
+            return DicomError("DICOM sequences nested too deep")
+        cause = cause.__context__
+    if isinstance(error, MemoryError):
+        return DicomError("a DICOM file that does not fit into memory")
+    if isinstance(error, OSError) and error.strerror:
+        return DicomError(f"a file that cannot be read ({error.strerror})")
+    if isinstance(error, OSError | EOFError):
+        return DicomError("a DICOM file that is cut off, or damaged in its header")
+    return DicomError(f"a damaged DICOM file ({type(error).__name__})")

@@ -1,0 +1,165 @@
+"""Read DICOM: pydicom and its decoders run in limited child processes (`worker`), and only pixels come back.
+
+A hostile header can fill the memory of whoever parses it, native decoders abort, hang or crash on damaged
+frames (seen with one changed frame in forty), and messages of pydicom quote values that may identify a
+patient. So the parent recognises a DICOM file by its first bytes and leaves the rest to a child; of the
+header nothing comes back but what the functions here return.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tumorboard.data.sandbox import SandboxEndedError, SandboxPool
+
+if TYPE_CHECKING:  # the child does without: it starts in half the time
+    from tumorboard.config import Window
+
+HEAD_BYTES = 132
+BURNED_IN = "may carry burned-in text ({}): its header says so, the pixels were not searched"
+POOL = SandboxPool("tumorboard.data.dicom.worker", seconds=120)
+
+_SECONDS_PER_HEADER = 1
+
+
+class DicomError(ValueError):
+    """A DICOM file that cannot be used; the message continues "found ..." and quotes no header value.
+
+    Args:
+        found: The fault.
+        remedy: What to do, if it is not to repair or remove the file.
+    """
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(found)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class DicomImage:
+    """A DICOM image as it is shown.
+
+    Args:
+        pixels: uint8 (H, W, 3), RGB, 0-255.
+        rule: How values became grey (see `display`), or "RGB", "PALETTE COLOR".
+        notes: What the user should know, without the file's name.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    rule: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DicomHeader:
+    """What the audit wants to know of a header.
+
+    Args:
+        photometric: The photometric interpretation; "" for one that is not read.
+        bits: Of each value as stored.
+        identifiers: Keywords of the elements that identify somebody and are not empty; never a value.
+    """
+
+    photometric: str
+    bits: int
+    identifiers: tuple[str, ...]
+
+
+def recognised(head: bytes) -> bool:
+    """Check whether a file that begins with these 132 bytes is to be read as DICOM.
+
+    "DICM" after a preamble; or, as older archives write it, an element of group 2 or 8 at once, with a
+    value representation or a length that is plausible there.
+    """
+    if head[128:HEAD_BYTES] == b"DICM":
+        return True
+    if len(head) < 12 or (head[:2] not in (b"\x02\0", b"\x08\0") and head[:3] != b"\0\x08\0"):
+        return False
+    length = int.from_bytes(head[4:8], "little")
+    return is_vr(head[4:6]) or (head[0] == 8 and head[3] == 0 and length <= 256 and length % 2 == 0)
+
+
+def is_vr(letters: bytes) -> bool:
+    """Check whether these two bytes may be a value representation."""
+    return len(letters) == 2 and letters.isalpha() and letters.isupper()
+
+
+def read(source: Path | bytes, window: "Window | None", max_pixels: int) -> DicomImage:
+    """Read a recognised DICOM file.
+
+    Args:
+        source: A file, or its content.
+        window: Which values become black and white; None for the file's own window.
+        max_pixels: More than this are refused before decoding.
+
+    Raises:
+        DicomError: The object has no single readable image, or a codec is missing.
+        SandboxStartError: No child process can be started.
+    """
+    setting = [window.name, window.center, window.width, window.hounsfield] if window else None
+    answer, content = _ask({"task": "image", "setting": setting, "max_pixels": max_pixels}, source)
+    pixels = np.frombuffer(content, np.uint8).reshape(answer["shape"])
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    return DicomImage(pixels, answer["rule"], tuple(answer["notes"]))
+
+
+def read_header(path: Path) -> DicomHeader:
+    """Read the header of a recognised DICOM file; decodes nothing.
+
+    Raises:
+        DicomError: The header is damaged, or there are several frames.
+        SandboxStartError: No child process can be started.
+    """
+    answer, _ = _ask({"task": "header"}, path)
+    return DicomHeader(answer["photometric"], answer["bits"], tuple(answer["identifiers"]))
+
+
+def groups(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Find which files show one patient, as groups that a split must not tear apart and that name nobody.
+
+    A group is a keyed hash of the PatientID, or of the SeriesInstanceUID where the PatientID is empty or a
+    placeholder. The key is a hash of the beginnings of all the DICOM files: whoever has only the groups, or
+    the whole manifest, cannot try out ids, however few there are; and groups of two data sets cannot be
+    linked. The same files give the same groups in every run.
+
+    Returns:
+        The group of each file; "" where it is not DICOM or names neither patient nor series.
+
+    Raises:
+        DicomError: A child process ended; no file is known to be at fault.
+        SandboxStartError: No child process can be started.
+    """
+    recognised_paths = []
+    for path in paths:
+        with contextlib.suppress(OSError), path.open("rb") as file:  # whoever decodes it reports the fault
+            if recognised(file.read(HEAD_BYTES)):
+                recognised_paths.append(path)
+    if not recognised_paths:
+        return ("",) * len(paths)
+    content = b"\0".join(os.fsencode(path.absolute()) for path in recognised_paths)
+    seconds = POOL.seconds + _SECONDS_PER_HEADER * len(recognised_paths)
+    _, answer = _ask({"task": "groups"}, content, seconds)
+    group_of = dict(zip(recognised_paths, answer.decode().split("\n"), strict=True))
+    return tuple(group_of.get(path, "") for path in paths)
+
+
+def _ask(
+    request: dict[str, Any], source: Path | bytes, seconds: float | None = None
+) -> tuple[dict[str, Any], bytes]:
+    content = source if isinstance(source, bytes) else b""
+    if isinstance(source, Path):
+        request["path"] = str(source.absolute())
+    try:
+        answer, content = POOL.ask(request, content, seconds)
+    except SandboxEndedError:
+        raise DicomError("DICOM with damaged pixels or header, at which the decoding process ended") from None
+    if "error" in answer:
+        raise DicomError(answer["error"], answer["remedy"])
+    return answer, content
