@@ -16,13 +16,15 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 _ROOT = os.path.dirname(FOLDER)
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)
-_SEARCH_PATHS = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_LINKER_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_SEARCH_PATHS = ("PYTHONPATH", "PATH", *_LINKER_PATHS)
 
 
 def isolate_process() -> None:
     """Drop the working directory from the search paths of this process and of all that it will start.
 
     For the command line, whose process is Tumorboard's own; a library leaves its user's import path alone.
+    The dynamic linker reads its path when a process begins: if that changes, the command begins again.
     """
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     dropped = {_absolute(entry) for entry in entries if not os.path.isabs(entry)}
@@ -30,17 +32,21 @@ def isolate_process() -> None:
         dropped.add(sys.path[0])
     dropped -= {_ROOT, *entries}
     environment = child_environment()
+    restart = any(os.environ.get(name, "") != environment.get(name, "") for name in _LINKER_PATHS)
     sys.path[:] = [path for path in sys.path if os.path.isabs(path) and path not in dropped]
     for name in _SEARCH_PATHS:
         os.environ.pop(name, None)
     os.environ.update(environment)
+    if restart and os.name == "posix":
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 def child_environment() -> dict[str, str]:
     """Copy the environment variables without relative search paths, for a process that is started."""
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     for name in _SEARCH_PATHS:
-        entries = environment.pop(name, "").split(os.pathsep)
+        value = environment.pop(name, "")
+        entries = (value.replace(";", ":") if name in _LINKER_PATHS else value).split(os.pathsep)
         kept = [entry for entry in entries if os.path.isabs(entry)]
         if name == "PYTHONPATH" and _ROOT not in kept and _is_ahead_of_standard_library():
             kept.insert(0, _ROOT)

@@ -5,6 +5,7 @@ its archive holds exactly the three parts that Keras writes, uncompressed; its c
 of networks that this project builds; and its weights are plain finite arrays, as large as they say they are.
 """
 
+import io
 import json
 import re
 import subprocess
@@ -75,7 +76,7 @@ def inspect(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             _check_parts(archive)
             weights = archive.read("model.weights.h5")  # through the archive HDF5 would be ten times slower
-            with h5py.File(h5py.h5f.open_file_image(weights)) as content:
+            with h5py.File(io.BytesIO(weights)) as content:
                 widest = _check_arrays(content)
             _check_config(_config(archive), widest)
     except _Unfit as error:
