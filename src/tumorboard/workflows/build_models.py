@@ -60,8 +60,8 @@ def predict_splits(context: RunContext, name: str, *splits: str) -> None:
         part = context.part(split)
         with context.console.task(f"{name}: predicting {split}") as update:
             rows = probabilities(model, context.images(split), update)
-        text = Predictions(part.ids, part.labels, spec.class_names, rows).to_csv()
-        storage.write_text(context.run.predictions(name, split), text)
+        predictions = Predictions(part.ids, part.labels, spec.class_names, rows)
+        context.write_predictions(name, split, predictions)
 
 
 def _train_network(context: RunContext, name: str) -> None:

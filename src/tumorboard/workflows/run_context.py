@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -82,6 +82,7 @@ class RunContext:
     console: Console
     matching: Matching | None = None
     track: str = ""
+    _predictions: dict[tuple[str, str], Predictions] = field(default_factory=dict, repr=False)
 
     def images(self, split: str) -> Rows:
         """Return the split's images, uint8, in the order of `part`."""
@@ -98,8 +99,19 @@ class RunContext:
         return int.from_bytes(digest[:4], "big") % 2**20
 
     def predictions(self, name: str, split: str) -> Predictions:
-        """Read predictions as `read_predictions` does."""
-        return read_predictions(self.run, name, split)
+        """Return predictions that were written, from memory if this process wrote or read them.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
+        if (name, split) not in self._predictions:
+            self._predictions[name, split] = read_predictions(self.run, name, split)
+        return self._predictions[name, split]
+
+    def write_predictions(self, name: str, split: str, predictions: Predictions) -> None:
+        """Write predictions to the run folder, and keep them."""
+        storage.write_text(self.run.predictions(name, split), predictions.to_csv())
+        self._predictions[name, split] = predictions
 
     @contextlib.contextmanager
     def phase(self, title: str) -> Iterator[None]:
