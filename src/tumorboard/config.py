@@ -328,24 +328,21 @@ def _line(error: Any) -> str:
     """One pydantic error as one line; an unknown key lists the known ones."""
     where = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; known here: {', '.join(_known_keys(error['loc'][:-1]))}"
+        kinds: dict[str | int, type[BaseModel]] = {"pretrained": Pretrained, "custom": Custom}
+        section: type[BaseModel] = Recipe
+        for part in error["loc"][:-1]:
+            field = section.model_fields.get(str(part))
+            if (
+                field is not None
+                and isinstance(field.annotation, type)
+                and issubclass(field.annotation, BaseModel)
+            ):
+                section = field.annotation
+            elif part in kinds:
+                section = kinds[part]
+        known = [*section.model_fields, *((SEARCH,) if section is Recipe else ())]
+        return f"unknown key {where!r}; known here: {', '.join(known)}"
     if error["type"] == "missing":
         return f"expected the key {where!r}, found none; see docs/recipes.md"
-    found = error["input"] if not isinstance(error["input"], dict) else "a table"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')[:150]} (found {repr(found)[:60]})"
-
-
-def _known_keys(location: tuple[str | int, ...]) -> list[str]:
-    kinds: dict[str | int, type[BaseModel]] = {"pretrained": Pretrained, "custom": Custom}
-    section: type[BaseModel] = Recipe
-    for part in location:
-        field = section.model_fields.get(str(part))
-        if (
-            field is not None
-            and isinstance(field.annotation, type)
-            and issubclass(field.annotation, BaseModel)
-        ):
-            section = field.annotation
-        elif part in kinds:
-            section = kinds[part]
-    return [*section.model_fields, *((SEARCH,) if section is Recipe else ())]
+    content = error["input"] if not isinstance(error["input"], dict) else "a table"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')[:150]} (found {repr(content)[:60]})"

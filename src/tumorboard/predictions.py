@@ -148,27 +148,24 @@ def aligned(*predictions: Predictions, names: Sequence[str] = ()) -> tuple[Predi
     """
     names = names or [f"predictions {number + 1}" for number in range(len(predictions))]
     for other, name in zip(predictions[1:], names[1:], strict=True):
-        _check_same(predictions[0], other, f"{names[0]} and {name}")
+        first, pair = predictions[0], f"{names[0]} and {name}"
+        if first.class_names != other.class_names:
+            both = f"{_few(first.class_names)} and {_few(other.class_names)}"
+            raise DataError(f"expected the same classes in the same order in {pair}, found {both}"[:300])
+        unmatched = sorted(set(first.ids) ^ set(other.ids))
+        if unmatched:
+            message = f"expected the same samples in {pair}, found only in one: {_few(unmatched)}"
+            raise DataError(message[:300], unmatched)
+        labels = dict(zip(other.ids, other.labels, strict=True))
+        differing = [s for s, label in zip(first.ids, first.labels, strict=True) if labels[s] != label]
+        if differing:
+            message = f"expected the same labels in {pair}, found others for {_few(differing)}"
+            raise DataError(message[:300], differing)
     in_order = []
     for other in predictions:
         position = {sample: row for row, sample in enumerate(other.ids)}
         in_order.append(other.take(np.array([position[sample] for sample in predictions[0].ids], np.int64)))
     return tuple(in_order)
-
-
-def _check_same(first: Predictions, other: Predictions, who: str) -> None:
-    if first.class_names != other.class_names:
-        both = f"{_few(first.class_names)} and {_few(other.class_names)}"
-        raise DataError(f"expected the same classes in the same order in {who}, found {both}"[:300])
-    unmatched = sorted(set(first.ids) ^ set(other.ids))
-    if unmatched:
-        message = f"expected the same samples in {who}, found only in one: {_few(unmatched)}"
-        raise DataError(message[:300], unmatched)
-    labels = dict(zip(other.ids, other.labels, strict=True))
-    differing = [s for s, label in zip(first.ids, first.labels, strict=True) if labels[s] != label]
-    if differing:
-        message = f"expected the same labels in {who}, found others for {_few(differing)}"
-        raise DataError(message[:300], differing)
 
 
 def _check_unique(names: Sequence[str], what: str) -> None:

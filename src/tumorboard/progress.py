@@ -89,8 +89,19 @@ class Console:
     @contextlib.contextmanager
     def task(self, title: str) -> Iterator[Update]:
         """Show the progress of a piece of work, with the time left."""
+        begun = shown = time.monotonic()
+
+        def print_line(done: int, total: int, note: str = "") -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if done < total and now - shown < _SECONDS_BETWEEN_LINES:
+                return
+            shown = now
+            left = (now - begun) / done * (total - done) if done else 0.0
+            self.print(f"{title}: {done}/{total}, about {left:.0f} s left {note}".rstrip())
+
         if not self._terminal.is_terminal:
-            yield self._lines(title)
+            yield print_line
             return
         columns = (
             TextColumn("{task.description}"),
@@ -103,21 +114,7 @@ class Console:
         with Progress(*columns, console=self._terminal) as bar:
             row = bar.add_task(title, total=None, note="")
 
-            def update(done: int, total: int, note: str = "") -> None:
+            def move_bar(done: int, total: int, note: str = "") -> None:
                 bar.update(row, completed=done, total=total, note=note)
 
-            yield update
-
-    def _lines(self, title: str) -> Update:
-        begun = shown = time.monotonic()
-
-        def update(done: int, total: int, note: str = "") -> None:
-            nonlocal shown
-            now = time.monotonic()
-            if done < total and now - shown < _SECONDS_BETWEEN_LINES:
-                return
-            shown = now
-            left = (now - begun) / done * (total - done) if done else 0.0
-            self.print(f"{title}: {done}/{total}, about {left:.0f} s left {note}".rstrip())
-
-        return update
+            yield move_bar

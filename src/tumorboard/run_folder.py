@@ -292,19 +292,9 @@ def _holder(file: Path) -> str:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             holder = json.loads(file.read_text(encoding="utf-8"))
             pid, host = int(holder["pid"]), str(holder["host"])
-            if host != socket.gethostname() or _is_alive(pid):
-                return f"process {pid} on {host}"
+            if host == socket.gethostname() and os.name == "posix":
+                with contextlib.suppress(PermissionError):
+                    os.kill(pid, 0)  # sends nothing; ProcessLookupError if it was killed and left its file
+            return f"process {pid} on {host}"
         time.sleep(0.03)
     return "another process"
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether there is such a process; one that was killed leaves its file behind."""
-    if os.name == "posix":
-        try:
-            os.kill(pid, 0)  # sends nothing
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-    return True

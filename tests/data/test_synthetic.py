@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tumorboard.data import synthetic
-from tumorboard.data.synthetic import CLASSES, FEWEST, MARK, PLANTED, draw, drawn
+from tumorboard.data.synthetic import CLASSES, FEWEST, MARK, PLANTED, draw, is_synthetic
 from tumorboard.errors import DataError, StorageError, UsageError
 
 
@@ -50,7 +50,7 @@ def test_same_seed_gives_same_bytes_and_another_seed_gives_others(root: Path, tm
     assert not set(digests(other).values()) & set(digests(root).values())
 
 
-def test_a_picture_does_not_depend_on_how_many_are_drawn(root: Path) -> None:
+def test_a_picture_does_not_depend_on_how_many_are_is_synthetic(root: Path) -> None:
     more = dict(synthetic._files(3, FEWEST + 1))
     assert more.keys() > set(names(root))
     assert all(more[name] == (root / name).read_bytes() for name in names(root))
@@ -81,13 +81,13 @@ def test_nothing_but_images_in_class_folders_and_the_hidden_note(root: Path) -> 
 def test_pictures_alike_are_the_planted_twins_and_the_conflict_only(root: Path) -> None:
     pixels = {name: (grey(root / name).shape, grey(root / name).tobytes()) for name in readable(root)}
     alike = {pair for pair in combinations(sorted(pixels), 2) if pixels[pair[0]] == pixels[pair[1]]}
-    planted = {tuple(sorted(pair)) for pair in (*PLANTED.twins, PLANTED.conflict)}
+    planted = {tuple(sorted(pair)) for pair in (*PLANTED.duplicates, PLANTED.conflict)}
     assert alike == planted
 
 
 def test_twins_cross_splits_within_normal_in_two_modes(root: Path) -> None:
     modes = set()
-    for original, copy in PLANTED.twins:
+    for original, copy in PLANTED.duplicates:
         assert original.startswith("train/normal/")
         assert copy.startswith(("valid/normal/", "test/normal/"))
         modes.add(mode_of(root / copy) == mode_of(root / original))
@@ -187,6 +187,6 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 
 
 def test_drawn_images_are_known_by_their_names():
-    assert drawn([_name for pair in PLANTED.twins for _name in pair])
-    assert not drawn([])
-    assert not drawn(["train/normal/synthetic_001.png", "train/normal/1.png"])
+    assert is_synthetic([_name for pair in PLANTED.duplicates for _name in pair])
+    assert not is_synthetic([])
+    assert not is_synthetic(["train/normal/synthetic_001.png", "train/normal/1.png"])

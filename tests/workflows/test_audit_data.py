@@ -42,7 +42,7 @@ def test_what_is_planted_in_the_demo_is_found(out: Path) -> None:
     assert [planted.damaged in line for [line] in _files(out, "TB101")] == [True]
     assert _files(out, "TB102") == [[planted.misnamed]]
     assert _files(out, "TB403") == [sorted(planted.conflict)]
-    pairs = {tuple(sorted(pair)) for pair in planted.twins}
+    pairs = {tuple(sorted(pair)) for pair in planted.duplicates}
     assert pairs <= {tuple(sorted(group)) for group in _files(out, "TB401")}
 
 

@@ -121,7 +121,16 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     by_split = [(SPLIT_NAMES.get(folder.name.casefold(), ""), folder) for folder in inside]
     problems += [_outside(path) for path in loose]
     if not any(split for split, _ in by_split):
-        _refuse_unknown_splits(root, inside)
+        # Folders that all hold the same folders, and no files, are splits with unknown names, not classes.
+        listings = [_listing(folder) for folder in inside]
+        below = {tuple(folder.name for folder in folders) for folders, _, _ in listings}
+        loose_files = any(files_below for _, files_below, _ in listings)
+        if len(inside) > 1 and len(below) == 1 and len(below.pop()) > 1 and not loose_files:
+            shown = display(", ".join(repr(folder.name) for folder in inside))
+            raise DataError(
+                f"expected class folders or the parts train, valid and test in {display(root)}, found "
+                f"{shown}, which all hold the same folders; rename the parts, or write a manifest CSV"
+            )
         return {"": root}, problems
     unknown = [folder.name for split, folder in by_split if not split]
     if unknown:
@@ -136,18 +145,6 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
             f"expected one {repeated[0]} folder in {display(root)}, found several; join or rename them"
         )
     return {split: folders[split] for split in ("train", "valid", "test") if split in folders}, problems
-
-
-def _refuse_unknown_splits(root: Path, inside: Sequence[Path]) -> None:
-    """Folders that all hold the same folders, and no files, are splits with unknown names, not classes."""
-    listings = [_listing(folder) for folder in inside]
-    names = {tuple(folder.name for folder in folders) for folders, _, _ in listings}
-    if len(inside) > 1 and len(names) == 1 and len(names.pop()) > 1 and not any(f for _, f, _ in listings):
-        shown = display(", ".join(repr(folder.name) for folder in inside))
-        raise DataError(
-            f"expected class folders or the parts train, valid and test in {display(root)}, found {shown}, "
-            "which all hold the same folders; rename the parts, or write a manifest CSV"
-        )
 
 
 def _files_below(folder: Path, seen: set[tuple[int, int]]) -> tuple[list[Path], list[str]]:

@@ -128,8 +128,8 @@ def _clusters(names: Mapping[str, Sequence[str]]) -> list[set[str]]:
         if a < b and _words(a) == _words(b)
     ]
     clusters = {name: {name} for name in reference}
-    for split, found in others:
-        pairs, faults = _pairs(reference, found)
+    for split, split_names in others:
+        pairs, faults = _pairs(reference, split_names)
         problems += [f"{split}: {line} ({first})" for line in faults]
         for name, partner in pairs.items():
             clusters[partner].add(name)
@@ -147,20 +147,25 @@ def _clusters(names: Mapping[str, Sequence[str]]) -> list[set[str]]:
     return list(clusters.values())
 
 
-def _pairs(reference: Sequence[str], found: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def _pairs(reference: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Names of a split to names of the reference, and what stays ambiguous or alone."""
-    pairs = {name: name for name in found if name in reference}
+    pairs = {name: name for name in names if name in reference}
     faults: list[str] = []
     ambiguous: set[str] = set()
-    for same in (lambda a, b: _words(a) == _words(b), _is_prefix):
-        unmatched = [name for name in found if name not in pairs and name not in ambiguous]
+
+    def is_prefix(a: str, b: str) -> bool:
+        short, long = sorted((_words(a), _words(b)), key=len)
+        return bool(short) and long[: len(short)] == short
+
+    for same in (lambda a, b: _words(a) == _words(b), is_prefix):
+        unmatched = [name for name in names if name not in pairs and name not in ambiguous]
         free = [name for name in reference if name not in pairs.values() and name not in ambiguous]
         edges = [(name, other) for name in unmatched for other in free if same(name, other)]
         unique = [edge for edge in edges if sum(bool(set(edge) & set(other)) for other in edges) == 1]
         pairs.update(unique)
         ambiguous.update(name for edge in edges if edge not in unique for name in edge)
         faults += [f"{name!r} may be {other!r}" for name, other in edges if (name, other) not in unique]
-    alone = [name for name in found if name not in pairs and name not in ambiguous]
+    alone = [name for name in names if name not in pairs and name not in ambiguous]
     missing = [name for name in reference if name not in pairs.values() and name not in ambiguous]
     faults += [f"{name!r} has no counterpart" for name in alone]
     return pairs, faults + [f"nothing here for {name!r}" for name in missing]
@@ -169,8 +174,3 @@ def _pairs(reference: Sequence[str], found: Sequence[str]) -> tuple[dict[str, st
 @functools.cache
 def _words(name: str) -> list[str]:
     return [word for word in _SEPARATORS.split(name.casefold()) if word]
-
-
-def _is_prefix(a: str, b: str) -> bool:
-    short, long = sorted((_words(a), _words(b)), key=len)
-    return bool(short) and long[: len(short)] == short

@@ -162,8 +162,24 @@ def _write(
 ) -> _Record:
     files = [sample.sha256 for sample in manifest.samples]
     record: _Record = {"files": files, "pixel_sha256": [], "notes": [], "bad": {}}
+
+    def decoded(sample: Sample) -> tuple[Pixels, str, tuple[str, ...]] | DataError:
+        try:
+            image = read_image(sample.path, window=settings.window)
+        except DataError as error:
+            return error
+        if on_image:
+            on_image(sample, image)
+        return to_input(image.pixels, settings), pixel_digest(image.pixels), image.notes
+
+    def rows() -> Iterator[tuple[Pixels, str, tuple[str, ...]] | DataError]:
+        """In order, a bounded number of them ahead of the consumer."""
+        with ThreadPoolExecutor(2) as pool:
+            for start in range(0, len(manifest.samples), _AT_ONCE):
+                yield from pool.map(decoded, manifest.samples[start : start + _AT_ONCE])
+
     with storage.writing(path) as file:
-        for index, row in enumerate(_decoded(manifest.samples, settings, on_image)):
+        for index, row in enumerate(rows()):
             if isinstance(row, DataError):
                 record["bad"][str(index)] = str(row)
             else:
@@ -177,25 +193,6 @@ def _write(
         path.unlink(missing_ok=True)
         storage.write_json(path.with_suffix(".json"), record)
     return record
-
-
-def _decoded(
-    samples: Sequence[Sample], settings: config.Image, on_image: OnImage | None
-) -> Iterator[tuple[Pixels, str, tuple[str, ...]] | DataError]:
-    """Inputs, hashes and notes in order, a bounded number of them ahead of the consumer."""
-
-    def row(sample: Sample) -> tuple[Pixels, str, tuple[str, ...]] | DataError:
-        try:
-            image = read_image(sample.path, window=settings.window)
-        except DataError as error:
-            return error
-        if on_image:
-            on_image(sample, image)
-        return to_input(image.pixels, settings), pixel_digest(image.pixels), image.notes
-
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(samples), _AT_ONCE):
-            yield from pool.map(row, samples[start : start + _AT_ONCE])
 
 
 def _require_all_readable(faults: Sequence[str], files: int, skip_bad: bool) -> None:

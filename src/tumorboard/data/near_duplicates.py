@@ -208,16 +208,13 @@ def _correlation(thumbnails: Pixels, pairs: Indices) -> tuple[Floats, npt.NDArra
     correlations = np.empty((len(pairs), 8), np.float32)
     for part in slices(len(pairs), _AT_ONCE):
         first, second = (_normalised(thumbnails[side]) for side in pairs[part].T)
-        for way, turned in enumerate(_flips_and_rotations(second)):
+        squares = (second, second.swapaxes(1, 2))
+        upright = [image for square in squares for image in (square, square[:, ::-1])]
+        ways = [image for half in upright for image in (half, half[:, :, ::-1])]
+        for way, turned in enumerate(ways):
             correlations[part, way] = np.einsum("nij,nij->n", first, turned)
     # Symmetric images correlate in several ways; the identity comes first.
     return correlations.max(axis=1, initial=-1), correlations.argmax(axis=1) > 0
-
-
-def _flips_and_rotations(images: Floats) -> Iterator[Floats]:
-    for square in (images, images.swapaxes(1, 2)):
-        for upright in (square, square[:, ::-1]):
-            yield from (upright, upright[:, :, ::-1])
 
 
 def _normalised(thumbnails: Pixels) -> Floats:

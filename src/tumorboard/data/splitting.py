@@ -110,7 +110,7 @@ def components(manifest: Manifest, pixel_sha256: Sequence[str], duplicates: Dupl
     digests: dict[int, set[str]] = {}
     for number, digest in zip(tied, pixel_sha256, strict=True):
         digests.setdefault(number, set()).add(digest)
-    names = {number: _digest(sorted(found))[:16] for number, found in digests.items()}
+    names = {number: _digest(sorted(of))[:16] for number, of in digests.items()}
     return tuple(f"set-{names[number]}" for number in tied)
 
 
@@ -145,10 +145,10 @@ def folds(
         DataError: A class with too few components to be in every split of every fold.
     """
     parts = _grouped(manifest, tied, tied)
-    found = Counter(label for part in parts for label in part.counts)
+    number = Counter(label for part in parts for label in part.counts)
     # One of every class in each fold; beside each fold two more, for train and valid.
     least = 4 if k == 2 else k
-    available = {name: found[name] for name in manifest.class_names}
+    available = {name: number[name] for name in manifest.class_names}
     _require_enough(available, least, f"for {k} folds", "add images, take fewer folds")
     whole = Counter(sample.label for sample in manifest.samples)
     dealt = min(

@@ -1,7 +1,7 @@
-"""Drawing one axial slice of a thorax, healthy or with a lesion, from random numbers.
+"""Draw synthetic axial slices of a thorax, healthy or with a lesion, and a data set of them.
 
-Built in Hounsfield units (air -1000, lung -850, fat -95, muscle 45, bone 200 and more) and windowed to
-grey. The class is the lesion; sizes overlap and other shadows occur in all classes:
+A slice is built in Hounsfield units (air -1000, lung -850, fat -95, muscle 45, bone 200 and more) and
+windowed to grey. The class is the lesion; sizes overlap and other shadows occur in all classes:
 
     class                      lesion
     adenocarcinoma             small, at the lung's edge, spiculated, in a ground-glass halo
@@ -44,7 +44,7 @@ SPINE: tuple[Shape, ...] = (
 
 
 def draw_slice(rng: np.random.Generator, label: str) -> NDArray[np.uint16]:
-    """One slice as 16-bit grey (height, width)."""
+    """Draw one slice of a class as 16-bit grey (height, width)."""
     width, level = (
         int(rng.integers(170, 250)),
         rng.uniform(),
@@ -203,7 +203,7 @@ def _blob(
 
 
 MARK = "synthetic phantom, not a patient"
-FEWEST = 16  # images a class: with fewer, planted files would be missing
+FEWEST = 16  # images per class: with fewer, planted files would be missing
 SPLITS = ("train", "valid", "test")
 STAGES = ("_left.lower.lobe_T2_N0_M0_Ib", "_left.hilum_T2_N2_M0_IIIa", "", "_left.hilum_T1_N2_M0_IIIa")
 FORMATS = {6: "JPEG", 7: "I;16", 8: "L", 9: "RGB", 14: "RGB", 20: "I;16"}  # by number; the others are RGBA
@@ -211,9 +211,9 @@ FORMATS = {6: "JPEG", 7: "I;16", 8: "L", 9: "RGB", 14: "RGB", 20: "I;16"}  # by 
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """The planted files, as paths relative to the data set's root."""
+    """Faults planted for the audit to find, as paths relative to the data set's root."""
 
-    twins: tuple[tuple[str, str], ...]
+    duplicates: tuple[tuple[str, str], ...]
     conflict: tuple[str, str]
     damaged: str
     misnamed: str
@@ -224,18 +224,22 @@ def _name(split: str, label: str, number: int, suffix: str = ".png") -> str:
     return f"{split}/{label}{stage}/synthetic_{number:03d}{suffix}"
 
 
-TWINS = {("test", 1): 1, ("test", 2): 2, ("test", 3): 3, ("test", 4): 4, ("valid", 1): 5}  # of train's number
+# The same images as train's of these numbers.
+DUPLICATES = {("test", 1): 1, ("test", 2): 2, ("test", 3): 3, ("test", 4): 4, ("valid", 1): 5}
 PLANTED = Planted(
-    twins=tuple((_name("train", "normal", of), _name(*at[:1], "normal", at[1])) for at, of in TWINS.items()),
+    duplicates=tuple(
+        (_name("train", "normal", original), _name(split, "normal", number))
+        for (split, number), original in DUPLICATES.items()
+    ),
     conflict=(_name("train", CLASSES[1], 2), _name("train", CLASSES[3], 2)),
     damaged=_name("train", CLASSES[0], 3),
     misnamed=_name("train", CLASSES[1], 4),
 )
 
 
-def drawn(ids: Iterable[str]) -> bool:
-    """Whether all of these samples, one at least, bear the mark of drawn images in their names."""
-    names = [one.rpartition("/")[2] for one in ids]
+def is_synthetic(ids: Iterable[str]) -> bool:
+    """Whether there are samples, and the names of all say that they are drawn."""
+    names = [sample.rpartition("/")[2] for sample in ids]
     return bool(names) and all(name.startswith("synthetic_") for name in names)
 
 
@@ -256,49 +260,44 @@ def draw(folder: Path, *, seed: int = 0, images_per_class: int = 60) -> Path:
         StorageError: The disk is full or not writable.
     """
     if images_per_class < FEWEST:
-        raise UsageError(f"expected at least {FEWEST} images a class, found {images_per_class}; ask for more")
-    note = f"{MARK}\nseed {seed}, {images_per_class} images a class\n"
-    _refuse_foreign(folder, note)
-    write_text(folder / ".synthetic", note)
-    for path, content in _files(seed, images_per_class):
-        write_bytes(folder / path, content)
-    return folder
-
-
-def _refuse_foreign(folder: Path, note: str) -> None:
+        raise UsageError(
+            f"expected at least {FEWEST} images per class, found {images_per_class}; ask for more"
+        )
+    note = f"{MARK}\nseed {seed}, {images_per_class} images per class\n"
     marker = folder / ".synthetic"
     same = marker.is_file() and marker.read_bytes() == note.encode()
     if folder.exists() and not same and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
             f"expected a new or empty folder for synthetic data, found {folder} in use; name another"
         )
+    write_text(marker, note)
+    for path, content in _files(seed, images_per_class):
+        write_bytes(folder / path, content)
+    return folder
 
 
 def _files(seed: int, images_per_class: int) -> Iterator[tuple[str, bytes]]:
+    """Every file's path, relative to the data set's root, and its bytes."""
     valid, test = images_per_class // 6, images_per_class // 4
-    for split, count in zip(SPLITS, (images_per_class - valid - test, valid, test), strict=True):
-        for label in CLASSES:
-            yield from (_file(seed, split, label, number) for number in range(1, count + 1))
-
-
-def _file(seed: int, split: str, label: str, number: int) -> tuple[str, bytes]:
-    path, mode, source = _name(split, label, number), FORMATS.get(number, "RGBA"), (split, label, number)
-    if label == "normal" and (split, number) in TWINS:
-        source, mode = ("train", label, TWINS[split, number]), ("RGBA", "RGB")[number % 2]
-    elif path in PLANTED.conflict:
-        source = ("train", CLASSES[1], number)
-    elif path == PLANTED.misnamed:
-        return path, _encode(draw_slice(_generator(seed, source), label), "JPEG")
-    content = _encode(draw_slice(_generator(seed, source), source[1]), mode)
-    if path == PLANTED.damaged:
-        content = content[: len(content) // 2]
-    return _name(split, label, number, ".jpg" if mode == "JPEG" else ".png"), content
-
-
-def _generator(seed: int, source: tuple[str, str, int]) -> np.random.Generator:
-    """Each picture has its own stream, so that it does not depend on how many others are drawn."""
-    split, label, number = source
-    return np.random.default_rng((seed, SPLITS.index(split), CLASSES.index(label), number))
+    counts = {"train": images_per_class - valid - test, "valid": valid, "test": test}
+    numbered = ((split, label, n + 1) for split in SPLITS for label in CLASSES for n in range(counts[split]))
+    for split, label, number in numbered:
+        path, mode = _name(split, label, number), FORMATS.get(number, "RGBA")
+        source, shown = (split, label, number), label
+        if label == "normal" and (split, number) in DUPLICATES:
+            source, mode = ("train", label, DUPLICATES[split, number]), ("RGBA", "RGB")[number % 2]
+        elif path in PLANTED.conflict:
+            shown, source = CLASSES[1], ("train", CLASSES[1], number)
+        elif path == PLANTED.misnamed:
+            mode = "JPEG"
+        # Each image has its own stream, so that it does not depend on how many others are drawn.
+        stream = (seed, SPLITS.index(source[0]), CLASSES.index(source[1]), source[2])
+        content = _encode(draw_slice(np.random.default_rng(stream), shown), mode)
+        if path == PLANTED.damaged:
+            content = content[: len(content) // 2]
+        if mode == "JPEG" and path != PLANTED.misnamed:
+            path = _name(split, label, number, ".jpg")
+        yield path, content
 
 
 def _encode(grey: NDArray[np.uint16], mode: str) -> bytes:

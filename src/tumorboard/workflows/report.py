@@ -130,7 +130,7 @@ def read_provenance(context: RunContext) -> Provenance:
             name: f"loss, labels smoothed by {amount:g}" for name, amount in smoothing.items() if amount
         },
         groups_known=all(sample.group for sample in context.manifest.samples),
-        synthetic=synthetic.drawn(sample.id for sample in context.manifest.samples),
+        synthetic=synthetic.is_synthetic(sample.id for sample in context.manifest.samples),
         seconds=context.seconds(),
     )
 
