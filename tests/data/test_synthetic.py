@@ -50,7 +50,7 @@ def test_same_seed_gives_same_bytes_and_another_seed_gives_others(root: Path, tm
     assert not set(digests(other).values()) & set(digests(root).values())
 
 
-def test_a_picture_does_not_depend_on_how_many_are_is_synthetic(root: Path) -> None:
+def test_a_picture_does_not_depend_on_how_many_are_drawn(root: Path) -> None:
     more = dict(synthetic._files(3, FEWEST + 1))
     assert more.keys() > set(names(root))
     assert all(more[name] == (root / name).read_bytes() for name in names(root))
@@ -78,14 +78,14 @@ def test_nothing_but_images_in_class_folders_and_the_hidden_note(root: Path) -> 
     assert {Path(name).suffix for name in names(root)} == {".png", ".jpg"}
 
 
-def test_pictures_alike_are_the_planted_twins_and_the_conflict_only(root: Path) -> None:
+def test_similar_images_are_the_planted_duplicates_and_the_conflict_only(root: Path) -> None:
     pixels = {name: (grey(root / name).shape, grey(root / name).tobytes()) for name in readable(root)}
     alike = {pair for pair in combinations(sorted(pixels), 2) if pixels[pair[0]] == pixels[pair[1]]}
     planted = {tuple(sorted(pair)) for pair in (*PLANTED.duplicates, PLANTED.conflict)}
     assert alike == planted
 
 
-def test_twins_cross_splits_within_normal_in_two_modes(root: Path) -> None:
+def test_duplicates_cross_splits_within_normal_in_two_modes(root: Path) -> None:
     modes = set()
     for original, copy in PLANTED.duplicates:
         assert original.startswith("train/normal/")

@@ -1,18 +1,18 @@
-"""What a file says about its image apart from the pixels: what a shortcut could be learned from."""
+"""Read what a file says about its image apart from the pixels: what a shortcut could be learned from."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
 
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import FORMATS
-from tumorboard.data.pixels import FAILURES, readers_quiet
+from tumorboard.data.pixels import readers_quiet
+from tumorboard.errors import TumorboardError
 
-_DEPTHS = {"1": 1, "I": 32, "F": 32}
-_DEPTH = re.compile(r";(\d+)")
+_BITS = {"1": 1, "I": 32, "F": 32}
+_PACKED_BITS = re.compile(r";(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +44,22 @@ def read_header(path: Path) -> Header:
         with readers_quiet(), path.open("rb") as file:
             if not dicom.recognised(file.read(dicom.HEAD_BYTES)):
                 file.seek(0)
-                return _picture(file)
+                with Image.open(file, formats=FORMATS) as image:
+                    several = bool(getattr(image, "is_animated", False))
+                    return Header(image.format or "", image.mode, _bits(image), several)
         header = dicom.read_header(path)
         return Header("DICOM", header.photometric, header.bits, False, header.identifiers)
-    except FAILURES:
+    except TumorboardError:
+        raise
+    except Exception:  # whatever a reader raises at a damaged file
         return Header("", "", 0)
-
-
-def _picture(file: BinaryIO) -> Header:
-    with Image.open(file, formats=FORMATS) as image:
-        several = bool(getattr(image, "is_animated", False))
-        return Header(image.format or "", image.mode, _bits(image), several)
 
 
 def _bits(image: Image.Image) -> int:
     """Pillow shows some 16-bit pixels as 8-bit ones, but not where it says how they are packed."""
     for tile in image.tile:  # type: ignore[attr-defined]
         raw = tile[3][0] if isinstance(tile[3], tuple) else tile[3]
-        packed = _DEPTH.search(str(raw))
+        packed = _PACKED_BITS.search(str(raw))
         if packed:
             return int(packed[1])
-    return 16 if image.mode.startswith("I;16") else _DEPTHS.get(image.mode, 8)
+    return 16 if image.mode.startswith("I;16") else _BITS.get(image.mode, 8)

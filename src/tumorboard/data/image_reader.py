@@ -1,4 +1,4 @@
-"""The one reader of images: training, evaluation, prediction and the audit see the same pixels.
+"""Read images: training, evaluation, prediction and the audit see the same pixels.
 
 A file is hostile until it is decoded: only regular files are opened, only six formats are tried (by
 content, not by name), the header is read and the pixels counted before anything is decoded, and
@@ -18,8 +18,8 @@ from tumorboard import config
 from tumorboard.data import pixels
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.dicom.reader import DicomError
-from tumorboard.data.pixels import FAILURES, Pixels, readers_quiet
-from tumorboard.errors import DataError
+from tumorboard.data.pixels import Pixels, readers_quiet
+from tumorboard.errors import DataError, TumorboardError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000
@@ -87,7 +87,9 @@ def read_image(
             require_size(name, len(source))
             source = io.BytesIO(source)
         return _decoded(source, name, window, max_pixels)
-    except FAILURES as error:
+    except TumorboardError:
+        raise
+    except Exception as error:  # whatever a decoder raises at a damaged file
         raise unusable(name, _reason(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""From any of Pillow's pixel modes to 8-bit RGB, so that one picture gives one array however it is stored.
+"""Convert any of Pillow's pixel modes to 8-bit RGB, so that an image gives one array however it is stored.
 
 1, L, P, RGB, CMYK, YCbCr    Pillow's own conversion; embedded colour profiles are not applied
 any of them with alpha       composited on black, the background of a CT: round(value * alpha / 255)
@@ -8,10 +8,8 @@ floats, LAB, anything else   refused: they have no agreed range or form in 8 bit
 """
 
 import contextlib
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,16 +30,29 @@ class UnsupportedPixelsError(ValueError):
 
 
 def to_rgb(image: Image.Image) -> Pixels:
-    """A decoded picture of any mode as uint8 (H, W, 3), 0-255.
+    """Convert a decoded image of any mode to uint8 (H, W, 3), 0-255.
 
     Raises:
         UnsupportedPixelsError: Floats, LAB, or integers beyond 16 bits.
     """
     if image.mode in _SIXTEEN or image.mode == "I":
-        return np.repeat(_high_bytes(image)[..., np.newaxis], 3, axis=2)
+        values = _sixteen_bits(image)
+        grey = (values >> 8).astype(np.uint8)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            grey[values == transparent] = 0
+        return np.repeat(grey[..., np.newaxis], 3, axis=2)
     if image.mode not in _EIGHT:
         raise UnsupportedPixelsError(f"pixels of mode {image.mode}, which have no agreed form in 8 bits")
-    return np.array(_on_black(image) if image.has_transparency_data else image.convert("RGB"))
+    if not image.has_transparency_data:
+        return np.array(image.convert("RGB"))
+    rgba = image.convert("RGBA")
+    alpha = rgba.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return np.array(rgba.convert("RGB"))  # as most files with alpha are: the same pixels, sooner
+    black = Image.new("RGB", image.size)
+    black.paste(rgba.convert("RGB"), mask=alpha)
+    return np.array(black)
 
 
 def refuse_ambiguous(image: Image.Image) -> None:
@@ -59,33 +70,15 @@ def refuse_ambiguous(image: Image.Image) -> None:
 
 
 def notes(image: Image.Image) -> tuple[str, ...]:
-    """What a user should know about a picture that is read all the same."""
-    found = []
+    """List what a user should know about an image that is read all the same."""
+    lines = []
     if getattr(image, "is_animated", False):
-        found.append("has more than one frame or page; only the first is read")
+        lines.append("has more than one frame or page; only the first is read")
     if image.mode in _SIXTEEN or image.mode == "I":
         brightest = int(_sixteen_bits(image).max())
         if 0 < brightest < _DARK:
-            found.append(f"16-bit values up to {brightest} only; read as value >> 8 it is nearly black")
-    return tuple(found)
-
-
-def _on_black(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    if rgba.getchannel("A").getextrema() == (255, 255):
-        return rgba.convert("RGB")  # as most files with alpha are: the same pixels, sooner
-    black = Image.new("RGB", image.size)
-    black.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
-    return black
-
-
-def _high_bytes(image: Image.Image) -> Pixels:
-    values = _sixteen_bits(image)
-    grey = (values >> 8).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[values == transparent] = 0
-    return grey
+            lines.append(f"16-bit values up to {brightest} only; read as value >> 8 it is nearly black")
+    return tuple(lines)
 
 
 def _sixteen_bits(image: Image.Image) -> npt.NDArray[np.integer]:
@@ -102,7 +95,7 @@ def _sixteen_bits(image: Image.Image) -> npt.NDArray[np.integer]:
 
 
 def upright(image: Image.Image) -> Pixels:
-    """The pixels as the EXIF orientation wants them seen; Pillow has turned TIFFs already, on loading."""
+    """Convert to RGB, turned as the EXIF orientation says; Pillow has turned TIFFs already, on loading."""
     pixels = to_rgb(image)
     orientation = image.getexif().get(_ORIENTATION, 1)
     if orientation in (5, 6, 7, 8):
@@ -112,25 +105,6 @@ def upright(image: Image.Image) -> Pixels:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-FAILURES = (
-    OSError,  # also UnidentifiedImageError: truncated or unknown
-    SyntaxError,  # broken PNG chunks, TIFF headers
-    EOFError,
-    ValueError,  # also UnicodeDecodeError; text chunks that inflate too far
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,  # OverflowError, ZeroDivisionError
-    MemoryError,
-    BufferError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 _lock = threading.Lock()
