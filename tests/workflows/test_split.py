@@ -25,7 +25,7 @@ def picture(number: int) -> Image.Image:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two classes, 20 images each; in each an exact twin and a near twin across the old splits."""
+    """Two classes, 20 images each; in each an identical image and a near duplicate across the old splits."""
     for label, start in (("a", 0), ("b", 100)):
         for n in range(18):
             path = tmp_path / "data" / ("train", "valid", "test")[n % 3] / label / f"{label}{n}.png"
@@ -46,7 +46,7 @@ def by_name(file: Path) -> dict[str, dict[str, str]]:
     return {Path(row["path"]).name: row for row in rows(file)}
 
 
-def test_twins_stay_together_and_training_reads_what_was_written(data: Path, tmp_path: Path) -> None:
+def test_duplicates_stay_together_and_training_reads_what_was_written(data: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in data.rglob("*.png")}
     for seed in range(4):
         file = tmp_path / "splits" / f"{seed}.csv"
@@ -63,8 +63,8 @@ def test_twins_stay_together_and_training_reads_what_was_written(data: Path, tmp
         loaded = manifest.load(file).manifest
         assert loaded.counts == done.manifests[0].counts
         assert {sample.path for sample in loaded.samples} == set(before)
-    assert (done.together.images, done.together.components) == (40, 36)
-    assert (done.together.exact, done.together.near, done.together.groups) == (2, 2, 0)
+    assert (done.tied.images, done.tied.components) == (40, 36)
+    assert (done.tied.identical, done.tied.near_duplicates, done.tied.groups) == (2, 2, 0)
     assert {path: path.read_bytes() for path in data.rglob("*.png")} == before
 
 
@@ -76,11 +76,11 @@ def test_old_splits_and_names_of_files_do_not_matter(data: Path, tmp_path: Path)
         moved.write_bytes(path.read_bytes())
     split(tmp_path / "other", tmp_path / "two.csv")
     one = {name: row["split"] for name, row in by_name(tmp_path / "one.csv").items()}
-    # Exact twins have one split, so reversed names are enough to compare.
+    # Identical images have one split, so reversed names are enough to compare.
     assert {name[:-4][::-1]: row["split"] for name, row in by_name(tmp_path / "two.csv").items()} == one
 
 
-def test_a_group_and_its_twins_keep_one_name_that_names_nobody(data: Path, tmp_path: Path) -> None:
+def test_a_group_and_its_duplicates_keep_one_name_that_names_nobody(data: Path, tmp_path: Path) -> None:
     paths = sorted(path for path in data.rglob("*.png"))
     patient = {"a0.png": "Jane", "a3.png": "Jane", "a5.png": "Joe"}
     lines = [
@@ -89,7 +89,7 @@ def test_a_group_and_its_twins_keep_one_name_that_names_nobody(data: Path, tmp_p
     source = tmp_path / "given.csv"
     source.write_text("path,label,group\n" + "\n".join(lines) + "\n")
     file = tmp_path / "new.csv"
-    assert split(source, file).together.groups == 2
+    assert split(source, file).tied.groups == 2
     found = by_name(file)
     assert len({found[name]["group"] for name in ("a0.png", "a3.png", "copy of a0.png")} - {""}) == 1
     assert found["a5.png"]["group"]  # known, though alone
@@ -188,13 +188,13 @@ def test_the_command_as_json(data: Path, tmp_path: Path, capsys: pytest.CaptureF
     said = json.loads(capsys.readouterr().out)
     assert said["files"] == [str(tmp_path / f"m-fold{k}.csv") for k in (1, 2)]
     assert sum(said["counts"][0]["test"].values()) + sum(said["counts"][1]["test"].values()) == 40
-    assert said["together"]["components"] == 36
+    assert said["tied"]["components"] == 36
 
 
 def test_groups_in_names_stay_together(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "splits.csv"
     done = split(data, file, group_by_name=r"^[ab]\d*(\d)\.png$")  # a3 and a13 are one patient
-    assert done.together.groups == 20
+    assert done.tied.groups == 20
     found = by_name(file)
     for digit in range(8):
         assert len({found[f"{label}{n}{digit}.png"]["split"] for label in "a" for n in ("", "1")}) == 1

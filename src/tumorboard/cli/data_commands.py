@@ -11,7 +11,7 @@ from tumorboard import optional
 from tumorboard.cli.options import add_class_names, add_classes, command, data_source
 
 if TYPE_CHECKING:
-    from tumorboard.workflows.split import Division, Together
+    from tumorboard.workflows.split import NewSplits
 
 
 def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -29,7 +29,7 @@ def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "data", type=Path, help="folder with train/valid/test of class folders, or class folders, or a CSV"
     )
     audit.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write audit.json and pictures of twins side by side"
+        "--out", type=Path, metavar="FOLDER", help="write audit.json, and duplicates side by side"
     )
     audit.add_argument(
         "--mute", action="append", default=[], metavar="CODE", help="a check that you do not want made"
@@ -55,7 +55,9 @@ def _audit(options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(json.dumps(done.report.to_json()) + "\n")
     else:
-        where = f"Full list: {done.file}" if done.file else "Full list, and twins side by side: --out FOLDER"
+        where = (
+            f"Full list: {done.file}" if done.file else "Full list, and duplicates side by side: --out FOLDER"
+        )
         sys.stdout.write(f"{terminal.render(audit_report(done.report))}\n{where}\n")
     if done.report.severe:
         raise FindingsError(
@@ -69,7 +71,7 @@ def add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     split = command(
         commands,
         "split",
-        "make new splits of all images: groups and twins stay together; the images are not touched",
+        "make new splits of all images: duplicates and groups stay together; the images are not touched",
         "  tumorboard split scans/ --out splits/manifest.csv\n"
         "  tumorboard split scans/ --out splits/manifest.csv --folds 5\n"
         "Train on what it writes: tumorboard train splits/manifest.csv --out runs/first",
@@ -117,48 +119,40 @@ def _split(options: argparse.Namespace) -> None:
         group_by_name=options.group_by_name,
         console=Console(options.quiet or options.json),
     )
-    sys.stdout.write(_as_json(done) if options.json else _as_text(done))
-
-
-def _as_json(done: "Division") -> str:
+    if not options.json:
+        sys.stdout.write(_as_text(done))
+        return
     counts = [manifest.counts for manifest in done.manifests]
-    files = [str(file) for file in done.files]
-    return json.dumps({"files": files, "counts": counts, "together": asdict(done.together)}) + "\n"
+    content = {"files": [str(file) for file in done.files], "counts": counts, "tied": asdict(done.tied)}
+    sys.stdout.write(json.dumps(content) + "\n")
 
 
-def _as_text(done: "Division") -> str:
-    where = ", ".join(str(file) for file in done.files)
-    return f"{_table(done)}\n\n{_kept(done.together)}\nManifests: {where}\n"
-
-
-def _kept(found: "Together") -> str:
-    lines = [
-        f"{found.images} images in {found.components} sets that stay together: {found.groups} groups; "
-        f"{found.exact} pictures stored more than once; {found.near} pairs of near twins"
-    ]
-    if found.ungrouped:
-        lines.append(
-            f"Patient independence not checked: {found.ungrouped} images belong to no group "
+def _as_text(done: "NewSplits") -> str:
+    tied = done.tied
+    text = (
+        f"{_table(done)}\n\n{tied.images} images in {tied.components} sets that stay together: {tied.groups} "
+        f"groups; {tied.identical} images stored more than once; {tied.near_duplicates} pairs of near "
+        "duplicates"
+    )
+    if tied.ungrouped:
+        text += (
+            f"\nPatient independence not checked: {tied.ungrouped} images belong to no group "
             "(give a CSV with a group column, or --group-by-name)"
         )
-    return "\n".join(lines)
+    return f"{text}\nManifests: {', '.join(str(file) for file in done.files)}\n"
 
 
-def _table(done: "Division") -> str:
+def _table(done: "NewSplits") -> str:
     """Counts by fold, split and class."""
+    from tumorboard.progress import text_table
+
     names = done.manifests[0].class_names
     rows = [["split", *names, "all"]]
     for fold, manifest in enumerate(done.manifests, start=1):
         before = f"fold {fold} " if len(done.manifests) > 1 else ""
         for split, counts in manifest.counts.items():
             rows.append([before + split, *map(str, counts.values()), str(sum(counts.values()))])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
-
-
-def _line(row: list[str], widths: list[int]) -> str:
-    cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-    return "  ".join([row[0].ljust(widths[0]), *cells[1:]])
+    return text_table(rows, numbers=True)
 
 
 def add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 from tumorboard import progress, storage
 from tumorboard.config import Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
-from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, OnImage
 from tumorboard.data.manifest import DataSource, Loaded
-from tumorboard.progress import Console, Update
+from tumorboard.progress import Console, Update, text_table
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.run_context import RunContext
@@ -67,7 +66,9 @@ def find(data: str | Path | DataSource, console: Console, leave_out: str | None 
         DataError: The data cannot be used.
     """
     loaded = manifest.load(data, leave_out)
-    console.print(_table(loaded.matching))
+    matching = loaded.matching
+    header = ("class", *(split or "images" for split in matching.splits))
+    console.print(text_table([header, *matching.rows]))
     return loaded
 
 
@@ -98,11 +99,3 @@ def decode(
 def _step(update: Update, done: int, total: int) -> None:
     progress.stop_if_asked()
     update(done, total)
-
-
-def _table(matching: Matching) -> str:
-    """The class folders of each split, side by side."""
-    rows = [("class", *(split or "images" for split in matching.splits)), *matching.rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)

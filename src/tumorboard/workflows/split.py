@@ -1,4 +1,4 @@
-"""New splits that keep together what belongs together, written as manifest CSVs; no image is touched."""
+"""Make new splits that keep duplicates and groups together, as manifest CSVs; no image is touched."""
 
 import os
 from collections import Counter
@@ -10,8 +10,7 @@ import numpy as np
 
 from tumorboard import config, storage
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
-from tumorboard.data import groups, manifest
-from tumorboard.data import splitting as dealing
+from tumorboard.data import groups, manifest, splitting
 from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
 from tumorboard.errors import DataError, UsageError
@@ -22,39 +21,39 @@ _SIZES = config.Splitting()
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
-    """What was kept together.
+class TiedImages:
+    """How many images had to stay together.
 
     Args:
         images: All of them.
-        components: What was dealt out: sets of images that belong together, many of one image.
+        components: Sets of images that stay together, many of one image; they were dealt out.
         groups: Groups that the data names.
-        ungrouped: Images without a group: nobody knows whose they are.
-        exact: Pictures that are stored more than once, pixel by pixel.
-        near: Pairs of different files that show the same.
+        ungrouped: Images without a group: it is unknown whose they are.
+        identical: Images that are stored more than once, pixel by pixel.
+        near_duplicates: Pairs of different files that show the same.
     """
 
     images: int
     components: int
     groups: int
     ungrouped: int
-    exact: int
-    near: int
+    identical: int
+    near_duplicates: int
 
 
 @dataclass(frozen=True, slots=True)
-class Division:
+class NewSplits:
     """New splits, written.
 
     Args:
         files: One manifest CSV, or one for each fold.
         manifests: Their samples.
-        together: What was kept together.
+        tied: What was kept together.
     """
 
     files: tuple[Path, ...]
     manifests: tuple[Manifest, ...]
-    together: Together
+    tied: TiedImages
 
 
 def split(
@@ -69,8 +68,8 @@ def split(
     keep_test: bool = False,
     group_by_name: str = "",
     console: Console | None = None,
-) -> Division:
-    """Make new splits of all images, whatever split they were in; groups and twins stay together.
+) -> NewSplits:
+    """Make new splits of all images, whatever split they were in; groups and duplicates stay together.
 
     Args:
         data: Class folders or a manifest CSV; only read.
@@ -95,23 +94,27 @@ def split(
     files = _files(DataSource.of(data).path, out, folds)
     loaded = find(data, console, "test" if keep_test else None)
     facts = _gather(groups.group_by_name(loaded, group_by_name), window, console)
-    tied = dealing.components(facts.manifest, [one.pixel_sha256 for one in facts.images], facts.duplicates)
-    manifests = _dealt(facts.manifest, tied, folds, sizes, seed)
-    texts = [
-        manifest.write_source_csv(_grouped(one, tied), file)
-        for one, file in zip(manifests, files, strict=True)
-    ]
+    tied = splitting.components(
+        facts.manifest, [image.pixel_sha256 for image in facts.images], facts.duplicates
+    )
+    if folds:
+        manifests = splitting.folds(facts.manifest, tied, folds, sizes, seed)
+    else:
+        manifests = (splitting.divide(facts.manifest, tied, sizes, seed),)
+    pairs = zip(manifests, files, strict=True)
+    texts = [manifest.write_source_csv(_grouped(part, tied), file) for part, file in pairs]
     for file, text in zip(files, texts, strict=True):
         storage.write_text(file, text)
-    return Division(files, manifests, _together(facts, tied))
-
-
-def _dealt(
-    whole: Manifest, tied: Sequence[str], folds: int, sizes: config.Splitting, seed: int
-) -> tuple[Manifest, ...]:
-    if folds:
-        return dealing.folds(whole, tied, folds, sizes, seed)
-    return (dealing.divide(whole, tied, sizes, seed),)
+    group_names = [sample.group for sample in facts.samples]
+    counts = TiedImages(
+        images=len(tied),
+        components=len(set(tied)),
+        groups=len(set(group_names) - {""}),
+        ungrouped=group_names.count(""),
+        identical=int((np.bincount(facts.duplicates.identical) > 1).sum()),
+        near_duplicates=len(facts.duplicates.near),
+    )
+    return NewSplits(files, manifests, counts)
 
 
 def _sizes(folds: int, valid: float, test: float | None, window: str) -> config.Splitting:
@@ -131,12 +134,12 @@ def _sizes(folds: int, valid: float, test: float | None, window: str) -> config.
 
 
 def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
-    """What will be written; nothing is there yet, and nothing comes among the images."""
+    """Where the manifests are written: new files, and not among the images."""
     numbered = tuple(out.with_name(f"{out.stem}-fold{k}{out.suffix}") for k in range(1, folds + 1))
-    there = [file for file in (numbered or (out,)) if os.path.lexists(file)]
-    if there:
+    existing = [file for file in (numbered or (out,)) if os.path.lexists(file)]
+    if existing:
         raise UsageError(
-            f"expected a new file as --out, found {display(there[0])}; move it or choose another"
+            f"expected a new file as --out, found {display(existing[0])}; move it or choose another"
         )
     if source.is_dir() and out.parent.resolve().is_relative_to(source.resolve()):
         raise UsageError(
@@ -147,7 +150,7 @@ def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
 
 
 def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
-    with console.task("looking for twins") as update:
+    with console.task("finding duplicates") as update:
         facts = gather(
             loaded.manifest,
             problems=loaded.problems,
@@ -167,23 +170,10 @@ def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
 
 
 def _grouped(manifest: Manifest, tied: Sequence[str]) -> Manifest:
-    """Components as groups; a lone image of nobody known gets none, which would hide that."""
+    """Components as groups; a single image without a group gets none, which would hide that it has none."""
     sizes = Counter(tied)
     samples = (
         replace(sample, group=name if sample.group or sizes[name] > 1 else "")
         for sample, name in zip(manifest.samples, tied, strict=True)
     )
     return replace(manifest, samples=tuple(samples))
-
-
-def _together(facts: DatasetFacts, tied: Sequence[str]) -> Together:
-    groups = [sample.group for sample in facts.samples]
-    repeats = np.bincount(facts.duplicates.identical) > 1
-    return Together(
-        images=len(tied),
-        components=len(set(tied)),
-        groups=len(set(groups) - {""}),
-        ungrouped=groups.count(""),
-        exact=int(repeats.sum()),
-        near=len(facts.duplicates.near),
-    )
