@@ -2,10 +2,10 @@
 
     import tumorboard as tb
 
-    run = tb.train("scans", "runs/first")                     # what `tumorboard train` does
+    run = tb.train("scans", "runs/first")                 # as `tumorboard train` does
     model, spec = tb.load_model(run.model("ensemble"))    # a plain keras.Model
     image = tb.read_input("slice.png", spec.image)        # or .dcm
-    tb.predict(model, image[None])                            # (1, C) class probabilities
+    tb.predict(model, image[None])                        # (1, C) class probabilities
 
 Research software, not a medical device.
 """

@@ -93,6 +93,13 @@ def test_a_csv_gives_the_same_samples(tmp_path):
     assert load(table).manifest == loaded
 
 
+def test_a_source_is_a_path_or_what_is_known_of_it(tmp_path):
+    source = DataSource(tmp_path, merge={"ab": ["a", "b"]}, skip_bad=True)
+    assert DataSource.of(source) is source
+    assert DataSource.of(str(tmp_path)) == DataSource.of(tmp_path) == DataSource(tmp_path)
+    assert DataSource(str(tmp_path)).path == tmp_path
+
+
 def test_class_map_and_merge_reach_the_manifest(tmp_path):
     plant(study(tmp_path), {f"{s}/benign/{n}.png": grey_png(n) for s in ("train", "val") for n in range(2)})
     class_map, merge = {"healthy": ["normal", "normal_left"]}, {"finding": ["tumour", "benign"]}

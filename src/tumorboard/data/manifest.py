@@ -33,7 +33,7 @@ class DataSource:
     """Where the images are, and how their classes are read.
 
     Args:
-        path: A folder of splits of class folders, of class folders, or a manifest CSV.
+        path: A folder of splits of class folders, of class folders, or a manifest CSV; text becomes a path.
         class_map: Class name to the folders that are this class.
         merge: New class name to the classes that it takes in.
         skip_bad: Leave out files that cannot be read, instead of refusing to begin.
@@ -44,10 +44,13 @@ class DataSource:
     merge: Mapping[str, Sequence[str]] = field(default_factory=dict)
     skip_bad: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
     @classmethod
     def of(cls, data: "str | Path | DataSource") -> "DataSource":
-        """Return `data` itself, or the source of a path with classes as they are there."""
-        return data if isinstance(data, cls) else cls(Path(str(data)))
+        """Return `data` itself, or the source of a path whose folders are the classes."""
+        return data if isinstance(data, DataSource) else cls(Path(data))
 
 
 @dataclass(frozen=True, slots=True)
