@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-offline test-slow check bench study clean
+.PHONY: install install-dev demo test test-offline test-slow check docs vulnerabilities bench study clean
 
 install: $(STAMP)
 
@@ -43,6 +43,22 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+# The documentation as a site in site/, built offline; a warning is an error.
+docs: .venv-docs/.installed
+	PYTHONPATH=src .venv-docs/bin/mkdocs build --strict --quiet
+
+.venv-docs/.installed: requirements-docs.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --no-compile --requirement requirements-docs.txt
+	touch $@
+
+# Known vulnerabilities of the pinned packages; asks a database on the net.
+vulnerabilities:
+	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --requirement requirements.txt --no-deps
 
 # For other images and a finished run of theirs: make bench DATA=folder RUN=run; writes benchmarks/RESULTS.md
 bench: install-dev $(DATA)
@@ -58,4 +74,4 @@ demo-data: install
 	$(BIN)/python -c "from pathlib import Path; from tumorboard.data.phantoms import draw; draw(Path('$@'))"
 
 clean:
-	rm -rf $(VENV) demo-run demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov
+	rm -rf $(VENV) .venv-docs .venv-audit site demo-run demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov

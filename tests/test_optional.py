@@ -9,8 +9,9 @@ def test_what_is_installed_raises_nothing() -> None:
 
 
 def test_the_message_names_the_packages_of_the_extra_so_that_the_command_can_be_typed() -> None:
-    with pytest.raises(UsageError, match=r'^serve needs .*: pip install "fastapi>=\S+" "uvicorn>=\S+"$'):
-        optional.require("serve", "numpy", "no_such_module", extra="serve")
+    with pytest.raises(UsageError, match=r'^--ray needs .*: pip install "\S+>=\S+" "\S+>=\S+"$') as raised:
+        optional.require("--ray", "numpy", "no_such_module", extra="cluster")
+    assert all(f'"{package}>=' in str(raised.value) for package in ("ray", "pyarrow"))
 
 
 def test_without_an_extra_packages_are_called_as_their_modules() -> None:

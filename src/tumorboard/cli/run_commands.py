@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tumorboard import NOTICE, optional
+from tumorboard import NOTICE
 from tumorboard.cli.options import add_classes, add_images, command, data_source, path_or_address, show
 from tumorboard.errors import DataError, UsageError
 
@@ -345,7 +345,6 @@ def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _serve(options: argparse.Namespace) -> None:
-    optional.require("serve", "fastapi", "uvicorn", extra="serve")
     from tumorboard.server import server
 
     token = _token(options.token_file)
