@@ -75,7 +75,7 @@ def _calls(board: RunPredictor, run: Path) -> list[_Call]:
     if board.runtime is None:
         return [model.predict_on_batch for model in board.models.values()]
     files = [export(run, name, board.engine).path for name in board.names]
-    return [exported_model.open_exported(file, board.engine, board.spec).answer for file in files]
+    return [exported_model.open_exported(file, board.engine, board.spec).predict for file in files]
 
 
 def _race(runners: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:

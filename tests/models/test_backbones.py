@@ -8,7 +8,7 @@ import pytest
 from tumorboard.errors import ModelError, RecipeError
 from tumorboard.models.backbones import BACKBONES, build_backbone, preprocess, split_backbone, stages_of
 
-from .test_weights_file import assert_same_weights, write_older_layout
+from .test_pretrained_weights import assert_same_weights, write_older_layout
 
 
 @pytest.fixture
@@ -33,8 +33,7 @@ def preprocessing(name, mode="own"):
 def official(name, pixels):
     if name == "efficientnet-lite0":
         return (pixels - 127) / 128
-    (kind,) = BACKBONES[name].builder.args
-    family = getattr(keras.applications, kind).__module__.rpartition(".")[2]
+    family = BACKBONES[name].builder.__module__.rpartition(".")[2]
     return importlib.import_module(f"keras.applications.{family}").preprocess_input(pixels.copy())
 
 

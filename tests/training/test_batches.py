@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tumorboard.data.image_cache import Rows
-from tumorboard.training.batches import Batches, feed
+from tumorboard.training.batches import Batches, as_dataset
 
 COUNT, BATCH, VIEWS = 10, 4, 3
 LABELS = np.arange(COUNT) % 3
@@ -37,12 +37,12 @@ def delivered(order: int | None, first: int, last: int, **options: object) -> li
     batches = Batches([numbered()], LABELS, BATCH, order=order, **options)
     draw = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.draw(epoch))
     witness.fit(
-        feed(batches),
+        as_dataset(batches),
         initial_epoch=first,
         epochs=last,
         shuffle=False,
         verbose=0,
-        validation_data=feed(Batches([numbered()], LABELS, BATCH)),
+        validation_data=as_dataset(Batches([numbered()], LABELS, BATCH)),
         callbacks=[draw],
     )
     steps = len(batches)

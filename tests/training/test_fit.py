@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,35 @@ from tumorboard.training import checkpoint
 from tumorboard.training import fit as fitting
 from tumorboard.training.batches import Batches
 from tumorboard.training.fit import Examples, best_epoch, class_weights, fit
+
+SCRIPT = """
+import json
+import tensorflow as tf
+from tumorboard.training.fit import prepare_backend
+
+prepare_backend(3, 1)
+threads = tf.config.threading
+tf.constant(1.0) + 1.0
+prepare_backend(3, 2)  # too late, and no error
+print(json.dumps([threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()]))
+"""
+
+
+def test_threads_are_pinned_before_anything_runs_and_left_alone_after() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert json.loads(ran.stdout) == [1, 1]
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    def draw(seed: int) -> np.ndarray:
+        fitting.prepare_backend(seed, 0)
+        return np.asarray(keras.random.normal((5,)))
+
+    np.testing.assert_array_equal(draw(3), draw(3))
+    assert not np.array_equal(draw(3), draw(4))
+
 
 DRAWS = np.random.default_rng(0)
 TRAIN = Examples([[DRAWS.normal(size=(20, 4)).astype(np.float32)]], DRAWS.integers(0, 3, 20))
@@ -35,14 +67,14 @@ def network(seed: int = 0) -> keras.Model:
 def trained(settings: Training, state: Path, **options: Any) -> tuple[keras.Model, list[dict[str, float]]]:
     """Eagerly: to trace a graph takes longer than all the steps of such a network."""
     model = network(options.pop("first", 0))
-    compiled = fitting._compile
+    compiled = fitting.compile_model
 
     def eagerly(*args: Any) -> None:
         compiled(*args)
         model.run_eagerly = True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_compile", eagerly)
+        patch.setattr(fitting, "compile_model", eagerly)
         return model, fit(model, TRAIN, VALID, settings, state=state, seed=3, **options)
 
 

@@ -41,7 +41,7 @@ def test_an_engine_answers_as_keras_does_and_is_exported_once(run, engine, monke
             np.testing.assert_allclose(found.probabilities[name], expected.probabilities[name], atol=1e-5)
         assert (found.out_of_distribution, found.refer) == (expected.out_of_distribution, expected.refer)
     assert found.out_of_distribution is True
-    monkeypatch.setattr(export.exported_model, "write", lambda *_: pytest.fail("exported again"))
+    monkeypatch.setattr(export.exported_model, "export_checked", lambda *_: pytest.fail("exported again"))
     on_engine(plain, run.root, engine)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from tests.small_predictors import CLASSES, finished, pixels
 from tumorboard import NOTICE, storage
 from tumorboard.cli.main import main
-from tumorboard.data.manifest import COLUMNS
+from tumorboard.data.manifest import RUN_COLUMNS
 from tumorboard.workflows import export as module
 from tumorboard.workflows.export import export
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 def with_images(run, folder, splits=("train", "valid", "test")):
     """Write a manifest of an image a split."""
-    lines = [",".join(COLUMNS)]
+    lines = [",".join(RUN_COLUMNS)]
     for number, split in enumerate(splits):
         path = folder / f"{split}.png"
         Image.fromarray(pixels(1, seed=number)[0]).save(path)

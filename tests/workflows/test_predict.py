@@ -48,7 +48,7 @@ def test_an_opinion_is_what_each_model_says_bit_for_bit(board):
 
 def test_the_board_shows_where_a_model_looked(board):
     image = pixels(1)[0]
-    expected = gradcam.heat_map(*networks()["chained"], image, 1)
+    expected = gradcam.heat_map(networks()["chained"][0], image, 1)
     np.testing.assert_array_equal(board.heat_map("chained", image, 1), expected)
 
 

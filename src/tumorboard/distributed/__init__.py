@@ -1,1 +1,1 @@
-"""The same work on a Ray cluster: an extra; without it every command runs on one machine."""
+"""Runs on a Ray cluster, an extra: every command works on one machine without it."""

@@ -1,4 +1,4 @@
-"""Into a Ray cluster and out of it again."""
+"""Connecting to a Ray cluster, waiting for its tasks and translating their errors."""
 
 import contextlib
 import os
@@ -10,23 +10,24 @@ from tumorboard import optional, progress
 from tumorboard.errors import TumorboardError, UsageError
 
 RETRIES = 4
-"""Of a task whose worker or machine was lost."""
-_LOOK_EVERY = 0.5  # seconds between looks at Ctrl-C
-
-_PASSED_ON = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")  # what the bits of a result depend on
+"""Of a task whose worker or machine is lost."""
+_WAIT = 0.5  # seconds until Ctrl-C is noticed
+_ENVIRONMENT = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")  # variables that the bits of a result depend on
 
 
 def require() -> None:
-    """Raise UsageError when Ray, or what writes Parquet, is not installed."""
+    """Raise UsageError if Ray or the Parquet writer is not installed."""
     optional.require("--ray", "ray", "pyarrow", extra="cluster")
 
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Join the cluster at an address, or begin one of this machine for "local"; one that is joined is used.
+    """Join the cluster at an address, or start one on this machine for "local".
+
+    A cluster that this process has already joined is used.
 
     Raises:
-        UsageError: No Ray, or nobody answers at the address.
+        UsageError: Ray is not installed, or there is no cluster at the address.
     """
     require()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
@@ -54,9 +55,9 @@ def connected(address: str) -> Iterator[None]:
 
 
 def local_settings() -> dict[str, object]:
-    """Ray's settings for a cluster of this machine that nobody else can reach; a test looks at its sockets.
+    """Return the settings of a cluster that only this machine can reach; a test checks its sockets.
 
-    Left alone, Ray takes 127.0.0.1 for the address by which others reach this machine, and listens on all.
+    By default, Ray takes 127.0.0.1 for the address by which others reach this machine, and listens on all.
     """
     from ray._private import ray_constants
 
@@ -65,40 +66,40 @@ def local_settings() -> dict[str, object]:
 
 
 def runtime_environment() -> dict[str, dict[str, str]]:
-    """Ray's `runtime_env` of every task: the variables that results depend on, as they are here."""
-    return {"env_vars": {name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
+    """Return the `runtime_env` of every task: the variables that results depend on, as set here."""
+    return {"env_vars": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}}
 
 
 def task_slots(threads: int) -> int:
-    """How many tasks of so many threads the cluster can work at.
+    """Return how many tasks of that many threads the cluster can run at once.
 
     Raises:
-        UsageError: None of its machines has so many processors: they would wait for ever.
+        UsageError: No machine has that many processors; the tasks would wait for ever.
     """
     import ray
 
     processors = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    found = sum(count // threads for count in processors)
-    if not found:
+    slots = sum(count // threads for count in processors)
+    if not slots:
         raise UsageError(
             f"expected a machine of {threads} processors for tasks of {threads} threads, found at most "
             f"{max(processors, default=0)}; set fewer threads in the recipe, or add a machine"
         )
-    return found
+    return slots
 
 
 def wait_for_some(refs: Iterable[Any]) -> list[Any]:
-    """Those that are done by now, after a short wait; raises Interrupted when the user asks to stop."""
+    """Return the tasks that finish within a short wait; raise Interrupted if the user asks to stop."""
     import ray
 
     progress.stop_if_asked()
-    done: list[Any] = ray.wait(list(refs), timeout=_LOOK_EVERY)[0]
+    done: list[Any] = ray.wait(list(refs), timeout=_WAIT)[0]
     return done
 
 
 @contextlib.contextmanager
 def original_errors() -> Iterator[None]:
-    """An error of ours, raised in a worker, is raised here as it was there."""
+    """Raise a TumorboardError of a worker as it was there, not wrapped in one of Ray."""
     import ray
 
     try:

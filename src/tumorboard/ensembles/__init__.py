@@ -1,1 +1,1 @@
-"""Ensembles and chains: models made of models."""
+"""Models made of models: ensembles, which combine predictions, and chains, which build on embeddings."""

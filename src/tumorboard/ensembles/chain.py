@@ -1,4 +1,4 @@
-"""A second network on the embeddings of others, as one model."""
+"""Chains: a second network on the embeddings of others, as one model."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,16 @@ from tumorboard.models.model_spec import ModelSpec, tap
 def build(
     name: str, links: Sequence[tuple[keras.Model, ModelSpec]], settings: Chained, seed: int = 0
 ) -> keras.Model:
-    """Cut the first models at their embeddings and feed these to Dense, Dropout and a new classifier.
+    """Cut the links behind their embeddings and add Dense, Dropout and a new classifier.
 
-    The chain owns copies, so that its training changes nobody else; what was frozen in them stays frozen,
-    and with `start` "kept" all of them does.
-    Several first links are joined by concatenation.
+    The chain owns copies, so that its training changes no other model. What was frozen in the links stays
+    frozen; with `start` "kept" all of them does. The embeddings of several links are concatenated.
     """
     spec = links[0][1]
-    size = spec.image.size
-    image = keras.Input((size, size, 3), name=f"{name}_image")
-    cut = [(keras.Model(m.input, tap(m, "embedding"), name=m.name), c) for m, c in links]
-    learning = settings.start != "kept"
-    embeddings = [copy.output for copy in copy_members(cut, image, name, trainable=learning)]
+    image = keras.Input((spec.image.size, spec.image.size, 3), name=f"{name}_image")
+    cut = [(keras.Model(link.input, tap(link, "embedding"), name=link.name), spec) for link, spec in links]
+    copies = copy_members(cut, image, name, trainable=settings.start != "kept")
+    embeddings = [copy.output for copy in copies]
     x = embeddings[0] if len(embeddings) == 1 else layers.Concatenate(name=f"{name}_concatenate")(embeddings)
     x = embedding_layers(x, settings.units, settings.dropout, name, seed)
     return keras.Model(image, classifier(x, len(spec.class_names), name, seed), name=name)

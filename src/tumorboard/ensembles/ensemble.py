@@ -1,4 +1,4 @@
-"""Whether models fit together, and copies of them under one roof."""
+"""Ensembles: frozen copies of the members and the layers that combine their predictions, as one model."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,65 +14,63 @@ from tumorboard.models.architectures import classifier
 from tumorboard.models.model_spec import ModelSpec, copy_into, embedding_model
 from tumorboard.models.tta import mirror_averaged
 
+DENSE_FORMS = frozenset({"mean_dense", "concat_dense"})
+"""Forms whose last layer is trained on the members' probabilities."""
+
+_SHARPNESS = 1e6  # factor before a softmax that turns the largest probability into 1, the others into 0
+
 
 def check_compatible(members: Sequence[tuple[keras.Model, ModelSpec]], form: str = "") -> ModelSpec:
-    """The spec that all members share.
+    """Return the first member's specification if all members agree in classes and image settings.
 
     Raises:
-        ModelError: Fewer than two (a mirrored one may be alone), or two that differ in classes, their order,
-            or the input; says which.
+        ModelError: Fewer than two members (one for `mirrored`), or two that differ in classes, their order
+            or image settings; the message names both.
     """
     if len(members) < (1 if form == "mirrored" else 2):
         raise ModelError(f"expected at least two models to combine, found {len(members)}")
     first = members[0][1]
     for _, other in members[1:]:
-        _compare("classes", first, first.class_names, other, other.class_names)
-        _compare("input", first, first.image.model_dump(), other, other.image.model_dump())
+        for what, expected, actual in (
+            ("classes", first.class_names, other.class_names),
+            ("input", first.image.model_dump(), other.image.model_dump()),
+        ):
+            if expected == actual:
+                continue
+            is_permuted = what == "classes" and sorted(expected) == sorted(actual)
+            reason = "the same classes in another order" if is_permuted else f"other {what}"
+            raise ModelError(
+                f"{first.name[:30]!r} and {other.name[:30]!r} do not fit together: {reason}, "
+                f"{str(expected)[:70]} against {str(actual)[:70]}; train them on the same classes and image "
+                "settings",
+                [f"{first.name}: {expected}", f"{other.name}: {actual}"],
+            )
     return first
-
-
-def _compare(what: str, first: ModelSpec, expected: Any, other: ModelSpec, found: Any) -> None:
-    if expected == found:
-        return
-    same_set = what == "classes" and sorted(expected) == sorted(found)
-    reason = "the same classes in another order" if same_set else f"other {what}"
-    raise ModelError(
-        f"{first.name[:30]!r} and {other.name[:30]!r} do not fit together: {reason}, "
-        f"{str(expected)[:70]} against {str(found)[:70]}; train them on the same classes and image settings",
-        [f"{first.name}: {expected}", f"{other.name}: {found}"],
-    )
 
 
 def copy_members(
     members: Sequence[tuple[keras.Model, ModelSpec]], image: Any, name: str, *, trainable: bool
 ) -> list[keras.Model]:
-    """A copy of each member with weights of its own, its layers named `<name>_<member>_…`, on one input."""
+    """Copy each member, with its own weights, onto one input; its layers are named `<name>_<member>_...`.
+
+    A member of a name that is taken gets a number.
+    """
     copies: list[keras.Model] = []
     used: set[str] = set()
     for model, _ in members:
-        prefix = _free_prefix(model, f"{name}_{model.name}", used)
-        used |= _renamed(model, prefix)
+        suffixes = [layer.name.removeprefix(model.name) for layer in model.layers]
+        prefix = f"{name}_{model.name}"
+        for number in itertools.count(2):
+            names = {prefix + suffix for suffix in suffixes}
+            if not names & used:
+                break
+            prefix = f"{name}_{model.name}_{number}"
+        used |= names
         copy = copy_into(model, image, prefix)
         if not trainable:
             copy.trainable = False
         copies.append(copy)
     return copies
-
-
-def _free_prefix(model: keras.Model, prefix: str, used: set[str]) -> str:
-    """The prefix, numbered if layers of its names are there already."""
-    numbered = (f"{prefix}_{number}" for number in itertools.count(2))
-    return next(one for one in itertools.chain([prefix], numbered) if not _renamed(model, one) & used)
-
-
-def _renamed(model: keras.Model, prefix: str) -> set[str]:
-    return {prefix + layer.name.removeprefix(model.name) for layer in model.layers}
-
-
-DENSE_FORMS = frozenset({"mean_dense", "concat_dense"})
-"""Forms whose last layer is trained on the members' probabilities."""
-
-_SHARP = 1e6  # a softmax this sharp turns the largest probability into 1, the others into 0
 
 
 def build(
@@ -82,77 +80,74 @@ def build(
     *,
     seed: int = 0,
 ) -> keras.Model:
-    """A model that holds copies of its members, frozen, and joins their answers.
+    """Build a model that holds frozen copies of its members and combines their predictions.
 
     Args:
         name: The prefix of all layer names.
-        members: At least two models that agree in input and classes; one is enough to be mirrored.
-        rule: What joins the answers, and its fitted weights. `mirrored` is the
-            mean of every member's answers to the image and to its mirror image.
-        seed: For the first weights of a trained layer.
+        members: At least two models that agree in input and classes; one is enough for `mirrored`.
+        rule: The form of the combination and its fitted parameters. `mirrored` is the mean of every member's
+            predictions for the image and for its mirror image.
+        seed: Seed of the initial weights of a trained layer.
 
     Raises:
-        ModelError: The members do not fit together; says why.
+        ModelError: The members do not fit together.
     """
     spec = check_compatible(members, rule.form)
-    size = spec.image.size
-    image = keras.Input((size, size, 3), name=f"{name}_image")
+    image = keras.Input((spec.image.size, spec.image.size, 3), name=f"{name}_image")
     if rule.form == "boosted":
-        members = [(keras.Model(m.input, embedding_model(m).output, name=m.name), c) for m, c in members]
+        members = [(keras.Model(m.input, embedding_model(m).output, name=m.name), s) for m, s in members]
     copies = copy_members(members, image, name, trainable=False)
-    answers = [(mirror_averaged(copy) if rule.form == "mirrored" else copy).output for copy in copies]
-    model = keras.Model(image, _join(answers, rule, len(spec.class_names), name, seed), name=name)
+    outputs = [(mirror_averaged(copy) if rule.form == "mirrored" else copy).output for copy in copies]
+    model = keras.Model(image, _combine(outputs, rule, len(spec.class_names), name, seed), name=name)
+    kernel, bias = np.array(rule.kernel), np.array(rule.bias)
     if rule.form == "stacked":
-        model.get_layer(f"{name}_probabilities").set_weights([np.array(rule.kernel), np.array(rule.bias)])
-    for number in range(len(rule.weights) if rule.form == "boosted" else 0):
-        part = slice(number * len(spec.class_names), (number + 1) * len(spec.class_names))
-        weights = [np.array(rule.kernel)[:, part], np.array(rule.bias)[part]]
-        model.get_layer(f"{name}_head{number}").set_weights(weights)
+        model.get_layer(f"{name}_probabilities").set_weights([kernel, bias])
+    if rule.form == "boosted":
+        for number in range(len(rule.weights)):
+            part = slice(number * len(spec.class_names), (number + 1) * len(spec.class_names))
+            model.get_layer(f"{name}_head{number}").set_weights([kernel[:, part], bias[part]])
     return model
+
+
+def _combine(outputs: list[Any], rule: CombinationRule, classes: int, name: str, seed: int) -> Any:
+    """Add the layers of a form to the members' probabilities, or embeddings for `boosted`."""
+    if rule.form in {"mean", "mirrored"}:
+        return layers.Average(name=f"{name}_probabilities")(outputs)
+    if rule.form in {"concat_dense", "stacked"}:
+        return classifier(layers.Concatenate(name=f"{name}_concatenate")(outputs), classes, name, seed)
+    if rule.form in WEIGHTED_FORMS:
+        return layers.Add(name=f"{name}_probabilities")(_weighted(outputs, rule, name))
+    if rule.form == "vote":
+        votes = [_vote(output, f"{name}_ballot{number}") for number, output in enumerate(outputs)]
+        return layers.Average(name=f"{name}_probabilities")(votes)
+    if rule.form == "boosted":
+        x = outputs[0] if len(outputs) == 1 else layers.Concatenate(name=f"{name}_concatenate")(outputs)
+        heads = [
+            layers.Dense(classes, "softmax", trainable=False, name=f"{name}_head{number}")(x)
+            for number in range(len(rule.weights))
+        ]
+        votes = [_vote(head, f"{name}_ballot{number}") for number, head in enumerate(heads)]
+        votes = _weighted(votes, rule, name)
+        total = votes[0] if len(votes) == 1 else layers.Add(name=f"{name}_votes")(votes)
+        return layers.Softmax(name=f"{name}_probabilities")(total)  # the class probabilities of SAMME's model
+    return classifier(layers.Average(name=f"{name}_average")(outputs), classes, name, seed)
+
+
+def _weighted(outputs: Sequence[Any], rule: CombinationRule, name: str) -> list[Any]:
+    return [
+        layers.Rescaling(weight, name=f"{name}_weight{number}")(output)
+        for number, (weight, output) in enumerate(zip(rule.weights, outputs, strict=True))
+    ]
+
+
+def _vote(probabilities: Any, name: str) -> Any:
+    """Turn probabilities into a one-hot vote, in public layers; an exact tie splits the vote."""
+    x = layers.Rescaling(_SHARPNESS, name=f"{name}_sharpen")(probabilities)
+    return layers.Softmax(name=f"{name}_softmax")(x)
 
 
 def dense_head(model: keras.Model) -> keras.Model:
     """Return the trained layer of a `mean_dense` or `concat_dense` ensemble, on members' probabilities."""
-    joints = (f"{model.name}_average", f"{model.name}_concatenate")
-    joint = next(layer for layer in model.layers if layer.name in joints)
+    names = (f"{model.name}_average", f"{model.name}_concatenate")
+    joint = next(layer for layer in model.layers if layer.name in names)
     return keras.Model(joint.input, model.output, name=f"{model.name}_head")
-
-
-def _join(answers: list[Any], rule: CombinationRule, classes: int, name: str, seed: int) -> Any:
-    output = f"{name}_probabilities"
-    if rule.form in {"mean", "mirrored"}:
-        return layers.Average(name=output)(answers)
-    if rule.form in {"concat_dense", "stacked"}:
-        return classifier(layers.Concatenate(name=f"{name}_concatenate")(answers), classes, name, seed)
-    if rule.form in WEIGHTED_FORMS:
-        return layers.Add(name=output)(_scaled(answers, rule, name))
-    if rule.form == "boosted":
-        return _boosted(answers, rule, classes, name)
-    if rule.form == "vote":
-        return layers.Average(name=output)([_ballot(x, f"{name}_ballot{i}") for i, x in enumerate(answers)])
-    return classifier(layers.Average(name=f"{name}_average")(answers), classes, name, seed)
-
-
-def _scaled(answers: Sequence[Any], rule: CombinationRule, name: str) -> list[Any]:
-    return [
-        layers.Rescaling(weight, name=f"{name}_weight{number}")(answer)
-        for number, (weight, answer) in enumerate(zip(rule.weights, answers, strict=True))
-    ]
-
-
-def _boosted(embeddings: Sequence[Any], rule: CombinationRule, classes: int, name: str) -> Any:
-    """The heads' weighted votes; their softmax is what SAMME's model says of the classes' probabilities."""
-    x = embeddings[0] if len(embeddings) == 1 else layers.Concatenate(name=f"{name}_concatenate")(embeddings)
-    heads = [
-        layers.Dense(classes, "softmax", trainable=False, name=f"{name}_head{number}")(x)
-        for number in range(len(rule.weights))
-    ]
-    votes = _scaled([_ballot(one, f"{name}_ballot{i}") for i, one in enumerate(heads)], rule, name)
-    total = votes[0] if len(votes) == 1 else layers.Add(name=f"{name}_votes")(votes)
-    return layers.Softmax(name=f"{name}_probabilities")(total)
-
-
-def _ballot(probabilities: Any, name: str) -> Any:
-    """A one-hot vote for the most probable class, in public layers; an exact tie splits the vote."""
-    x = layers.Rescaling(_SHARP, name=f"{name}_sharpen")(probabilities)
-    return layers.Softmax(name=f"{name}_softmax")(x)

@@ -1,1 +1,1 @@
-"""Where a network looks."""
+"""Heat maps of the image regions that a prediction depends on."""

@@ -1,13 +1,13 @@
-"""How the log-odds of a class change with each channel of the feature maps, on any Keras backend.
+"""Grad-CAM on the log-odds of a class, for single networks, ensembles and chains, on any Keras backend.
 
-Keras has no gradient of its own. TensorFlow's tape is used where it is the backend. Elsewhere the same number
-comes from finite differences: Grad-CAM wants the gradient's mean over all places of a channel, which is how
-the answer changes when a constant is added to that channel; one pass through the small head each. A test
-holds the two together.
+Keras has no gradients of its own. On TensorFlow its gradient tape is used. Elsewhere the same values come
+from finite differences: Grad-CAM needs the mean gradient over all positions of a channel, which is how the
+output changes when a constant is added to that channel; two passes through the small head per channel. A test
+compares the two.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import keras
@@ -17,193 +17,165 @@ from keras import ops
 from PIL import Image
 
 from tumorboard.data.pixels import Pixels
-from tumorboard.models.model_spec import ModelSpec, call_again, tap
+from tumorboard.models.model_spec import call_again, tap
 
-Arrays = list[npt.NDArray[np.float32]]
+Array = npt.NDArray[np.float32]
+Map = Array
+"""(S, S), 0 to 1."""
 
 _TINY = 1e-30
-_STEP = 3e-3  # of a channel's largest value: well above rounding, well below where the head bends
-_AT_ONCE = 32
+_STEP = 3e-3  # of a channel's largest value: well above rounding, small enough for the head to be linear
+_CHANNELS_AT_ONCE = 32
 
 
-def slopes(head: keras.Model, maps: Sequence[npt.NDArray[np.float32]], target: int) -> Arrays:
-    """The mean gradient of log p - log(1 - p) of each channel.
+class MapSplit(NamedTuple):
+    """A model cut at its feature maps: image -> maps, maps -> probabilities, and which maps are mirrored."""
 
-    Args:
-        head: Feature maps -> (N, C) probabilities.
-        maps: One or several, (1, h, w, K).
-        target: The class whose p it is.
+    trunk: keras.Model
+    head: keras.Model
+    is_mirrored: list[bool]
 
-    Returns:
-        (K,) for each map.
-    """
-    if keras.backend.backend() == "tensorflow":
-        return by_tape(head, maps, target)
-    return by_differences(head, maps, target)
+    def feature_maps(self, pixels: Pixels) -> list[Array]:
+        """Compute the feature maps, (1, h, w, K) each, of an image."""
+        maps = self.trunk.predict_on_batch(pixels[None])
+        return [np.asarray(array) for array in (maps if isinstance(maps, list) else [maps])]
 
 
-def by_tape(head: keras.Model, maps: Sequence[npt.NDArray[np.float32]], target: int) -> Arrays:
-    """With TensorFlow's gradient."""
-    import tensorflow as tf
-
-    inputs = [tf.convert_to_tensor(one) for one in maps]
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        odds = log_odds(head(inputs, training=False), target)
-    found = tape.gradient(odds, inputs, unconnected_gradients="zero")
-    return [one.numpy().mean((0, 1, 2)) for one in found]
+_splits: WeakKeyDictionary[keras.Model, MapSplit] = WeakKeyDictionary()
+_members: WeakKeyDictionary[keras.Model, dict[str, keras.Model]] = WeakKeyDictionary()
 
 
-def by_differences(head: keras.Model, maps: Sequence[npt.NDArray[np.float32]], target: int) -> Arrays:
-    """With central differences, on any backend; up to a second for a map of 2048 channels."""
-    return [_along_channels(head, maps, number, target) for number in range(len(maps))]
-
-
-def _along_channels(
-    head: keras.Model, maps: Sequence[npt.NDArray[np.float32]], number: int, target: int
-) -> npt.NDArray[np.float32]:
-    _, h, w, K = maps[number].shape
-    step = _STEP * max(float(np.abs(maps[number]).max()), 1e-3)
-    found = np.empty(K, np.float32)
-    for start in range(0, K, _AT_ONCE):
-        block = np.arange(start, min(start + _AT_ONCE, K))
-        shift = step * np.eye(K, dtype=np.float32)[block][:, None, None, :]
-        up, down = (
-            _odds(head, [one + sign * shift if i == number else one for i, one in enumerate(maps)], target)
-            for sign in (1, -1)
-        )
-        found[block] = (up - down) / (2 * step * h * w)
-    return found
-
-
-def _odds(head: keras.Model, maps: Sequence[npt.NDArray[np.float32]], target: int) -> npt.NDArray[np.float32]:
-    count = max(len(one) for one in maps)
-    batch = [np.broadcast_to(one, (count, *one.shape[1:])) for one in maps]
-    return np.asarray(ops.convert_to_numpy(log_odds(head(batch, training=False), target)))
-
-
-def log_odds(probabilities: Any, target: int) -> Any:
-    """The log-odds, log p - log(1 - p), of (N, C) probabilities, (N,); 1 - p is the sum of the others."""
-    is_target = np.arange(probabilities.shape[1]) == target
-    p = ops.sum(ops.where(is_target, probabilities, 0.0), axis=1)
-    rest = ops.sum(ops.where(is_target, 0.0, probabilities), axis=1)
-    return ops.log(p + _TINY) - ops.log(rest + _TINY)
-
-
-Map = npt.NDArray[np.float32]
-
-_Cut = tuple[keras.Model, keras.Model, list[bool]]
-_cuts: WeakKeyDictionary[keras.Model, _Cut] = WeakKeyDictionary()
-
-
-def heat_map(model: keras.Model, spec: ModelSpec, pixels: Pixels, target: int | None = None) -> Map:
-    """Where the model sees what speaks for a class.
+def heat_map(model: keras.Model, pixels: Pixels, target: int | None = None) -> Map:
+    """Compute where the image raises the log-odds of a class.
 
     Args:
-        model: Any that keeps the spec; ensembles and chains too.
-        spec: Its spec.
-        pixels: uint8 (S, S, 3), as `read_input` gives them.
-        target: The class; by default the one that the model answers.
+        model: A model that matches its specification; ensembles and chains too.
+        pixels: uint8 (S, S, 3), as from `read_input`.
+        target: The class number; by default the predicted class.
 
     Returns:
-        (S, S), 0 to 1; 1 where it is strongest. All 0 where nothing speaks for the class, or where the answer
-        has no slope, as that of a vote: `member_heat_maps` has its members'.
+        (S, S), 0 to 1, where 1 is the strongest position. All 0 if nothing raises the log-odds, or if the
+        output has no gradient, as that of a vote: use `member_heat_maps` then.
 
     Raises:
         ModelError: The model has no feature map.
     """
-    return _scaled(_map(*_cut(model), pixels, target))
+    split = split_at_maps(model)
+    maps = split.feature_maps(pixels)
+    if target is None:
+        target = int(np.asarray(split.head(maps, training=False))[0].argmax())
+    total = np.zeros(pixels.shape[:2], np.float32)
+    for array, gradient, is_mirrored in zip(
+        maps, channel_gradients(split.head, maps, target), split.is_mirrored, strict=True
+    ):
+        positive = np.maximum((array[0] * gradient).sum(-1), 0).astype(np.float32)
+        enlarged = Image.fromarray(positive).resize((len(pixels),) * 2, Image.Resampling.BILINEAR)
+        total += np.asarray(enlarged)[:, ::-1] if is_mirrored else np.asarray(enlarged)
+    top = float(total.max())
+    return (total / top if top > 0 else total).astype(np.float32)
 
 
-def member_heat_maps(
-    model: keras.Model, spec: ModelSpec, pixels: Pixels, target: int | None = None
-) -> dict[str, Map]:
-    """Where each network inside an ensemble sees what speaks, in its own answer, for the class.
-
-    Args:
-        model: As for `heat_map`.
-        spec: As for `heat_map`.
-        pixels: As for `heat_map`.
-        target: As for `heat_map`; by default the class that each member answers.
+def member_heat_maps(model: keras.Model, pixels: Pixels, target: int | None = None) -> dict[str, Map]:
+    """Compute a heat map for each network inside an ensemble or a chain, on its own prediction.
 
     Returns:
-        Maps as from `heat_map`, by member; of a model without members by its own name.
+        Maps as from `heat_map` by member; a model without members is the only one.
     """
-    members = [_member(model, layer) for layer in model.layers if layer.name.endswith("_feature_map")]
-    return {one.name: _scaled(_map(*_cut(one), pixels, target)) for one in members}
+    names = {layer.name for layer in model.layers}
+    maps = {}
+    for layer in model.layers:
+        if not layer.name.endswith("_feature_map"):
+            continue
+        # The member is the network from the image to the first probabilities behind the feature map.
+        parts = layer.name.removesuffix("_feature_map").split("_")
+        prefixes = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
+        name = next(prefix for prefix in prefixes if f"{prefix}_probabilities" in names)
+        members = _members.setdefault(model, {})
+        if name != model.name and name not in members:
+            output = model.get_layer(f"{name}_probabilities").output
+            members[name] = keras.Model(model.input, output, name=name)
+        maps[name] = heat_map(members.get(name, model), pixels, target)
+    return maps
 
 
-def _cut(model: keras.Model) -> _Cut:
-    """Image -> feature maps, maps -> probabilities, which maps are mirrored; once, for it takes seconds."""
-    if model not in _cuts:
-        maps, output = _traced(model)
-        trunk = keras.Model(model.input, maps, name=f"{model.name}_to_maps")
-        head = keras.Model(maps, output, name=f"{model.name}_from_maps")
-        _cuts[model] = trunk, head, [_is_mirrored(model, one) for one in maps]
-    return _cuts[model]
-
-
-def _traced(model: keras.Model) -> tuple[list[Any], Any]:
-    """All feature maps, of mirror images too, for which layers are called twice, and the answer."""
+def split_at_maps(model: keras.Model) -> MapSplit:
+    """Cut a model at its feature maps; kept for as long as the model, since tracing takes seconds."""
+    if model in _splits:
+        return _splits[model]
     maps: list[Any] = []
 
-    def call(layer: keras.Layer, *seen: Any, **options: Any) -> Any:
-        found = layer(*seen, **options)
-        if layer.name.endswith("_feature_map"):
-            maps.append(found)
-        return found
+    def call(layer: keras.Layer, *args: Any, **options: Any) -> Any:
+        output = layer(*args, **options)
+        if layer.name.endswith("_feature_map"):  # called twice in a model that averages over mirror images
+            maps.append(output)
+        return output
 
     output = call_again(model, model.input, call)
-    return maps or [tap(model, "feature_map")], output
+    maps = maps or [tap(model, "feature_map")]  # the latter raises
+    is_mirrored = []
+    for tensor in maps:
+        path = keras.Model(model.input, tensor).layers
+        is_mirrored.append(sum(layer.name.endswith("_mirror") for layer in path) % 2 == 1)
+    trunk = keras.Model(model.input, maps, name=f"{model.name}_to_maps")
+    head = keras.Model(maps, output, name=f"{model.name}_from_maps")
+    _splits[model] = MapSplit(trunk, head, is_mirrored)
+    return _splits[model]
 
 
-def _is_mirrored(model: keras.Model, found: Any) -> bool:
-    """Whether it is the map of the mirror image: in a model that looks at both."""
-    way = keras.Model(model.input, found).layers
-    return len([layer for layer in way if layer.name.endswith("_mirror")]) % 2 == 1
+def channel_gradients(head: keras.Model, maps: Sequence[Array], target: int) -> list[Array]:
+    """Compute the mean gradient of log p - log(1 - p) with respect to each channel.
+
+    Args:
+        head: Feature maps -> (N, C) probabilities.
+        maps: One or several, (1, h, w, K).
+        target: The class whose probability is p.
+
+    Returns:
+        (K,) per map.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return gradients_by_tape(head, maps, target)
+    return gradients_by_differences(head, maps, target)
 
 
-_members: WeakKeyDictionary[keras.Model, dict[str, keras.Model]] = WeakKeyDictionary()
+def gradients_by_tape(head: keras.Model, maps: Sequence[Array], target: int) -> list[Array]:
+    """Compute `channel_gradients` with TensorFlow."""
+    import tensorflow as tf
+
+    inputs = [tf.convert_to_tensor(array) for array in maps]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        odds = log_odds(head(inputs, training=False), target)
+    gradients = tape.gradient(odds, inputs, unconnected_gradients="zero")
+    return [gradient.numpy().mean((0, 1, 2)) for gradient in gradients]
 
 
-def _member(model: keras.Model, layer: keras.Layer) -> keras.Model:
-    """The network from the image to the first answer behind a feature map."""
-    names = {one.name for one in model.layers}
-    parts = layer.name.removesuffix("_feature_map").split("_")
-    prefixes = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
-    prefix = next(one for one in prefixes if f"{one}_probabilities" in names)
-    if prefix == model.name:
-        return model
-    known = _members.setdefault(model, {})
-    if prefix not in known:
-        answer = model.get_layer(f"{prefix}_probabilities").output
-        known[prefix] = keras.Model(model.input, answer, name=prefix)
-    return known[prefix]
+def gradients_by_differences(head: keras.Model, maps: Sequence[Array], target: int) -> list[Array]:
+    """Compute `channel_gradients` with central differences; up to a second for a map of 2048 channels."""
+
+    def odds(inputs: list[Array]) -> Array:
+        count = max(len(array) for array in inputs)
+        batch = [np.broadcast_to(array, (count, *array.shape[1:])) for array in inputs]
+        return np.asarray(ops.convert_to_numpy(log_odds(head(batch, training=False), target)))
+
+    gradients = []
+    for number, array in enumerate(maps):
+        _, h, w, K = array.shape
+        step = _STEP * max(float(np.abs(array).max()), 1e-3)
+        gradient = np.empty(K, np.float32)
+        for start in range(0, K, _CHANNELS_AT_ONCE):
+            block = np.arange(start, min(start + _CHANNELS_AT_ONCE, K))
+            shift = step * np.eye(K, dtype=np.float32)[block][:, None, None, :]
+            before, after = maps[:number], maps[number + 1 :]
+            up, down = (odds([*before, array + sign * shift, *after]) for sign in (1, -1))
+            gradient[block] = (up - down) / (2 * step * h * w)
+        gradients.append(gradient)
+    return gradients
 
 
-def _map(
-    trunk: keras.Model, head: keras.Model, mirrored: Sequence[bool], pixels: Pixels, target: int | None
-) -> Map:
-    maps = _maps(trunk, pixels)
-    if target is None:
-        target = int(np.asarray(head(maps, training=False))[0].argmax())
-    weighted = zip(maps, slopes(head, maps, target), strict=True)
-    enlarged = [_enlarged((one[0] * slope).sum(-1), len(pixels)) for one, slope in weighted]
-    straight = [one[:, ::-1] if turned else one for one, turned in zip(enlarged, mirrored, strict=True)]
-    return np.asarray(np.sum(straight, axis=0), np.float32)
-
-
-def _maps(trunk: keras.Model, pixels: Pixels) -> Arrays:
-    found = trunk.predict_on_batch(pixels[None])
-    return [np.asarray(one) for one in (found if isinstance(found, list) else [found])]
-
-
-def _enlarged(small: npt.NDArray[np.float32], size: int) -> Map:
-    """Only what speaks for the class, at the image's size."""
-    image = Image.fromarray(np.maximum(small, 0).astype(np.float32))
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-
-
-def _scaled(found: Map) -> Map:
-    top = float(found.max())
-    return (found / top if top > 0 else found).astype(np.float32)
+def log_odds(probabilities: Any, target: int) -> Any:
+    """Compute log p - log(1 - p), (N,), of (N, C) probabilities; 1 - p is the sum of the other classes'."""
+    is_target = np.arange(probabilities.shape[1]) == target
+    p = ops.sum(ops.where(is_target, probabilities, 0.0), axis=1)
+    rest = ops.sum(ops.where(is_target, 0.0, probabilities), axis=1)
+    return ops.log(p + _TINY) - ops.log(rest + _TINY)

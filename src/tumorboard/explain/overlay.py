@@ -1,4 +1,4 @@
-"""A heat map laid over its image."""
+"""Heat maps in colour, alone and laid over their image."""
 
 import matplotlib
 import numpy as np
@@ -6,16 +6,16 @@ import numpy as np
 from tumorboard.data.pixels import Pixels
 from tumorboard.explain.gradcam import Map
 
-_COLOURS = "inferno"  # even steps to the eye, also to a colour-blind one, and in print
+_COLOUR_MAP = "inferno"  # perceptually uniform, also for colour-blind readers and in print
 
 
 def overlay(pixels: Pixels, heat: Map, alpha: float = 0.45) -> Pixels:
-    """The image, the more covered in colour the hotter the map.
+    """Cover the image with colour in proportion to the heat map.
 
     Args:
         pixels: uint8 (S, S, 3).
-        heat: (S, S), 0 to 1; where it is 0 the image shows as it is.
-        alpha: How opaque the hottest place is, 0 to 1.
+        heat: (S, S), 0 to 1; where it is 0 the image is unchanged.
+        alpha: Opacity where the map is 1, from 0 to 1.
 
     Returns:
         uint8 (S, S, 3).
@@ -25,6 +25,6 @@ def overlay(pixels: Pixels, heat: Map, alpha: float = 0.45) -> Pixels:
 
 
 def colours(heat: Map) -> Pixels:
-    """The map alone in colour, uint8 (S, S, 3)."""
-    painted = matplotlib.colormaps[_COLOURS](np.asarray(heat, np.float64))
-    return np.asarray((painted[..., :3] * 255).round(), np.uint8)
+    """Colour the map alone, uint8 (S, S, 3)."""
+    rgba = matplotlib.colormaps[_COLOUR_MAP](np.asarray(heat, np.float64))
+    return np.asarray((rgba[..., :3] * 255).round(), np.uint8)

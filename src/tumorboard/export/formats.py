@@ -1,17 +1,18 @@
-"""The formats, what each needs installed, and how it is written."""
+"""File formats of other runtimes: the packages that each needs, how it is written and how it is opened."""
 
 import importlib
 import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import layers
 
 from tumorboard import optional
@@ -19,12 +20,14 @@ from tumorboard.errors import UsageError
 from tumorboard.models.shared_graph import merge_networks
 
 KEY = "tumorboard"
-"""Under this name the facts stand as JSON in a file's own metadata."""
+"""Key of the record, as JSON, in a file's own metadata."""
 
 EMBEDDING = "embedding"
-"""What an output is called that is no probabilities."""
+"""Name of the output that is not class probabilities."""
 
-Facts = Mapping[str, Any]
+Rows = npt.NDArray[np.float32]
+Predict = Callable[[Rows], list[Rows]]
+"""(1, S, S, 3) float32 of 0-255 -> the outputs in order: [(1, C), ...], or [(1, C), ..., (1, D)]."""
 
 
 @dataclass(frozen=True)
@@ -32,101 +35,148 @@ class Format:
     """A file format of another runtime.
 
     Attributes:
-        suffix: Of its file; "" where it is a folder.
+        suffix: Of its file; "" if it is a folder.
         packages: Modules that must be importable.
-        extra: What to install for them; "" where TensorFlow itself does it.
-        write: Model, path, facts to a file there; the model is an inference graph.
-        embeds: Whether the file can answer an embedding too; LiteRT would put it first.
+        extra: The extra of this package that installs them; "" if TensorFlow itself is enough.
+        write: Writes an inference graph to a path, with the record of the export.
+        open: Opens a file in its runtime for images of a size, one per call.
+        embeds: Whether the file can have an embedding as a second output; LiteRT would put it first.
     """
 
     suffix: str
     packages: tuple[str, ...]
     extra: str
-    write: Callable[[keras.Model, Path, Facts], None]
+    write: Callable[[keras.Model, Path, Mapping[str, Any]], None]
+    open: Callable[[Path, int], Predict]
     embeds: bool = False
 
 
 def find(name: str) -> Format:
-    """A format whose packages are installed.
+    """Return a format whose packages are installed.
 
     Raises:
-        UsageError: An unknown name, or packages are missing; says how to install them.
+        UsageError: Unknown name, missing packages, or another backend than TensorFlow.
     """
     if name not in FORMATS:
         raise UsageError(f"expected a format of {', '.join(FORMATS)}, found {name[:40]!r}")
-    found = FORMATS[name]
-    optional.require(f"the format {name}", *found.packages, extra=found.extra)
+    entry = FORMATS[name]
+    optional.require(f"the format {name}", *entry.packages, extra=entry.extra)
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
             f"models are exported by the TensorFlow backend, found KERAS_BACKEND={keras.backend.backend()}; "
             "unset it for this command"
         )
-    return found
+    return entry
 
 
-def openvino() -> Any:
-    """The module, without its telemetry, which would report every import to its maker."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return importlib.import_module("openvino")
-
-
-def _onnx(model: keras.Model, path: Path, facts: Facts) -> None:
+def write_onnx(model: keras.Model, path: Path, record: Mapping[str, Any]) -> None:
+    """Write ONNX, with the outputs named as in the record instead of as TensorFlow names them."""
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras asks NumPy for a name that it does not have any more
+        warnings.simplefilter("ignore")  # Keras uses a name that NumPy has deprecated
         model.export(str(path), format="onnx", verbose=False)
     onnx = importlib.import_module("onnx")
     content = onnx.load(path)
-    _rename_outputs(content.graph, list(facts["outputs"]))
-    onnx.helper.set_model_props(content, {KEY: json.dumps(facts)})
+    graph = content.graph
+    names = {output.name: name for output, name in zip(graph.output, record["outputs"], strict=True)}
+    for output in graph.output:
+        output.name = names[output.name]
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [names.get(tensor, tensor) for tensor in tensors]
+    onnx.helper.set_model_props(content, {KEY: json.dumps(record)})
     onnx.checker.check_model(content)
     onnx.save(content, path)
 
 
-def _rename_outputs(graph: Any, outputs: Sequence[str]) -> None:
-    """From what TensorFlow calls them."""
-    names = {one.name: name for one, name in zip(graph.output, outputs, strict=True)}
-    for one in graph.output:
-        one.name = names[one.name]
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            tensors[:] = [names.get(one, one) for one in tensors]
+def open_onnx(path: Path, _: int) -> Predict:
+    """Open ONNX in ONNX Runtime on the CPU."""
+    runtime = importlib.import_module("onnxruntime")
+    runtime.disable_telemetry_events()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0].name
+    return lambda image: list(session.run(None, {source: image}))
 
 
-def _openvino(model: keras.Model, path: Path, facts: Facts) -> None:
+def openvino() -> Any:
+    """Import OpenVINO without its telemetry, which would report every import to its maker."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module("openvino")
+
+
+def write_openvino(model: keras.Model, path: Path, record: Mapping[str, Any]) -> None:
+    """Write OpenVINO's IR in full precision, with named outputs."""
     ov = openvino()
     plain = path.with_name(f"plain-{path.name}")
     model.export(str(plain), format="openvino", verbose=False)
     content = ov.Core().read_model(plain)
-    for output, name in zip(content.outputs, facts["outputs"], strict=True):
+    for output, name in zip(content.outputs, record["outputs"], strict=True):
         output.get_tensor().set_names({name})
-    content.set_rt_info(json.dumps(facts), [KEY])
+    content.set_rt_info(json.dumps(record), [KEY])
     ov.save_model(content, path, compress_to_fp16=False)
     del content  # it maps the file of weights
     for file in (plain, plain.with_suffix(".bin")):
         file.unlink()
 
 
-def _litert(model: keras.Model, path: Path, _: Facts) -> None:
+def open_openvino(path: Path, size: int) -> Predict:
+    """Open OpenVINO's IR on the CPU."""
+    ov = openvino()
+    core = ov.Core()
+    model = core.read_model(path)
+    model.reshape([1, size, size, 3])
+    # Without the hint some processors would compute in half precision.
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    request = core.compile_model(model, "CPU", hints).create_infer_request()
+    return lambda image: [np.array(output) for output in request.infer([image]).to_tuple()]
+
+
+def write_litert(model: keras.Model, path: Path, _: Mapping[str, Any]) -> None:
+    """Write LiteRT (TensorFlow Lite)."""
     model.export(str(path), format="litert", verbose=False)
 
 
-def _saved_model(model: keras.Model, path: Path, facts: Facts) -> None:
+def open_litert(path: Path, size: int) -> Predict:
+    """Open LiteRT."""
+    interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(str(path))
+    source = interpreter.get_input_details()[0]["index"]
+    target = interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(source, [1, size, size, 3])
+    interpreter.allocate_tensors()
+
+    def predict(image: Rows) -> list[Rows]:
+        interpreter.set_tensor(source, image)
+        interpreter.invoke()
+        return [np.asarray(interpreter.get_tensor(target))]
+
+    return predict
+
+
+def write_saved_model(model: keras.Model, path: Path, record: Mapping[str, Any]) -> None:
+    """Write a SavedModel of TensorFlow."""
     model.export(str(path), format="tf_saved_model", verbose=False)
     extra = path / "assets.extra"
     extra.mkdir()
-    (extra / f"{KEY}.json").write_text(json.dumps(facts), encoding="utf-8")
+    (extra / f"{KEY}.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def open_saved_model(path: Path, _: int) -> Predict:
+    """Open a SavedModel in TensorFlow."""
+    tf = importlib.import_module("tensorflow")
+    loaded = tf.saved_model.load(str(path))
+    return lambda image: [np.asarray(loaded.serve(tf.constant(image)))]
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx"), "onnx", _onnx, embeds=True),
-    "openvino": Format(".xml", ("openvino",), "openvino", _openvino, embeds=True),
-    "litert": Format(".tflite", ("tensorflow", "ai_edge_litert"), "litert", _litert),
-    "saved-model": Format("", ("tensorflow",), "", _saved_model),
+    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx"), "onnx", write_onnx, open_onnx, embeds=True),
+    "openvino": Format(".xml", ("openvino",), "openvino", write_openvino, open_openvino, embeds=True),
+    "litert": Format(".tflite", ("tensorflow", "ai_edge_litert"), "litert", write_litert, open_litert),
+    "saved-model": Format("", ("tensorflow",), "", write_saved_model, open_saved_model),
 }
 
-
-_RANDOM = (
+_TRAINING_ONLY = (
     layers.RandomFlip,
     layers.RandomRotation,
     layers.RandomZoom,
@@ -137,31 +187,29 @@ _RANDOM = (
 
 
 def inference_graph(networks: Mapping[str, keras.Model]) -> keras.Model:
-    """A copy, (N, S, S, 3) float32 of 0-255 to what each network answers, in order, that only predicts.
+    """Copy networks into one frozen graph for inference, which computes shared layers once.
 
-    What the networks share is computed once. It is frozen: Keras exports a batch norm that may still learn
-    in its training form, whose answers are others and change with the batch.
+    It is frozen because Keras exports a batch norm that is trainable in its training form, whose outputs are
+    other ones and depend on the batch.
+
+    Returns:
+        (N, S, S, 3) float32 of 0-255 -> the output of each network, in order.
     """
+
+    def copy_layer(layer: keras.Layer) -> Any:
+        if isinstance(layer, _TRAINING_ONLY):
+            return layers.Identity(name=layer.name)
+        config = layer.get_config()
+        if isinstance(layer, layers.Rescaling):  # tf2onnx skips an optimisation if the offset is a scalar
+            for key in ("scale", "offset"):
+                config[key] = [config[key]] if isinstance(config[key], int | float) else config[key]
+        return layer.__class__.from_config(config)
+
     whole = merge_networks(networks)
-    answers = [whole.output[name] for name in networks]
-    whole = keras.Model(whole.input, answers if len(answers) > 1 else answers[0])
-    copy = keras.models.clone_model(whole, clone_function=_plain)
+    outputs = [whole.output[name] for name in networks]
+    whole = keras.Model(whole.input, outputs if len(outputs) > 1 else outputs[0])
+    copy = keras.models.clone_model(whole, clone_function=copy_layer)
     copy.set_weights(whole.get_weights())
     copy.trainable = False
-    copy(np.zeros((1, *whole.input_shape[1:]), np.float32))  # Keras exports only what has been called
+    copy(np.zeros((1, *whole.input_shape[1:]), np.float32))  # Keras exports only models that have been called
     return copy
-
-
-def _plain(layer: keras.Layer) -> Any:
-    if isinstance(layer, _RANDOM):
-        return layers.Identity(name=layer.name)
-    config = layer.get_config()
-    if isinstance(
-        layer, layers.Rescaling
-    ):  # tf2onnx gives up a whole optimisation on an offset without shape
-        config |= {one: _listed(config[one]) for one in ("scale", "offset")}
-    return layer.__class__.from_config(config)
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, int | float) else value

@@ -1,1 +1,1 @@
-"""The keras models, the spec that they keep, and their backbones."""
+"""Keras models: their specification, their architectures and backbones, saving and loading."""

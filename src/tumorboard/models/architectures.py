@@ -1,4 +1,7 @@
-"""A pretrained backbone with a new head."""
+"""Networks of a recipe: a pretrained backbone with a new head, and two networks trained from scratch.
+
+Every builder keeps the layer names of `model_spec`; layer names are part of saved files.
+"""
 
 from typing import Any
 
@@ -11,85 +14,82 @@ from tumorboard.models.backbones import build_backbone, preprocess, split_backbo
 from tumorboard.models.batchnorm_folding import fold_batchnorm
 
 
-def build_pretrained(name: str, settings: Pretrained, image: Image, classes: int, seed: int) -> keras.Model:
-    """Image -> augmentation -> preprocessing -> frozen trunk -> upper stages -> head.
+def build_network(
+    name: str, settings: Pretrained | Custom, image: Image, classes: int, seed: int
+) -> keras.Model:
+    """Build an untrained network; the same seed gives the same initial weights.
 
     Args:
-        name: The prefix of all layer names.
-        settings: The recipe's section.
-        image: The input's size.
-        classes: Length of the answer.
-        seed: For the augmentation and the head's first weights.
+        name: The model's name, the prefix of all layer names.
+        settings: The model's section of the recipe.
+        image: The image settings, which give the input size.
+        classes: Number of classes.
+        seed: Seed of the augmentation, the dropout and the initial weights of the new layers.
     """
+    if settings.kind == "pretrained":
+        return build_pretrained(name, settings, image, classes, seed)
+    return build_custom(name, settings, image, classes, seed)
+
+
+def build_pretrained(name: str, settings: Pretrained, image: Image, classes: int, seed: int) -> keras.Model:
+    """Build image -> augmentation -> preprocessing -> frozen trunk -> trainable stages -> head."""
     shape = (image.size, image.size, 3)
     backbone = build_backbone(settings.backbone, settings.weights, shape, name)
     if settings.norms == "folded":
         backbone = fold_batchnorm(backbone)
     trunk, upper = split_backbone(settings.backbone, backbone, settings.cut)
-    if upper is not None:
-        _hold(upper, settings)
     inputs = keras.Input(shape, name=f"{name}_image")
     x = augment(inputs, settings.augmentation, name, seed)
     x = preprocess(x, settings.backbone, settings.preprocessing, name)
-    x = trunk(x, training=False)  # frozen: its batch norms keep the statistics they came with
-    x = _pool_and_tap(x, upper, settings.pooling, name)
+    x = trunk(x, training=False)  # frozen: its batch norms keep their statistics
+    if upper is not None:
+        for layer in upper.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.trainable = settings.norms == "trained"
+                layer.momentum = settings.momentum  # low enough to follow the features within few epochs
+            elif isinstance(layer, layers.DepthwiseConv2D):
+                layer.trainable = settings.depthwise == "trained"
+        x = upper(layers.Identity(name=f"{name}_frozen")(x))
+    x = layers.Identity(name=f"{name}_feature_map")(x)
+    pooling = {"max": layers.GlobalMaxPooling2D, "average": layers.GlobalAveragePooling2D}[settings.pooling]
+    x = pooling(name=f"{name}_pool")(x)
+    if upper is None:  # the last frozen tensor is then the pooled one, which takes less disk to cache
+        x = layers.Identity(name=f"{name}_frozen")(x)
     x = layers.BatchNormalization(momentum=settings.momentum, name=f"{name}_norm")(x)
     x = embedding_layers(x, settings.units, settings.dropout, name, seed)
     return keras.Model(inputs, classifier(x, classes, name, seed), name=name)
 
 
-def _hold(upper: keras.Model, settings: Pretrained) -> None:
-    """What stays frozen above the cut. A fitted norm must follow the features within few epochs."""
-    for layer in upper.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = settings.norms == "trained"
-            layer.momentum = settings.momentum
-        elif isinstance(layer, layers.DepthwiseConv2D):
-            layer.trainable = settings.depthwise == "trained"
-
-
-def _pool_and_tap(x: Any, upper: keras.Model | None, pooling: str, name: str) -> Any:
-    """The frozen tensor is as late, and so as small, as the cut allows."""
-    pool = {"max": layers.GlobalMaxPooling2D, "average": layers.GlobalAveragePooling2D}[pooling]
-    if upper is None:
-        x = layers.Identity(name=f"{name}_feature_map")(x)
-        x = pool(name=f"{name}_pool")(x)
-        return layers.Identity(name=f"{name}_frozen")(x)
-    x = upper(layers.Identity(name=f"{name}_frozen")(x))
-    x = layers.Identity(name=f"{name}_feature_map")(x)
-    return pool(name=f"{name}_pool")(x)
-
-
 def embedding_layers(x: Any, units: int, dropout: float, name: str, seed: int) -> Any:
-    """Dense and Dropout; the Dropout's output is the embedding."""
-    start = keras.initializers.GlorotUniform(seed=seed + 1)
-    x = layers.Dense(units, activation="relu", kernel_initializer=start, name=f"{name}_dense")(x)
+    """Apply Dense and Dropout; the output of the Dropout is the embedding."""
+    initializer = keras.initializers.GlorotUniform(seed=seed + 1)
+    x = layers.Dense(units, activation="relu", kernel_initializer=initializer, name=f"{name}_dense")(x)
     return layers.Dropout(dropout, seed=seed + 2, name=f"{name}_embedding")(x)
 
 
 def classifier(x: Any, classes: int, name: str, seed: int) -> Any:
-    """The last layer: an embedding to class probabilities."""
-    start = keras.initializers.GlorotUniform(seed=seed + 3)
+    """Apply the last layer, which turns an embedding into class probabilities."""
+    initializer = keras.initializers.GlorotUniform(seed=seed + 3)
     return layers.Dense(
-        classes, activation="softmax", kernel_initializer=start, name=f"{name}_probabilities"
+        classes, activation="softmax", kernel_initializer=initializer, name=f"{name}_probabilities"
     )(x)
 
 
 def build_custom(name: str, settings: Custom, image: Image, classes: int, seed: int) -> keras.Model:
-    """Build the design that the recipe names; arguments as for `pretrained.build`."""
-    designs = {"notebook": _notebook, "residual": _residual}
+    """Build the network of the design that the recipe names."""
+    embed = {"notebook": notebook_layers, "residual": residual_layers}[settings.design]
     inputs = keras.Input((image.size, image.size, 3), name=f"{name}_image")
-    embedding = designs[settings.design](inputs, name, settings, seed)
+    embedding = embed(inputs, name, settings, seed)
     return keras.Model(inputs, classifier(embedding, classes, name, seed), name=name)
 
 
-def _notebook(x: Any, name: str, settings: Custom, seed: int) -> Any:
-    """The study's second model, layer by layer."""
+def notebook_layers(x: Any, name: str, settings: Custom, seed: int) -> Any:
+    """Apply the second network of the original study, layer by layer."""
 
     def convolve(x: Any, filters: int, number: int) -> Any:
-        start = keras.initializers.GlorotUniform(seed=seed + 10 + number)
+        initializer = keras.initializers.GlorotUniform(seed=seed + 10 + number)
         x = layers.Conv2D(
-            filters, 3, activation="relu", kernel_initializer=start, name=f"{name}_conv{number}"
+            filters, 3, activation="relu", kernel_initializer=initializer, name=f"{name}_conv{number}"
         )(x)
         return layers.MaxPooling2D(name=f"{name}_pool{number}")(x)
 
@@ -102,70 +102,49 @@ def _notebook(x: Any, name: str, settings: Custom, seed: int) -> Any:
     x = layers.Dropout(settings.dropout, seed=seed + 21, name=f"{name}_dropout2")(x)
     x = layers.Identity(name=f"{name}_feature_map")(x)
     x = layers.Flatten(name=f"{name}_flatten")(x)
-    start = keras.initializers.GlorotUniform(seed=seed + 22)
-    x = layers.Dense(128, activation="relu", kernel_initializer=start, name=f"{name}_dense")(x)
+    initializer = keras.initializers.GlorotUniform(seed=seed + 22)
+    x = layers.Dense(128, activation="relu", kernel_initializer=initializer, name=f"{name}_dense")(x)
     return layers.Dropout(settings.dropout, seed=seed + 23, name=f"{name}_embedding")(x)
 
 
-def _residual(x: Any, name: str, settings: Custom, seed: int) -> Any:
-    """Half-size grey image, two stride-2 stem blocks, three residual stages, global pooling.
+def residual_layers(x: Any, name: str, settings: Custom, seed: int) -> Any:
+    """Apply a half-size grey image, two stem blocks, three residual stages (He et al. 2016) and pooling.
 
-    Shrinking and greying come before the augmentation: they are the part computed once.
+    Downsampling and conversion to grey come before the augmentation: they are computed once and cached.
     """
     x = layers.AveragePooling2D(2, name=f"{name}_shrink")(x)
-    x = _grey(x, name)
+    # The mean of the three channels as a frozen 1x1 convolution: a public layer, which loads in safe mode.
+    third = keras.initializers.Constant(1 / 3)
+    x = layers.Conv2D(1, 1, use_bias=False, kernel_initializer=third, trainable=False, name=f"{name}_grey")(x)
     x = layers.Identity(name=f"{name}_frozen")(x)
     x = augment(x, settings.augmentation, name, seed)
     x = layers.Rescaling(1 / 64, offset=-1, name=f"{name}_rescale")(x)
-    x = _unit(x, 24, f"{name}_stem1", seed + 10, strides=2)
-    x = _unit(x, 48, f"{name}_stem2", seed + 11, strides=2)
-    for stage, filters in enumerate((48, 96, 192)):
-        x = _block(
-            x, filters, f"{name}_stage{stage + 1}", seed + 20 + 4 * stage, strides=1 if stage == 0 else 2
-        )
+    x = _conv_norm_act(x, 24, f"{name}_stem1", seed + 10, strides=2)
+    x = _conv_norm_act(x, 48, f"{name}_stem2", seed + 11, strides=2)
+    for number, filters in enumerate((48, 96, 192)):
+        prefix, block_seed, strides = f"{name}_stage{number + 1}", seed + 20 + 4 * number, 2 if number else 1
+        shortcut = x
+        if strides != 1 or x.shape[-1] != filters:
+            initializer = keras.initializers.HeNormal(seed=block_seed + 2)
+            shortcut = layers.AveragePooling2D(strides, name=f"{prefix}_skip_pool")(x)
+            shortcut = layers.Conv2D(
+                filters, 1, use_bias=False, kernel_initializer=initializer, name=f"{prefix}_skip_conv"
+            )(shortcut)
+        y = _conv_norm_act(x, filters, f"{prefix}_a", block_seed, strides)
+        y = _conv_norm_act(y, filters, f"{prefix}_b", block_seed + 1, activation="linear")
+        x = layers.Add(name=f"{prefix}_add")([shortcut, y])
+        x = layers.Activation("relu", name=f"{prefix}_act")(x)
     x = layers.Identity(name=f"{name}_feature_map")(x)
     x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
     return layers.Dropout(settings.dropout, seed=seed + 40, name=f"{name}_embedding")(x)
 
 
-def _grey(x: Any, name: str) -> Any:
-    """The mean of the three channels, as a frozen 1x1 convolution: a public layer that anyone can load."""
-    third = keras.initializers.Constant(1 / 3)
-    return layers.Conv2D(
-        1, 1, use_bias=False, kernel_initializer=third, trainable=False, name=f"{name}_grey"
-    )(x)
-
-
-def _unit(x: Any, filters: int, name: str, seed: int, strides: int = 1, activation: str = "relu") -> Any:
-    """Convolution, batch norm, activation."""
-    start = keras.initializers.HeNormal(seed=seed)
+def _conv_norm_act(
+    x: Any, filters: int, name: str, seed: int, strides: int = 1, activation: str = "relu"
+) -> Any:
+    initializer = keras.initializers.HeNormal(seed=seed)
     x = layers.Conv2D(
-        filters, 3, strides, "same", use_bias=False, kernel_initializer=start, name=f"{name}_conv"
+        filters, 3, strides, "same", use_bias=False, kernel_initializer=initializer, name=f"{name}_conv"
     )(x)
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.Activation(activation, name=f"{name}_act")(x)
-
-
-def _block(x: Any, filters: int, name: str, seed: int, strides: int) -> Any:
-    """Two units around a shortcut (He et al. 2016)."""
-    shortcut = x
-    if strides != 1 or x.shape[-1] != filters:
-        start = keras.initializers.HeNormal(seed=seed + 2)
-        shortcut = layers.AveragePooling2D(strides, name=f"{name}_skip_pool")(x)
-        shortcut = layers.Conv2D(
-            filters, 1, use_bias=False, kernel_initializer=start, name=f"{name}_skip_conv"
-        )(shortcut)
-    y = _unit(x, filters, f"{name}_a", seed, strides)
-    y = _unit(y, filters, f"{name}_b", seed + 1, activation="linear")
-    x = layers.Add(name=f"{name}_add")([shortcut, y])
-    return layers.Activation("relu", name=f"{name}_act")(x)
-
-
-BUILDERS = {"pretrained": build_pretrained, "custom": build_custom}
-
-
-def build_network(
-    name: str, settings: Pretrained | Custom, image: Image, classes: int, seed: int
-) -> keras.Model:
-    """A fresh model that keeps the spec; the same seed gives the same first weights."""
-    return BUILDERS[settings.kind](name, settings, image, classes, seed)  # type: ignore[operator]

@@ -1,40 +1,43 @@
-"""The backbones by name, how each wants its pixels, and where it can be cut; known without Keras."""
+"""Backbones by name: how to build them, the input values they expect, and where they can be cut."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
-from keras import layers
+from keras import applications, layers
 
 from tumorboard.errors import ModelError, RecipeError
 from tumorboard.models import efficientnet_lite
-from tumorboard.models.pretrained_weights import EMBEDDED, fetch, load_embedded, load_file, require
+from tumorboard.models.pretrained_weights import (
+    EMBEDDED,
+    check_is_hdf5,
+    fetch_imagenet,
+    load_embedded,
+    load_file,
+)
 
-if TYPE_CHECKING:
-    import keras
-
-
-NAMED_WEIGHTS = frozenset({"imagenet", "none"})  # no files
+NAMED_WEIGHTS = frozenset({"imagenet", "none"})  # not files
 Scaling = Literal["caffe", "tf", "torch", "lite", "inside"]
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network and how it wants its pixels.
+    """A network and the input values that it expects.
 
     Args:
-        builder: Of keras.applications; the embedded one has its own.
-        scaling: What its weights were trained with, see `preprocess`; "inside": it scales by itself.
-        stages: Where it can be cut, from input to output: the beginnings of the layers' names.
-            Empty where no layer's name tells (blocks that end in an unnamed sum).
-        upper: Where the cut "upper" lies: behind the last stage of so many times the final resolution.
+        builder: Function of `keras.applications`; None for the embedded network.
+        scaling: Scaling of the input that its weights were trained with, see `preprocess`; "inside" if the
+            network scales its input itself.
+        stages: Where it can be cut, from input to output, as prefixes of layer names. Empty where the ends of
+            the stages have no distinct names (blocks that end in an unnamed sum).
+        upper: The cut "upper" lies behind the last stage whose resolution is at least `upper` times the final
+            one.
     """
 
-    builder: "Callable[..., keras.Model] | None"
+    builder: Callable[..., keras.Model] | None
     scaling: Scaling
     stages: tuple[str, ...] = ()
     upper: int = 2
@@ -44,18 +47,6 @@ def _numbered(pattern: str, first: int, last: int) -> tuple[str, ...]:
     return tuple(pattern.format(number) for number in range(first, last + 1))
 
 
-def _application(name: str, **options: Any) -> "keras.Model":
-    import keras
-
-    built: keras.Model = getattr(keras.applications, name)(**options)
-    return built
-
-
-def _keras(name: str) -> "Callable[..., keras.Model]":
-    """A network of keras.applications; Keras, seconds to import, is needed only when it is built."""
-    return functools.partial(_application, name)
-
-
 _RESNET = _numbered("conv{}_", 2, 4)
 _DENSENET = _numbered("pool{}_", 2, 4)
 _EFFICIENTNET = _numbered("block{}", 1, 7)
@@ -63,55 +54,55 @@ _VGG = _numbered("block{}_", 1, 4)
 
 BACKBONES = {
     EMBEDDED: Backbone(None, "lite", _EFFICIENTNET, upper=4),  # its upper stages cost little
-    "resnet50": Backbone(_keras("ResNet50"), "caffe", _RESNET),
-    "resnet101": Backbone(_keras("ResNet101"), "caffe", _RESNET),
-    "resnet152": Backbone(_keras("ResNet152"), "caffe", _RESNET),
-    "resnet50-v2": Backbone(_keras("ResNet50V2"), "tf", _RESNET),
-    "resnet101-v2": Backbone(_keras("ResNet101V2"), "tf", _RESNET),
-    "resnet152-v2": Backbone(_keras("ResNet152V2"), "tf", _RESNET),
-    "densenet121": Backbone(_keras("DenseNet121"), "torch", _DENSENET),
-    "densenet169": Backbone(_keras("DenseNet169"), "torch", _DENSENET),
-    "densenet201": Backbone(_keras("DenseNet201"), "torch", _DENSENET),
-    "efficientnet-b0": Backbone(_keras("EfficientNetB0"), "inside", _EFFICIENTNET),
-    "efficientnet-b1": Backbone(_keras("EfficientNetB1"), "inside", _EFFICIENTNET),
-    "efficientnet-b2": Backbone(_keras("EfficientNetB2"), "inside", _EFFICIENTNET),
-    "efficientnet-b3": Backbone(_keras("EfficientNetB3"), "inside", _EFFICIENTNET),
-    "efficientnet-b4": Backbone(_keras("EfficientNetB4"), "inside", _EFFICIENTNET),
-    "efficientnet-b5": Backbone(_keras("EfficientNetB5"), "inside", _EFFICIENTNET),
-    "efficientnet-b6": Backbone(_keras("EfficientNetB6"), "inside", _EFFICIENTNET),
-    "efficientnet-b7": Backbone(_keras("EfficientNetB7"), "inside", _EFFICIENTNET),
-    "efficientnet-v2-b0": Backbone(_keras("EfficientNetV2B0"), "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-b1": Backbone(_keras("EfficientNetV2B1"), "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-b2": Backbone(_keras("EfficientNetV2B2"), "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-b3": Backbone(_keras("EfficientNetV2B3"), "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-s": Backbone(_keras("EfficientNetV2S"), "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-m": Backbone(_keras("EfficientNetV2M"), "inside", _EFFICIENTNET),
-    "efficientnet-v2-l": Backbone(_keras("EfficientNetV2L"), "inside", _EFFICIENTNET),
-    "mobilenet": Backbone(_keras("MobileNet"), "tf", _numbered("conv_pw_{}_", 1, 12)),
-    "mobilenet-v2": Backbone(_keras("MobileNetV2"), "tf", _numbered("block_{}_", 1, 16)),
+    "resnet50": Backbone(applications.ResNet50, "caffe", _RESNET),
+    "resnet101": Backbone(applications.ResNet101, "caffe", _RESNET),
+    "resnet152": Backbone(applications.ResNet152, "caffe", _RESNET),
+    "resnet50-v2": Backbone(applications.ResNet50V2, "tf", _RESNET),
+    "resnet101-v2": Backbone(applications.ResNet101V2, "tf", _RESNET),
+    "resnet152-v2": Backbone(applications.ResNet152V2, "tf", _RESNET),
+    "densenet121": Backbone(applications.DenseNet121, "torch", _DENSENET),
+    "densenet169": Backbone(applications.DenseNet169, "torch", _DENSENET),
+    "densenet201": Backbone(applications.DenseNet201, "torch", _DENSENET),
+    "efficientnet-b0": Backbone(applications.EfficientNetB0, "inside", _EFFICIENTNET),
+    "efficientnet-b1": Backbone(applications.EfficientNetB1, "inside", _EFFICIENTNET),
+    "efficientnet-b2": Backbone(applications.EfficientNetB2, "inside", _EFFICIENTNET),
+    "efficientnet-b3": Backbone(applications.EfficientNetB3, "inside", _EFFICIENTNET),
+    "efficientnet-b4": Backbone(applications.EfficientNetB4, "inside", _EFFICIENTNET),
+    "efficientnet-b5": Backbone(applications.EfficientNetB5, "inside", _EFFICIENTNET),
+    "efficientnet-b6": Backbone(applications.EfficientNetB6, "inside", _EFFICIENTNET),
+    "efficientnet-b7": Backbone(applications.EfficientNetB7, "inside", _EFFICIENTNET),
+    "efficientnet-v2-b0": Backbone(applications.EfficientNetV2B0, "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-b1": Backbone(applications.EfficientNetV2B1, "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-b2": Backbone(applications.EfficientNetV2B2, "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-b3": Backbone(applications.EfficientNetV2B3, "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-s": Backbone(applications.EfficientNetV2S, "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-m": Backbone(applications.EfficientNetV2M, "inside", _EFFICIENTNET),
+    "efficientnet-v2-l": Backbone(applications.EfficientNetV2L, "inside", _EFFICIENTNET),
+    "mobilenet": Backbone(applications.MobileNet, "tf", _numbered("conv_pw_{}_", 1, 12)),
+    "mobilenet-v2": Backbone(applications.MobileNetV2, "tf", _numbered("block_{}_", 1, 16)),
     "mobilenet-v3-small": Backbone(
-        _keras("MobileNetV3Small"), "inside", _numbered("expanded_conv_{}_", 1, 10)
+        applications.MobileNetV3Small, "inside", _numbered("expanded_conv_{}_", 1, 10)
     ),
     "mobilenet-v3-large": Backbone(
-        _keras("MobileNetV3Large"), "inside", _numbered("expanded_conv_{}_", 1, 14)
+        applications.MobileNetV3Large, "inside", _numbered("expanded_conv_{}_", 1, 14)
     ),
-    "convnext-tiny": Backbone(_keras("ConvNeXtTiny"), "inside"),
-    "convnext-small": Backbone(_keras("ConvNeXtSmall"), "inside"),
-    "convnext-base": Backbone(_keras("ConvNeXtBase"), "inside"),
-    "convnext-large": Backbone(_keras("ConvNeXtLarge"), "inside"),
-    "inception-v3": Backbone(_keras("InceptionV3"), "tf", ("mixed2", "mixed7")),
-    "inception-resnet-v2": Backbone(_keras("InceptionResNetV2"), "tf", ("block35_", "block17_")),
-    "xception": Backbone(_keras("Xception"), "tf"),
-    "vgg16": Backbone(_keras("VGG16"), "caffe", _VGG),
-    "vgg19": Backbone(_keras("VGG19"), "caffe", _VGG),
+    "convnext-tiny": Backbone(applications.ConvNeXtTiny, "inside"),
+    "convnext-small": Backbone(applications.ConvNeXtSmall, "inside"),
+    "convnext-base": Backbone(applications.ConvNeXtBase, "inside"),
+    "convnext-large": Backbone(applications.ConvNeXtLarge, "inside"),
+    "inception-v3": Backbone(applications.InceptionV3, "tf", ("mixed2", "mixed7")),
+    "inception-resnet-v2": Backbone(applications.InceptionResNetV2, "tf", ("block35_", "block17_")),
+    "xception": Backbone(applications.Xception, "tf"),
+    "vgg16": Backbone(applications.VGG16, "caffe", _VGG),
+    "vgg19": Backbone(applications.VGG19, "caffe", _VGG),
 }
 
 
-def find(name: str) -> Backbone:
-    """The entry of that name.
+def find_backbone(name: str) -> Backbone:
+    """Return the entry of that name.
 
     Raises:
-        RecipeError: There is none.
+        RecipeError: Unknown name.
     """
     if name not in BACKBONES:
         some = ", ".join([EMBEDDED, "resnet50", "densenet121", "efficientnet-b0", "mobilenet-v2"])
@@ -121,24 +112,24 @@ def find(name: str) -> Backbone:
 
 
 def check_backbone(name: str, weights: str) -> None:
-    """What can be told of a backbone without building it.
+    """Check a backbone's name and weights as far as possible without building it.
 
     Raises:
-        RecipeError: An unknown name.
-        ModelError: A weights file that is none.
+        RecipeError: Unknown name.
+        ModelError: The weights file is missing or not HDF5.
     """
-    find(name)
+    find_backbone(name)
     if weights not in NAMED_WEIGHTS:
-        require(Path(weights))
+        check_is_hdf5(Path(weights))
 
 
 def stages_of(name: str) -> tuple[str, ...]:
-    """Where a backbone can be cut, from input to output; "top" is the last.
+    """Return the stages where a backbone can be cut, from input to output; the last is "top".
 
     Raises:
-        RecipeError: An unknown name.
+        RecipeError: Unknown name.
     """
-    return (*(start.rstrip("_") for start in find(name).stages), "top")
+    return (*(prefix.rstrip("_") for prefix in find_backbone(name).stages), "top")
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -146,91 +137,80 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
-def unit(x: Any, prefix: str) -> Any:
-    """Values x / 255, in 0-1; what the original study did before every network."""
-    return layers.Rescaling(1 / 255, name=f"{prefix}_rescaling")(x)
-
-
-def _caffe(x: Any, prefix: str) -> Any:
-    """RGB to BGR minus the mean, -124 to 151: exact in float32, for all but one product of a sum are 0."""
-    swap = layers.Conv2D(3, 1, trainable=False, name=f"{prefix}_to_bgr")
-    y = swap(x)
-    swap.set_weights([np.eye(3, dtype="float32")[::-1][None, None], -np.asarray(CAFFE_MEAN_BGR, "float32")])
-    return y
-
-
-def _tf(x: Any, prefix: str) -> Any:
-    """Values x / 127.5 - 1, in -1 to 1."""
-    return layers.Rescaling(1 / 127.5, offset=-1.0, name=f"{prefix}_rescaling")(x)
-
-
-def _torch(x: Any, prefix: str) -> Any:
-    """ImageNet's mean and deviation, about -2.1 to 2.6."""
-    variance = [deviation**2 for deviation in IMAGENET_DEVIATION]
-    normalise = layers.Normalization(
-        mean=list(IMAGENET_MEAN), variance=variance, name=f"{prefix}_normalization"
-    )
-    return normalise(unit(x, prefix))
-
-
-def _lite(x: Any, prefix: str) -> Any:
-    """Values (x - 127) / 128, in -0.99 to 1; the evidence for it is in docs/backbones.md."""
-    return layers.Rescaling(1 / 128, offset=-127 / 128, name=f"{prefix}_rescaling")(x)
-
-
-OWN: dict[Scaling, Callable[[Any, str], Any]] = {
-    "caffe": _caffe,
-    "tf": _tf,
-    "torch": _torch,
-    "lite": _lite,
-    "inside": lambda x, prefix: x,
-}
-
-
 def preprocess(x: Any, name: str, mode: Literal["own", "unit"], prefix: str) -> Any:
-    """Raw pixels, (N, H, W, 3) RGB 0-255, to what the backbone is given.
+    """Scale raw pixels, (N, H, W, 3) RGB 0-255, to the values that the backbone expects.
+
+    The scalings are those of keras.applications: "tf" x / 127.5 - 1; "lite" (x - 127) / 128 (evidence in
+    docs/backbones.md); "torch" x / 255 minus ImageNet's mean, divided by its standard deviation; "caffe" BGR
+    minus the mean, exact in float32 because all but one product of each sum are 0.
 
     Args:
         x: A Keras tensor.
-        name: A key of `catalogue.BACKBONES`.
-        mode: "own": what its weights were trained with; "unit": x / 255, as in the original study.
-        prefix: Of the layers' names.
+        name: A key of `BACKBONES`.
+        mode: "own" for the scaling that the weights were trained with; "unit" for x / 255, as in the original
+            study.
+        prefix: Prefix of the layers' names.
 
     Raises:
-        RecipeError: An unknown name, or "unit" for a backbone that scales by itself.
+        RecipeError: Unknown name, or "unit" for a backbone that scales its input itself.
     """
-    scaling = find(name).scaling
-    if mode == "own":
-        return OWN[scaling](x, prefix)
+    scaling = find_backbone(name).scaling
     if scaling == "inside":
-        raise RecipeError(f'{name} scales its input itself: expected preprocessing = "own", found "unit"')
-    return unit(x, prefix)
+        if mode == "unit":
+            raise RecipeError(f'{name} scales its input itself: expected preprocessing = "own", found "unit"')
+        return x
+    if mode == "own" and scaling == "caffe":
+        swap = layers.Conv2D(3, 1, trainable=False, name=f"{prefix}_to_bgr")
+        y = swap(x)
+        kernel = np.eye(3, dtype="float32")[::-1][None, None]
+        swap.set_weights([kernel, -np.asarray(CAFFE_MEAN_BGR, "float32")])
+        return y
+    rescaling = f"{prefix}_rescaling"
+    if mode == "own" and scaling == "tf":
+        return layers.Rescaling(1 / 127.5, offset=-1.0, name=rescaling)(x)
+    if mode == "own" and scaling == "lite":
+        return layers.Rescaling(1 / 128, offset=-127 / 128, name=rescaling)(x)
+    x = layers.Rescaling(1 / 255, name=rescaling)(x)
+    if mode == "unit":
+        return x
+    variance = [deviation**2 for deviation in IMAGENET_DEVIATION]
+    return layers.Normalization(mean=list(IMAGENET_MEAN), variance=variance, name=f"{prefix}_normalization")(
+        x
+    )
 
 
 def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], prefix: str) -> keras.Model:
-    """A backbone without classifier and pooling.
+    """Build a backbone without classifier and pooling.
 
     Args:
-        name: A key of `catalogue.BACKBONES`.
-        weights: "imagenet", "none" (random), or a weights file.
-        input_shape: Height, width, 3. Values as `preprocess` gives them.
+        name: A key of `BACKBONES`.
+        weights: "imagenet", "none" (random), or the path of a weights file.
+        input_shape: Height, width, 3. Values as from `preprocess`.
         prefix: The model is named `{prefix}_backbone`.
 
     Returns:
         A Functional model, (N, H, W, 3) -> (N, h, w, features).
 
     Raises:
-        RecipeError: An unknown name, or an image size that the network does not take.
+        RecipeError: Unknown name, or an image size that the network does not accept.
         ModelError: Weights that are missing, damaged or of another network.
     """
-    builder = find(name).builder
-    if weights not in NAMED_WEIGHTS:
-        _refuse_ambiguous(name)
+    builder = find_backbone(name).builder
+    if weights not in NAMED_WEIGHTS and name.startswith("efficientnet-b"):
+        # Keras inserts a scaling that the file does not record, only for its own weights.
+        raise ModelError(
+            f"{name} takes no weights file, for Keras scales its input by where the weights come from; "
+            "expected imagenet or none, or another backbone"
+        )
     if builder is None:
         network = efficientnet_lite.build(input_shape, prefix)
-    else:  # first without weights, to tell an unfit image size from unfit weights
-        network = _build(name, builder, input_shape)
-        network = fetch(name, builder, input_shape) if weights == "imagenet" else network
+    else:
+        try:  # first without weights, to distinguish an unfit image size from unfit weights
+            network = builder(weights=None, include_top=False, input_shape=input_shape)
+        except ValueError as error:
+            raise RecipeError(f"{name} does not take images of {input_shape}: {str(error)[:150]}") from error
+        if weights == "imagenet":
+            network = fetch_imagenet(name, builder, input_shape)
     backbone = keras.Model(network.input, network.output, name=f"{prefix}_backbone")
     if weights == "imagenet" and name == EMBEDDED:
         load_embedded(backbone, "efficientnet_lite0")
@@ -240,63 +220,41 @@ def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], p
 
 
 def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.Model, keras.Model | None]:
-    """Cut a backbone behind a stage and freeze what lies before.
+    """Cut a backbone behind a stage and freeze the layers before the cut.
 
     Args:
-        name: Its key in `catalogue.BACKBONES`.
+        name: Its key in `BACKBONES`.
         backbone: From `build_backbone`; the parts share its layers.
-        stage: One of the entry's stages, "top" for everything, or "upper": see `_upper`.
+        stage: One of the entry's stages; "top" for everything; "upper" for the last stage whose map is at
+            least the entry's `upper` times as large as the final one ("top" if there is none): the layers
+            behind it hold the features most specific to ImageNet, and the smaller share of the arithmetic.
 
     Returns:
         The frozen trunk, image -> stage, and the tail, stage -> features (None behind "top").
 
     Raises:
-        RecipeError: An unknown stage; lists the known ones.
+        RecipeError: Unknown stage; the message lists the known ones.
     """
+    entry, names = find_backbone(name), stages_of(name)
     prefix = backbone.name.removesuffix("_backbone")
-    trunk, tail = backbone, None
+
+    def end_of(stage: str) -> Any:
+        start = entry.stages[names.index(stage)]
+        ends = [layer for layer in backbone.layers if layer.name.removeprefix(f"{prefix}_").startswith(start)]
+        return ends[-1].output
+
     if stage == "upper":
-        stage = _upper(name, backbone)
+        smallest = entry.upper * backbone.output.shape[1]
+        large = [name for name in names[:-1] if end_of(name).shape[1] >= smallest]
+        stage = large[-1] if large else "top"
+    if stage not in names:
+        raise RecipeError(
+            f"expected a stage of {name} ({', '.join((*names, 'upper'))}), found {stage[:60]!r}"
+        )
+    trunk, tail = backbone, None
     if stage != "top":
-        cut = _last_layer(name, backbone, stage).output
+        cut = end_of(stage)
         trunk = keras.Model(backbone.input, cut, name=f"{prefix}_trunk")
         tail = keras.Model(cut, backbone.output, name=f"{prefix}_tail")
     trunk.trainable = False
     return trunk, tail
-
-
-def _upper(name: str, backbone: keras.Model) -> str:
-    """The last stage whose map is at least the entry's `upper` times the final one; "top" if there is none.
-
-    Behind it lie the features that are most about ImageNet, and the smaller share of the arithmetic.
-    """
-    final = backbone.output.shape[1]
-    for stage in reversed(stages_of(name)[:-1]):
-        if _last_layer(name, backbone, stage).output.shape[1] >= find(name).upper * final:
-            return stage
-    return "top"
-
-
-def _last_layer(name: str, backbone: keras.Model, stage: str) -> keras.Layer:
-    known = dict(zip(stages_of(name), find(name).stages, strict=False))
-    if stage not in known:
-        stages = ", ".join((*stages_of(name), "upper"))
-        raise RecipeError(f"expected a stage of {name} ({stages}), found {stage[:60]!r}")
-    prefix = backbone.name.removesuffix("_backbone") + "_"
-    return [one for one in backbone.layers if one.name.removeprefix(prefix).startswith(known[stage])][-1]
-
-
-def _build(name: str, builder: Callable[..., keras.Model], input_shape: tuple[int, int, int]) -> keras.Model:
-    try:
-        return builder(weights=None, include_top=False, input_shape=input_shape)
-    except ValueError as error:
-        raise RecipeError(f"{name} does not take images of {input_shape}: {str(error)[:150]}") from error
-
-
-def _refuse_ambiguous(name: str) -> None:
-    """Keras inserts a scaling that the file does not record, only for its own weights."""
-    if name.startswith("efficientnet-b"):
-        raise ModelError(
-            f"{name} takes no weights file, for Keras scales its input by where the weights come from; "
-            "expected imagenet or none, or another backbone"
-        )

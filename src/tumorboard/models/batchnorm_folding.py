@@ -1,4 +1,4 @@
-"""Batch norms that will never learn, merged into the convolutions in front of them."""
+"""Folding of batch normalization into the convolutions before it."""
 
 from collections import Counter
 from typing import Any
@@ -9,62 +9,56 @@ from keras import layers
 
 
 def fold_batchnorm(network: keras.Model) -> keras.Model:
-    """The same function in fewer steps, which runs about twice as fast on a CPU.
+    """Fold batch norms that will not be trained into convolutions, which is about twice as fast on a CPU.
 
-    A batch norm goes where it alone reads a convolution without activation. With the kernel k and bias b,
+    A batch norm is folded if it alone reads a convolution without activation. With the kernel k and bias b,
     k' = s k and b' = s (b - mean) + beta, where s = gamma / sqrt(variance + epsilon). Other norms stay.
 
     Args:
         network: Functional, each layer used once.
 
     Returns:
-        A copy with weights of its own, and the names that its layers had.
+        A copy with its own weights and the same layer names.
     """
-    norms = _foldable(network)
-    gone = {norm.name for norm in norms.values()}
-    made: list[tuple[keras.Layer, keras.Layer]] = []
+    inner = network.layers[1:]
+    readers = Counter(map(id, keras.tree.flatten([*(layer.input for layer in inner), *network.outputs])))
+    convolutions = {
+        id(layer.output): layer.name
+        for layer in inner
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D)
+        and layer.activation is keras.activations.linear
+    }
+    norms = {
+        convolutions[id(layer.input)]: layer
+        for layer in inner
+        if isinstance(layer, layers.BatchNormalization)
+        and id(layer.input) in convolutions
+        and readers[id(layer.input)] == 1
+    }  # by the name of the convolution
+    folded = {norm.name for norm in norms.values()}
+    pairs: list[tuple[keras.Layer, keras.Layer]] = []
 
-    def copied(layer: keras.Layer) -> keras.Layer:
+    def copy_layer(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config() | ({"use_bias": True} if layer.name in norms else {})
-        made.append((layer, layer.__class__.from_config(config)))
-        return made[-1][1]
+        pairs.append((layer, layer.__class__.from_config(config)))
+        return pairs[-1][1]
 
-    def called(layer: keras.Layer, *args: Any, **options: Any) -> Any:
-        return args[0] if layer.name in gone else layer(*args, **options)
+    def call_layer(layer: keras.Layer, *args: Any, **options: Any) -> Any:
+        return args[0] if layer.name in folded else layer(*args, **options)
 
-    copy = keras.models.clone_model(network, clone_function=copied, call_function=called)
-    for layer, other in made:
+    copy = keras.models.clone_model(network, clone_function=copy_layer, call_function=call_layer)
+    for layer, layer_copy in pairs:
         if layer.name in norms:
-            other.set_weights(_merged(layer, norms[layer.name]))
-        elif layer.name not in gone:
-            other.set_weights(layer.get_weights())
+            layer_copy.set_weights(_folded_weights(layer, norms[layer.name]))
+        elif layer.name not in folded:
+            layer_copy.set_weights(layer.get_weights())
     return copy
 
 
-def _foldable(network: keras.Model) -> dict[str, keras.Layer]:
-    """By the name of a convolution, the batch norm that goes into it."""
-    inner = network.layers[1:]
-    read = keras.tree.flatten([*(layer.input for layer in inner), *network.outputs])
-    readers = Counter(map(id, read))
-    made_by = {id(layer.output): layer.name for layer in inner if _is_linear(layer)}
-    return {
-        made_by[id(layer.input)]: layer
-        for layer in inner
-        if isinstance(layer, layers.BatchNormalization)
-        and id(layer.input) in made_by
-        and readers[id(layer.input)] == 1
-    }
-
-
-def _is_linear(layer: keras.Layer) -> bool:
-    kinds = (layers.Conv2D, layers.DepthwiseConv2D)
-    return isinstance(layer, kinds) and layer.activation is keras.activations.linear
-
-
-def _merged(convolution: keras.Layer, norm: keras.Layer) -> list[np.ndarray]:
-    *learnt, mean, variance = norm.get_weights()
-    gamma = learnt[0] if norm.scale else 1.0
-    beta = learnt[-1] if norm.center else 0.0
+def _folded_weights(convolution: keras.Layer, norm: keras.Layer) -> list[np.ndarray]:
+    *affine, mean, variance = norm.get_weights()
+    gamma = affine[0] if norm.scale else 1.0
+    beta = affine[-1] if norm.center else 0.0
     scale = gamma / np.sqrt(variance + norm.epsilon)
     kernel, *bias = convolution.get_weights()
     by_filter = scale.reshape(kernel.shape[2:]) if isinstance(convolution, layers.DepthwiseConv2D) else scale

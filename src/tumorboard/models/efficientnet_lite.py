@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6 for swish.
+"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6 instead of swish.
 
-Architecture: Tan and Le, 2019, https://arxiv.org/abs/1905.11946, in its "lite" form. It holds 3.4 million
-weights without its classifier. Its ImageNet weights come with this package: see weights/README.md.
+Architecture: Tan and Le, 2019, https://arxiv.org/abs/1905.11946, in its "lite" form, with 3.4 million weights
+without the classifier. Its ImageNet weights are part of this package: see weights/README.md.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from keras import layers
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of one resolution; the first one takes the stride and the new width."""
+    """Blocks of one resolution; the first block has the stride and changes the width."""
 
     repeats: int
     kernel: int
@@ -37,58 +37,44 @@ STAGES = (
 def build(
     input_shape: tuple[int, int, int] = (224, 224, 3), prefix: str = "efficientnet_lite0"
 ) -> keras.Model:
-    """The network up to its last convolution, randomly initialised.
+    """Build the network up to its last convolution, randomly initialised.
 
     Args:
         input_shape: Height, width and 3 channels; values (x - 127) / 128 of RGB pixels x in 0-255.
-        prefix: The model's name and the beginning of all layer names.
+        prefix: The model's name and the prefix of all layer names.
 
     Returns:
         A Functional model, (N, H, W, 3) -> (N, H / 32, W / 32, 1280), values 0-6.
     """
     inputs = keras.Input(input_shape, name=f"{prefix}_input")
-    x = _convolve(inputs, STEM_FILTERS, 3, 2, f"{prefix}_stem")
+    x = _conv_norm(inputs, f"{prefix}_stem", 3, 2, STEM_FILTERS)
     x = _relu6(x, f"{prefix}_stem")
     for number, stage in enumerate(STAGES, start=1):
         for repeat in range(stage.repeats):
-            stride = stage.stride if repeat == 0 else 1
-            x = _block(x, stage, stride, f"{prefix}_block{number}{chr(ord('a') + repeat)}")
-    x = _convolve(x, HEAD_FILTERS, 1, 1, f"{prefix}_head")
+            name, stride = f"{prefix}_block{number}{chr(ord('a') + repeat)}", 1 if repeat else stage.stride
+            # Inverted residual: expand, depthwise convolution, project; a shortcut where shapes allow it.
+            shortcut, width = x, x.shape[-1]
+            if stage.expansion > 1:
+                x = _conv_norm(x, f"{name}_expand", 1, 1, width * stage.expansion)
+                x = _relu6(x, f"{name}_expand")
+            x = _conv_norm(x, f"{name}_depthwise", stage.kernel, stride)
+            x = _relu6(x, f"{name}_depthwise")
+            x = _conv_norm(x, f"{name}_project", 1, 1, stage.filters)
+            if stride == 1 and width == stage.filters:
+                x = layers.Add(name=f"{name}_add")([shortcut, x])
+    x = _conv_norm(x, f"{prefix}_head", 1, 1, HEAD_FILTERS)
     return keras.Model(inputs, _relu6(x, f"{prefix}_head"), name=prefix)
 
 
-def _block(inputs: Any, stage: Stage, stride: int, name: str) -> Any:
-    """Inverted residual: widen, convolve each channel, narrow; a shortcut where shapes allow it."""
-    x, width = inputs, inputs.shape[-1]
-    if stage.expansion > 1:
-        x = _convolve(x, width * stage.expansion, 1, 1, f"{name}_expand")
-        x = _relu6(x, f"{name}_expand")
-    x = _convolve_each_channel(x, stage.kernel, stride, f"{name}_depthwise")
-    x = _relu6(x, f"{name}_depthwise")
-    x = _convolve(x, stage.filters, 1, 1, f"{name}_project")
-    if stride == 1 and width == stage.filters:
-        x = layers.Add(name=f"{name}_add")([inputs, x])
-    return x
-
-
-def _convolve(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
-    start = keras.initializers.VarianceScaling(2.0, "fan_out")
-    convolution = layers.Conv2D(
-        filters, kernel, stride, "same", use_bias=False, kernel_initializer=start, name=f"{name}_conv"
-    )
-    return _normalise(convolution(x), name)
-
-
-def _convolve_each_channel(x: Any, kernel: int, stride: int, name: str) -> Any:
-    start = keras.initializers.VarianceScaling(2.0, "fan_out")
-    convolution = layers.DepthwiseConv2D(
-        kernel, stride, "same", use_bias=False, depthwise_initializer=start, name=f"{name}_conv"
-    )
-    return _normalise(convolution(x), name)
-
-
-def _normalise(x: Any, name: str) -> Any:
-    return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_norm")(x)
+def _conv_norm(x: Any, name: str, kernel: int, stride: int, filters: int | None = None) -> Any:
+    """Apply a convolution, depthwise without `filters`, and batch normalization."""
+    options = {"padding": "same", "use_bias": False, "name": f"{name}_conv"}
+    initializer = keras.initializers.VarianceScaling(2.0, "fan_out")
+    if filters is None:
+        convolution = layers.DepthwiseConv2D(kernel, stride, depthwise_initializer=initializer, **options)
+    else:
+        convolution = layers.Conv2D(filters, kernel, stride, kernel_initializer=initializer, **options)
+    return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_norm")(convolution(x))
 
 
 def _relu6(x: Any, name: str) -> Any:

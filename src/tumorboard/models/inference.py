@@ -1,4 +1,4 @@
-"""The one way from images to probabilities: an image a call, so that no other image can change a bit."""
+"""Class probabilities of images, predicted one image at a time so that no other image can change a bit."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ def probabilities(
     images: Images,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
-    """Class probabilities, (N, C) float64, of images (N, H, W, 3) uint8.
+    """Predict class probabilities, (N, C) float64, of images (N, H, W, 3) uint8.
 
-    The batch is always one image: the compiled graph runs with one shape, and the answer to an image
-    depends neither on its neighbours nor on the order. On a CPU this is no slower than larger batches.
+    The batch size is always 1: the compiled graph runs with one shape, and the prediction for an image
+    depends neither on other images nor on their order. On a CPU this is no slower than larger batches.
     """
     rows = np.empty((len(images), model.output_shape[-1]), dtype=np.float64)
     for number in range(len(images)):

@@ -1,16 +1,16 @@
-"""What every network of this project promises, so that one treatment serves all.
+"""The specification that all models match, and the functions that take their networks apart.
 
-A model takes raw pixels, (N, size, size, 3) with values 0-255, and answers class probabilities, (N, C).
-Its layers are named from one prefix, the model's own name, and some of them are *taps*:
+A model takes raw pixels, (N, size, size, 3) with values 0-255, and predicts class probabilities, (N, C).
+All layer names begin with the model's own name, and some layers are *taps*:
 
     <name>_image           the input
-    <name>_frozen          the last tensor that training does not change; it can be computed once
+    <name>_frozen          the last tensor that training does not change; it can be computed once and cached
     <name>_feature_map     the last 4-D tensor, in the outer graph, for heat maps
-    <name>_embedding       the vector that the classifier sees
+    <name>_embedding       the vector that the classifier receives
     <name>_probabilities   the output
 
-A mirrored model calls its layers twice, for the image and for its mirror image; the taps are the image's own.
-A model made of models holds their layers flat, under `<name>_<member>_`, with their taps.
+A mirrored model calls its layers twice, for the image and for its mirror image; the taps are those of the
+image. An ensemble or a chain holds the layers of its members flat, as `<name>_<member>_...`, with their taps.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,15 @@ from tumorboard.errors import ModelError
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a saved model expects and answers; written as JSON beside it."""
+    """Name, classes and image settings of a saved model; written as JSON beside it.
+
+    Args:
+        name: The model's name, the prefix of all layer names.
+        kind: pretrained, custom, ensemble or chained.
+        class_names: In the order of the output.
+        image: How an image is prepared as input.
+        details: How the model was made, such as its members or its best epoch.
+    """
 
     name: str
     kind: str
@@ -35,7 +43,7 @@ class ModelSpec:
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as it is stored."""
+        """Return the specification as it is stored."""
         size = self.image.size
         return {
             "format_version": 1,
@@ -49,10 +57,10 @@ class ModelSpec:
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> "ModelSpec":
-        """Read back what `to_json` wrote.
+        """Read what `to_json` returned.
 
         Raises:
-            KeyError, TypeError, ValueError: The content is not a spec.
+            KeyError, TypeError, ValueError: The content is not a specification.
         """
         return ModelSpec(
             name=str(content["name"]),
@@ -63,51 +71,57 @@ class ModelSpec:
         )
 
 
-def tap(model: keras.Model, kind: str) -> Any:
-    """The model's own tensor of that kind, for example ``tap(model, "embedding")``.
-
-    Raises:
-        ModelError: The model has no such tap.
-    """
-    wanted = f"{model.name}_{kind}"
-    if wanted not in {layer.name for layer in model.layers}:
-        raise ModelError(
-            f"expected a layer {wanted!r} in the model {model.name!r}, found none; see docs/models.md"
-        )
-    return model.get_layer(wanted).output
-
-
-def taps(model: keras.Model, kind: str) -> list[Any]:
-    """All tensors of that kind, the members' included, in the graph's order; none of a mirror image."""
-    return [layer.output for layer in model.layers if layer.name.endswith(f"_{kind}")]
-
-
 def check(model: keras.Model, spec: ModelSpec) -> None:
-    """Refuse a model that does not keep the spec.
+    """Compare a network with its specification.
 
     Raises:
-        ModelError: Names the first promise that is broken.
+        ModelError: They differ; the message names the first difference.
     """
     size, classes = spec.image.size, len(spec.class_names)
-    expectations = {
-        "input shape": ((None, size, size, 3), tuple(model.input_shape)),
-        "output shape": ((None, classes), tuple(model.output_shape)),
-        "name": (spec.name, model.name),
-        "layers outside its prefix": (
-            [],
-            [layer.name for layer in model.layers if not layer.name.startswith(f"{model.name}_")],
-        ),
-    }
-    for what, (expected, found) in expectations.items():
-        if expected != found:
+    foreign = [layer.name for layer in model.layers if not layer.name.startswith(f"{model.name}_")]
+    for what, expected, actual in (
+        ("input shape", (None, size, size, 3), tuple(model.input_shape)),
+        ("output shape", (None, classes), tuple(model.output_shape)),
+        ("name", spec.name, model.name),
+        ("layers outside its prefix", [], foreign),
+    ):
+        if expected != actual:
             raise ModelError(
-                f"model {model.name!r} does not match its specification: {what} {found}, expected {expected}"
+                f"model {model.name!r} does not match its specification: {what} {actual}, expected {expected}"
             )
     tap(model, "image"), tap(model, "probabilities")
 
 
+def tap(model: keras.Model, kind: str) -> Any:
+    """Return the model's own tensor of a kind, for example ``tap(model, "embedding")``.
+
+    Raises:
+        ModelError: The model has no such tap.
+    """
+    name = f"{model.name}_{kind}"
+    if name not in {layer.name for layer in model.layers}:
+        raise ModelError(
+            f"expected a layer {name!r} in the model {model.name!r}, found none; see docs/models.md"
+        )
+    return model.get_layer(name).output
+
+
+def taps(model: keras.Model, kind: str) -> list[Any]:
+    """Return all tensors of a kind in the graph's order: the members' too, but none of a mirror image."""
+    return [layer.output for layer in model.layers if layer.name.endswith(f"_{kind}")]
+
+
+def trunks(model: keras.Model) -> dict[str, keras.Model]:
+    """Build image -> frozen tensor by the name of the owner, in the order of the tail's inputs."""
+    return {
+        layer.name.removesuffix("_frozen"): keras.Model(model.input, layer.output, name=f"{layer.name}_trunk")
+        for layer in model.layers
+        if layer.name.endswith("_frozen")
+    }
+
+
 def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Cut a model where training begins.
+    """Cut a model behind its frozen part.
 
     Returns:
         The trunk, image -> frozen tensors, and the tail, frozen tensors -> probabilities. Both share the
@@ -119,60 +133,52 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     frozen = taps(model, "frozen")
     try:
         tail = keras.Model(frozen, model.output, name=f"{model.name}_tail")
-    except ValueError as error:  # no tap at all, or a way from image to answer that passes none
+    except ValueError as error:  # no tap at all, or a path from image to output without a tap
         raise ModelError(
             f"model {model.name!r} has a branch without a frozen part to compute once; set training.views = 0"
         ) from error
     return keras.Model(model.input, frozen, name=f"{model.name}_trunk"), tail
 
 
-def trunks(model: keras.Model) -> dict[str, keras.Model]:
-    """Image -> frozen tensor, by the name of the model that owns it, in the order of the tail's inputs."""
-    return {
-        layer.name.removesuffix("_frozen"): keras.Model(model.input, layer.output, name=f"{layer.name}_trunk")
-        for layer in model.layers
-        if layer.name.endswith("_frozen")
-    }
+def embedding_model(model: keras.Model) -> keras.Model:
+    """Build image -> embedding, (N, D), sharing the model's layers.
+
+    An ensemble has no embedding of its own: its members' are concatenated. Predict one image at a time, as
+    `inference.probabilities` does.
+
+    Raises:
+        ModelError: The model has no embedding.
+    """
+    own = f"{model.name}_embedding"
+    embeddings = [layer.output for layer in model.layers if layer.name == own] or taps(model, "embedding")
+    if not embeddings:
+        embeddings = [tap(model, "embedding")]  # raises
+    output = embeddings[0] if len(embeddings) == 1 else keras.layers.Concatenate()(embeddings)
+    return keras.Model(model.input, output, name=f"{model.name}_embedder")
 
 
 def call_again(model: keras.Model, image: Any, call: Callable[..., Any]) -> Any:
-    """The answer of the model's own layers to an input once more, each called by `call(layer, *seen)`."""
+    """Apply the model's own layers to another input; each is called as `call(layer, *inputs, **options)`."""
     return keras.models.clone_model(model, image, lambda layer: layer, call).output
 
 
 def copy_into(model: keras.Model, image: Any, prefix: str) -> keras.Model:
-    """A copy of the model with weights of its own, its graph continued from an input.
+    """Copy a model, with its own weights, onto an existing input.
 
     Args:
-        model: What is copied.
-        image: The input.
-        prefix: The copy's name, and its layers' new prefix.
+        model: The model to copy.
+        image: The input tensor.
+        prefix: The copy's name, and the new prefix of its layers.
     """
-    made: list[tuple[keras.Layer, keras.Layer]] = []
+    pairs: list[tuple[keras.Layer, keras.Layer]] = []
 
     def rename(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         config["name"] = prefix + layer.name.removeprefix(model.name)
-        made.append((layer, layer.__class__.from_config(config)))
-        return made[-1][1]
+        pairs.append((layer, layer.__class__.from_config(config)))
+        return pairs[-1][1]
 
     copy = keras.models.clone_model(model, image, rename)
-    for layer, other in made:
-        other.set_weights(layer.get_weights())
+    for layer, layer_copy in pairs:
+        layer_copy.set_weights(layer.get_weights())
     return keras.Model(image, copy.output, name=prefix)
-
-
-def embedding_model(model: keras.Model) -> keras.Model:
-    """Image -> the model's own embedding, or, as an ensemble has none, its members' side by side: (N, D).
-
-    It shares the model's layers. Ask it an image a call, as `predicting.probabilities` does.
-
-    Raises:
-        ModelError: No embedding at all.
-    """
-    own = f"{model.name}_embedding"
-    found = [layer.output for layer in model.layers if layer.name == own] or taps(model, "embedding")
-    if not found:
-        tap(model, "embedding")  # says what is missing
-    joined = found[0] if len(found) == 1 else keras.layers.Concatenate()(found)
-    return keras.Model(model.input, joined, name=f"{model.name}_embedder")

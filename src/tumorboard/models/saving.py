@@ -1,10 +1,11 @@
-"""Saving and loading models: the only place that reads a model file."""
+"""Saving and loading of models; no other module reads a model file.
+
+Run as a module, it loads the model of its argument in a process of limited memory and time.
+"""
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -12,17 +13,16 @@ from tumorboard import run_folder, storage
 from tumorboard.errors import ModelError, RunFolderError, TumorboardError
 from tumorboard.models import safe_loading
 from tumorboard.models.model_spec import ModelSpec, check
-from tumorboard.models.safe_loading import inspect, unfit
 from tumorboard.run_folder import RunFolder
 
 
 def save(model: keras.Model, spec: ModelSpec, path: Path) -> None:
-    """Write `<name>.keras`, uncompiled so that anyone can load it, and then its spec as `<name>.json`.
+    """Write `<name>.keras`, uncompiled so that Keras alone can load it, and `<name>.json`, its specification.
 
-    The spec holds the model file's hash and is written last: a model without it is not finished.
+    The specification holds the model file's hash and is written last: a model without it is unfinished.
 
     Raises:
-        ModelError: The model does not keep the spec.
+        ModelError: The model does not match its specification.
         StorageError: The disk is full.
     """
     check(model, spec)
@@ -33,78 +33,79 @@ def save(model: keras.Model, spec: ModelSpec, path: Path) -> None:
 
 
 def load(path: Path) -> tuple[keras.Model, ModelSpec]:
-    """Read a model that this machine trained: hash first, then what is in the file, then Keras's safe mode.
+    """Load a model: compare its hash, inspect the file, and only then read it with Keras in safe mode.
 
     Raises:
-        ModelError: No such file, no spec beside it, another hash, or no model of ours.
+        ModelError: The file or its specification is missing, the hash differs, or Tumorboard did not save it.
     """
     spec = read_spec(path)
-    inspect(path)
+    safe_loading.inspect(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except TumorboardError:  # a signal, noted while Keras was at work
+    except TumorboardError:  # a signal that arrived while Keras was at work
         raise
     except Exception as error:  # Keras raises whatever its many layers raise
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise unfit(path, first) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise safe_loading.load_error(path, reason) from error
     check(model, spec)
-    _check_answer(model)
-    return model, spec
-
-
-def load_untrusted(path: str | Path) -> tuple[keras.Model, ModelSpec]:
-    """Read a model that a user names, which may be a stranger's.
-
-    A file that its run folder's SHA256SUMS lists is loaded as it is; any other first in a process of its own,
-    of limited memory and time, so that what brings Keras down does not bring us down.
-
-    Raises:
-        ModelError: As `load`.
-    """
-    path = Path(path)
-    if not _is_listed(path):
-        read_spec(path)
-        inspect(path)
-        safe_loading.load(path)
-    return load(path)
-
-
-def _is_listed(path: Path) -> bool:
-    try:
-        hashes = run_folder.read_checksums(RunFolder(path.absolute().parent.parent))
-    except RunFolderError:
-        return False
-    if path.name not in hashes:
-        return False
-    run_folder.verify(path, hashes)
-    run_folder.verify(spec_path(path), hashes)
-    return True
-
-
-def _check_answer(model: keras.Model) -> None:
-    """A classifier's scores are no probabilities."""
     last = model.get_layer(f"{model.name}_probabilities")
     if isinstance(last, keras.layers.Dense) and last.activation is not keras.activations.softmax:
         raise ModelError(
             f"model {model.name!r} does not match its specification: its last layer has the activation "
             f"{last.activation.__name__!r}, expected 'softmax'"
         )
+    return model, spec
+
+
+def load_untrusted(path: str | Path) -> tuple[keras.Model, ModelSpec]:
+    """Load a model that may come from a stranger.
+
+    A file that SHA256SUMS of its run folder lists is loaded directly; any other is first loaded in a child
+    process of limited memory and time, so that a model that crashes Keras does not crash this process.
+
+    Raises:
+        ModelError: As for `load`.
+    """
+    path = Path(path)
+    try:
+        hashes = run_folder.read_checksums(RunFolder(path.absolute().parent.parent))
+    except RunFolderError:
+        hashes = {}
+    if path.name in hashes:
+        run_folder.verify(path, hashes)
+        run_folder.verify(spec_path(path), hashes)
+    else:
+        read_spec(path)
+        safe_loading.inspect(path)
+        safe_loading.load_in_child(path)
+    return load(path)
 
 
 def read_spec(path: Path) -> ModelSpec:
-    """The spec beside a model file, after checking that the file is the one that was saved.
+    """Read the specification beside a model file and compare the file's hash with the one in it.
 
     Raises:
-        ModelError: The file or its spec is missing or damaged, or the hash differs.
+        ModelError: The file or its specification is missing or damaged, or the hash differs.
     """
     if path.suffix != ".keras":  # other formats can run code when they are loaded, safe mode or not
         raise ModelError(f"expected a .keras file, found {path}; no other format is read")
     if not path.is_file():
         raise ModelError(f"expected a model at {path}, found no file there")
-    content = _read_json(spec_path(path))
+    try:
+        content = json.loads(spec_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"expected the model's specification at {spec_path(path)}, found none that can be read; "
+            "models that `tumorboard train` or `combine` saved have it beside them"
+        ) from error
     try:
         recorded, spec = content["sha256"], ModelSpec.from_json(dict(content))
-        _check_promises(content, spec)
+        # Another input or output would mean other preprocessing, and so wrong predictions.
+        for key in ("format_version", "input", "output"):
+            if content[key] != spec.to_json()[key]:
+                raise ValueError(f"{key} is {content[key]}")
+        if len(set(spec.class_names)) != len(spec.class_names) or len(spec.class_names) < 2:
+            raise ValueError("class_names are not two or more distinct names")
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:80]
         raise ModelError(
@@ -120,7 +121,7 @@ def read_spec(path: Path) -> ModelSpec:
 
 
 def is_saved(path: Path) -> bool:
-    """Whether a finished, undamaged model lies there."""
+    """Return whether a finished, undamaged model is there."""
     try:
         read_spec(path)
     except ModelError:
@@ -129,33 +130,12 @@ def is_saved(path: Path) -> bool:
 
 
 def spec_path(path: Path) -> Path:
-    """Where the spec of a model file lies."""
+    """Return the path of the specification of a model file."""
     return path.with_suffix(".json")
 
 
-def _check_promises(content: Mapping[str, Any], spec: ModelSpec) -> None:
-    """What all contracts of this version say alike; with another preprocessing answers would be wrong."""
-    expected = spec.to_json()
-    for field in ("format_version", "input", "output"):
-        if content[field] != expected[field]:
-            raise ValueError(f"{field} is {content[field]}")
-    if len(set(spec.class_names)) != len(spec.class_names) or len(spec.class_names) < 2:
-        raise ValueError("class_names are not two different ones or more")
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(
-            f"expected the model's spec at {path}, found none that can be read; "
-            "models that `tumorboard train` or `combine` saved have it beside them"
-        ) from error
-    return content if isinstance(content, dict) else {}
-
-
 def main(path: Path) -> int:
-    """Load the model under limits; what it raises goes to standard output."""
+    """Load the model under limits in the child process; an error is written to standard output."""
     sys.stdout.write(safe_loading.STARTED)
     sys.stdout.flush()
     safe_loading.limit_memory_and_time()
@@ -164,7 +144,7 @@ def main(path: Path) -> int:
     except TumorboardError as error:
         sys.stdout.write(str(error))
         return safe_loading.REFUSED
-    return safe_loading.ENDED_WELL
+    return safe_loading.LOADED
 
 
 if __name__ == "__main__":

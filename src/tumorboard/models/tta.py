@@ -1,4 +1,4 @@
-"""A network asked about an image and about its mirror image, in public layers."""
+"""Test-time augmentation over an image and its mirror image, in public layers of the saved model."""
 
 from typing import Any
 
@@ -10,32 +10,32 @@ from tumorboard.models.model_spec import call_again
 
 
 def mirror_averaged(model: keras.Model) -> keras.Model:
-    """The mean of what a model answers to an image and to its mirror image: test-time augmentation.
+    """Build the mean of a model's predictions for an image and for its mirror image.
 
     Args:
-        model: One that keeps the spec. Its layers are shared, called a second time, but the last one, of
-            which there is a copy by the name of `<name>_answer`.
+        model: A model that matches its specification. Its layers are shared and called a second time, except
+            the last one, which is copied as `<name>_answer`.
 
     Returns:
         A model of the same name. Its embedding is that of the image itself.
     """
     name, image = model.name, model.input
     last = model.get_layer(f"{name}_probabilities")
-    answer = last.__class__.from_config({**last.get_config(), "name": f"{name}_answer"})
-    body, turned = keras.Model(image, last.input), mirror(image, name)
+    classify = last.__class__.from_config({**last.get_config(), "name": f"{name}_answer"})
+    body, mirror_image = keras.Model(image, last.input), mirror(image, name)
 
-    def again(layer: keras.Layer, *seen: Any, **options: Any) -> Any:
-        return layer(*(turned if one is image else one for one in seen), **options)
+    def call_on_mirror_image(layer: keras.Layer, *args: Any, **options: Any) -> Any:
+        return layer(*(mirror_image if tensor is image else tensor for tensor in args), **options)
 
-    answers = [answer(last.input), answer(call_again(body, image, again))]
-    answer.set_weights(last.get_weights())
-    return keras.Model(image, layers.Average(name=last.name)(answers), name=name)
+    outputs = [classify(last.input), classify(call_again(body, image, call_on_mirror_image))]
+    classify.set_weights(last.get_weights())
+    return keras.Model(image, layers.Average(name=last.name)(outputs), name=name)
 
 
 def mirror(image: Any, name: str) -> Any:
-    """(N, H, W, C) with its columns in reverse order, exactly; Keras's own flip is of training alone.
+    """Reverse the columns of (N, H, W, C) exactly; the flip of Keras is for training only.
 
-    A frozen Dense layer over the columns puts each at its place: sums of one pixel and of zeros.
+    A frozen Dense layer permutes the columns: each output is a sum of one pixel and zeros.
     """
     width = image.shape[2]
     x = layers.Permute((1, 3, 2), name=f"{name}_mirror_columns_last")(image)

@@ -1,1 +1,1 @@
-"""Fitting a model so that it can be interrupted anywhere and resumed exactly."""
+"""Training of a network, interruptible at any point and resumable bit for bit."""

@@ -1,7 +1,7 @@
-"""An exact resume: everything that the next epoch depends on, written whole at the end of each.
+"""Checkpoints for an exact resume: everything that the next epoch depends on, written atomically after each.
 
-Keras's own BackupAndRestore keeps neither the dropout seeds nor the state of early stopping, so a run
-that was killed would end elsewhere than one that was not.
+BackupAndRestore of Keras keeps neither the dropout seeds nor the state of early stopping, so that a resumed
+run would end with other weights than an uninterrupted one.
 """
 
 import json
@@ -17,98 +17,98 @@ from tumorboard.errors import TrainingError
 from tumorboard.storage import writing
 
 Row = dict[str, float]
+"""The metrics of an epoch."""
 
 
 @dataclass
-class Progress:
-    """Where a training stands: rows of the history, and whether it is over."""
+class TrainingState:
+    """The history of a training, one row per epoch, and whether early stopping has ended it."""
 
     history: list[Row]
     stopped: bool = False
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """The number of finished epochs."""
         return len(self.history)
 
 
+def read_state(path: Path) -> TrainingState:
+    """Read the state of an interrupted training; without a file, that of one that has not begun."""
+    if not path.is_file():
+        return TrainingState([])
+    with np.load(path, allow_pickle=False) as arrays:
+        content = json.loads(str(arrays["progress"]))
+    return TrainingState(content["history"], content["stopped"])
+
+
 class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes the state after each epoch, stops when asked, refuses to go on with a loss that is no number.
+    """Write the state after each epoch; stop when asked, and when the loss is not finite.
 
     Args:
-        path: The state file.
-        progress: Filled with a row an epoch.
-        early: The early stopping whose memory belongs to the state; None when there is none.
-        on_epoch: Told the new row.
+        path: The file of the state.
+        state: What was read from the file; a row per epoch is appended.
+        early: The early stopping callback, whose memory is part of the state; None if there is none.
+        on_epoch: Called with each new row.
     """
 
     def __init__(
         self,
         path: Path,
-        progress: Progress,
+        state: TrainingState,
         early: keras.callbacks.EarlyStopping | None,
         on_epoch: Callable[[Row], None],
     ) -> None:
         super().__init__()
-        self._path, self._progress, self._early, self._on_epoch = path, progress, early, on_epoch
+        self._path, self._state, self._early, self._on_epoch = path, state, early, on_epoch
 
     def on_train_begin(self, logs: Row | None = None) -> None:
-        """Give early stopping back what it remembered; it forgets at the start of each fit."""
-        if self._progress.epoch:
-            _restore(self._path, self.model, self._early)
+        """Restore all variables and the memory of early stopping, which it clears when a fit begins."""
+        if not self._state.epoch:
+            return
+        early = self._early
+        with np.load(self._path, allow_pickle=False) as arrays:
+            for i, variable in enumerate(_variables(self.model)):
+                variable.assign(arrays[f"variable{i}"])
+            if early is not None:
+                memory = json.loads(str(arrays["progress"]))["early"]
+                early.wait, early.best, early.best_epoch = (
+                    memory["wait"],
+                    memory["best"],
+                    memory["best_epoch"],
+                )
+                count = len([name for name in arrays.files if name.startswith("best")])
+                early.best_weights = [arrays[f"best{i}"] for i in range(count)]
 
     def on_train_batch_end(self, batch: int, logs: Row | None = None) -> None:
-        """A safe point."""
+        """Stop if a signal has asked for it."""
         progress.stop_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        """Note, check, write."""
+        """Check the metrics, append them to the history and write the state."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         if not np.isfinite(list(row.values())).all():
             raise TrainingError(
                 f"the loss of {self.model.name!r} is no longer a finite number in epoch {epoch + 1}; "
                 "lower training.learning_rate in the recipe and train into a new folder"
             )
-        self._progress.history.append(row)
-        self._progress.stopped = bool(self.model.stop_training)
-        _write(self._path, self.model, self._early, self._progress)
+        self._state.history.append(row)
+        self._state.stopped = bool(self.model.stop_training)
+        self._write()
         self._on_epoch(row)
         progress.stop_if_asked()
 
-
-def read(path: Path) -> Progress:
-    """How far the training got; nothing done when there is no state."""
-    if not path.is_file():
-        return Progress([])
-    with np.load(path, allow_pickle=False) as state:
-        content = json.loads(str(state["progress"]))
-    return Progress(content["history"], content["stopped"])
-
-
-def _write(
-    path: Path, model: keras.Model, early: keras.callbacks.EarlyStopping | None, progress: Progress
-) -> None:
-    arrays = {f"variable{i}": np.asarray(v) for i, v in enumerate(_variables(model))}
-    memory: dict[str, float | None] = {}
-    if early is not None:
-        memory = {"wait": early.wait, "best": early.best, "best_epoch": early.best_epoch}
-        arrays |= {f"best{i}": value for i, value in enumerate(early.best_weights or [])}
-    content = {"history": progress.history, "stopped": progress.stopped, "early": memory}
-    with writing(path) as file:
-        np.savez(file, allow_pickle=False, progress=np.array(json.dumps(content)), **arrays)
-
-
-def _restore(path: Path, model: keras.Model, early: keras.callbacks.EarlyStopping | None) -> None:
-    with np.load(path, allow_pickle=False) as state:
-        for i, variable in enumerate(_variables(model)):
-            variable.assign(state[f"variable{i}"])
+    def _write(self) -> None:
+        arrays = {f"variable{i}": np.asarray(v) for i, v in enumerate(_variables(self.model))}
+        early, memory = self._early, {}
         if early is not None:
-            memory = json.loads(str(state["progress"]))["early"]
-            early.wait, early.best, early.best_epoch = memory["wait"], memory["best"], memory["best_epoch"]
-            best = [name for name in state.files if name.startswith("best")]
-            early.best_weights = [state[f"best{i}"] for i in range(len(best))]
+            memory = {"wait": early.wait, "best": early.best, "best_epoch": early.best_epoch}
+            arrays |= {f"best{i}": value for i, value in enumerate(early.best_weights or [])}
+        content = {"history": self._state.history, "stopped": self._state.stopped, "early": memory}
+        with writing(self._path) as file:
+            np.savez(file, allow_pickle=False, progress=np.array(json.dumps(content)), **arrays)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
-    """Weights, dropout and augmentation seeds, and the optimizer's own."""
+    """Return weights, dropout and augmentation seeds, and the optimizer's variables."""
     return [*model.variables, *model.optimizer.variables]

@@ -1,10 +1,11 @@
-"""The Keras backend: seeds and threads pinned, so that the same seed gives the same bits on a CPU."""
+"""Fitting a network: backend, optimizer, schedule, loss, early stopping and resume."""
 
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,24 +14,22 @@ from tumorboard import progress
 from tumorboard.config import Training
 from tumorboard.errors import TrainingError
 from tumorboard.training import checkpoint
-from tumorboard.training.batches import Batches, feed
+from tumorboard.training.batches import Batches, as_dataset
 from tumorboard.training.checkpoint import Row
 from tumorboard.training.feature_cache import Views
 
 
 def prepare_backend(seed: int, threads: int) -> None:
-    """Seed everything, and pin the number of threads: another number sums in another order.
+    """Set all seeds and the number of threads, so that the same seed gives the same bits on a CPU.
 
-    Threads are pinned on TensorFlow only, and only before it has run anything in this process.
+    Another number of threads sums in another order. It is set on TensorFlow only, and only if TensorFlow has
+    not run anything in this process yet.
     """
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        tf.get_logger().setLevel(
-            "ERROR"
-        )  # a board of models is traced model by model, and need not be told so
-
+        tf.get_logger().setLevel("ERROR")  # several models are traced one after the other: no warning of it
         with contextlib.suppress(RuntimeError):  # already running: too late to change
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -38,7 +37,7 @@ def prepare_backend(seed: int, threads: int) -> None:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a network is fitted on: per input and view an array (N, ...), and (N,) labels."""
+    """Training or validation rows of a network: per input and view an array (N, ...), and (N,) labels."""
 
     inputs: Views
     labels: np.ndarray
@@ -55,29 +54,43 @@ def fit(
     on_epoch: Callable[[Row], None] = lambda row: None,
     listeners: Sequence[keras.callbacks.Callback] = (),
 ) -> list[Row]:
-    """Train the model in place, resuming from `state` if it is there; the best epoch's weights remain.
+    """Train a network in place, resuming from `state` if that file exists; the best epoch's weights remain.
 
-    Without patience the last epoch's weights remain, or their moving average; the history's rows are of the
-    weights as they were in each epoch. Listeners are callbacks that change nothing.
+    Without patience the weights of the last epoch remain, or their moving average; the rows of the history
+    are those of the weights of each epoch.
+
+    Args:
+        model: The network.
+        train: Rows that it is fitted on.
+        valid: Rows that its epochs are compared on.
+        settings: The recipe's section.
+        state: The checkpoint file.
+        seed: Seed of the order and the views.
+        on_epoch: Called with each new row of the history.
+        listeners: Further callbacks, which change nothing.
 
     Returns:
-        A row an epoch: epoch, loss, accuracy, val_loss, val_accuracy.
+        One row per epoch: epoch, loss, accuracy, val_loss, val_accuracy.
 
     Raises:
-        TrainingError: The loss is no finite number, or memory ran out.
+        TrainingError: The loss is not finite, or memory ran out.
         Interrupted: A signal asked to stop; the last whole epoch is kept.
     """
-    _compile(model, settings, math.ceil(len(train.labels) / settings.batch))
-    resumed = checkpoint.read(state)
-    early = _early_stopping(settings)
-    keeper = checkpoint.Checkpoint(state, resumed, early, on_epoch)
+    compile_model(model, settings, math.ceil(len(train.labels) / settings.batch))
+    resumed = checkpoint.read_state(state)
+    early = None
+    if settings.patience:
+        early = keras.callbacks.EarlyStopping(
+            "val_accuracy", mode="max", patience=settings.patience, restore_best_weights=True
+        )
     weights = class_weights(train.labels) if settings.class_weights else None
     batches = Batches(train.inputs, train.labels, settings.batch, order=seed, weights=weights)
     draw = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.draw(epoch + 1))
-    with _memory_named(model, settings):
+    keeper = checkpoint.Checkpoint(state, resumed, early, on_epoch)
+    with out_of_memory_as_error(model, settings):
         model.fit(
-            feed(batches),
-            validation_data=feed(Batches(valid.inputs, valid.labels, settings.batch)),
+            as_dataset(batches),
+            validation_data=as_dataset(Batches(valid.inputs, valid.labels, settings.batch)),
             initial_epoch=resumed.epoch,
             epochs=resumed.epoch if resumed.stopped else settings.epochs,
             shuffle=False,  # the batches shuffle themselves
@@ -85,81 +98,17 @@ def fit(
             verbose=0,
         )
         if settings.average:
-            _settle_norms(model, Batches(train.inputs, train.labels, settings.batch, order=seed))
+            # Update trained batch norms for the averaged weights in one pass (Izmailov et al. 2018).
+            settling = Batches(train.inputs, train.labels, settings.batch, order=seed)
+            for number in range(len(settling)):
+                progress.stop_if_asked()
+                model(settling[number][0], training=True)
     return resumed.history
 
 
-def _settle_norms(model: keras.Model, batches: Batches) -> None:
-    """Let fitted batch norms see what averaged weights make of train, in one pass (Izmailov et al. 2018)."""
-    for number in range(len(batches)):
-        progress.stop_if_asked()
-        model(batches[number][0], training=True)
-
-
-def class_weights(labels: np.ndarray) -> np.ndarray:
-    """(N,) weights that make every class count the same: N / (C * n_c), as scikit-learn's "balanced"."""
-    counts = np.bincount(labels)
-    weights = len(labels) / (np.count_nonzero(counts) * counts[labels])
-    return np.asarray(weights, dtype=np.float32)
-
-
-def best_epoch(history: list[Row], settings: Training) -> int:
-    """The epoch whose weights remain: the first of highest validation accuracy, or the last."""
-    if settings.patience == 0:
-        return int(history[-1]["epoch"])
-    return int(max(history, key=lambda row: row["val_accuracy"])["epoch"])
-
-
-def _early_stopping(settings: Training) -> keras.callbacks.EarlyStopping | None:
-    if settings.patience == 0:
-        return None
-    return keras.callbacks.EarlyStopping(
-        "val_accuracy", mode="max", patience=settings.patience, restore_best_weights=True
-    )
-
-
-def _compile(model: keras.Model, settings: Training, steps: int) -> None:
-    kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
-    decay = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
-    average = {"use_ema": True, "ema_momentum": settings.average} if settings.average else {}
-    optimizer = kinds[settings.optimizer](_learning_rate(settings, steps), **decay, **average)
-    if settings.optimizer == "adamw":
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    # XLA on a CPU is several times slower on convolutions than TensorFlow's own kernels.
-    model.compile(optimizer, _loss(settings.label_smoothing), metrics=["accuracy"], jit_compile=False)
-    optimizer.build(model.trainable_variables)
-
-
-def _learning_rate(settings: Training, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Constant, or one cycle: a quarter of the steps up from a tenth, then a cosine down to nothing."""
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    total = settings.epochs * steps
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=settings.learning_rate / 10,
-        decay_steps=total - total // 4,
-        alpha=0.0,
-        warmup_target=settings.learning_rate,
-        warmup_steps=total // 4,
-    )
-
-
-def _loss(smoothing: float) -> Callable[..., object] | str:
-    """Sparse categorical cross-entropy, with smoothed targets if wanted (Szegedy et al. 2016)."""
-    if smoothing == 0:
-        return "sparse_categorical_crossentropy"
-
-    def smoothed(labels: object, probabilities: object) -> object:
-        classes = probabilities.shape[-1]  # type: ignore[attr-defined]
-        targets = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32"), classes)
-        return keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=smoothing)
-
-    return smoothed
-
-
 @contextlib.contextmanager
-def _memory_named(model: keras.Model, settings: Training) -> Iterator[None]:
-    """Turn any backend's out-of-memory into one line with the next step."""
+def out_of_memory_as_error(model: keras.Model, settings: Training) -> Iterator[None]:
+    """Raise TrainingError, with the remedy, for the out-of-memory error of any backend."""
     try:
         yield
     except Exception as error:
@@ -169,3 +118,59 @@ def _memory_named(model: keras.Model, settings: Training) -> Iterator[None]:
             f"memory ran out while fitting {model.name!r} with batches of {settings.batch}; "
             f"set training.batch = {max(1, settings.batch // 2)} in the recipe and train into a new folder"
         ) from error
+
+
+def compile_model(model: keras.Model, settings: Training, steps: int) -> None:
+    """Set optimizer, learning rate schedule, loss and metrics of a network.
+
+    Args:
+        model: The network.
+        settings: The recipe's section.
+        steps: Batches per epoch. The schedule "one-cycle" rises for a quarter of all steps from a tenth of
+            the learning rate, then falls to zero by a cosine.
+    """
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = settings.learning_rate
+    if settings.schedule == "one-cycle":
+        total = settings.epochs * steps
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=settings.learning_rate / 10,
+            decay_steps=total - total // 4,
+            alpha=0.0,
+            warmup_target=settings.learning_rate,
+            warmup_steps=total // 4,
+        )
+    options: dict[str, Any] = {}
+    if settings.average:
+        options |= {"use_ema": True, "ema_momentum": settings.average}
+    if settings.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **options)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    else:
+        optimizer = keras.optimizers.Adam(rate, **options)
+
+    def smoothed_loss(labels: Any, probabilities: Any) -> Any:
+        """Categorical cross-entropy with smoothed targets (Szegedy et al. 2016)."""
+        classes = probabilities.shape[-1]
+        targets = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32"), classes)
+        return keras.losses.categorical_crossentropy(
+            targets, probabilities, label_smoothing=settings.label_smoothing
+        )
+
+    loss = smoothed_loss if settings.label_smoothing else "sparse_categorical_crossentropy"
+    # XLA on a CPU is several times slower on convolutions than TensorFlow's own kernels.
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    optimizer.build(model.trainable_variables)
+
+
+def class_weights(labels: np.ndarray) -> np.ndarray:
+    """Return (N,) weights that give every class the same total: N / (C * n_c), "balanced" in scikit-learn."""
+    counts = np.bincount(labels)
+    weights = len(labels) / (np.count_nonzero(counts) * counts[labels])
+    return np.asarray(weights, dtype=np.float32)
+
+
+def best_epoch(history: list[Row], settings: Training) -> int:
+    """Return the epoch whose weights remain: the first of highest validation accuracy, or the last."""
+    if settings.patience == 0:
+        return int(history[-1]["epoch"])
+    return int(max(history, key=lambda row: row["val_accuracy"])["epoch"])

@@ -98,7 +98,7 @@ def _class(predictor: RunPredictor, target: str) -> int | None:
 
 def _likeness(predictor: RunPredictor, pixels: Pixels) -> dict[str, float]:
     return {
-        name: correlation_after_shuffling(model, predictor.spec, pixels, _answer(predictor, name, pixels)[0])
+        name: correlation_after_shuffling(model, pixels, _answer(predictor, name, pixels)[0])
         for name, model in predictor.models.items()
     }
 
@@ -115,13 +115,9 @@ def _maps(
     for name, model in predictor.models.items():
         answer, row = _answer(predictor, name, pixels)
         target = answer if chosen is None else chosen
-        found = {
-            "": (gradcam if method == "gradcam" else occlusion).heat_map(
-                model, predictor.spec, pixels, target
-            )
-        }
+        found = {"": (gradcam if method == "gradcam" else occlusion).heat_map(model, pixels, target)}
         if method == "gradcam":
-            members = gradcam.member_heat_maps(model, predictor.spec, pixels, target)
+            members = gradcam.member_heat_maps(model, pixels, target)
             found |= {part: heat for part, heat in members.items() if part != name}
         for part, heat in found.items():
             picture = stem.with_name(f"{stem.name}-{part or name}.png")

@@ -89,7 +89,7 @@ class RunPredictor:
         recommended: The name of the model whose prediction is the run's answer.
         reliability: Of that prediction.
         engine: "keras", or the runtime that predicts.
-        runtime: The networks there, in order, then the recommended model's embedding_model; None for Keras.
+        runtime: The networks there, in order, then the recommended model's embedding; None for Keras.
     """
 
     models: Mapping[str, keras.Model]
@@ -157,7 +157,7 @@ class RunPredictor:
 
     def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> gradcam.Map:
         """Compute the Grad-CAM map of a class, by default the predicted one: (S, S), 0 to 1."""
-        return gradcam.heat_map(self.models[name], self.spec, pixels, target)
+        return gradcam.heat_map(self.models[name], pixels, target)
 
 
 def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:

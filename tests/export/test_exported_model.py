@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -80,14 +81,14 @@ def test_an_inference_graph_answers_alike_and_draws_nothing(name):
 @pytest.mark.parametrize("wrong", [np.nan, 2e-4])
 def test_a_file_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch, number, output, wrong):
     need("onnx")
-    opened = exported_model._OPENERS["onnx"]
+    onnx = formats.FORMATS["onnx"]
 
     def off(path, size):
         return lambda image: [
-            one + wrong if i == number else one for i, one in enumerate(opened(path, size)(image))
+            one + wrong if i == number else one for i, one in enumerate(onnx.open(path, size)(image))
         ]
 
-    monkeypatch.setitem(exported_model._OPENERS, "onnx", off)
+    monkeypatch.setitem(formats.FORMATS, "onnx", replace(onnx, open=off))
     with pytest.raises(ModelError, match=f"{output} differs from Keras by (nan|2.0e-04)"):
         write(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -95,10 +96,10 @@ def test_a_file_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch, number
 
 def test_large_values_are_compared_in_their_own_measure():
     expected = np.array([[400.0, 1.0]], np.float32)
-    assert exported_model._difference(expected, expected + np.float32([0, 0.02])) == pytest.approx(
+    assert exported_model.difference(expected, expected + np.float32([0, 0.02])) == pytest.approx(
         5e-5, rel=0.01
     )
-    assert exported_model._difference(expected / 400, expected / 400 + 0.5) == pytest.approx(0.5)
+    assert exported_model.difference(expected / 400, expected / 400 + 0.5) == pytest.approx(0.5)
 
 
 def test_an_older_export_outlives_a_failed_one(tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def test_interrupted_in_the_middle_of_an_epoch_it_repeats_the_epoch(tmp_path: Pa
         patch.setattr(progress, "stop_if_asked", stop)
         with pytest.raises(Interrupted):
             trained(settings, tmp_path / "stopped")
-    assert checkpoint.read(tmp_path / "stopped").history == history[:1]
+    assert checkpoint.read_state(tmp_path / "stopped").history == history[:1]
     again, resumed = trained(settings, tmp_path / "stopped", first=50)
     assert resumed == history
     assert same(again.get_weights(), model.get_weights())
@@ -162,8 +162,8 @@ def test_a_finished_fit_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_nothing_done_yet_when_there_is_no_state(tmp_path: Path) -> None:
-    assert checkpoint.read(tmp_path / "state") == checkpoint.Progress([])
-    assert checkpoint.read(tmp_path / "state").epoch == 0
+    assert checkpoint.read_state(tmp_path / "state") == checkpoint.TrainingState([])
+    assert checkpoint.read_state(tmp_path / "state").epoch == 0
 
 
 def test_state_holds_no_pickle(tmp_path: Path) -> None:
@@ -187,6 +187,6 @@ def test_a_full_disk_leaves_the_state_of_the_epoch_before(
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError, match="no space left"):
         trained(settings, tmp_path / "state")
-    assert checkpoint.read(tmp_path / "state").history == alone[:1]
+    assert checkpoint.read_state(tmp_path / "state").history == alone[:1]
     monkeypatch.undo()
     assert trained(settings, tmp_path / "state")[1] == alone

@@ -2,11 +2,35 @@ import keras
 import numpy as np
 import pytest
 
-from tests.small_models import CUT, PRETRAINED, member, pixels
+from tests.small_models import CUT, NOTEBOOK, PRETRAINED, RESIDUAL, member, pixels
 from tumorboard.config import Chained, Image, load
 from tumorboard.ensembles import chain
 from tumorboard.models import architectures
+from tumorboard.models.architectures import build_network
 from tumorboard.models.model_spec import ModelSpec, tap
+
+SETTINGS = {"pretrained": PRETRAINED, "cut": CUT, "notebook": NOTEBOOK, "residual": RESIDUAL}
+
+
+def head_weights(model):
+    return [weight.numpy() for weight in model.trainable_weights if not weight.path.startswith("block")]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_same_seed_gives_the_same_first_weights(name):
+    one, same, other = (head_weights(member("m", SETTINGS[name], seed)[0]) for seed in (1, 1, 2))
+    for a, b in zip(one, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+    kernels = [(a, b) for a, b in zip(one, other, strict=True) if a.ndim > 1]
+    assert kernels
+    assert not any(np.array_equal(a, b) for a, b in kernels)
+
+
+def test_the_default_recipe_builds_offline():
+    for name, settings in load("default").models.items():
+        model = build_network(name, settings, Image(size=64), 5, 0)
+        assert model.name == name
+        assert model.output_shape == (None, 5)
 
 
 def trainable(model):
@@ -124,3 +148,44 @@ def test_preprocessing_is_inside():
 def test_image_size_is_the_recipes():
     model, _ = member("m", image=Image(size=48))
     assert model.input_shape == (None, 48, 48, 3)
+
+
+def test_the_studys_second_model_has_its_parameters():
+    recipe = load("notebook")
+    model = architectures.build_custom("custom", recipe.models["custom"], recipe.image, 4, seed=0)
+    assert model.count_params() == 5_567_076
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 5_567_076
+    assert [type(layer).__name__ for layer in model.layers] == [
+        "InputLayer",
+        *("RandomFlip", "RandomRotation", "RandomZoom", "Rescaling"),
+        *("Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Dropout"),
+        *("Conv2D", "MaxPooling2D", "Dropout", "Identity"),
+        *("Flatten", "Dense", "Dropout", "Dense"),
+    ]
+    assert tap(model, "feature_map").shape == (None, 26, 26, 64)
+    assert tap(model, "embedding").shape == (None, 128)
+
+
+def test_the_residual_design_has_the_same_parameters_at_any_size():
+    small, _ = member("m", RESIDUAL)
+    large, _ = member("m", RESIDUAL, image=Image(size=224))
+    assert small.count_params() == large.count_params() == 700_734  # of three classes
+    assert tap(large, "frozen").shape == (None, 112, 112, 1)
+    assert tap(large, "feature_map").shape == (None, 7, 7, 192)
+    assert tap(large, "embedding").shape == (None, 192)
+
+
+def test_the_residual_design_looks_at_grey_images_of_half_size():
+    model, _ = member("m", RESIDUAL)
+    trunk = keras.Model(model.input, tap(model, "frozen"))
+    images = pixels(2)
+    expected = images.astype("float64").reshape(2, 16, 2, 16, 2, 3).mean(axis=(2, 4, 5))
+    np.testing.assert_allclose(trunk.predict_on_batch(images)[..., 0], expected, rtol=0, atol=1e-3)
+    assert not trunk.trainable_weights
+
+
+@pytest.mark.parametrize("settings", [NOTEBOOK, RESIDUAL])
+def test_dropout_is_the_recipes(settings):
+    model, _ = member("m", settings.model_copy(update={"dropout": 0.5}))
+    rates = {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
+    assert rates == {0.5}

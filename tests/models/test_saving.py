@@ -216,7 +216,7 @@ def test_scores_are_no_probabilities(tmp_path):
 
 def test_a_given_model_is_tried_apart_unless_its_run_lists_it(saved, tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(saving.safe_loading, "load", tried.append)
+    monkeypatch.setattr(saving.safe_loading, "load_in_child", tried.append)
     saving.load_untrusted(saved)
     assert tried == [saved]
     run = finished(tmp_path / "run")
