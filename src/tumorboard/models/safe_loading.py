@@ -128,6 +128,8 @@ def inspect(path: Path) -> None:
             check_config(json.loads(archive.read("config.json")), largest)
     except _Unfit as error:
         raise load_error(path, str(error)) from None
+    except TumorboardError:  # a second Ctrl-C, which is raised wherever the process is
+        raise
     except Exception as error:  # whatever zipfile, HDF5 and JSON raise at damaged bytes
         raise load_error(path, f"a damaged archive ({type(error).__name__})") from error
 
