@@ -151,7 +151,7 @@ import ray
 from tumorboard.distributed.ray_cluster import connected
 
 def look():
-    import json, os, sys, tumorboard.distributed.predict
+    import json, os, sys, tumorboard.distributed.train
     return os.getcwd(), sys.path, os.environ["PYTHONPATH"].split(os.pathsep)
 
 with connected("local"):
