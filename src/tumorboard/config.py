@@ -59,13 +59,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class Section(BaseModel):
+class RecipeTable(BaseModel):
     """A table of a recipe, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Image(Section):
+class Image(RecipeTable):
     """How a decoded image becomes the network's input of (size, size, 3), uint8, 0-255.
 
     `window` is of DICOM only: "" for the one in each file, "lung", "mediastinum" or "CENTER,WIDTH".
@@ -83,14 +83,14 @@ class Image(Section):
         return text
 
 
-class Splitting(Section):
+class Splitting(RecipeTable):
     """Sizes of the splits that the data lacks, as fractions of all images."""
 
     valid: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     test: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
 
 
-class Augmentation(Section):
+class Augmentation(RecipeTable):
     """Random changes of training images; factors as in the Keras layers of the same names."""
 
     flip: Literal["none", "horizontal", "horizontal_and_vertical"] = "horizontal"
@@ -101,7 +101,7 @@ class Augmentation(Section):
     fill: Literal["reflect", "constant", "nearest"] = "reflect"
 
 
-class Training(Section):
+class Training(RecipeTable):
     """How a network is fitted.
 
     `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
@@ -130,7 +130,7 @@ class Training(Section):
         return self
 
 
-class Pretrained(Section):
+class Pretrained(RecipeTable):
     """A network on a pretrained backbone.
 
     `cut` names the last frozen stage of the backbone; "top" freezes all of it, "upper" all up to the stage
@@ -156,7 +156,7 @@ class Pretrained(Section):
     training: Training = Training()
 
 
-class Custom(Section):
+class Custom(RecipeTable):
     """A network trained from scratch: the study's own (`notebook`), or a small residual one.
 
     `mirrored` = true predicts the mean over an image and its mirror image, which takes twice the time.
@@ -170,7 +170,7 @@ class Custom(Section):
     training: Training = Training()
 
 
-class Ensemble(Section):
+class Ensemble(RecipeTable):
     """How the members' class probabilities are combined.
 
     `mean` averages them; `weighted` averages with weights chosen on validation; `greedy` with weights from
@@ -190,7 +190,7 @@ class Ensemble(Section):
     training: Training = Training()
 
 
-class Chained(Section):
+class Chained(RecipeTable):
     """A second network on the first one's embedding.
 
     `also` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
@@ -213,7 +213,7 @@ SEARCH = "search"
 """The table of a recipe file that only tuning reads."""
 
 
-class Recipe(Section):
+class Recipe(RecipeTable):
     """Everything that may change the result of a run."""
 
     name: str

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from tumorboard.config import SEARCH, Recipe, Section, parse, read
+from tumorboard.config import SEARCH, Recipe, RecipeTable, parse, read
 from tumorboard.errors import RecipeError
 
 Value = bool | int | float | str
@@ -30,7 +30,7 @@ _OPEN: Mapping[str, bool | set[str]] = {
 """What may be searched: not the seed, which is no setting; not window or split, which make other data."""
 
 
-class Range(Section):
+class Range(RecipeTable):
     """Numbers from `low` to `high`, integers for an integer setting; `log` searches their logarithms."""
 
     low: float

@@ -49,7 +49,7 @@ def test_an_estimate_in_a_sentence():
 
 def test_n_stands_in_the_header_where_a_column_has_one():
     other = Estimate(0.5, 5, 0.2, 0.8, "unreliable")
-    table = Table(["model", "x", "y"], [["a", HALF, HALF], ["b", HALF, other]])
+    table = Table(["model", "x", "y"], [["a", HALF, HALF], ["b", HALF, other]], "caption")
     assert table.text_header == ["model", "x (n = 4)", "y"]
     assert table.text_rows[1] == ["b", "0.500 (0.150-0.850)", "0.500 (0.200-0.800)*, n = 5"]
     assert table.footnotes == ["unreliable"]

@@ -25,15 +25,14 @@ def audit_report(report: Report) -> Document:
     checks: list[list[Cell]] = [
         [f"{code} {CHECKS[code].title}", outcome] for code, outcome in outcomes.items()
     ]
+    header = ["class", *(split or "all" for split in report.counts)]
     return Document(
         f"Audit: {summary_line(report)}",
         [],
         [
             Section("Findings", blocks or [Paragraph("None.")], "findings"),
-            Section(
-                "Images", [Table(["class", *(split or "all" for split in report.counts)], counts)], "images"
-            ),
-            Section("Checks without findings", [Table(["check", "outcome"], checks)], "checks"),
+            Section("Images", [Table(header, counts, "Readable images")], "images"),
+            Section("Checks without findings", [Table(["check", "outcome"], checks, "Outcomes")], "checks"),
         ],
     )
 

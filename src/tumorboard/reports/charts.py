@@ -66,6 +66,69 @@ class LineChart:
         lines = ", ".join(line.name for line in self.legend)
         return f"{self.title}: {self.y_label} over {self.x_label}; lines: {lines}. {self.note}".strip()
 
+    def rows(self) -> Iterator[Sequence[object]]:
+        """Yield the data as a table."""
+        yield "line", self.x_label, self.y_label, "low", "high"
+        for line in self.lines:
+            low, high = (list(map(str, bar)) or [""] * len(line.x) for bar in (line.low, line.high))
+            for x, y, *limits in zip(line.x, line.y, low, high, strict=True):
+                yield neutralised(line.name), x, y, *limits
+
+    def draw(self, svg: ElementTree.Element) -> tuple[int, int]:
+        """Draw into an <svg>; return its width and height."""
+
+        def x_of(value: float) -> float:
+            low, high = self.x_range
+            return _LEFT + (_RIGHT - _LEFT) * (value - low) / ((high - low) or 1.0)
+
+        def y_of(value: float) -> float:
+            low, high = self.y_range
+            return _BOTTOM - (_BOTTOM - _TOP) * (value - low) / ((high - low) or 1.0)
+
+        def path(line: Line) -> str:
+            points = (f"{x_of(x):.1f} {y_of(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
+            return "M" + "L".join(points)
+
+        _add(svg, "path", d=f"M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}", class_="axis", fill="none")
+        for x in ticks(*self.x_range):
+            _add_text(svg, f"{x:.3g}", x_of(x), _BOTTOM + 15)
+        for y in ticks(*self.y_range):
+            _add_text(svg, f"{y:.3g}", _LEFT - 5, y_of(y) + 4, "end")
+        _add_text(svg, self.x_label, (_LEFT + _RIGHT) / 2, _HEIGHT - 8)
+        middle = (_TOP + _BOTTOM) / 2
+        _add_text(svg, self.y_label, 12, middle, transform=f"rotate(-90 12 {middle})")
+        for guide in (line for line in self.lines if not line.name):
+            _add(svg, "path", d=path(guide), class_="guide", fill="none", stroke_width="1")
+        for number, line in enumerate(self.legend):
+            color = f"c{number % 6}"
+            bars = zip(line.x, line.low, line.high, strict=False)
+            error_bars = "".join(f"M{x_of(x):.1f} {y_of(low):.1f}V{y_of(high):.1f}" for x, low, high in bars)
+            if error_bars:
+                _add(svg, "path", d=error_bars, class_=color, stroke_width="1.5")
+            _add(svg, "path", d=path(line), **_stroke(number))
+            if line.points or len(line.x) == 1:
+                for x, y in zip(line.x, line.y, strict=True):
+                    _add(svg, "circle", cx=f"{x_of(x):.1f}", cy=f"{y_of(y):.1f}", r="3", class_=color)
+        return _WIDTH, _HEIGHT
+
+    def plot(self, panel: Axes) -> None:
+        """Plot with matplotlib."""
+        panel.set(xlim=_padded(self.x_range), ylim=_padded(self.y_range))
+        panel.set_xlabel(self.x_label)
+        panel.set_ylabel(self.y_label)
+        for number, line in enumerate(self.legend):
+            color, marker = COLORS[number % 6], "o" if line.points or len(line.x) == 1 else ""
+            # A leading space: matplotlib hides names that begin with _.
+            (drawn,) = panel.plot(line.x, line.y, color=color, label=f" {line.name}", marker=marker)
+            drawn.set_dashes(DASHES[number % 6])
+            if line.low:
+                panel.vlines(line.x, line.low, line.high, color=color)
+        for guide in (line for line in self.lines if not line.name):
+            panel.plot(guide.x, guide.y, color="0.5", linewidth=0.8)
+        if self.legend:
+            for label in panel.legend(fontsize="small").get_texts():
+                label.set_parse_math(False)
+
 
 @dataclass(frozen=True)
 class MatrixChart:
@@ -85,6 +148,55 @@ class MatrixChart:
         )
         return f"{self.title}, counts of predicted classes. {'; '.join(rows)}."
 
+    @property
+    def shares(self) -> list[list[float]]:
+        """Each count's share of its true class; 0 in a class without images."""
+        return [[count / max(sum(row), 1) for count in row] for row in self.counts]
+
+    def rows(self) -> Iterator[Sequence[object]]:
+        """Yield the data as a table."""
+        names = [neutralised(name) for name in self.class_names]
+        yield "true class", *names
+        yield from ([name, *row] for name, row in zip(names, self.counts, strict=True))
+
+    def draw(self, svg: ElementTree.Element) -> tuple[int, int]:
+        """Draw into an <svg>, the stronger the color the larger the share; return width and height."""
+        left, top, n = _NAME_WIDTH, 6, len(self.class_names)
+        for row, (name, counts, shares) in enumerate(
+            zip(self.class_names, self.counts, self.shares, strict=True)
+        ):
+            y = top + _ROW * row
+            _add_text(svg, _short(name), left - 5, y + 16, "end")
+            for column, (count, share) in enumerate(zip(counts, shares, strict=True)):
+                place = {"x": str(left + _CELL * column), "y": str(y), "width": str(_CELL - 2)}
+                _add(
+                    svg, "rect", **place, height=str(_ROW - 2), class_="heat", fill_opacity=f"{share / 2:.2f}"
+                )
+                _add_text(svg, str(count), left + _CELL * column + _CELL / 2 - 1, y + 16)
+        bottom = top + _ROW * n
+        for column, name in enumerate(self.class_names):
+            x, y = left + _CELL * column + _CELL / 2 + 4, bottom + 12
+            _add_text(svg, _short(name), x, y, "end", transform=f"rotate(-35 {x} {y})")
+        height = bottom + 92
+        _add_text(svg, "predicted class (columns), true class (rows)", 4, height - 6, "start")
+        return max(left + _CELL * n + 6, _WIDTH), height
+
+    def plot(self, panel: Axes) -> None:
+        """Plot with matplotlib."""
+        shares = self.shares
+        panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, counts in enumerate(self.counts):
+            for column, count in enumerate(counts):
+                ink = "white" if shares[row][column] > 0.5 else "black"
+                panel.text(column, row, str(count), ha="center", va="center", color=ink)
+        names = self.class_names
+        panel.set_xticks(
+            range(len(names)), names, rotation=45, ha="right", fontsize="small", parse_math=False
+        )
+        panel.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)
+        panel.set_xlabel("predicted class")
+        panel.set_ylabel("true class")
+
 
 @dataclass(frozen=True)
 class IntervalChart:
@@ -100,6 +212,45 @@ class IntervalChart:
         """Which rows there are; their numbers stand in a table."""
         return f"{self.title}: {self.x_label} with 95% CI of {', '.join(self.estimates)}."
 
+    def rows(self) -> Iterator[Sequence[object]]:
+        """Yield the data as a table."""
+        yield "name", self.x_label, "low", "high", "n"
+        for name, estimate in self.estimates.items():
+            yield neutralised(name), estimate.value, estimate.low, estimate.high, estimate.n
+
+    def draw(self, svg: ElementTree.Element) -> tuple[int, int]:
+        """Draw into an <svg>; return its width and height."""
+        left, width = 130, 440
+
+        def x_of(value: float) -> float:
+            return left + (width - left - 12) * value
+
+        bottom = 6 + _ROW * len(self.estimates)
+        _add(svg, "path", d=f"M{left} {bottom}H{width - 12}", class_="axis")
+        for x in ticks(0.0, 1.0):
+            _add_text(svg, f"{x:.3g}", x_of(x), bottom + 15)
+        _add_text(svg, self.x_label, x_of(0.5), bottom + 32)
+        for row, (name, estimate) in enumerate(self.estimates.items()):
+            y = 6 + _ROW * row + 10
+            _add_text(svg, _short(name, 20), left - 6, y + 4, "end")
+            if estimate.value is not None:
+                if estimate.low is not None and estimate.high is not None:
+                    bar = f"M{x_of(estimate.low):.1f} {y}H{x_of(estimate.high):.1f}"
+                    _add(svg, "path", d=bar, class_="c0", stroke_width="3")
+                _add(svg, "circle", cx=f"{x_of(estimate.value):.1f}", cy=str(y), r="5", class_="c0")
+        return width, bottom + 40
+
+    def plot(self, panel: Axes) -> None:
+        """Plot with matplotlib."""
+        for row, estimate in enumerate(self.estimates.values()):
+            if estimate.value is not None:
+                panel.plot([estimate.value], [row], "o", color=COLORS[0])
+                if estimate.low is not None and estimate.high is not None:
+                    panel.hlines(row, estimate.low, estimate.high, color=COLORS[0])
+        panel.set(xlim=(-0.02, 1.02), ylim=(len(self.estimates) - 0.5, -0.5))
+        panel.set_yticks(range(len(self.estimates)), list(self.estimates), fontsize="small", parse_math=False)
+        panel.set_xlabel(self.x_label)
+
 
 Chart = LineChart | MatrixChart | IntervalChart
 
@@ -107,21 +258,7 @@ Chart = LineChart | MatrixChart | IntervalChart
 def to_csv(chart: Chart) -> str:
     """Return the chart's data as CSV."""
     file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    if isinstance(chart, MatrixChart):
-        names = [neutralised(name) for name in chart.class_names]
-        writer.writerow(["true class", *names])
-        writer.writerows([name, *row] for name, row in zip(names, chart.counts, strict=True))
-    elif isinstance(chart, IntervalChart):
-        writer.writerow(["name", chart.x_label, "low", "high", "n"])
-        for name, one in chart.estimates.items():
-            writer.writerow([neutralised(name), one.value, one.low, one.high, one.n])
-    else:
-        writer.writerow(["line", chart.x_label, chart.y_label, "low", "high"])
-        for line in chart.lines:
-            low, high = (list(map(str, bar)) or [""] * len(line.x) for bar in (line.low, line.high))
-            for x, y, *limits in zip(line.x, line.y, low, high, strict=True):
-                writer.writerow([neutralised(line.name), x, y, *limits])
+    csv.writer(file, lineterminator="\n").writerows(chart.rows())
     return file.getvalue()
 
 
@@ -136,12 +273,7 @@ def to_svg(chart: Chart, standalone: bool = False) -> str:
     if standalone:
         svg.set("xmlns", "http://www.w3.org/2000/svg")
         ElementTree.SubElement(svg, "style").text = _STYLE
-    if isinstance(chart, MatrixChart):
-        width, height = _draw_matrix(svg, chart)
-    elif isinstance(chart, IntervalChart):
-        width, height = _draw_intervals(svg, chart)
-    else:
-        width, height = _draw_lines(svg, chart)
+    width, height = chart.draw(svg)
     svg.set("viewBox", f"0 0 {width} {height}")
     text = ElementTree.tostring(svg, encoding="unicode", short_empty_elements=standalone)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n' if standalone else text
@@ -161,85 +293,6 @@ def ticks(low: float, high: float) -> list[float]:
     power = 10 ** math.floor(math.log10((high - low) / 5))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= (high - low) / 5.5)
     return [step * n for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
-def _draw_lines(svg: ElementTree.Element, chart: LineChart) -> tuple[int, int]:
-    def x_of(value: float) -> float:
-        low, high = chart.x_range
-        return _LEFT + (_RIGHT - _LEFT) * (value - low) / ((high - low) or 1.0)
-
-    def y_of(value: float) -> float:
-        low, high = chart.y_range
-        return _BOTTOM - (_BOTTOM - _TOP) * (value - low) / ((high - low) or 1.0)
-
-    def path(line: Line) -> str:
-        points = (f"{x_of(x):.1f} {y_of(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
-        return "M" + "L".join(points)
-
-    _add(svg, "path", d=f"M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}", class_="axis", fill="none")
-    for x in ticks(*chart.x_range):
-        _add_text(svg, f"{x:.3g}", x_of(x), _BOTTOM + 15)
-    for y in ticks(*chart.y_range):
-        _add_text(svg, f"{y:.3g}", _LEFT - 5, y_of(y) + 4, "end")
-    _add_text(svg, chart.x_label, (_LEFT + _RIGHT) / 2, _HEIGHT - 8)
-    middle = (_TOP + _BOTTOM) / 2
-    _add_text(svg, chart.y_label, 12, middle, transform=f"rotate(-90 12 {middle})")
-    guides = "".join(path(line) for line in chart.lines if not line.name)
-    _add(svg, "path", d=guides or "M0 0", class_="guide", fill="none", stroke_width="1")
-    for number, line in enumerate(chart.legend):
-        color = f"c{number % 6}"
-        bars = zip(line.x, line.low, line.high, strict=False)
-        error_bars = "".join(f"M{x_of(x):.1f} {y_of(low):.1f}V{y_of(high):.1f}" for x, low, high in bars)
-        if error_bars:
-            _add(svg, "path", d=error_bars, class_=color, stroke_width="1.5")
-        _add(svg, "path", d=path(line), **_stroke(number))
-        if line.points or len(line.x) == 1:
-            for x, y in zip(line.x, line.y, strict=True):
-                _add(svg, "circle", cx=f"{x_of(x):.1f}", cy=f"{y_of(y):.1f}", r="3", class_=color)
-    return _WIDTH, _HEIGHT
-
-
-def _draw_matrix(svg: ElementTree.Element, chart: MatrixChart) -> tuple[int, int]:
-    """Draw counts, the stronger the color the larger their share of the true class."""
-    left, top, n = _NAME_WIDTH, 6, len(chart.class_names)
-    for row, (name, counts, shares) in enumerate(
-        zip(chart.class_names, chart.counts, _shares(chart), strict=True)
-    ):
-        y = top + _ROW * row
-        _add_text(svg, _short(name), left - 5, y + 16, "end")
-        for column, (count, share) in enumerate(zip(counts, shares, strict=True)):
-            place = {"x": str(left + _CELL * column), "y": str(y), "width": str(_CELL - 2)}
-            _add(svg, "rect", **place, height=str(_ROW - 2), class_="heat", fill_opacity=f"{share / 2:.2f}")
-            _add_text(svg, str(count), left + _CELL * column + _CELL / 2 - 1, y + 16)
-    bottom = top + _ROW * n
-    for column, name in enumerate(chart.class_names):
-        x, y = left + _CELL * column + _CELL / 2 + 4, bottom + 12
-        _add_text(svg, _short(name), x, y, "end", transform=f"rotate(-35 {x} {y})")
-    height = bottom + 92
-    _add_text(svg, "predicted class (columns), true class (rows)", 4, height - 6, "start")
-    return max(left + _CELL * n + 6, _WIDTH), height
-
-
-def _draw_intervals(svg: ElementTree.Element, chart: IntervalChart) -> tuple[int, int]:
-    left, width = 130, 440
-
-    def x_of(value: float) -> float:
-        return left + (width - left - 12) * value
-
-    bottom = 6 + _ROW * len(chart.estimates)
-    _add(svg, "path", d=f"M{left} {bottom}H{width - 12}", class_="axis")
-    for x in ticks(0.0, 1.0):
-        _add_text(svg, f"{x:.3g}", x_of(x), bottom + 15)
-    _add_text(svg, chart.x_label, x_of(0.5), bottom + 32)
-    for row, (name, estimate) in enumerate(chart.estimates.items()):
-        y = 6 + _ROW * row + 10
-        _add_text(svg, _short(name, 20), left - 6, y + 4, "end")
-        if estimate.value is not None:
-            if estimate.low is not None and estimate.high is not None:
-                bar = f"M{x_of(estimate.low):.1f} {y}H{x_of(estimate.high):.1f}"
-                _add(svg, "path", d=bar, class_="c0", stroke_width="3")
-            _add(svg, "circle", cx=f"{x_of(estimate.value):.1f}", cy=str(y), r="5", class_="c0")
-    return width, bottom + 40
 
 
 def _add(parent: ElementTree.Element, tag: str, **attributes: str) -> ElementTree.Element:
@@ -269,71 +322,18 @@ def _xml_text(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _shares(chart: MatrixChart) -> Iterator[list[float]]:
-    yield from ([count / max(sum(row), 1) for count in row] for row in chart.counts)
-
-
 @style.context("default")  # whatever a `matplotlibrc` in the working directory says
 def to_png(chart: Chart) -> bytes:
     """Return the chart on white at 150 dots per inch; equal charts give equal bytes."""
     figure = Figure(figsize=(4.2, 3.8), layout="constrained")
     panel = figure.subplots()
     panel.set_title(chart.title, parse_math=False)
-    if isinstance(chart, MatrixChart):
-        _plot_matrix(panel, chart)
-    elif isinstance(chart, IntervalChart):
-        _plot_intervals(panel, chart)
-    else:
-        _plot_lines(panel, chart)
+    chart.plot(panel)
     FigureCanvasAgg(figure)
     file = io.BytesIO()
-    figure.savefig(
-        file, format="png", dpi=150, metadata={"Software": None}
-    )  # no version: bytes must not differ
+    # Without the software's version, so that the bytes depend on the chart alone.
+    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
     return file.getvalue()
-
-
-def _plot_lines(panel: Axes, chart: LineChart) -> None:
-    panel.set(xlim=_padded(chart.x_range), ylim=_padded(chart.y_range))
-    panel.set_xlabel(chart.x_label)
-    panel.set_ylabel(chart.y_label)
-    for number, line in enumerate(chart.legend):
-        color, marker = COLORS[number % 6], "o" if line.points or len(line.x) == 1 else ""
-        # A leading space: matplotlib hides names that begin with _.
-        (drawn,) = panel.plot(line.x, line.y, color=color, label=f" {line.name}", marker=marker)
-        drawn.set_dashes(DASHES[number % 6])
-        if line.low:
-            panel.vlines(line.x, line.low, line.high, color=color)
-    for guide in (line for line in chart.lines if not line.name):
-        panel.plot(guide.x, guide.y, color="0.5", linewidth=0.8)
-    if chart.legend:
-        for label in panel.legend(fontsize="small").get_texts():
-            label.set_parse_math(False)
-
-
-def _plot_matrix(panel: Axes, chart: MatrixChart) -> None:
-    shares = list(_shares(chart))
-    panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, counts in enumerate(chart.counts):
-        for column, count in enumerate(counts):
-            ink = "white" if shares[row][column] > 0.5 else "black"
-            panel.text(column, row, str(count), ha="center", va="center", color=ink)
-    names = chart.class_names
-    panel.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize="small", parse_math=False)
-    panel.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)
-    panel.set_xlabel("predicted class")
-    panel.set_ylabel("true class")
-
-
-def _plot_intervals(panel: Axes, chart: IntervalChart) -> None:
-    for row, one in enumerate(chart.estimates.values()):
-        if one.value is not None:
-            panel.plot([one.value], [row], "o", color=COLORS[0])
-            if one.low is not None and one.high is not None:
-                panel.hlines(row, one.low, one.high, color=COLORS[0])
-    panel.set(xlim=(-0.02, 1.02), ylim=(len(chart.estimates) - 0.5, -0.5))
-    panel.set_yticks(range(len(chart.estimates)), list(chart.estimates), fontsize="small", parse_math=False)
-    panel.set_xlabel(chart.x_label)
 
 
 def _padded(limits: tuple[float, float]) -> tuple[float, float]:

@@ -75,12 +75,16 @@ def checklist(results: RunResults) -> Document:
         f"Numbers are those of CLAIM. {len(known)} of {len(rows)} are filled in by the run, as far as it "
         "knows them; read them, complete them, and answer the rest."
     )
+    table = Table(["item", "topic", "what the run knows"], rows, "Topics")
     return Document(
         "Checklist for reporting the study",
         notices(results),
         [
-            Section("CLAIM", [Paragraph(intro), Table(["item", "topic", "what the run knows"], rows)]),
-            Section("In addition, for TRIPOD+AI", [BulletList([Paragraph(one, OPEN) for one in _TRIPOD])]),
+            Section("CLAIM", [Paragraph(intro), table]),
+            Section(
+                "In addition, for TRIPOD+AI",
+                [BulletList([Paragraph(question, OPEN) for question in _TRIPOD])],
+            ),
         ],
     )
 
@@ -92,10 +96,12 @@ def answers(results: RunResults) -> Mapping[int, str]:
     sizes = ", ".join(f"{split} {plural(size, 'image')}" for split, size in n.items())
     environment = ", ".join(f"{key} {value}" for key, value in made.environment.items() if key != "command")
     subsets = results.subsets["test"]
-    subset_sizes = "; ".join(f"{title}: {plural(one[name].n, 'image')}" for title, one in subsets.items())
-    findings = "; ".join(f"{one.code} {one.title}" for one in results.severe_findings)
+    subset_sizes = "; ".join(
+        f"{title}: {plural(scores[name].n, 'image')}" for title, scores in subsets.items()
+    )
+    findings = "; ".join(f"{finding.code} {finding.title}" for finding in results.severe_findings)
     accuracies = [f"all images: {in_words(results.test_scores.accuracy)}"]
-    accuracies += [f"{title}: {in_words(one[name].accuracy)}" for title, one in subsets.items()]
+    accuracies += [f"{title}: {in_words(scores[name].accuracy)}" for title, scores in subsets.items()]
     mapped = sum(len(pictures) > 1 for pictures in results.pictures.values())
     combined = "; ".join(line for line in made.models if line.startswith(COMBINED))
     groups = (

@@ -44,12 +44,12 @@ class CrossValidation:
     @cached_property
     def held_out_scores(self) -> dict[str, Scores]:
         """By model."""
-        return {name: evaluate(one, self.groups) for name, one in self.held_out.items()}
+        return {name: evaluate(held_out, self.groups) for name, held_out in self.held_out.items()}
 
     @cached_property
     def method_scores(self) -> dict[str, Scores]:
         """By combination method."""
-        return {name: evaluate(one, self.groups) for name, one in self.methods.items()}
+        return {name: evaluate(held_out, self.groups) for name, held_out in self.methods.items()}
 
     @cached_property
     def spreads(self) -> dict[tuple[str, str, str], "Spread"]:
@@ -58,11 +58,11 @@ class CrossValidation:
         for models in self.runs.values():
             for model, splits in models.items():
                 for split in SPLITS:
-                    one, _ = order_by_id(splits[split], {})  # no bit depends on the order of rows
-                    if len(one):
-                        accuracy = metrics.accuracy(one.labels, one.predicted)
+                    ordered, _ = order_by_id(splits[split], {})  # no bit depends on the order of rows
+                    if len(ordered):
+                        accuracy = metrics.accuracy(ordered.labels, ordered.predicted)
                         values.setdefault((model, split, "accuracy"), []).append(accuracy)
-                        loss = metrics.log_loss(one.labels, one.probabilities)
+                        loss = metrics.log_loss(ordered.labels, ordered.probabilities)
                         values.setdefault((model, split, "log loss"), []).append(loss)
         return {key: spread(each) for key, each in values.items()}
 
@@ -72,11 +72,13 @@ class CrossValidation:
         if not self.shortcuts:
             return CrossValidation({}, {}, {})
         return CrossValidation(
-            {name: _without(one, self.shortcuts) for name, one in self.held_out.items()},
-            {name: _without(one, self.shortcuts) for name, one in self.methods.items()},
+            {name: _without(predictions, self.shortcuts) for name, predictions in self.held_out.items()},
+            {name: _without(predictions, self.shortcuts) for name, predictions in self.methods.items()},
             {
                 run: {
-                    model: {split: _without(one, self.shortcuts) for split, one in splits.items()}
+                    model: {
+                        split: _without(predictions, self.shortcuts) for split, predictions in splits.items()
+                    }
                     for model, splits in models.items()
                 }
                 for run, models in self.runs.items()
@@ -123,21 +125,22 @@ def _as_dicts(results: CrossValidation) -> dict[str, Any]:
     return {
         "folds": scores_as_dicts(results.held_out_scores),
         "combination_methods": scores_as_dicts(results.method_scores),
-        "seeds": {" ".join(key): vars(one) for key, one in results.spreads.items()},
+        "seeds": {" ".join(key): vars(spread_) for key, spread_ in results.spreads.items()},
     }
 
 
 def cross_validation_report(results: CrossValidation) -> Document:
     """Compose what the folds say, how the combination method was chosen, and the spread over seeds."""
-    sections = [_fold_section(results), _method_section(results)] if results.held_out else []
-    sections.append(_seed_section(results))
+    sections = [held_out_section(results), combination_section(results)] if results.held_out else []
+    sections.append(seed_section(results))
     if results.shortcuts:
-        sections.append(_shortcut_section(results))
+        sections.append(shortcut_section(results))
     title = "Cross-validation" if results.held_out else "Runs with different seeds"
     return Document(title, [NOTICE], sections)
 
 
-def _fold_section(results: CrossValidation) -> Section:
+def held_out_section(results: CrossValidation) -> Section:
+    """How each model does on images that it was not trained on."""
     scores = results.held_out_scores
     first = next(iter(scores.values()))
     groups = f" Intervals resample whole groups (patients), of which there are {first.groups}."
@@ -160,17 +163,18 @@ def _score_table(scores: Mapping[str, Scores], caption: str) -> Table:
     rows: list[list[Cell]] = [
         [
             name,
-            one.accuracy,
-            *(getattr(one, key) for key in metric_titles),
-            *(one.recall[c] for c in classes),
+            each.accuracy,
+            *(getattr(each, key) for key in metric_titles),
+            *(each.recall[c] for c in classes),
         ]
-        for name, one in scores.items()
+        for name, each in scores.items()
     ]
     header = ["model", "accuracy", *metric_titles.values(), *(f"recall {c}" for c in classes)]
     return Table(header, rows, caption)
 
 
-def _method_section(results: CrossValidation) -> Section:
+def combination_section(results: CrossValidation) -> Section:
+    """Which combination method the folds prefer, and whether it beats the best single model."""
     chosen = most_accurate(results.methods)
     return Section(
         "Combination method",
@@ -189,10 +193,10 @@ def _method_section(results: CrossValidation) -> Section:
 
 
 def _against_best_member(results: CrossValidation, method: str) -> str:
-    members = {name: one for name, one in results.held_out.items() if name not in COMBINED}
+    members = {name: each for name, each in results.held_out.items() if name not in COMBINED}
     best = most_accurate(members)
     joint, single = (
-        float((one.predicted == one.labels).mean()) for one in (results.methods[method], members[best])
+        float((each.predicted == each.labels).mean()) for each in (results.methods[method], members[best])
     )
     test, p = accuracy_test(results.methods[method], members[best], results.groups)
     verdict = "is more accurate than" if joint > single else "is less accurate than"
@@ -204,11 +208,19 @@ def _against_best_member(results: CrossValidation, method: str) -> str:
     )
 
 
-def _seed_section(results: CrossValidation) -> Section:
+def seed_section(results: CrossValidation) -> Section:
+    """How every metric varies with the seed."""
     runs = list(results.runs)
     rows: list[list[Cell]] = [
-        [f"{model}, {SPLIT_TITLES[split]}, {metric}", one.n, one.mean, one.sd, one.low, one.high]
-        for (model, split, metric), one in results.spreads.items()
+        [
+            f"{model}, {SPLIT_TITLES[split]}, {metric}",
+            values.n,
+            values.mean,
+            values.sd,
+            values.low,
+            values.high,
+        ]
+        for (model, split, metric), values in results.spreads.items()
     ]
     blocks: list[Block] = [
         Paragraph(
@@ -229,7 +241,8 @@ def _seed_section(results: CrossValidation) -> Section:
     return Section(f"{plural(len(runs), 'run')}: {', '.join(runs)}", blocks, "seeds")
 
 
-def _shortcut_section(results: CrossValidation) -> Section:
+def shortcut_section(results: CrossValidation) -> Section:
+    """The same without classes that file metadata reveal."""
     others = results.without_shortcuts
     blocks: list[Block] = [
         Paragraph(
@@ -240,12 +253,12 @@ def _shortcut_section(results: CrossValidation) -> Section:
         )
     ]
     if others.held_out:
-        methods = {f"ensemble: {name}": one for name, one in others.method_scores.items()}
+        methods = {f"ensemble: {name}": scores for name, scores in others.method_scores.items()}
         blocks.append(_score_table({**others.held_out_scores, **methods}, "Held-out images"))
     kind = "groups" if others.groups else "images"
     rows: list[list[Cell]] = [
-        [model, _mean_accuracy(others, model, one.mean), one.n, one.low, one.high]
-        for (model, split, metric), one in others.spreads.items()
+        [model, _mean_accuracy(others, model, values.mean), values.n, values.low, values.high]
+        for (model, split, metric), values in others.spreads.items()
         if (split, metric) == ("test", "accuracy")
     ]
     header = ["model", f"mean test accuracy (95% CI of the {kind})", "runs", "lowest", "highest"]
@@ -256,7 +269,7 @@ def _shortcut_section(results: CrossValidation) -> Section:
 def _mean_accuracy(results: CrossValidation, model: str, value: float) -> Estimate:
     """Mean over the runs, with the interval of the share of runs that are right about an image."""
     same = aligned(*(models[model]["test"] for models in results.runs.values()))
-    hits = np.mean([one.predicted == one.labels for one in same], axis=0)
+    hits = np.mean([each.predicted == each.labels for each in same], axis=0)
     units = group_indices(same[0].ids, results.groups)
     limits: Interval = wilson(float(hits.sum()), len(hits)) if units is None else wilson_grouped(hits, units)
     return Estimate(value, len(hits), limits.low, limits.high)

@@ -74,7 +74,7 @@ class Table:
 
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    caption: str = ""
+    caption: str
 
     @property
     def text_header(self) -> list[str]:

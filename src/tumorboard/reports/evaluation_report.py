@@ -1,4 +1,4 @@
-"""Predictions of any origin evaluated on one set of images: the record, its JSON and its report."""
+"""Predictions of any origin evaluated on each set of images: the record, its JSON and its report."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -53,7 +53,7 @@ class Evaluation:
     @cached_property
     def scores(self) -> dict[str, Scores]:
         """By model."""
-        return {name: evaluate(one, self.groups) for name, one in self.models.items()}
+        return {name: evaluate(each, self.groups) for name, each in self.models.items()}
 
     @property
     def majority_class(self) -> tuple[str, Estimate]:
@@ -69,15 +69,15 @@ class Evaluation:
     @cached_property
     def calibration(self) -> dict[str, CalibratedPerformance]:
         """By model that has a calibration, how it does on these images."""
-        known = {name: one for name, one in self.calibrations.items() if name in self.models}
-        return {name: calibrated_performance(self.models[name], one) for name, one in known.items()}
+        known = {name: each for name, each in self.calibrations.items() if name in self.models}
+        return {name: calibrated_performance(self.models[name], each) for name, each in known.items()}
 
     @cached_property
     def subgroups(self) -> dict[str, tuple[tuple[Subgroup, ...], tuple[str, ...]]]:
         """By model, subgroups and what is hidden; nothing without columns."""
         if not self.columns:
             return {}
-        return {name: subgroups(one, self.columns, self.groups) for name, one in self.models.items()}
+        return {name: subgroups(each, self.columns, self.groups) for name, each in self.models.items()}
 
 
 def evaluation_json(evaluation: Evaluation) -> str:
@@ -106,13 +106,19 @@ def evaluation_json(evaluation: Evaluation) -> str:
 def evaluation_report(evaluation: Evaluation) -> Document:
     """Compose accuracy and recall, all metrics, differences, calibration and subgroups."""
     scores = evaluation.scores
+    classes = next(iter(evaluation.models.values())).class_names
+    majority, share = evaluation.majority_class
+    rows: list[list[Cell]] = [[name, each.accuracy, *each.recall.values()] for name, each in scores.items()]
+    rows.append([f"always {majority}", share, *("" for _ in classes)])
+    header = ["model", "accuracy", *(f"recall {name}" for name in classes)]
+    accuracies = Table(header, rows, "Accuracy and recall, in parentheses 95% CI")
     sections = [
         Section(
             "Performance",
-            [*map(Paragraph, evaluation.notes), _accuracy_table(evaluation), *metric_blocks(scores)],
+            [*map(Paragraph, evaluation.notes), accuracies, *metric_blocks(scores)],
             "performance",
         ),
-        Section("Each class", [class_table(name, one) for name, one in scores.items()], "classes"),
+        Section("Each class", [class_table(name, each) for name, each in scores.items()], "classes"),
     ]
     if evaluation.comparisons:
         sections.append(differences(evaluation.comparisons))
@@ -126,18 +132,6 @@ def evaluation_report(evaluation: Evaluation) -> Document:
         tables = [block for name in evaluation.subgroups for block in _subgroup_blocks(evaluation, name)]
         sections.append(Section("Subgroups", tables, "subgroups"))
     return Document(evaluation.title, [NOTICE], sections)
-
-
-def _accuracy_table(evaluation: Evaluation) -> Table:
-    names = next(iter(evaluation.models.values())).class_names
-    rows: list[list[Cell]] = [
-        [name, scores.accuracy, *(scores.recall[c] for c in names)]
-        for name, scores in evaluation.scores.items()
-    ]
-    majority, share = evaluation.majority_class
-    rows.append([f"always {majority}", share, *("" for _ in names)])
-    header = ["model", "accuracy", *(f"recall {c}" for c in names)]
-    return Table(header, rows, "Accuracy and recall, in parentheses 95% CI")
 
 
 def _subgroup_blocks(evaluation: Evaluation, name: str) -> list[Block]:

@@ -46,7 +46,7 @@ def most_confident_right(predictions: Predictions) -> list[int]:
 def most_disagreed(models: Mapping[str, Predictions]) -> list[int]:
     """Return rows, in the first model's order, on which predicted classes differ, most different first."""
     same = aligned(*models.values())
-    predicted = np.stack([one.predicted for one in same])
+    predicted = np.stack([each.predicted for each in same])
     differing = np.flatnonzero((predicted != predicted[0]).any(axis=0))
     spread = disagreement(models)[differing]
     return [int(row) for row in differing[np.argsort(-spread, kind="stable")][:MOST]]
@@ -55,21 +55,28 @@ def most_disagreed(models: Mapping[str, Predictions]) -> list[int]:
 def example_ids(results: RunResults) -> dict[str, list[str]]:
     """Return the ids of the example images, each with the models whose heat maps are wanted."""
     errors, disagreed, right = _chosen(results)
-    one, all_models = [results.recommended], list(results.predictions)
-    return dict.fromkeys((*errors, *right), one) | dict.fromkeys(disagreed, all_models)
+    recommended, all_models = [results.recommended], list(results.predictions)
+    return dict.fromkeys((*errors, *right), recommended) | dict.fromkeys(disagreed, all_models)
 
 
 def example_images(results: RunResults) -> Section:
     """The recommended model's errors, the images on which models disagree most, some right ones."""
     name = results.recommended
     errors, disagreed, right = _chosen(results)
+    about_maps = (
+        "A heat map (Grad-CAM) is laid over the image as the network takes it, and is bright where the image "
+        "speaks for that model's own prediction. A map of one color names no place. It shows where a network "
+        "looked; not why, and not whether rightly."
+    )
+    if not any(len(pictures) > 1 for pictures in results.pictures.values()):
+        about_maps = "There are no heat maps: the images or the models are no longer where they were."
     return Section(
         "Example images",
         [
             Paragraph(
                 "The pictures are small copies of the images: share this page as you would share them."
             ),
-            Paragraph(_about_maps(results)),
+            Paragraph(about_maps),
             _cards(results, f"Most confident errors of {name}", errors, "It made no error on test."),
             _cards(
                 results,
@@ -144,16 +151,6 @@ def _chosen(results: RunResults) -> tuple[list[str], list[str], list[str]]:
     )
 
 
-def _about_maps(results: RunResults) -> str:
-    if not any(len(pictures) > 1 for pictures in results.pictures.values()):
-        return "There are no heat maps: the images or the models are no longer where they were."
-    return (
-        "A heat map (Grad-CAM) is laid over the image as the network takes it, and is bright where the image "
-        "speaks for that model's own prediction. A map of one color names no place. It shows where a network "
-        "looked; not why, and not whether rightly."
-    )
-
-
 def _cards(results: RunResults, title: str, ids: Sequence[str], nothing: str) -> Section:
     models = dict(zip(results.predictions, aligned(*results.test_predictions.values()), strict=True))
     first = next(iter(models.values()))
@@ -162,8 +159,8 @@ def _cards(results: RunResults, title: str, ids: Sequence[str], nothing: str) ->
     for image_id in ids:
         row = rows[image_id]
         lines = [
-            f"{name}: {one.class_names[one.predicted[row]]} ({one.probabilities[row].max():.2f})"
-            for name, one in models.items()
+            f"{name}: {model.class_names[model.predicted[row]]} ({model.probabilities[row].max():.2f})"
+            for name, model in models.items()
         ]
         pictures = results.pictures.get(image_id, ())
         if not pictures:

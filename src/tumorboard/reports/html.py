@@ -19,42 +19,37 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri
 def render(document: Document) -> str:
     """Return the page; equal documents give equal text."""
     style = resources.files("tumorboard.reports").joinpath("report.css").read_text("utf-8")
-    page = _environment().get_template("report.html.jinja")
+    page = _ENVIRONMENT.get_template("report.html.jinja")
     style = Markup(style)  # noqa: S704  our own file
     return page.render(document=document, policy=POLICY, style=style).lstrip() + "\n"
 
 
-def _environment() -> Environment:
-    """Every text from a document is cleaned and escaped; only SVG, which is escaped already, is not."""
-    environment = Environment(
-        loader=PackageLoader("tumorboard.reports", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalized,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        "kind": lambda block: type(block).__name__,
-        "svg": lambda chart: Markup(to_svg(chart)),  # noqa: S704
-        "legend_sample": lambda number: Markup(legend_sample(number)),  # noqa: S704
-        "data_url": _data_url,
-        "keep_together": _keep_together,
-    }
-    environment.filters.update(filters)
-    return environment
-
-
-def _finalized(value: Any) -> Any:
-    return value if isinstance(value, Markup) else printable(str(value))
-
-
-def _data_url(picture: Picture) -> str:
+def data_url(picture: Picture) -> str:
+    """Return the picture as a URL that holds it."""
     return f"data:image/jpeg;base64,{base64.b64encode(picture.jpeg).decode('ascii')}"
 
 
-def _keep_together(cell: str) -> Markup:
-    """The cell escaped, its interval or n in a <span> that does not break into two lines."""
+def keep_together(cell: str) -> Markup:
+    """Return the cell escaped, its interval, n and p each in a <span> that does not break into two lines."""
     pattern = r"\([-+\d.]+(?:-| to )[-+\d.]+\)\*?|n = \d+|p = [-+.e\d]+"
     text = str(escape(printable(cell)))
     return Markup(re.sub(pattern, r'<span class="together">\g<0></span>', text))  # noqa: S704
+
+
+# Every text of a document is cleaned and escaped; only SVG, which is escaped already, is not.
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("tumorboard.reports", "."),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "kind": lambda block: type(block).__name__,
+    "svg": lambda chart: Markup(to_svg(chart)),  # noqa: S704
+    "legend_sample": lambda number: Markup(legend_sample(number)),  # noqa: S704
+    "data_url": data_url,
+    "keep_together": keep_together,
+}
+_ENVIRONMENT.filters.update(_FILTERS)

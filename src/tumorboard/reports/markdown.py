@@ -1,7 +1,7 @@
 """A document as Markdown; names come from folders and files, so all text is escaped."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from tumorboard.reports.document import (
@@ -27,7 +27,7 @@ def render(document: Document, figures: str = "figures") -> str:
     parts = [f"**{escaped(notice)}**" for notice in document.notices]
     parts.append(f"# {escaped(document.title)}")
     for section in document.sections:
-        parts += _section(section, 2, figures)
+        parts += _rendered(section, 2, figures)
     return "\n\n".join(parts) + "\n"
 
 
@@ -40,24 +40,12 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(visible.split())).replace("&", "&amp;")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; the first column is text, the others are numbers."""
-    lines = [[escaped(cell) for cell in cells] for cells in (header, *rows)]
-    lines.insert(1, ["---", *["---:"] * (len(header) - 1)])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _section(section: Section, level: int, figures: str) -> Iterator[str]:
-    yield f"{'#' * level} {escaped(section.title)}"
-    for block in section.blocks:
-        if isinstance(block, Section):
-            yield from _section(block, level + 1, figures)
-        else:
-            yield from _block(block, figures)
-
-
-def _block(block: Block, figures: str) -> Iterator[str]:
-    if isinstance(block, Paragraph):
+def _rendered(block: Block, level: int, figures: str) -> Iterator[str]:
+    if isinstance(block, Section):
+        yield f"{'#' * level} {escaped(block.title)}"
+        for part in block.blocks:
+            yield from _rendered(part, level + 1, figures)
+    elif isinstance(block, Paragraph):
         yield _inline(block)
     elif isinstance(block, BulletList):
         if block.items:
@@ -65,9 +53,10 @@ def _block(block: Block, figures: str) -> Iterator[str]:
     elif isinstance(block, Code):
         yield "\n".join(f"    {line}" for line in block.text.splitlines())
     elif isinstance(block, Table):
-        if block.caption:
-            yield f"{escaped(block.caption)}:"
-        yield table(block.text_header, block.text_rows)
+        yield f"{escaped(block.caption)}:"
+        rule = ["---", *["---:"] * (len(block.header) - 1)]
+        rows = [[escaped(cell) for cell in cells] for cells in (block.text_header, *block.text_rows)]
+        yield "\n".join(f"| {' | '.join(cells)} |" for cells in (rows[0], rule, *rows[1:]))
         yield from (f"\\* {escaped(note)}." for note in block.footnotes)
     elif isinstance(block, Figures):
         for chart in block.charts:

@@ -14,7 +14,7 @@ def model_card(results: RunResults) -> Document:
         for title, scores in results.subsets["test"].items()
     ]
     recalls: list[list[Cell]] = [[c, recall] for c, recall in results.test_scores.recall.items()]
-    faults = [f"{one.code}: {one.title}" for one in results.severe_findings]
+    faults = [f"{finding.code}: {finding.title}" for finding in results.severe_findings]
     independence = (
         "No patient is in two splits." if made.groups_known else "Patient independence was not checked."
     )

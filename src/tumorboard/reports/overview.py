@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from tumorboard.evaluation.overfitting import gap_interval
-from tumorboard.evaluation.significance import Comparison
 from tumorboard.reports.document import (
     Block,
     BulletList,
@@ -24,14 +23,31 @@ _FEW_IMAGES = 100
 
 def overview(results: RunResults) -> Section:
     """What a reader who reads nothing else must know."""
+    accuracies = {"Test accuracy": results.test_scores.accuracy}
+    for title, scores in results.subsets["test"].items():
+        accuracies[title] = scores[results.recommended].accuracy
+    headline = [
+        Paragraph(f"{in_words(accuracy)}, {count_in_words(accuracy)}", f"{title}:")
+        for title, accuracy in accuracies.items()
+    ]
+    majority = results.baselines[MAJORITY_CLASS]["test"].accuracy
+    headline.append(Paragraph(in_words(majority), "Majority class of train for every image:"))
     chosen_from = "It was chosen from train and validation alone; no test result was used."
+    severities = [finding.severity for finding in results.findings]
+    counts = ", ".join(plural(severities.count(kind), kind) for kind in ("error", "warning", "note"))
+    findings = [
+        Paragraph(f"{finding.title}. {finding.consequence}", f"{finding.severity} {finding.code}:")
+        for finding in results.findings
+        if finding.severity != "note"
+    ]
+    all_findings = Paragraph("All findings are listed under Audit findings.")
     return Section(
         f"Recommended model: {results.recommended}",
         [
-            BulletList(list(_headline(results))),
+            BulletList(headline),
             Paragraph(" ".join(_certainty(results)), "How certain:"),
             Paragraph(f"{results.recommendation.reason} {chosen_from}", "Why this model:"),
-            _audit_summary(results),
+            Section(f"Audit of the images: {counts}", [BulletList(findings), all_findings]),
             Section("Limitations", [BulletList(list(limitations(results)))], "limitations"),
         ],
         "overview",
@@ -41,22 +57,12 @@ def overview(results: RunResults) -> Section:
 def audit_findings(results: RunResults) -> Section:
     """All findings of the audit, the most severe first."""
     rows: list[list[Cell]] = [
-        [one.code, one.severity, one.title, one.consequence] for one in results.findings
+        [finding.code, finding.severity, finding.title, finding.consequence] for finding in results.findings
     ]
     block: Block = Paragraph("The audit found nothing.")
     if rows:
         block = Table(["code", "severity", "finding", "consequence"], rows, "Findings, the most severe first")
     return Section("Audit findings", [block], "audit")
-
-
-def _headline(results: RunResults) -> Iterator[Paragraph]:
-    accuracy = results.test_scores.accuracy
-    yield Paragraph(f"{in_words(accuracy)}, {count_in_words(accuracy)}", "Test accuracy:")
-    for title, scores in results.subsets["test"].items():
-        part = scores[results.recommended].accuracy
-        yield Paragraph(f"{in_words(part)}, {count_in_words(part)}", f"{title}:")
-    guess = results.baselines[MAJORITY_CLASS]["test"].accuracy
-    yield Paragraph(in_words(guess), "Majority class of train for every image:")
 
 
 def _certainty(results: RunResults) -> Iterator[str]:
@@ -79,20 +85,6 @@ def _certainty(results: RunResults) -> Iterator[str]:
         )
 
 
-def _audit_summary(results: RunResults) -> Section:
-    counts = [
-        plural(sum(one.severity == severity for one in results.findings), severity)
-        for severity in ("error", "warning", "note")
-    ]
-    graver = [
-        Paragraph(f"{one.title}. {one.consequence}", f"{one.severity} {one.code}:")
-        for one in results.findings
-        if one.severity != "note"
-    ]
-    everything = Paragraph("All findings are listed under Audit findings.")
-    return Section(f"Audit of the images: {', '.join(counts)}", [BulletList(graver), everything])
-
-
 def limitations(results: RunResults) -> Iterator[str]:
     """Yield what a reader must be careful of, first what test says against the recommendation."""
     yield from contradicted_by_test(results)
@@ -102,7 +94,11 @@ def limitations(results: RunResults) -> Iterator[str]:
             "Patient independence was not checked: the data names no patients. Slices of one patient may be "
             "in several splits; then results are too good and intervals too narrow."
         )
-        yield from (f"{one.title}. {one.consequence}" for one in results.findings if one.code == SERIES)
+        yield from (
+            f"{finding.title}. {finding.consequence}"
+            for finding in results.findings
+            if finding.code == SERIES
+        )
     yield (
         f"This is one run, with seed {made.seed}. The intervals do not include the variation between seeds; "
         "another seed may change the order of the models."
@@ -116,8 +112,8 @@ def limitations(results: RunResults) -> Iterator[str]:
     known = {name: recall for name, recall in scores.recall.items() if recall.value is not None}
     if known:
         worst = min(known, key=lambda name: known[name].value or 0.0)
-        found = f"{in_words(known[worst])}, {count_in_words(known[worst])}"
-        yield f"Weakest class on test: {worst}, with recall {found}."
+        recall = known[worst]
+        yield f"Weakest class on test: {worst}, recall {in_words(recall)}, {count_in_words(recall)}."
     yield "No image from another hospital or scanner was tested: nothing here is about how it does elsewhere."
 
 
@@ -142,13 +138,20 @@ def contradicted_by_test(results: RunResults) -> Iterator[str]:
 
 
 def _better_on_test(results: RunResults) -> Iterator[str]:
-    better = [
-        f"{other} (by {number(gain)}, p = {one.p_holm:.2g} after Holm's correction)"
-        for one in results.comparisons["test"]
-        if one.metric == "accuracy" and one.p_holm is not None and one.p_holm < 0.05
-        for other, gain in [_gain_over(results.recommended, one)]
-        if gain > 0
-    ]
+    better = []
+    for comparison in results.comparisons["test"]:
+        models = [comparison.first, comparison.second]
+        if comparison.metric != "accuracy" or results.recommended not in models:
+            continue
+        if comparison.p_holm is None or comparison.p_holm >= 0.05:
+            continue
+        gain = comparison.difference or 0.0
+        gain = -gain if comparison.first == results.recommended else gain
+        models.remove(results.recommended)
+        if gain > 0:
+            better.append(
+                f"{models[0]} (by {number(gain)}, p = {comparison.p_holm:.2g} after Holm's correction)"
+            )
     if better:
         yield (
             f"On test {' and '.join(better)} is more accurate than {results.recommended}, and the "
@@ -156,14 +159,6 @@ def _better_on_test(results: RunResults) -> Iterator[str]:
             "The recommendation stays, because a model that is picked by its test result has no independent "
             "test result left."
         )
-
-
-def _gain_over(name: str, one: Comparison) -> tuple[str, float]:
-    """The other model, and how much better it is than the named one; 0 in a pair without it."""
-    difference = one.difference or 0.0
-    if one.first == name:
-        return one.second, -difference
-    return one.first, difference if one.second == name else 0.0
 
 
 def _drop_from_validation(results: RunResults) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Sections on how good the models are: tables of metrics, learning curves, confusion matrices, ROC curves."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from tumorboard.evaluation import metrics
 from tumorboard.evaluation.metrics import confusion_matrix
@@ -25,6 +25,7 @@ ECE_NOTE = (
     "ECE is the expected calibration error; in parentheses the range in which 95% of perfectly calibrated "
     "models would fall with as many images. Only a value above its range is evidence of wrong probabilities."
 )
+Curve = tuple[metrics.Floats, metrics.Floats]
 DIAGONAL = Line("", [0.0, 1.0], [0.0, 1.0])
 
 
@@ -37,6 +38,10 @@ def performance(results: RunResults) -> Section:
     ]
     test = {name: scores["test"] for name, scores in results.all_scores.items()}
     accuracies = {name: scores.accuracy for name, scores in test.items()}
+    described: list[list[Cell]] = [
+        [name, scores.balance, scores.average, scores.composite]
+        for name, scores in results.description_scores.items()
+    ]
     return Section(
         "Performance",
         [
@@ -49,17 +54,27 @@ def performance(results: RunResults) -> Section:
                 "train as probabilities."
             ),
             Figures([IntervalChart("accuracy-test", "Test accuracy with 95% CI", "accuracy", accuracies)]),
-            *(_subset_table(results, split, subsets) for split, subsets in _given(results)),
-            *(
-                recall_table({name: one[split] for name, one in results.scores.items()}, SPLIT_TITLES[split])
-                for split in ("valid", "test")
-            ),
+            *(_subset_table(results, split) for split in ("test", "valid") if results.subsets[split]),
+            *(_recall_table(results, split) for split in ("valid", "test")),
             Section(
                 "All metrics on test",
                 [*metric_blocks(test), class_table(results.recommended, results.test_scores)],
                 folded=True,
             ),
-            Section("Balance, average and composite", _description_scores(results), folded=True),
+            Section(
+                "Balance, average and composite",
+                [
+                    Paragraph(
+                        "It contains test accuracies: nothing was chosen by it, and nothing should be. "
+                        "Balance is 1 - the largest gap between any two of the accuracies on train, "
+                        "validation and test, average is their mean, composite is 0.5 balance + 0.5 average."
+                    ),
+                    Table(
+                        ["model", "balance", "average", "composite"], described, "Description of the models"
+                    ),
+                ],
+                folded=True,
+            ),
         ],
         "performance",
     )
@@ -72,7 +87,7 @@ def metric_blocks(scores: Mapping[str, Scores]) -> list[Block]:
     return [
         Table(
             ["model", *METRICS.values(), "ECE"],
-            [[name, *(getattr(one, key) for key in METRICS), one.ece] for name, one in scores.items()],
+            [[name, *(getattr(each, key) for key in METRICS), each.ece] for name, each in scores.items()],
             "Metrics over all classes",
         ),
         Paragraph(
@@ -97,19 +112,17 @@ def class_table(name: str, scores: Scores) -> Table:
     return Table(["class", *columns], rows, f"{name}: each class against the others")
 
 
-def recall_table(scores: Mapping[str, Scores], title: str) -> Table:
-    """Return the share of each class that every model finds."""
-    classes = list(next(iter(scores.values())).recall)
-    rows: list[list[Cell]] = [[name, *(one.recall[c] for c in classes)] for name, one in scores.items()]
-    return Table(["model", *classes], rows, f"Recall of each class on {title}")
+def _recall_table(results: RunResults, split: str) -> Table:
+    rows: list[list[Cell]] = [
+        [name, *scores[split].recall.values()] for name, scores in results.scores.items()
+    ]
+    caption = f"Recall of each class on {SPLIT_TITLES[split]}"
+    return Table(["model", *results.class_names], rows, caption)
 
 
-def _given(results: RunResults) -> list[tuple[str, Mapping[str, Mapping[str, Scores]]]]:
-    return [(split, results.subsets[split]) for split in ("test", "valid") if results.subsets[split]]
-
-
-def _subset_table(results: RunResults, split: str, subsets: Mapping[str, Mapping[str, Scores]]) -> Table:
+def _subset_table(results: RunResults, split: str) -> Table:
     """Accuracy on all images, beside what is left of it without those that make it easy."""
+    subsets = results.subsets[split]
     rows: list[list[Cell]] = [
         [name, scores[split].accuracy, *(subset[name].accuracy for subset in subsets.values())]
         for name, scores in results.all_scores.items()
@@ -117,20 +130,6 @@ def _subset_table(results: RunResults, split: str, subsets: Mapping[str, Mapping
     title = SPLIT_TITLES[split].capitalize()
     caption = f"{title} accuracy on all images, and without images that make it easy"
     return Table(["model", "all images", *subsets], rows, caption)
-
-
-def _description_scores(results: RunResults) -> list[Block]:
-    rows: list[list[Cell]] = [
-        [name, one.balance, one.average, one.composite] for name, one in results.description_scores.items()
-    ]
-    return [
-        Paragraph(
-            "It contains test accuracies: nothing was chosen by it, and nothing should be. Balance is 1 - "
-            "the largest gap between any two of the accuracies on train, validation and test, average is "
-            "their mean, composite is 0.5 balance + 0.5 average."
-        ),
-        Table(["model", "balance", "average", "composite"], rows, "Description of the models"),
-    ]
 
 
 def learning_curves(results: RunResults) -> Section:
@@ -180,7 +179,13 @@ def _learning_chart(name: str, rows: History, metric: str, loss_title: str, best
 
 
 def confusion_matrices(results: RunResults) -> Section:
-    """Which classes are mistaken for which, on validation and test."""
+    """Which classes are mistaken for which, on each split."""
+    figures = {
+        split: Figures(
+            [_matrix(name, by_split[split], split) for name, by_split in results.predictions.items()]
+        )
+        for split in SPLITS
+    }
     return Section(
         "Confusion matrices",
         [
@@ -188,15 +193,8 @@ def confusion_matrices(results: RunResults) -> Section:
                 "Counts of test images: rows are the true classes, columns the predicted ones; the stronger "
                 "the color, the larger the share of the true class."
             ),
-            Figures([_matrix(name, one, "test") for name, one in results.test_predictions.items()]),
-            Section(
-                "Confusion matrices of train and validation",
-                [
-                    Figures([_matrix(name, one[split], split) for name, one in results.predictions.items()])
-                    for split in ("train", "valid")
-                ],
-                folded=True,
-            ),
+            figures["test"],
+            Section("On train and validation", [figures["train"], figures["valid"]], folded=True),
         ],
         "confusion",
     )
@@ -211,38 +209,31 @@ def _matrix(name: str, predictions: Predictions, split: str) -> MatrixChart:
 
 def ranking_curves(results: RunResults) -> Section:
     """ROC and precision-recall curves on test, each class against the rest."""
-    models = results.test_predictions
+    rates = "false positive rate", "true positive rate"
+    roc, precision_recall = [], []
+    for name, predictions in results.test_predictions.items():
+        lines = [*_class_curves(predictions, metrics.roc_curve), DIAGONAL]
+        roc.append(LineChart(f"roc-{name}", f"{name}: ROC", *rates, lines))
+        lines = _class_curves(predictions, metrics.precision_recall_curve)
+        title = f"{name}: precision and recall"
+        precision_recall.append(LineChart(f"pr-{name}", title, "recall", "precision", lines))
     return Section(
         "ROC and precision-recall curves",
         [
             Paragraph("Each class against the rest, on test. The diagonal is the ROC curve of a guess."),
-            Figures([_roc(name, one) for name, one in models.items()]),
-            Figures([_precision_recall(name, one) for name, one in models.items()]),
+            Figures(roc),
+            Figures(precision_recall),
         ],
         "curves",
     )
 
 
-def _roc(name: str, predictions: Predictions) -> LineChart:
-    lines = _curves(
-        predictions, [metrics.roc_curve(predictions, c) for c in range(len(predictions.class_names))]
-    )
-    axes = "false positive rate", "true positive rate"
-    return LineChart(f"roc-{name}", f"{name}: ROC", *axes, [*lines, DIAGONAL])
-
-
-def _precision_recall(name: str, predictions: Predictions) -> LineChart:
-    points = [metrics.precision_recall_curve(predictions, c) for c in range(len(predictions.class_names))]
-    title = f"{name}: precision and recall"
-    return LineChart(f"pr-{name}", title, "recall", "precision", _curves(predictions, points))
-
-
-def _curves(
-    predictions: Predictions, points: Sequence[tuple[metrics.Floats, metrics.Floats] | None]
-) -> list[Line]:
+def _class_curves(predictions: Predictions, curve: Callable[[Predictions, int], Curve | None]) -> list[Line]:
     """A line per class that has a curve, with its number of images in the legend."""
-    return [
-        Line(f"{name} (n = {int((predictions.labels == c).sum())})", xy[0].tolist(), xy[1].tolist())
-        for c, (name, xy) in enumerate(zip(predictions.class_names, points, strict=True))
-        if xy is not None
-    ]
+    lines = []
+    for c, name in enumerate(predictions.class_names):
+        points = curve(predictions, c)
+        if points is not None:
+            n = int((predictions.labels == c).sum())
+            lines.append(Line(f"{name} (n = {n})", points[0].tolist(), points[1].tolist()))
+    return lines

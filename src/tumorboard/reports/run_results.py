@@ -195,7 +195,10 @@ def score_run(
     blind = baselines(next(iter(predictions.values())))
     everyone = {**predictions, **blind}
     scores, blind_scores = (
-        {name: {split: evaluate(one[split], groups) for split in SPLITS} for name, one in models.items()}
+        {
+            name: {split: evaluate(by_split[split], groups) for split in SPLITS}
+            for name, by_split in models.items()
+        }
         for models in (predictions, blind)
     )
     train = next(iter(scores.values()))["train"]
@@ -206,16 +209,16 @@ def score_run(
         blind_scores,
         {
             split: {
-                title: {name: evaluate(subset(one[split], ids), groups) for name, one in everyone.items()}
+                title: {name: evaluate(subset(each[split], ids), groups) for name, each in everyone.items()}
                 for title, ids in subsets.get(split, {}).items()
             }
             for split in ("test", "valid")
         },
-        {name: _fit_verdict(one["train"], one["valid"], majority_share) for name, one in scores.items()},
-        {name: description_scores(*(_accuracy(one[s]) for s in SPLITS)) for name, one in scores.items()},
-        recommend({name: one["valid"] for name, one in predictions.items()}, groups),
+        {name: _fit_verdict(each["train"], each["valid"], majority_share) for name, each in scores.items()},
+        {name: description_scores(*(_accuracy(each[s]) for s in SPLITS)) for name, each in scores.items()},
+        recommend({name: by_split["valid"] for name, by_split in predictions.items()}, groups),
         {
-            split: compare({name: one[split] for name, one in predictions.items()}, groups)
+            split: compare({name: by_split[split] for name, by_split in predictions.items()}, groups)
             for split in ("valid", "test")
         },
         {
@@ -253,13 +256,15 @@ def metrics_json(results: RunResults) -> str:
             for name, scores in results.scores.items()
         },
         "comparisons": {
-            split: [asdict(one) for one in pairs] for split, pairs in results.comparisons.items()
+            split: [asdict(pair) for pair in pairs] for split, pairs in results.comparisons.items()
         },
         **{
             f"{split}_subsets": {title: scores_as_dicts(scores) for title, scores in subsets.items()}
             for split, subsets in results.subsets.items()
         },
-        "baselines": {name: {"splits": scores_as_dicts(one)} for name, one in results.baselines.items()},
+        "baselines": {
+            name: {"splits": scores_as_dicts(scores)} for name, scores in results.baselines.items()
+        },
     }
     return as_json(content)
 
@@ -271,7 +276,7 @@ def as_json(content: Mapping[str, Any]) -> str:
 
 def scores_as_dicts(scores: Mapping[str, Scores]) -> dict[str, dict[str, object]]:
     """Return scores by the same keys, ready for JSON."""
-    return {name: one.to_dict() for name, one in scores.items()}
+    return {name: each.to_dict() for name, each in scores.items()}
 
 
 def _check(predictions: Mapping[str, BySplit]) -> None:

@@ -37,23 +37,19 @@ def render(document: Document, only: Collection[str] = ()) -> str:
         parts.append(document.title)
     for section in document.sections:
         if not only or section.anchor in only:
-            parts.append("\n".join(_section(section, only)))
+            parts.append("\n".join(_lines(section, only)))
     return printable("\n\n".join(parts))
 
 
-def _section(section: Section, only: Collection[str]) -> Iterator[str]:
-    yield section.title
-    for block in section.blocks:
-        if isinstance(block, Section) and only and block.anchor not in only:
-            yield f"{_INDENT}{block.title} (see results.md)"
-        elif isinstance(block, Section):
-            yield from _section(block, only)
-        else:
-            yield from _block(block)
-
-
-def _block(block: Block) -> Iterator[str]:
-    if isinstance(block, Paragraph):
+def _lines(block: Block, only: Collection[str]) -> Iterator[str]:
+    if isinstance(block, Section):
+        yield block.title
+        for part in block.blocks:
+            if isinstance(part, Section) and only and part.anchor not in only:
+                yield f"{_INDENT}{part.title} (see results.md)"
+            else:
+                yield from _lines(part, only)
+    elif isinstance(block, Paragraph):
         yield _filled(block)
     elif isinstance(block, BulletList):
         yield from (_filled(item, "- ") for item in block.items)
@@ -77,7 +73,9 @@ def _filled(item: Paragraph | str, bullet: str = "") -> str:
 
 
 def _table(block: Table) -> Iterator[str]:
-    shown = RichTable(box=box.SIMPLE_HEAD, title=block.caption or None, title_justify="left", pad_edge=False)
+    shown = RichTable(
+        box=box.SIMPLE_HEAD, title=Text(printable(block.caption)), title_justify="left", pad_edge=False
+    )
     for number, title in enumerate(block.text_header):
         texts = any(isinstance(row[number], str) for row in block.rows)
         shown.add_column(Text(printable(title)), justify="left" if texts else "right", max_width=_MOST)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from tumorboard import NOTICE
@@ -83,19 +83,15 @@ def trials_to_json(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 def trials_from_json(content: Sequence[Mapping[str, Any]]) -> list[Trial]:
     """Return what `trials_to_json` was given; raise ValueError, KeyError or TypeError on anything else."""
-    return [_trial(**{key: value for key, value in row.items() if key != "trial"}) for row in content]
-
-
-def _trial(
-    values: Mapping[str, Value],
-    state: State,
-    losses: Sequence[float],
-    loss: Mapping[str, Any] | None,
-    accuracy: Mapping[str, Any] | None,
-    reason: str,
-) -> Trial:
-    estimates = [None if one is None else Estimate(**one) for one in (loss, accuracy)]
-    return Trial(dict(values), state, tuple(losses), estimates[0], estimates[1], reason)
+    trials = []
+    for row in content:
+        values = {key: value for key, value in row.items() if key != "trial"}
+        if set(values) != {field.name for field in fields(Trial)}:
+            raise KeyError(f"expected a trial, found {sorted(values)}")
+        for key in ("loss", "accuracy"):
+            values[key] = None if values[key] is None else Estimate(**values[key])
+        trials.append(Trial(**{**values, "losses": tuple(values["losses"])}))
+    return trials
 
 
 def trials_to_csv(trials: Sequence[Trial]) -> str:
@@ -109,8 +105,8 @@ def trials_to_csv(trials: Sequence[Trial]) -> str:
         n = trial.loss.n if trial.loss else 0
         estimates = [
             value
-            for one in (trial.loss, trial.accuracy)
-            for value in ((one.value, one.low, one.high) if one else (None, None, None))
+            for estimate in (trial.loss, trial.accuracy)
+            for value in ((estimate.value, estimate.low, estimate.high) if estimate else (None, None, None))
         ]
         values = [trial.values.get(name, "") for name in names]
         settings = [neutralised(value) if isinstance(value, str) else json.dumps(value) for value in values]

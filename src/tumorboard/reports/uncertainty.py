@@ -29,7 +29,7 @@ from tumorboard.reports.run_results import RunResults
 
 def calibration(results: RunResults) -> Section:
     """Reliability diagrams on test, and what the temperature from validation does there."""
-    charts = [_reliability_chart(name, one) for name, one in results.test_predictions.items()]
+    charts = [_reliability_chart(name, predictions) for name, predictions in results.test_predictions.items()]
     test = {name: scores["test"] for name, scores in results.scores.items()}
     return Section(
         "Calibration",
@@ -55,13 +55,13 @@ def _reliability_chart(name: str, predictions: Predictions) -> LineChart:
     bins = reliability(predictions)
     line = Line(
         f"accuracy with 95% CI, n = {len(predictions)}",
-        [one.confidence for one in bins],
-        [one.accuracy.value or 0.0 for one in bins],
-        [one.accuracy.low or 0.0 for one in bins],
-        [one.accuracy.high or 0.0 for one in bins],
+        [part.confidence for part in bins],
+        [part.accuracy.value or 0.0 for part in bins],
+        [part.accuracy.low or 0.0 for part in bins],
+        [part.accuracy.high or 0.0 for part in bins],
         points=True,
     )
-    counts = ", ".join(str(one.accuracy.n) for one in bins)
+    counts = ", ".join(str(part.accuracy.n) for part in bins)
     title = f"{name}: reliability"
     lines = [line, DIAGONAL]
     return LineChart(f"reliability-{name}", title, "confidence", "accuracy", lines, note=f"n = {counts}")
@@ -72,17 +72,17 @@ def temperature_blocks(
 ) -> list[Block]:
     """Return log loss and calibration error before and after temperature scaling."""
     if not models:
-        return [Paragraph("This run holds no calibration; tumorboard evaluate RUN fits one on validation.")]
+        return [Paragraph("This run holds no calibration; tumorboard evaluate RUN fits model on validation.")]
     rows: list[list[Cell]] = [
         [
             name,
-            f"{one.calibration.temperature:.2f}",
+            f"{model.calibration.temperature:.2f}",
             uncalibrated[name].loss,
-            one.scores.loss,
+            model.scores.loss,
             uncalibrated[name].ece,
-            one.scores.ece,
+            model.scores.ece,
         ]
-        for name, one in models.items()
+        for name, model in models.items()
     ]
     header = ["model", "temperature", "log loss", "log loss, calibrated", "ECE", "ECE, calibrated"]
     return [
@@ -101,11 +101,11 @@ def selective_prediction(results: RunResults) -> Section:
     lines = [
         Line(
             name,
-            [k.coverage for k in one.accuracy_by_coverage],
-            [k.accuracy.value or 0.0 for k in one.accuracy_by_coverage],
+            [point.coverage for point in model.accuracy_by_coverage],
+            [point.accuracy.value or 0.0 for point in model.accuracy_by_coverage],
             points=True,
         )
-        for name, one in results.calibration.items()
+        for name, model in results.calibration.items()
     ]
     labels = "Accuracy of the images that are not referred", "coverage, most confident first", "accuracy"
     chart = LineChart("coverage-accuracy", *labels, lines, (0.4, 1.0))
@@ -115,25 +115,35 @@ def selective_prediction(results: RunResults) -> Section:
 
 def calibrated_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]:
     """Return accuracy by coverage, prediction sets, and what is out of distribution."""
-    return [*_coverage_blocks(models), _prediction_sets(models), *_out_of_distribution(models)]
+    out_of_distribution = [
+        Paragraph(
+            f"{name} flags an image whose squared Mahalanobis distance from the training images is above "
+            f"{model.calibration.ood_threshold:.1f}; {percent(FALSE_ALARM_RATE)} of images like those of "
+            "validation are above it.",
+            "Out of distribution:",
+        )
+        for name, model in models.items()
+        if model.calibration.ood_threshold is not None
+    ]
+    return [*_coverage_blocks(models), _prediction_sets(models), *out_of_distribution]
 
 
 def _referral(results: RunResults) -> str:
     name = results.recommended
-    one = results.calibration.get(name)
-    if one is None or one.calibration.refer_below is None or one.selective_accuracy is None:
+    model = results.calibration.get(name)
+    if model is None or model.calibration.refer_below is None or model.selective_accuracy is None:
         return (
             f"{name}: no confidence was found on validation above which {percent(TARGET_ACCURACY)} of its "
             "predictions are right. Every image needs a human."
         )
-    valid = scale_predictions(results.predictions[name]["valid"], one.calibration.temperature)
-    fitted = selective_accuracy(valid, one.calibration.refer_below)
+    valid = scale_predictions(results.predictions[name]["valid"], model.calibration.temperature)
+    fitted = selective_accuracy(valid, model.calibration.refer_below)
     return (
-        f"{name}: images with a confidence below {one.calibration.refer_below:.2f} are referred to a human. "
-        f"Above it, {percent(TARGET_ACCURACY)} of the validation images are right when the temperature is "
-        f"fitted without the image itself; with the temperature in use accuracy is {in_words(fitted)}. On "
-        f"test, {one.selective_accuracy.n} of {one.scores.n} images are not referred; their accuracy is "
-        f"{in_words(one.selective_accuracy)}."
+        f"{name}: images with a confidence below {model.calibration.refer_below:.2f} are referred to a "
+        f"human. Above it, {percent(TARGET_ACCURACY)} of the validation images are right when the "
+        "temperature is fitted without the image itself; with the temperature in use accuracy is "
+        f"{in_words(fitted)}. On test, {model.selective_accuracy.n} of {model.scores.n} images are not "
+        f"referred; their accuracy is {in_words(model.selective_accuracy)}."
     )
 
 
@@ -143,12 +153,12 @@ def _coverage_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]
     rows: list[list[Cell]] = [
         [
             name,
-            *(part.accuracy for part in one.accuracy_by_coverage),
+            *(part.accuracy for part in model.accuracy_by_coverage),
             f"no threshold reaches {percent(TARGET_ACCURACY)}"
-            if one.selective_accuracy is None
-            else one.selective_accuracy,
+            if model.selective_accuracy is None
+            else model.selective_accuracy,
         ]
-        for name, one in models.items()
+        for name, model in models.items()
     ]
     return [
         Table(header, rows, "Accuracy by coverage"),
@@ -162,7 +172,7 @@ def _coverage_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]
 
 def _prediction_sets(models: Mapping[str, CalibratedPerformance]) -> Section:
     title = "Prediction sets: the classes that cannot be ruled out"
-    with_sets = {name: one for name, one in models.items() if one.set_coverage}
+    with_sets = {name: model for name, model in models.items() if model.set_coverage}
     if not with_sets:
         return Section(title, [Paragraph("None: validation has too few images to guarantee a coverage.")])
     first = next(iter(with_sets.values()))
@@ -170,10 +180,10 @@ def _prediction_sets(models: Mapping[str, CalibratedPerformance]) -> Section:
     rows: list[list[Cell]] = [
         [
             name,
-            ", ".join(f"{size}: {n}" for size, n in one.set_sizes.items()),
-            *(one.set_coverage[key] for key in columns),
+            ", ".join(f"{size}: {n}" for size, n in model.set_sizes.items()),
+            *(model.set_coverage[key] for key in columns),
         ]
-        for name, one in with_sets.items()
+        for name, model in with_sets.items()
     ]
     return Section(
         title,
@@ -192,19 +202,3 @@ def _prediction_sets(models: Mapping[str, CalibratedPerformance]) -> Section:
             ),
         ],
     )
-
-
-def _out_of_distribution(models: Mapping[str, CalibratedPerformance]) -> list[Block]:
-    thresholds = {
-        name: one.calibration.ood_threshold
-        for name, one in models.items()
-        if one.calibration.ood_threshold is not None
-    }
-    return [
-        Paragraph(
-            f"{name} flags an image whose squared Mahalanobis distance from the training images is above "
-            f"{threshold:.1f}; {percent(FALSE_ALARM_RATE)} of images like those of validation are above it.",
-            "Out of distribution:",
-        )
-        for name, threshold in thresholds.items()
-    ]
