@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-offline test-slow check docs vulnerabilities bench study clean
+.PHONY: install install-dev demo test test-offline test-slow check docs vulnerabilities bench cross-validation clean
 
 install: $(STAMP)
 
@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# What tests need besides; kept apart so that the demo does not wait for it.
+# Packages for tests and checks are separate, so that the demo does not wait for them.
 install-dev: $(STAMP_DEV)
 
 $(STAMP_DEV): $(STAMP) requirements-dev.txt
@@ -25,13 +25,13 @@ $(STAMP_DEV): $(STAMP) requirements-dev.txt
 demo: install
 	$(BIN)/tumorboard demo --out demo-run
 
-# A worker that dies ends the run: pytest-xdist can wait for ever for the one that takes its place.
+# A worker that dies ends the tests: pytest-xdist can wait for ever for the worker that replaces it.
 TESTS := -n 2 --dist loadfile --max-worker-restart 0 -m "not slow"
 
 test: install-dev
 	$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term
 
-# The same without a network: only the loopback address is there.
+# The same tests without a network: only the loopback interface is up.
 test-offline: install-dev
 	unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh $(BIN)/python -m pytest $(TESTS)
 
@@ -45,7 +45,7 @@ check: install-dev
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-# The documentation as a site in site/, built offline; a warning is an error.
+# The documentation as a web site in site/, built offline; a warning is an error.
 docs: .venv-docs/.installed
 	PYTHONPATH=src .venv-docs/bin/mkdocs build --strict --quiet
 
@@ -54,24 +54,25 @@ docs: .venv-docs/.installed
 	.venv-docs/bin/python -m pip install --quiet --no-compile --requirement requirements-docs.txt
 	touch $@
 
-# Known vulnerabilities of the pinned packages; asks a database on the net.
+# Known vulnerabilities of the pinned packages; needs the network.
 vulnerabilities:
 	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
 	.venv-audit/bin/pip-audit --requirement requirements.txt --no-deps
 
-# For other images and a finished run of theirs: make bench DATA=folder RUN=run; writes benchmarks/RESULTS.md
+# make bench [DATA=FOLDER] [RUN=RUN], where RUN is a finished run on DATA; writes benchmarks/RESULTS.md
 bench: install-dev $(DATA)
 	$(BIN)/python benchmarks/near_duplicates.py $(DATA)
 	$(BIN)/python benchmarks/audit.py $(DATA)
 	$(BIN)/python benchmarks/page.py $(DATA) $(if $(RUN),--run $(RUN))
 
-# Cross-validates on train and validation and lets that choose how to combine; resumable. DATA=folder
-study: install $(DATA)
-	$(BIN)/tumorboard train $(DATA) --out study --folds 5
+# Cross-validation on train and validation, which chooses how to combine the models; resumable.
+# make cross-validation [DATA=FOLDER]
+cross-validation: install $(DATA)
+	$(BIN)/tumorboard train $(DATA) --out runs/cross-validation --folds 5
 
 demo-data: install
-	$(BIN)/python -c "from pathlib import Path; from tumorboard.data.phantoms import draw; draw(Path('$@'))"
+	$(BIN)/python -c "from pathlib import Path; from tumorboard.data.synthetic import draw; draw(Path('$@'))"
 
 clean:
 	rm -rf $(VENV) .venv-docs .venv-audit site demo-run demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov

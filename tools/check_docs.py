@@ -4,12 +4,14 @@ python tools/check_docs.py
 """
 
 import inspect
+import textwrap
 from pathlib import Path
 
 from tumorboard.audit.findings import PARTS, Check
 from tumorboard.audit.runner import CHECKS, FAMILIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "checks.md"
+_WIDTH = 100
 _INTRODUCTION = """\
 # Checks of the audit
 
@@ -30,7 +32,14 @@ def page() -> str:
         title, _, text = (inspect.getdoc(family) or "").partition("\n\n")
         name = family.__name__.rpartition(".")[2].replace("_", " ").capitalize()
         blocks += [f"## {name}", title, *([text] if text else []), *map(_section, family.CHECKS)]
-    return "\n\n".join(blocks) + "\n"
+    paragraphs = "\n\n".join(blocks).split("\n\n")
+    return "\n\n".join(map(_wrapped, paragraphs)) + "\n"
+
+
+def _wrapped(paragraph: str) -> str:
+    if paragraph.startswith(("|", "#")):
+        return paragraph
+    return textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _section(check: Check) -> str:
