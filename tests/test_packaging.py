@@ -1,5 +1,6 @@
 import hashlib
 import importlib
+import inspect
 import json
 import pkgutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tumorboard
+from tumorboard.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,20 +23,22 @@ def test_every_exported_name_is_there(name: str) -> None:
     assert name in dir(tumorboard)
 
 
-def test_what_is_exported_is_what_is_promised() -> None:
-    promised = {
-        "train",
-        "combine",
-        "load_model",
-        "load_recipe",
-        "predict",
-        "evaluate",
-        "Predictions",
-        "aligned",
-        "read_input",
-    }
+def test_every_command_is_a_function_and_the_building_blocks_are_there() -> None:
+    (commands,) = (action.choices for action in main._parser()._actions if action.choices)
+    verbs = set(commands) - {"serve", "completion"}  # these two are for people at a terminal
+    blocks = {"load_model", "load_recipe", "load_run", "read_input", "probabilities", "score"}
+    promised = (
+        verbs | blocks | {"cross_validate", "evaluate_predictions", "Predictions", "aligned", "DataSource"}
+    )
     assert promised <= set(tumorboard.__all__)
     assert list(tumorboard.__all__) == list(dict.fromkeys(tumorboard.__all__))
+
+
+@pytest.mark.parametrize("name", ["audit", "explain", "export"])
+def test_a_verb_is_not_hidden_by_the_package_of_its_name(name: str) -> None:
+    package = importlib.import_module(f"tumorboard.{name}")
+    assert inspect.ismodule(package)
+    assert inspect.isfunction(getattr(tumorboard, name))
 
 
 def test_other_names_are_not() -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.small_predictors import NAMES, networks, pixels
+from tumorboard.explain import gradcam
 from tumorboard.explain.sanity_check import correlation_after_shuffling, shuffled
 
 
@@ -26,5 +27,5 @@ def test_shuffling_keeps_the_values_and_leaves_the_model_alone():
 
 def test_a_map_that_ignores_the_weights_is_found_out(monkeypatch):
     edges = pixels(1)[0].mean(-1).astype(np.float32)
-    monkeypatch.setattr("tumorboard.explain.gradcam.heat_map", lambda *_: edges)
+    monkeypatch.setattr(gradcam, "heat_map", lambda *_: edges)
     assert correlation_after_shuffling(networks()["custom"][0], pixels(1)[0], 0) == pytest.approx(1)

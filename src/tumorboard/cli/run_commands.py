@@ -207,18 +207,22 @@ def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     explain = command(
         commands,
         "explain",
-        "write pictures of where a finished run's models look, an overlay a file and model",
+        "write heat maps of where a finished run's models look, one overlay per file and model",
         "  tumorboard explain runs/first slice.png --out maps\n"
         "  tumorboard explain runs/first scans/new/ --out maps --model ensemble --class normal\n"
-        "A hot place speaks for the class; what it means is for a radiologist to judge.",
+        "A warm region speaks for the class; its meaning is for a radiologist to judge.",
         _explain,
     )
     add_images(explain)
     explain.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="pictures and maps.csv go here"
+        "--out", type=Path, required=True, metavar="DIR", help="overlays and maps.csv go here"
     )
     explain.add_argument(
-        "--class", dest="target", default="", metavar="NAME", help="default: each model's answer"
+        "--class",
+        dest="target",
+        default="",
+        metavar="NAME",
+        help="default: the class that each model predicts",
     )
     explain.add_argument(
         "--method",
@@ -253,13 +257,13 @@ def _maps_as_json(done: "Explained") -> str:
 
 def _maps_as_text(done: "Explained") -> str:
     lines = [
-        f"{name}: with shuffled weights the map is {_likeness(value)} (rank correlation {value:.2f})"
-        for name, value in done.likeness.items()
+        f"{name}: with shuffled weights the map is {_compared(value)} (rank correlation {value:.2f})"
+        for name, value in done.correlations.items()
     ]
-    return "\n".join([*lines, NOTICE, f"Maps: {done.folder} ({done.pictures} pictures, maps.csv)\n"])
+    return "\n".join([*lines, NOTICE, f"Maps: {done.folder} ({done.overlays} overlays, maps.csv)\n"])
 
 
-def _likeness(value: float) -> str:
+def _compared(value: float) -> str:
     if value == 0:  # see `correlation_after_shuffling`
         return "flat, or the model's own is, which proves nothing"
     return (

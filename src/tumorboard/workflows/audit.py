@@ -1,30 +1,33 @@
 """Audit a data set: decode every image once, run all checks, write their findings."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tumorboard import config, storage
+from tumorboard import storage
 from tumorboard.audit import runner
 from tumorboard.audit.dataset_facts import FactsCollector, gather
 from tumorboard.audit.runner import Report
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
-from tumorboard.errors import UsageError
 from tumorboard.progress import Console
 from tumorboard.reports.example_images import contact_sheet
 from tumorboard.reports.run_results import AuditFinding
-from tumorboard.run_folder import RunFolder
+from tumorboard.run_folder import RunFolder, read_json
+from tumorboard.workflows.prepare import require_window
 from tumorboard.workflows.run_context import RunContext
+
+METADATA_CHECK = "TB501"
+_MIN_SENSITIVITY, _MAX_FALSE_POSITIVES = 0.8, 0.1
+"""Limits from which file metadata predict a class so well that it is a shortcut."""
 
 
 @dataclass(frozen=True)
 class Audited:
     """A finished audit.
 
-    Args:
+    Attributes:
         report: Its findings.
         file: The report as JSON; None if nothing was to be written.
     """
@@ -38,7 +41,7 @@ def audit_data(
     *,
     mute: Collection[str] = (),
     window: str = "",
-    out: Path | None = None,
+    out: str | Path | None = None,
     console: Console | None = None,
 ) -> Audited:
     """Audit class folders or a manifest CSV; the data is only read.
@@ -51,12 +54,12 @@ def audit_data(
         console: Where progress is shown; quiet by default.
 
     Raises:
-        UsageError: An unknown code in `mute`, or a window that is none.
+        UsageError: An unknown code in `mute`, or a window that cannot be read.
         DataError: The data cannot be used at all.
         StorageError: `out` cannot be written.
     """
     runner.require_codes(mute)
-    _require_window(window)
+    require_window(window)
     loaded = load(data)
     report = audit(
         loaded.manifest,
@@ -66,7 +69,7 @@ def audit_data(
         mute=mute,
         window=window,
     )
-    return Audited(report, write(report, loaded.manifest, out, window) if out else None)
+    return Audited(report, write(report, loaded.manifest, Path(out), window) if out else None)
 
 
 def audit(
@@ -107,13 +110,6 @@ def audit(
     return runner.run(facts, mute)
 
 
-def _require_window(text: str) -> None:
-    try:
-        config.parse_window(text)
-    except ValueError as error:
-        raise UsageError(f"--window: {error}, found {text[:60]!r}") from error
-
-
 def write(report: Report, manifest: Manifest, out: Path, window: str = "") -> Path:
     """Write audit.json, and a contact sheet for each finding of duplicates; returns the JSON's path.
 
@@ -127,11 +123,6 @@ def write(report: Report, manifest: Manifest, out: Path, window: str = "") -> Pa
     file = out / "audit.json"
     storage.write_json(file, report.to_json())
     return file
-
-
-METADATA_CHECK = "TB501"
-_MIN_SENSITIVITY, _MAX_FALSE_POSITIVES = 0.8, 0.1
-"""Limits from which file metadata predict a class so well that it is a shortcut."""
 
 
 def audit_images(context: RunContext, collected: FactsCollector | None = None) -> None:
@@ -153,7 +144,9 @@ def audit_images(context: RunContext, collected: FactsCollector | None = None) -
 def audit_findings(run: RunFolder) -> tuple[AuditFinding, ...]:
     """Return what the audit of a run found, the most severe first."""
     keys = ("severity", "code", "title", "consequence")
-    return tuple(AuditFinding(*(finding[key] for key in keys)) for finding in _read(run)["findings"])
+    return tuple(
+        AuditFinding(*(finding[key] for key in keys)) for finding in read_json(run.audit)["findings"]
+    )
 
 
 def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, dict[str, set[str]]]:
@@ -162,7 +155,7 @@ def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, d
     Of validation and test without near duplicates in earlier splits; of test also without each class that
     file metadata reveal.
     """
-    report = _read(run)
+    report = read_json(run.audit)
     clean = {
         split: {sample.id for sample in manifest.part(split).samples} - set(report["leaked"])
         for split in ("valid", "test")
@@ -182,7 +175,7 @@ def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, d
 
 def shortcut_classes(run: RunFolder, class_names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes that file metadata reveal; none if no other class would be left."""
-    revealed = tuple(_revealed_by_metadata(_read(run), class_names))
+    revealed = tuple(_revealed_by_metadata(read_json(run.audit), class_names))
     return revealed if len(revealed) < len(class_names) else ()
 
 
@@ -197,8 +190,3 @@ def _revealed_by_metadata(report: Mapping[str, Any], class_names: tuple[str, ...
         if numbers.get(f"{name}: sensitivity", 0) >= _MIN_SENSITIVITY
         and numbers.get(f"{name}: false-positive rate", 1) <= _MAX_FALSE_POSITIVES
     ]
-
-
-def _read(run: RunFolder) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(run.audit.read_text("utf-8"))
-    return content

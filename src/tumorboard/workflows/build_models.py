@@ -50,11 +50,15 @@ def build_model(context: RunContext, name: str) -> None:
         {"ensemble": _train_ensemble, "chained": _train_chain}.get(name, _train_network)(context, name)
 
 
-def predict_splits(context: RunContext, name: str, *splits: str) -> None:
-    """Write the saved model's predictions of each split, unless they are written."""
+def predict_splits(context: RunContext, name: str, *splits: str) -> Member | None:
+    """Write the saved model's predictions of each split, unless they are written.
+
+    Returns:
+        The model that was loaded for it; None if nothing had to be predicted.
+    """
     missing = [split for split in splits if not context.run.predictions(name, split).is_file()]
     if not missing:
-        return
+        return None
     model, spec = saving.load(context.run.model(name))
     for split in missing:
         part = context.part(split)
@@ -62,6 +66,7 @@ def predict_splits(context: RunContext, name: str, *splits: str) -> None:
             rows = probabilities(model, context.images(split), update)
         predictions = Predictions(part.ids, part.labels, spec.class_names, rows)
         context.write_predictions(name, split, predictions)
+    return model, spec
 
 
 def _train_network(context: RunContext, name: str) -> None:

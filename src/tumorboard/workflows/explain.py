@@ -1,12 +1,11 @@
-"""Pictures of where a run's models look, beside a table of what they say there."""
+"""Explain a run's predictions: heat maps as overlays, one per file and model, beside a table of them."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from tumorboard import NOTICE, progress, storage
@@ -21,122 +20,103 @@ from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
 from tumorboard.workflows.predictor import RunPredictor, load_run
 
-COLUMNS = ("path", "model", "part", "class", "probability", "picture", "error", "notice")
+COLUMNS = ("path", "model", "member", "class", "probability", "overlay", "error", "notice")
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What came of it.
+    """The result of `explain`.
 
     Attributes:
-        folder: Where the pictures and maps.csv lie.
-        pictures: How many there are.
-        failed: Files that could not be read; maps.csv says why.
-        likeness: By model, how alike its first map is to that of shuffled weights; near 1 is a warning.
+        folder: Holds the overlays and maps.csv.
+        overlays: How many there are.
+        failed: How many files could not be read; maps.csv holds the reasons.
+        correlations: By model, the rank correlation of the first image's map with that of the model after
+            its weights were shuffled; near 1 is a warning.
     """
 
     folder: Path
-    pictures: int
+    overlays: int
     failed: int
-    likeness: dict[str, float]
+    correlations: dict[str, float]
 
 
 def explain(
-    run: Path,
+    run: str | Path,
     sources: Sequence[Path],
-    out: Path,
+    out: str | Path,
     *,
     models: Sequence[str] = (),
     target: str = "",
     method: str = "gradcam",
     console: Console | None = None,
 ) -> Explained:
-    """Write an overlay for every file and model, and for each member of an ensemble, and maps.csv.
+    """Write an overlay per file and model, one per member of an ensemble, and maps.csv.
 
     Args:
         run: A finished run.
         sources: Files, folders, CSVs with a column `path`.
-        out: A folder; pictures of the same names are replaced.
+        out: A folder; overlays of the same names are replaced.
         models: Of the run; all by default.
-        target: The class to explain; by default what each model answers.
-        method: "gradcam"; or "occlusion", which is slower, asks for no gradient, and has no maps of members.
+        target: The class to explain; by default the class that each model predicts.
+        method: "gradcam"; or "occlusion", which is slower, needs no gradient, and makes no maps of members.
         console: Where progress is shown; quiet by default.
 
     Raises:
         DataError: Nothing to explain, or an unknown class. A bad image is no error here.
         UsageError, RunFolderError, ModelError, StorageError, Interrupted: As `predict_files`.
     """
-    console = console or Console(quiet=True)
+    out, console = Path(out), console or Console(quiet=True)
     total = sum(1 for _ in class_folders.files(sources))
     if not total:
         raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
     rows: list[list[str]] = []
-    likeness: dict[str, float] = {}
+    correlations: dict[str, float] = {}
     with progress.graceful(), console.task("explaining") as update:
         predictor = load_run(run, models)
-        chosen = _class(predictor, target)
+        if target and target not in predictor.class_names:
+            known = ", ".join(predictor.class_names)[:150]
+            raise DataError(f"expected a class ({known}), found {target[:60]!r}")
         for number, path in enumerate(class_folders.files(sources), start=1):
             progress.stop_if_asked()
+            stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
             try:
                 pixels = predictor.read(path)
-                likeness = likeness or _likeness(predictor, pixels)
-                stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
-                rows += _maps(predictor, path, pixels, out / stem, chosen, method)
             except DataError as error:
                 rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
+            else:
+                if not correlations:
+                    for name, model in predictor.models.items():
+                        predicted = int(probabilities(model, pixels[None])[0].argmax())
+                        correlations[name] = correlation_after_shuffling(model, pixels, predicted)
+                for row in _write_overlays(predictor, pixels, out / stem, target, method):
+                    rows.append([str(path), *row, "", NOTICE])
             update(number, total)
-        storage.write_text(out / "maps.csv", _table(rows))
-    failed = sum(bool(row[6]) for row in rows)
-    return Explained(out, len(rows) - failed, failed, likeness)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([neutralised(cell) for cell in row] for row in rows)
+        storage.write_text(out / "maps.csv", text.getvalue())
+    failed = sum(bool(row[COLUMNS.index("error")]) for row in rows)
+    return Explained(out, len(rows) - failed, failed, correlations)
 
 
-def _class(predictor: RunPredictor, target: str) -> int | None:
-    if target and target not in predictor.class_names:
-        raise DataError(f"expected a class ({', '.join(predictor.class_names)[:150]}), found {target[:60]!r}")
-    return predictor.class_names.index(target) if target else None
-
-
-def _likeness(predictor: RunPredictor, pixels: Pixels) -> dict[str, float]:
-    return {
-        name: correlation_after_shuffling(model, pixels, _answer(predictor, name, pixels)[0])
-        for name, model in predictor.models.items()
-    }
-
-
-def _answer(predictor: RunPredictor, name: str, pixels: Pixels) -> tuple[int, np.ndarray]:
-    row = probabilities(predictor.models[name], pixels[None])[0]
-    return int(row.argmax()), row
-
-
-def _maps(
-    predictor: RunPredictor, path: Path, pixels: Pixels, stem: Path, chosen: int | None, method: str
-) -> list[list[str]]:
-    rows = []
+def _write_overlays(
+    predictor: RunPredictor, pixels: Pixels, stem: Path, target: str, method: str
+) -> Iterator[list[str]]:
+    """Write the overlays of one image, and yield for each the columns from `model` to `overlay`."""
     for name, model in predictor.models.items():
-        answer, row = _answer(predictor, name, pixels)
-        target = answer if chosen is None else chosen
-        found = {"": (gradcam if method == "gradcam" else occlusion).heat_map(model, pixels, target)}
+        row = probabilities(model, pixels[None])[0]
+        label = predictor.class_names.index(target) if target else int(row.argmax())
+        heat_map = (gradcam if method == "gradcam" else occlusion).heat_map
+        maps = {"": heat_map(model, pixels, label)}
         if method == "gradcam":
-            members = gradcam.member_heat_maps(model, pixels, target)
-            found |= {part: heat for part, heat in members.items() if part != name}
-        for part, heat in found.items():
-            picture = stem.with_name(f"{stem.name}-{part or name}.png")
-            storage.write_bytes(picture, _png(overlay(pixels, heat)))
-            said = "" if part else repr(float(row[target]))  # a member's own is not in this row
-            told = [str(path), name, part, predictor.class_names[target], said, picture.name]
-            rows.append([*told, "", NOTICE])
-    return rows
-
-
-def _png(pixels: Pixels) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return file.getvalue()
-
-
-def _table(rows: list[list[str]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([neutralised(cell) for cell in row] for row in rows)
-    return text.getvalue()
+            members = gradcam.member_heat_maps(model, pixels, label)
+            maps |= {member: heat for member, heat in members.items() if member != name}
+        for member, heat in maps.items():
+            file = io.BytesIO()
+            Image.fromarray(overlay(pixels, heat)).save(file, "png")
+            path = stem.with_name(f"{stem.name}-{member or name}.png")
+            storage.write_bytes(path, file.getvalue())
+            probability = "" if member else repr(float(row[label]))  # `row` is of the whole model
+            yield [name, member, predictor.class_names[label], probability, path.name]

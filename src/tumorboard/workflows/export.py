@@ -1,10 +1,9 @@
-"""A model of a run for another runtime, compared on the run's own images."""
+"""Export models of a run to other runtimes, each checked against Keras on the run's own images."""
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ import numpy as np
 from tumorboard import progress, storage
 from tumorboard.data.manifest import Sample
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import DataError, RunFolderError
+from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.export import exported_model, formats
 from tumorboard.export.exported_model import ExportCheck
-from tumorboard.models import saving
 from tumorboard.models.model_spec import embedding_model
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.predictor import RunPredictor, load_run
@@ -24,17 +22,21 @@ from tumorboard.workflows.run_context import read_manifest
 IMAGES = 32
 """How many images an export is compared on."""
 
+KERAS = "keras"
+ENGINES = (KERAS, "openvino", "onnx")
+"""The runtimes that can compute a run's predictions."""
+
 
 @dataclass(frozen=True)
 class Export:
-    """What came of it: the file, or folder, and how it compared with Keras."""
+    """An exported model: its file or folder, and the comparison with Keras."""
 
     path: Path
     check: ExportCheck
 
 
-def export(run: Path, model: str, format_name: str, out: Path | None = None) -> Export:
-    """Write a model of a finished run in another format; it is kept only if it answers as Keras does.
+def export(run: str | Path, model: str, format_name: str, out: str | Path | None = None) -> Export:
+    """Write a model of a finished run in another format; it is kept only if it predicts as Keras does.
 
     Args:
         run: The run folder.
@@ -43,89 +45,64 @@ def export(run: Path, model: str, format_name: str, out: Path | None = None) -> 
         out: The file; by default RUN/exports/FORMAT/MODEL with the suffix.
 
     Raises:
-        UsageError: An unknown model or format, missing packages, or an `out` that will not do.
+        UsageError: An unknown model or format, missing packages, or an unusable `out`.
         RunFolderError: No finished run.
-        ModelError: The run's model is damaged, or the file answers otherwise than Keras.
-        StorageError: The disk.
+        ModelError: The run's model is damaged, or the export's predictions differ from those of Keras.
+        StorageError: The disk is full or not writable.
     """
-    suffix = formats.find(format_name).suffix
-    path = out or RunFolder(run).export(model, format_name, suffix)
+    folder, target = RunFolder(Path(run)), formats.find(format_name)
+    path = Path(out) if out else folder.export(model, format_name, target.suffix)
     with progress.graceful():
-        return export_from(load_run(run, (model,)), run, model, format_name, path)
-
-
-def export_from(predictor: RunPredictor, run: Path, model: str, format_name: str, path: Path) -> Export:
-    """As `export`, of a board that is open."""
-    network = {"probabilities": predictor.models[model]}
-    if formats.find(format_name).embeds:
-        network[formats.EMBEDDING] = embedding_model(predictor.models[model])
-    file = RunFolder(run).model(model)
-    spec, sha256 = saving.read_spec(file), storage.sha256(file)
-    check = exported_model.export_checked(
-        network, spec, sha256, format_name, path, *images_of(run, predictor)
-    )
+        predictor = load_run(run, (model,))
+        networks = {"probabilities": predictor.models[model]}
+        if target.embeds:
+            networks[formats.EMBEDDING] = embedding_model(predictor.models[model])
+        sha256, images = storage.sha256(folder.model(model)), comparison_images(folder, predictor)
+        check = exported_model.export_checked(networks, predictor.spec, sha256, format_name, path, *images)
     return Export(path, check)
 
 
-def images_of(run: Path, predictor: RunPredictor) -> tuple[Pixels, bool]:
-    """Images of train and validation, spread over both; random ones, and False, where these are gone."""
-    found = list(islice(_readable(_samples(RunFolder(run)), predictor), IMAGES))
-    if found:
-        return np.stack(found), True
-    size = predictor.image.size
-    return np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8), False
-
-
-def _samples(run: RunFolder) -> Sequence[Sample]:
-    """In an order of their own, so that classes and parts mix; test stays closed."""
-    try:
-        found = read_manifest(run).samples
-    except (DataError, RunFolderError, ValueError, TypeError):
-        return ()
-    return sorted((one for one in found if one.split != "test"), key=lambda one: one.sha256)
-
-
-def _readable(samples: Sequence[Sample], predictor: RunPredictor) -> Iterator[Pixels]:
-    for sample in samples:
-        progress.stop_if_asked()
-        with contextlib.suppress(DataError, OSError):
-            yield predictor.read(sample.path)
-
-
-KERAS = "keras"
-
-
 def on_engine(predictor: RunPredictor, run: Path, engine: str) -> RunPredictor:
-    """The same board with its answers from `engine`: keras, openvino or onnx.
+    """Return the predictor with its predictions computed by `engine`, one of `ENGINES`; heat maps need Keras.
 
-    Only heat maps stay with Keras. The export lies in RUN/exports; it is made again unless it is of the
-    run's models and undamaged.
+    The export lies in RUN/exports; it is made again unless it is undamaged and of the same models.
 
     Raises:
         UsageError: An unknown engine, or its packages are missing.
-        ModelError: It answers otherwise than Keras.
+        ModelError: Its predictions differ from those of Keras.
         StorageError: An export cannot be written.
     """
+    if engine not in ENGINES:
+        raise UsageError(f"expected an engine ({', '.join(ENGINES)}), found {engine[:40]!r}")
     if engine == KERAS:
         return predictor
-    path = RunFolder(run).export(f"models-{'-'.join(predictor.names)}", engine, formats.find(engine).suffix)
-    sees = {
-        f"{predictor.recommended}:{formats.EMBEDDING}": embedding_model(
-            predictor.models[predictor.recommended]
-        )
-    }
-    networks = {**predictor.models, **sees}
-    sha256 = _sha256(predictor, RunFolder(run))
+    folder, recommended = RunFolder(run), predictor.recommended
+    path = folder.export(f"models-{'-'.join(predictor.names)}", engine, formats.find(engine).suffix)
+    embedding = {f"{recommended}:{formats.EMBEDDING}": embedding_model(predictor.models[recommended])}
+    networks = {**predictor.models, **embedding}
+    hashes = [storage.sha256(folder.model(name)) for name in predictor.names]
+    sha256 = hashlib.sha256(" ".join([*hashes, recommended]).encode()).hexdigest()
     if not exported_model.is_export(path, engine, sha256, tuple(networks)):
-        exported_model.export_checked(
-            networks, predictor.spec, sha256, engine, path, *images_of(run, predictor)
-        )
-    return replace(
-        predictor, engine=engine, runtime=exported_model.open_exported(path, engine, predictor.spec)
-    )
+        images = comparison_images(folder, predictor)
+        exported_model.export_checked(networks, predictor.spec, sha256, engine, path, *images)
+    runtime = exported_model.open_exported(path, engine, predictor.spec)
+    return replace(predictor, engine=engine, runtime=runtime)
 
 
-def _sha256(predictor: RunPredictor, run: RunFolder) -> str:
-    """Of the models' files, and of whose embedding it is."""
-    hashes = [storage.sha256(run.model(name)) for name in predictor.names]
-    return hashlib.sha256(" ".join([*hashes, predictor.recommended]).encode()).hexdigest()
+def comparison_images(run: RunFolder, predictor: RunPredictor) -> tuple[Pixels, bool]:
+    """Return at most `IMAGES` of train and validation, and True; random ones, and False, if none is left."""
+    samples: Sequence[Sample] = ()
+    with contextlib.suppress(DataError, RunFolderError, ValueError, TypeError):
+        samples = read_manifest(run).samples
+    images: list[Pixels] = []
+    # Ordered by hash, so that classes and splits mix; test images are not opened.
+    for sample in sorted((s for s in samples if s.split != "test"), key=lambda s: s.sha256):
+        if len(images) == IMAGES:
+            break
+        progress.stop_if_asked()
+        with contextlib.suppress(DataError, OSError):
+            images.append(predictor.read(sample.path))
+    if images:
+        return np.stack(images), True
+    size = predictor.image.size
+    return np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8), False

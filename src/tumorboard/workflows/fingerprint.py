@@ -1,5 +1,6 @@
-"""Whether a run folder was begun with this data, these settings and these versions; needs no Keras."""
+"""Compare a run folder with the data, settings and versions that it was begun with; needs no Keras."""
 
+import contextlib
 import json
 import os
 import platform
@@ -16,8 +17,9 @@ from tumorboard.errors import RunFolderError
 from tumorboard.run_folder import RunFolder
 
 Fingerprint = dict[str, dict[str, Any]]
+"""The sections settings, environment and files."""
 
-_SHOWN = 20  # differences listed; more are other data altogether
+_SHOWN = 20  # differences listed; more mean other data altogether
 _PACKAGES = (
     *("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy", "pillow"),
     *("pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),  # decoders of compressed DICOM
@@ -25,48 +27,64 @@ _PACKAGES = (
 
 
 def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
-    """Everything that the bits of a result depend on, by section and key."""
+    """Collect everything that the bits of a result depend on, by section and key."""
+    environment: dict[str, Any] = {"backend": os.environ.get("KERAS_BACKEND", "tensorflow")}
+    for package in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            environment[package] = version(package)
+    environment["threads"] = threads(recipe)
+    environment["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")  # other kernels, other bits
     return {
         "settings": _flat(recipe.model_dump(mode="json")),
-        "environment": _environment(recipe),
+        "environment": environment,
         "files": {s.id: [s.split, s.label, s.group, s.sha256] for s in manifest.samples},
     }
 
 
 def require_same(run: RunFolder, now: Fingerprint) -> None:
-    """Refuse to go on in a folder that was begun otherwise.
+    """Refuse to continue in a folder that was begun with other data, settings or versions.
 
     Raises:
-        RunFolderError: Names the differences; or models lie there and nothing says what they were made of.
+        RunFolderError: Names the differences; or the folder holds models but no readable fingerprint.
     """
     if not run.fingerprint.is_file() and not run.model("any").parent.exists():
         return
-    before = _begun_with(run)
-    found = [line for section in now for line in _differences(section, before.get(section, {}), now[section])]
-    if found:
+    before: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(run.fingerprint.read_text(encoding="utf-8"))
+    if not isinstance(before, dict) or not all(isinstance(section, dict) for section in before.values()):
         raise RunFolderError(
-            f"{storage.shown(run.root)} was begun with other data or settings ({found[0][-100:]}"
-            f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}); choose another --out, "
+            f"expected the fingerprint of the run in {storage.shown(run.fingerprint)}, found "
+            "nothing readable; restore the file or choose another --out"
+        )
+    changes = [change for name in now for change in _differences(name, before.get(name, {}), now[name])]
+    if changes:
+        raise RunFolderError(
+            f"{storage.shown(run.root)} was begun with other data or settings ({changes[0][-100:]}"
+            f"{f' and {len(changes) - 1} more' if len(changes) > 1 else ''}); choose another --out, "
             "or repeat the command as it was",
-            [*found[:_SHOWN], *([f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])],
+            [*changes[:_SHOWN], *([f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else [])],
         )
 
 
-def _begun_with(run: RunFolder) -> Fingerprint:
-    try:
-        found = json.loads(run.fingerprint.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and all(isinstance(section, dict) for section in found.values()):
-            return found
-    except (OSError, ValueError):
-        pass
-    raise RunFolderError(
-        f"expected what the run was begun with in {storage.shown(run.fingerprint)}, found nothing readable; "
-        "restore the file or choose another --out"
-    )
+def _differences(section: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    noun = {"files": "file ", "settings": "setting ", "environment": ""}[section]
+    lines = [f"{noun}{name} added" for name in now if name not in before]
+    lines += [f"{noun}{name} removed" for name in before if name not in now]
+    for name in before.keys() & now.keys():
+        old, new = before[name], now[name]
+        if old == new:
+            continue
+        change = f" from {old} to {new}"
+        if section == "files":
+            columns = zip(("split", "class", "group", "content"), old, new, strict=True)
+            change = f" ({', '.join(column for column, a, b in columns if a != b)})"
+        lines.append(f"{noun}{name} changed{change}")
+    return sorted(lines)
 
 
 def record(run: RunFolder, recipe: Recipe, now: Fingerprint) -> None:
-    """Write the plan: the recipe, the environment with the command, and the fingerprint last."""
+    """Write the recipe, the environment with the command, and the fingerprint last."""
     storage.write_text(run.recipe, dump(recipe))
     storage.write_json(
         run.environment,
@@ -82,20 +100,9 @@ def record(run: RunFolder, recipe: Recipe, now: Fingerprint) -> None:
 
 
 def threads(recipe: Recipe) -> int:
-    """The number of threads that the recipe asks for; 0 means all that this process may use."""
+    """Return the number of threads that the recipe asks for; all that this process may use if it says 0."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return recipe.threads or len(usable)
-
-
-def _environment(recipe: Recipe) -> dict[str, Any]:
-    found: dict[str, Any] = {"backend": os.environ.get("KERAS_BACKEND", "tensorflow")}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")  # other kernels, other bits
-    return {**found, "threads": threads(recipe), "onednn": onednn}
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -106,20 +113,3 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             rows[prefix + name] = value
     return rows
-
-
-def _differences(section: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    noun = {"files": "file ", "settings": "setting ", "environment": ""}[section]
-    lines = [f"{noun}{name} added" for name in now if name not in before]
-    lines += [f"{noun}{name} removed" for name in before if name not in now]
-    for name in before.keys() & now.keys():
-        if before[name] != now[name]:
-            lines.append(f"{noun}{name} changed" + _values(section, before[name], now[name]))
-    return sorted(lines)
-
-
-def _values(section: str, before: Any, now: Any) -> str:
-    if section != "files":
-        return f" from {before} to {now}"
-    names = ("split", "class", "group", "content")
-    return f" ({', '.join(name for name, a, b in zip(names, before, now, strict=True) if a != b)})"

@@ -33,7 +33,6 @@ from tumorboard.training import fit
 from tumorboard.workflows import calibrate
 
 Row = npt.NDArray[np.float64]
-Embedding = npt.NDArray[np.float32]
 
 _EMBEDDING = "embedding of the recommended model"  # no model's name has spaces
 _LARGEST_SHARE = 1 + 1e-6  # rounding
@@ -60,7 +59,7 @@ class ImagePrediction:
 
 @dataclass(frozen=True)
 class Reliability:
-    """What validation taught about the recommended model; None where the run has no calibration of that kind.
+    """The recommended model's calibration; None where the run has no calibration of that kind.
 
     Attributes:
         temperature: Its logits are divided by this, > 0.
@@ -86,8 +85,8 @@ class RunPredictor:
     Attributes:
         models: The networks by name.
         spec: The input and the classes that all of them share.
-        recommended: The name of the model whose prediction is the run's answer.
-        reliability: Of that prediction.
+        recommended: The name of the model whose prediction is that of the run.
+        reliability: Its calibration.
         engine: "keras", or the runtime that predicts.
         runtime: The networks there, in order, then the recommended model's embedding; None for Keras.
     """
@@ -99,19 +98,26 @@ class RunPredictor:
     engine: str = "keras"
     runtime: ExportedModel | None = None
 
+    @classmethod
+    def of(cls, models: Mapping[str, tuple[keras.Model, ModelSpec]], recommended: str) -> "RunPredictor":
+        """Make a predictor without calibration; raises ModelError if models differ in classes or input."""
+        pairs = [*models.values()]
+        spec = check_compatible(pairs) if len(pairs) > 1 else pairs[0][1]
+        return cls({name: model for name, (model, _) in models.items()}, spec, recommended)
+
     @property
     def names(self) -> tuple[str, ...]:
-        """Model names."""
+        """The models' names, the recommended one among them."""
         return tuple(self.models)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the probabilities."""
+        """The classes in the order of the probabilities."""
         return self.spec.class_names
 
     @property
     def image(self) -> config.Image:
-        """Size, resize rule, and window of DICOM."""
+        """Size, resize method, and window of DICOM."""
         return self.spec.image
 
     def read(self, source: str | Path | bytes) -> Pixels:
@@ -184,14 +190,12 @@ def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
         for file in (folder.model(name), folder.model_spec(name)):
             run_folder.verify(file, hashes)
         loaded[name] = saving.load(folder.model(name))
-    spec = check_compatible([*loaded.values()]) if len(loaded) > 1 else next(iter(loaded.values()))[1]
-    networks = {name: model for name, (model, _) in loaded.items()}
-    reliability = read_reliability(folder, recommended, networks[recommended], hashes)
-    return RunPredictor(networks, spec, recommended, reliability)
+    reliability = read_reliability(folder, recommended, loaded[recommended][0], hashes)
+    return replace(RunPredictor.of(loaded, recommended), reliability=reliability)
 
 
 def _names(run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The models to load, in the order of metrics.json, and the recommended one."""
+    """Return the models to load, in the order of metrics.json, and the recommended one."""
     metrics = read_json(run.metrics) if run.metrics.is_file() else {}
     saved = [name.removesuffix(".keras") for name in hashes if name.endswith(".keras")]
     known = [name for name in metrics.get("models", {}) if name in saved] or saved
@@ -208,16 +212,16 @@ def _names(run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]) -> 
 
 
 def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, str]) -> Reliability:
-    """Read what calibration.json holds of a model; all None where there is no such file.
+    """Read a model's calibration from calibration.json; all None if there is no such file.
 
     Raises:
         RunFolderError: The file is damaged.
-        ModelError: The description of the training images is not the one that was written.
+        ModelError: The file of the out-of-distribution detector is not the one that was written.
     """
     fitted = calibrate.read(run).get(name)
     if fitted is None:
         return Reliability()
-    # No hash protects this file, and a wrong number would change answers without a word.
+    # No hash protects this file, and a wrong number would change predictions unnoticed.
     shares = [share for share in (fitted.quantile, fitted.refer_below) if share is not None]
     if not 0 < fitted.temperature < math.inf or any(not 0 <= share <= _LARGEST_SHARE for share in shares):
         raise RunFolderError(

@@ -1,14 +1,14 @@
-"""From a folder of images to a context: find, match, compare with an earlier start, decode, split."""
+"""Prepare a run: find and match the images, compare with an earlier start, decode, split, record the plan."""
 
-import functools
 from pathlib import Path
 
-from tumorboard import progress, storage
+from tumorboard import config, progress, storage
 from tumorboard.config import Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
 from tumorboard.data.image_cache import Decoded, OnImage
 from tumorboard.data.manifest import DataSource, Loaded
-from tumorboard.progress import Console, Update, text_table
+from tumorboard.errors import UsageError
+from tumorboard.progress import Console, text_table
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.run_context import RunContext
@@ -23,7 +23,7 @@ def prepare(
     images: Path | None = None,
     on_image: OnImage | None = None,
 ) -> RunContext:
-    """Everything that can be found wrong is found here, before training; in the data, before Keras is loaded.
+    """Prepare a run; every error of data and settings is raised here, one of data before Keras is imported.
 
     Args:
         data: Class folders or a manifest CSV.
@@ -36,27 +36,32 @@ def prepare(
     Raises:
         DataError: The data cannot be used; all bad files are named.
         RecipeError: An unknown backbone.
-        ModelError: A weights file that is none.
+        ModelError: A weights file that cannot be used.
         RunFolderError: The folder was begun with other data or settings.
+        Interrupted: A signal asked to stop; decoding begins anew.
     """
     loaded = find(data, console)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
     decoded = decode(loaded, images or run.cache, recipe.image, console, on_image)
     whole = splitting.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
-    _refuse_unknown_backbones(recipe)
+    pretrained = [settings for settings in recipe.models.values() if settings.kind == "pretrained"]
+    if pretrained:  # an unknown backbone is refused before the folder belongs to this recipe
+        from tumorboard.models.backbones import check_backbone
+
+        for settings in pretrained:
+            check_backbone(settings.backbone, settings.weights)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, recipe, now)
     return RunContext(run, recipe, whole, decoded, console, loaded.matching)
 
 
-def _refuse_unknown_backbones(recipe: Recipe) -> None:
-    """Before the folder is one of this recipe, and not when the model's turn comes."""
-    from tumorboard.models.backbones import check_backbone
-
-    for settings in recipe.models.values():
-        if settings.kind == "pretrained":
-            check_backbone(settings.backbone, settings.weights)
+def require_window(text: str) -> None:
+    """Raise UsageError if the text is no DICOM window."""
+    try:
+        config.parse_window(text)
+    except ValueError as error:
+        raise UsageError(f"--window: {error}, found {text[:60]!r}") from error
 
 
 def find(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:
@@ -73,20 +78,25 @@ def find(data: str | Path | DataSource, console: Console, leave_out: str | None 
 
 
 def decode(
-    loaded: Loaded, folder: Path, rule: Image, console: Console, on_image: OnImage | None = None
+    loaded: Loaded, folder: Path, image: Image, console: Console, on_image: OnImage | None = None
 ) -> Decoded:
-    """Decode the images into `folder`, and say what the user should know of them.
+    """Decode the images into `folder`, and print notes on files and the files that are left out.
 
     Raises:
         DataError: Names all files that cannot be used.
         Interrupted: A signal asked to stop; decoding begins anew.
     """
     with console.task("decoding") as update:
+
+        def step(done: int, total: int) -> None:
+            progress.stop_if_asked()
+            update(done, total)
+
         decoded = image_cache.decode(
             loaded.manifest,
             folder,
-            rule,
-            progress=functools.partial(_step, update),
+            image,
+            progress=step,
             skip_bad=loaded.source.skip_bad,
             problems=loaded.problems,
             on_image=on_image,
@@ -94,8 +104,3 @@ def decode(
     for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
         console.print(line)
     return decoded
-
-
-def _step(update: Update, done: int, total: int) -> None:
-    progress.stop_if_asked()
-    update(done, total)

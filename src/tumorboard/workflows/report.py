@@ -15,8 +15,8 @@ from PIL import Image
 from tumorboard import config, storage
 from tumorboard.data import synthetic
 from tumorboard.data.image_cache import Decoded
-from tumorboard.errors import RunFolderError, TumorboardError
-from tumorboard.evaluation import selective_prediction
+from tumorboard.errors import TumorboardError
+from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
 from tumorboard.reports import markdown
 from tumorboard.reports.checklist import checklist
@@ -29,13 +29,12 @@ from tumorboard.reports.run_results import SPLITS, Provenance, RunResults, metri
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate, fold_results
 from tumorboard.workflows.audit import audit_findings, subsets_without_shortcuts
-from tumorboard.workflows.run_context import RunContext, read_manifest
+from tumorboard.workflows.run_context import RunContext, read_manifest, require_finished
 
 if TYPE_CHECKING:
-    from tumorboard.data.pixels import Pixels
-    from tumorboard.explain.gradcam import Map
+    from tumorboard.workflows.predictor import RunPredictor
 
-_SIDE = 160
+_SIDE = 160  # pixels of a heat map in the report
 _FLAT = 0.5  # of the largest value
 _SECONDS = 60.0  # a slow machine gets the first maps, not a long wait
 
@@ -57,10 +56,13 @@ def read_results(context: RunContext) -> RunResults:
     )
 
 
-def write_results(context: RunContext, results: RunResults) -> None:
+def write_results(context: RunContext, results: RunResults, predictor: "RunPredictor | None" = None) -> None:
     """Write metrics.json, the report with its charts, the model card and the checklist.
 
-    Models are loaded for heat maps alone.
+    Args:
+        context: The run.
+        results: Its scores; example images and provenance are added.
+        predictor: All models of the run, if they are in memory; by default those for heat maps are loaded.
 
     Raises:
         StorageError: The disk is full or not writable.
@@ -69,7 +71,8 @@ def write_results(context: RunContext, results: RunResults) -> None:
     paths = {sample.id: sample.path for sample in context.manifest.samples}
     wanted = example_ids(results)
     pictures = thumbnails(list(wanted), paths, context.recipe.image.window)
-    maps = heat_maps(run, {image_id: wanted[image_id] for image_id in pictures}, paths)
+    wanted = {image_id: wanted[image_id] for image_id in pictures}
+    maps = heat_maps(run, wanted, paths, predictor)
     pictures = {image_id: [*images, *maps.get(image_id, ())] for image_id, images in pictures.items()}
     results = replace(results, pictures=pictures, provenance=read_provenance(context))  # with all seconds
     storage.write_text(run.metrics, metrics_json(results))
@@ -78,7 +81,7 @@ def write_results(context: RunContext, results: RunResults) -> None:
     storage.write_text(run.checklist, markdown.render(checklist(results)))
 
 
-def report(root: Path) -> Path:
+def report(root: str | Path) -> Path:
     """Write all results of a finished run or cross-validation anew from its predictions.
 
     Args:
@@ -92,12 +95,8 @@ def report(root: Path) -> Path:
         DataError: A file of it is damaged.
         StorageError: The report cannot be written.
     """
-    run = RunFolder(root)
-    if not run.metrics.is_file():
-        raise RunFolderError(
-            f"expected a finished run with metrics.json in {storage.shown(root)}, found none; "
-            "repeat tumorboard train until it is done"
-        )
+    run = RunFolder(Path(root))
+    require_finished(run)
     if not run.manifest.is_file():
         fold_results.rewrite_results(run)
         return run.report
@@ -106,14 +105,14 @@ def report(root: Path) -> Path:
     context = RunContext(run, config.load(str(run.recipe)), manifest, no_images, Console(quiet=True))
     if not run.calibration.is_file():
         valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
-        calibrate.write(run, {name: selective_prediction.fit_calibration(one) for name, one in valid.items()})
+        calibrate.write(run, {name: fit_calibration(predictions) for name, predictions in valid.items()})
     write_results(context, read_results(context))
     return run.report
 
 
 def read_provenance(context: RunContext) -> Provenance:
     """Return how the run was made so far, from its own records."""
-    run, names = context.run, context.recipe.names
+    run, names, samples = context.run, context.recipe.names, context.manifest.samples
     details = {name: json.loads(run.model_spec(name).read_text("utf-8"))["details"] for name in names}
     histories = {name: rows for name in names if (rows := _history(run.history(name)))}
     smoothing = {name: context.recipe.training(name).label_smoothing for name in names}
@@ -129,8 +128,8 @@ def read_provenance(context: RunContext) -> Provenance:
         loss_titles={
             name: f"loss, labels smoothed by {amount:g}" for name, amount in smoothing.items() if amount
         },
-        groups_known=all(sample.group for sample in context.manifest.samples),
-        synthetic=synthetic.is_synthetic(sample.id for sample in context.manifest.samples),
+        groups_known=all(sample.group for sample in samples),
+        synthetic=synthetic.is_synthetic(sample.id for sample in samples),
         seconds=context.seconds(),
     )
 
@@ -143,7 +142,7 @@ def _history(path: Path) -> list[dict[str, float]]:
 
 
 def _model_line(name: str, details: Mapping[str, Any]) -> str:
-    """How training ended, or what an ensemble is made of, in a line."""
+    """Describe in a line how training ended, or what an ensemble or a chain is made of."""
     parts = []
     if "epochs" in details:
         parts.append(f"{details['epochs']} epochs, weights of epoch {details['best_epoch']}")
@@ -158,26 +157,31 @@ def _model_line(name: str, details: Mapping[str, Any]) -> str:
 
 
 def heat_maps(
-    run: RunFolder, wanted: Mapping[str, Sequence[str]], paths: Mapping[str, Path]
+    run: RunFolder,
+    wanted: Mapping[str, Sequence[str]],
+    paths: Mapping[str, Path],
+    predictor: "RunPredictor | None" = None,
 ) -> dict[str, list[Picture]]:
-    """Return by image id where models of the run see what speaks for their own predictions (Grad-CAM).
+    """Compute Grad-CAM maps of the classes that models of a run predict.
 
     Args:
         run: A finished run.
         wanted: By image id the names of the models whose maps are wanted.
         paths: Where the files are, or were.
+        predictor: These models, if they are in memory; loaded by default.
 
     Returns:
-        Nothing for images that cannot be read, and nothing at all when the models cannot be loaded.
+        Maps by image id; none of images that cannot be read, and none if the models cannot be loaded.
     """
     maps: dict[str, list[Picture]] = {}
     names = {name for models in wanted.values() for name in models}
     if not names or not any(paths[image_id].is_file() for image_id in wanted):
-        return maps  # without a picture Keras need not be loaded
+        return maps
+    from tumorboard.explain.overlay import overlay  # Keras, seconds to import
     from tumorboard.workflows.predictor import load_run
 
     try:
-        predictor = load_run(run.root, sorted(names))
+        predictor = predictor or load_run(run.root, sorted(names))
     except TumorboardError:  # models moved away or changed; the report says that there are no maps
         return maps
     end = time.monotonic() + _SECONDS
@@ -188,20 +192,11 @@ def heat_maps(
             continue
         for name in models if time.monotonic() < end else ():
             heat = predictor.heat_map(name, pixels)
-            maps.setdefault(image_id, []).append(Picture(_caption(name, heat), _jpeg(pixels, heat)))
+            # A map without a dark region, or without a bright one, must not be read as a finding.
+            flat = float(heat.min()) > _FLAT or float(heat.max()) == 0.0
+            caption = f"map of {name}" + (": no place stands out" if flat else "")
+            image = Image.fromarray(overlay(pixels, heat)).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+            file = io.BytesIO()
+            image.save(file, "JPEG", quality=85)
+            maps.setdefault(image_id, []).append(Picture(caption, file.getvalue()))
     return maps
-
-
-def _caption(name: str, heat: "Map") -> str:
-    """A map without a dark place, or without a bright one, must not be read as a finding."""
-    flat = float(heat.min()) > _FLAT or float(heat.max()) == 0.0
-    return f"map of {name}" + (": no place stands out" if flat else "")
-
-
-def _jpeg(pixels: "Pixels", heat: "Map") -> bytes:
-    from tumorboard.explain.overlay import overlay
-
-    file = io.BytesIO()
-    picture = Image.fromarray(overlay(pixels, heat)).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    picture.save(file, "JPEG", quality=85)
-    return file.getvalue()

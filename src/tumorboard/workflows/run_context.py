@@ -53,6 +53,15 @@ def read_manifest(run: RunFolder) -> Manifest:
         ) from error
 
 
+def require_finished(run: RunFolder) -> None:
+    """Raise RunFolderError unless the folder holds a run or a cross-validation that is finished."""
+    if not run.metrics.is_file():
+        raise RunFolderError(
+            f"expected a finished run with metrics.json in {storage.shown(run.root)}, found none; "
+            "repeat tumorboard train until it is done"
+        )
+
+
 def record_test_evaluation(run: RunFolder, images: int) -> None:
     """Record that test is being scored; each time makes its estimate a little less independent."""
     file = run.test_evaluations

@@ -98,6 +98,7 @@ class RunPlan:
         # Keras takes seconds to import: only once the data is known to be good.
         from tumorboard.training import fit, tracking
         from tumorboard.workflows import build_models, calibrate
+        from tumorboard.workflows.predictor import RunPredictor
 
         if self.track:
             place = tracking.destination(self.track, run.tracking(self.track))
@@ -113,11 +114,14 @@ class RunPlan:
         if not all(run.predictions(name, "test").is_file() for name in names):
             record_test_evaluation(run, len(context.part("test").samples))
         with context.phase("test"):
-            for name in names:
-                build_models.predict_splits(context, name, "test")
+            loaded = {name: build_models.predict_splits(context, name, "test") for name in names}
         with context.phase("results"):
             results = report.read_results(context)
-        report.write_results(context, results)  # with the seconds of every phase
+        # Heat maps use the models that predicted test just now; a resumed run has to load them.
+        models = {name: member for name, member in loaded.items() if member is not None}
+        in_memory = len(models) == len(names)
+        predictor = RunPredictor.of(models, results.recommended) if in_memory else None
+        report.write_results(context, results, predictor)  # with the seconds of every phase
         shutil.rmtree(run.cache, ignore_errors=True)
 
 

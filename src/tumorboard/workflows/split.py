@@ -15,7 +15,7 @@ from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
 from tumorboard.errors import DataError, UsageError
 from tumorboard.progress import Console
-from tumorboard.workflows.prepare import find
+from tumorboard.workflows.prepare import find, require_window
 
 _SIZES = config.Splitting()
 
@@ -58,7 +58,7 @@ class NewSplits:
 
 def split(
     data: str | Path | DataSource,
-    out: Path,
+    out: str | Path,
     *,
     folds: int = 0,
     valid: float = _SIZES.valid,
@@ -91,7 +91,7 @@ def split(
     """
     console = console or Console(quiet=True)
     sizes = _sizes(folds, valid, test, window)
-    files = _files(DataSource.of(data).path, out, folds)
+    files = _files(DataSource.of(data).path, Path(out), folds)
     loaded = find(data, console, "test" if keep_test else None)
     facts = _gather(groups.group_by_name(loaded, group_by_name), window, console)
     tied = splitting.components(
@@ -126,10 +126,7 @@ def _sizes(folds: int, valid: float, test: float | None, window: str) -> config.
     for flag, size in sizes.items():
         if not 0 < size < 0.5:
             raise UsageError(f"expected a share of the images above 0 and below 0.5 as {flag}, found {size}")
-    try:
-        config.parse_window(window)
-    except ValueError as error:
-        raise UsageError(f"--window: {error}, found {window[:60]!r}") from error
+    require_window(window)
     return config.Splitting(valid=valid, test=sizes["--test"])
 
 
@@ -151,12 +148,7 @@ def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
 
 def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
     with console.task("finding duplicates") as update:
-        facts = gather(
-            loaded.manifest,
-            problems=loaded.problems,
-            window=window,
-            progress=update,
-        )
+        facts = gather(loaded.manifest, problems=loaded.problems, window=window, progress=update)
     if facts.problems and not loaded.source.skip_bad:
         raise DataError(
             f"{len(facts.problems)} of {len(facts.problems) + len(facts.samples)} images cannot be read; "

@@ -1,6 +1,6 @@
-"""What the next trial tries, and whether one that has begun is worth going on with: Optuna decides.
+"""Hyperparameter search: trials on cross-validation folds, with the settings of each proposed by Optuna.
 
-Optuna keeps nothing: its study is built anew, in memory, for each trial from the trials so far. So a study
+Optuna keeps nothing: its study is built anew, in memory, for each trial from the trials so far. So a search
 that was killed goes on as it would have gone on, and no second record can fall out of step with ours.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tumorboard import optional, progress, run_folder, search_space, storage
+from tumorboard import config, optional, progress, run_folder, search_space, storage
 from tumorboard.config import Recipe
 from tumorboard.data import manifest
 from tumorboard.data.manifest import DataSource
@@ -46,174 +46,221 @@ from tumorboard.workflows.prepare import find, prepare
 from tumorboard.workflows.run_context import RunContext, read_predictions
 from tumorboard.workflows.run_plan import refuse_cross_validation
 
-_PATIENT_TRIALS = 5  # none is pruned before so many are complete
-_PATIENT_FOLDS = 2  # nor on fewer folds
+_TRIALS_BEFORE_PRUNING = 5  # so many must be complete
+_FOLDS_BEFORE_PRUNING = 2
 
 
-class Drawn:
-    """The settings of a trial, and a judge of how it goes."""
+def tune(
+    data: str | Path | DataSource,
+    out: str | Path,
+    recipe: str | Recipe = "default",
+    space: Space | None = None,
+    *,
+    trials: int = 20,
+    folds: int = 5,
+    model: str = "ensemble",
+    console: Console | None = None,
+) -> RunFolder:
+    """Try settings of a recipe, and leave the best as `recipe.toml` in the folder `out`.
 
-    def __init__(self, trial: Any) -> None:
-        self._trial = trial
-        self.values: dict[str, Value] = dict(trial.params)
-
-    def hopeless(self, loss: float, folds: int) -> bool:
-        """Whether it is worse than the median of the earlier trials on as many folds."""
-        if folds < _PATIENT_FOLDS:
-            return False
-        self._trial.report(loss, folds)
-        return bool(self._trial.should_prune())
-
-
-def draw(
-    space: Space,
-    kinds: Mapping[str, type],
-    earlier: Sequence[Trial],
-    seed: int,
-    given: Mapping[str, Value] = {},
-) -> Drawn:
-    """The next trial; depends on these arguments alone.
+    A repeated call goes on where it stopped; with more trials it adds to those that are done.
 
     Args:
-        space: What may be searched.
-        kinds: By setting the type of its values: a range of whole numbers, or of any.
-        earlier: All trials before it, each of them finished.
-        seed: Of the study; each trial draws from a seed of its own.
-        given: Its settings, if they are known; drawn by a tree-structured Parzen estimator if not.
+        data: Class folders or a manifest CSV; images of its test split are not opened. Without one it is
+            split off first, as `train` would, and left out.
+        out: The folder of the search.
+        recipe: The settings to start from, or their name or file; the recipe's own are the first trial.
+        space: What may be changed; by default what the table [search] of the recipe's file declares.
+        trials: How many in all, those of earlier calls included.
+        folds: K, 2 or more.
+        model: Its held-out log loss is the score; settings that cannot change this model are not searched.
+        console: Where progress is shown; quiet by default.
+
+    Returns:
+        The folder `out`.
+
+    Raises:
+        TumorboardError: A subclass, see `tumorboard.errors`.
     """
-    import optuna
+    optional.require("tune", "optuna", extra="tune")
+    source, declared = DataSource.of(data), space or {}
+    if isinstance(recipe, str):
+        name, recipe = recipe, config.load(recipe)
+        declared = search_space.load(name, recipe) if space is None else declared
+    space = _searched(declared, recipe, model, trials, folds)
+    folder, console = RunFolder(Path(out)), console or Console(quiet=True)
+    refuse_cross_validation(folder)
+    with progress.graceful(), run_folder.locked(folder):
+        if "test" not in manifest.splits(source.path):  # split off as `train` would
+            split = RunFolder(folder.root / "split")
+            with run_folder.locked(split):
+                prepare(source, split, recipe, console)
+                shutil.rmtree(split.cache, ignore_errors=True)
+            source = DataSource(split.manifest, skip_bad=source.skip_bad)
+        now = fingerprint.take(recipe, find(source, Console(quiet=True), leave_out="test").manifest)
+        now["settings"] |= {"--model": model, "--folds": folds}
+        now["settings"] |= {f"search.{setting}": str(values) for setting, values in space.items()}
+        now["environment"]["optuna"] = version("optuna")
+        fingerprint.require_same(folder, now)
+        dealt = folder.root / "folds"
+        if not folder.fingerprint.is_file():  # these are of a start that did not get as far as here
+            shutil.rmtree(dealt, ignore_errors=True)
+        manifests = cross_validation.deal_folds(source, dealt, recipe, folds, console=console)
+        storage.write_json(folder.fingerprint, now)
+        groups = {entry.id: entry.group for entry in manifest.list_csv(manifests[0]).entries if entry.group}
+        Search(folder, recipe, space, model, manifests, groups, console).run(trials)
+        shutil.rmtree(folder.cache, ignore_errors=True)
+    return folder
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    own_seed = int(np.random.SeedSequence([seed, len(earlier)]).generate_state(1)[0])
-    study = optuna.create_study(
-        direction="minimize",
-        sampler=optuna.samplers.TPESampler(seed=own_seed),
-        pruner=optuna.pruners.MedianPruner(_PATIENT_TRIALS, _PATIENT_FOLDS),
-    )
-    distributions = {name: _distribution(one, kinds[name]) for name, one in space.items()}
-    study.add_trials([_told(one, distributions) for one in earlier])
-    if given:
-        study.enqueue_trial(dict(given))
-    return Drawn(study.ask(distributions))
 
-
-def _distribution(one: Range | list[Value], kind: type) -> Any:
-    from optuna import distributions
-
-    if not isinstance(one, Range):
-        return distributions.CategoricalDistribution(one)
-    if kind is int:
-        return distributions.IntDistribution(int(one.low), int(one.high), log=one.log)
-    return distributions.FloatDistribution(one.low, one.high, log=one.log)
-
-
-def _told(one: Trial, distributions: Mapping[str, Any]) -> Any:
-    """A finished trial as Optuna knows it."""
-    from optuna.trial import TrialState, create_trial
-
-    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-    reported = {folds: loss for folds, loss in enumerate(one.losses, start=1) if folds >= _PATIENT_FOLDS}
-    return create_trial(
-        state=states[one.state],
-        params=dict(one.values),
-        distributions=dict(distributions),
-        value=one.losses[-1] if one.state == "complete" else None,
-        intermediate_values=reported,
-    )
+def _searched(space: Space, recipe: Recipe, model: str, trials: int, folds: int) -> Space:
+    """Check the numbers, and return the part of the space that can change the model that is scored."""
+    names = recipe.names
+    if model not in names:
+        raise UsageError(f"expected one of the models {', '.join(names)} as --model, found {model[:60]!r}")
+    if folds < 2 or trials < 1:
+        raise UsageError(f"expected 2 or more --folds and 1 or more --trials, found {folds} and {trials}")
+    searched = search_space.bearing_on(space, recipe, model)
+    if not searched:
+        declared = f"of {', '.join(space)}" if space else "nothing"
+        raise RecipeError(
+            f"expected settings in the recipe's table [search] that can change {model}, found {declared}; "
+            "add some, or choose another --model"
+        )
+    return searched
 
 
 @dataclass(frozen=True)
-class Study:
-    """What every trial needs: a manifest a fold, and by image the group that it belongs to."""
+class Search:
+    """A search in its folder.
 
-    whole: RunFolder
+    Attributes:
+        folder: Where trials and results are kept.
+        recipe: The settings of the first trial.
+        space: What is searched.
+        model: The model that is scored.
+        manifests: One per fold, with the fold in the place of test.
+        groups: By image id, of images that have one.
+        console: Where progress is shown.
+    """
+
+    folder: RunFolder
     recipe: Recipe
     space: Space
     model: str
-    files: Sequence[Path]
+    manifests: Sequence[Path]
     groups: Mapping[str, str]
     console: Console
 
     @property
     def record(self) -> Path:
-        """All trials, the one in hand last."""
-        return self.whole.root / "state" / "trials.json"
+        """All trials, an unfinished one last."""
+        return self.folder.root / "state" / "trials.json"
+
+    def trial_folder(self, number: int) -> Path:
+        """The runs of a trial, one per fold."""
+        return self.folder.root / "trials" / f"trial-{number}"
+
+    def run(self, trials: int) -> None:
+        """Carry out trials until there are so many, those on record included."""
+        recorded = self.read_trials()
+        done = [trial for trial in recorded if trial.state != "begun"]
+        begun, start, before = recorded[len(done) :], time.monotonic(), len(done)
+        while len(done) < trials:
+            done.append(run_trial(self, done, begun[0].values if begun else {}))
+            begun = []
+            self.write_results(done)
+            last, best = done[-1], best_trial(done)
+            result = f", log loss {last.losses[-1]:.3f}" if last.losses else f": {last.reason}"
+            minutes = (time.monotonic() - start) / (len(done) - before) / 60
+            self.console.print(
+                f"trial {len(done)} {last.state}{result}; best so far trial {best + 1}, "
+                f"{done[best].losses[-1]:.3f}; {trials - len(done)} more, about {minutes:.1f} min each"
+            )
+        self.write_results(done)
+
+    def read_trials(self) -> list[Trial]:
+        """Read the trials so far."""
+        if not self.record.is_file():
+            return []
+        try:
+            return trials_from_json(json.loads(self.record.read_text("utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(
+                f"expected the trials so far in {storage.shown(self.record)}, found nothing readable; "
+                "restore the file or choose another --out"
+            ) from error
+
+    def write_results(self, trials: Sequence[Trial]) -> None:
+        """Write the record, and then everything that can be made from it."""
+        folder, name = self.folder, self.folder.root.absolute().name
+        storage.write_json(self.record, trials_to_json(trials))
+        tuning = Tuning(name, self.recipe, self.model, len(self.manifests), trials)
+        storage.write_text(folder.root / "trials.csv", trials_to_csv(trials))
+        storage.write_text(folder.recipe, recipe_toml(tuning))
+        storage.write_text(folder.metrics, tuning_json(tuning))
+        write_report(tuning_report(tuning), folder)
 
 
-def attempt(study: Study, earlier: Sequence[Trial], given: Mapping[str, Value]) -> Trial:
-    """One trial, from drawing its settings to its score; `given` are those of one that was interrupted."""
-    own = {name: search_space.value(study.recipe, name) for name in study.space}
-    kinds = {name: type(value) for name, value in own.items()}
-    drawn = draw(study.space, kinds, earlier, study.recipe.seed, given or ({} if earlier else own))
-    storage.write_json(study.record, trials_to_json([*earlier, Trial(drawn.values)]))
+def run_trial(search: Search, earlier: Sequence[Trial], given: Mapping[str, Value]) -> Trial:
+    """Carry out one trial, from its settings to its score; `given` are those of an interrupted one."""
+    own = {name: search_space.value(search.recipe, name) for name in search.space}
+    types = {name: type(value) for name, value in own.items()}
+    proposal = propose(search.space, types, earlier, search.recipe.seed, given or ({} if earlier else own))
+    storage.write_json(search.record, trials_to_json([*earlier, Trial(proposal.values)]))
     number = len(earlier) + 1
-    study.console.print(f"trial {number}: {settings_text(drawn.values)}")
-    for one in earlier:
-        if one.values == drawn.values:
-            return one  # the same settings, the same bits
+    search.console.print(f"trial {number}: {settings_text(proposal.values)}")
+    for trial in earlier:
+        if trial.values == proposal.values:
+            return trial  # the same settings, the same bits
     try:
-        return _judged(study, number, drawn)
+        return _score(search, number, proposal)
     except (RecipeError, ModelError, TrainingError) as error:
         if not earlier:
             raise  # the recipe itself cannot be trained
-        for fold in _folder(study, number).glob("fold-*"):
-            _tidy(RunFolder(fold), study.model)
-        return Trial(drawn.values, "failed", reason=str(error))
+        for fold in search.trial_folder(number).glob("fold-*"):
+            _delete_models(RunFolder(fold), search.model)
+        return Trial(proposal.values, "failed", reason=str(error))
 
 
-def _judged(study: Study, number: int, drawn: Drawn) -> Trial:
-    recipe = search_space.with_values(study.recipe, drawn.values)
+def _score(search: Search, number: int, proposal: "Proposal") -> Trial:
+    """Train on each fold and score all held-out predictions; stop early if that is clearly worse."""
+    recipe = search_space.with_values(search.recipe, proposal.values)
     state: State = "complete"
-    folder, held, losses = _folder(study, number), list[Predictions](), list[float]()
-    for k, file in enumerate(study.files, start=1):
+    held_out: list[Predictions] = []
+    losses: list[float] = []
+    for k, file in enumerate(search.manifests, start=1):
         progress.stop_if_asked()
-        study.console.print(f"trial {number}, fold {k} of {len(study.files)}")
-        held.append(_held_out(study, file, RunFolder(folder / f"fold-{k}"), recipe))
-        so_far = combination.concatenate(held)
+        search.console.print(f"trial {number}, fold {k} of {len(search.manifests)}")
+        fold = RunFolder(search.trial_folder(number) / f"fold-{k}")
+        held_out.append(_predict_fold(search, file, fold, recipe))
+        so_far = combination.concatenate(held_out)
         losses.append(metrics.log_loss(so_far.labels, so_far.probabilities))
-        if k < len(study.files) and drawn.hopeless(losses[-1], k):
+        if k < len(search.manifests) and proposal.should_prune(losses[-1], k):
             state = "pruned"
             break
-    if any(name.startswith("image.") for name in study.space):
-        shutil.rmtree(study.whole.cache, ignore_errors=True)  # the next trial's images may be others
-    scores = evaluate(so_far, study.groups)
-    return Trial(drawn.values, state, tuple(losses), scores.loss, scores.accuracy)
+    if any(name.startswith("image.") for name in search.space):
+        shutil.rmtree(search.folder.cache, ignore_errors=True)  # the next trial's images may differ
+    scores = evaluate(so_far, search.groups)
+    return Trial(proposal.values, state, tuple(losses), scores.loss, scores.accuracy)
 
 
-def _folder(study: Study, number: int) -> Path:
-    return study.whole.root / "trials" / f"trial-{number}"
+def _predict_fold(search: Search, file: Path, run: RunFolder, recipe: Recipe) -> Predictions:
+    """Predict a fold with a model trained without it; the run's models and its cache are not kept.
 
-
-def _held_out(study: Study, file: Path, run: RunFolder, recipe: Recipe) -> Predictions:
-    """What a model says of a fold, trained without it; of the run its networks and its cache are not kept."""
-    if not run.predictions(study.model, "test").is_file():
-        views = study.whole.cache / "views" / file.stem
+    Cached views of frozen layers are handed on: the next trial of this fold finds them by its settings, if
+    these are the same.
+    """
+    if not run.predictions(search.model, "test").is_file():
+        views = search.folder.cache / "views" / file.stem
         with run_folder.locked(run):
-            context = prepare(file, run, recipe, study.console, images=study.whole.cache)
+            context = prepare(file, run, recipe, search.console, images=search.folder.cache)
             _move(views, run.cache)
-            _train(context, study.model)
-        if _fits(run.cache, len(study.files), recipe):
+            _train(context, search.model)
+        if _fits(run.cache, len(search.manifests), recipe):
             _move(run.cache, views)
-    _tidy(run, study.model)
-    return read_predictions(run, study.model, "test")
-
-
-def _move(views: Path, to: Path) -> None:
-    """Hand on what is frozen: the next trial of a fold finds it by its settings, if they are the same."""
-    if views.is_dir() and not to.exists():
-        to.parent.mkdir(parents=True, exist_ok=True)
-        views.rename(to)
-
-
-def _fits(views: Path, folds: int, recipe: Recipe) -> bool:
-    """Whether so much of every fold is within the disk for views that the recipe allows a training."""
-    most = max(one.training.cache_gb for one in (*recipe.models.values(), recipe.chained))
-    return sum(file.stat().st_size for file in views.rglob("*.npy")) * folds <= most * 1e9
-
-
-def _tidy(run: RunFolder, model: str) -> None:
-    for rest in (run.cache, run.model(model).parent):
-        shutil.rmtree(rest, ignore_errors=True)
+    _delete_models(run, search.model)
+    return read_predictions(run, search.model, "test")
 
 
 def _train(context: RunContext, model: str) -> None:
@@ -230,134 +277,92 @@ def _train(context: RunContext, model: str) -> None:
     keras.utils.clear_session()  # or the graphs of all runs stay in memory
 
 
-_QUIET = Console(quiet=True)
+def _move(views: Path, to: Path) -> None:
+    if views.is_dir() and not to.exists():
+        to.parent.mkdir(parents=True, exist_ok=True)
+        views.rename(to)
 
 
-def tune(
-    data: str | Path | DataSource,
-    out: str | Path,
-    recipe: Recipe,
-    space: Space,
-    *,
-    trials: int = 20,
-    folds: int = 5,
-    model: str = "ensemble",
-    console: Console | None = None,
-) -> RunFolder:
-    """Try settings of a recipe, and leave the best as `recipe.toml` in the folder `out`.
+def _fits(views: Path, folds: int, recipe: Recipe) -> bool:
+    """Whether the views of all folds together fit the disk space that the recipe allows one training."""
+    trainings = [settings.training for settings in (*recipe.models.values(), recipe.chained)]
+    limit = max(training.cache_gb for training in trainings) * 1e9
+    return sum(file.stat().st_size for file in views.rglob("*.npy")) * folds <= limit
 
-    A repeated call goes on where it stopped; with more trials it adds to those that are done.
+
+def _delete_models(run: RunFolder, model: str) -> None:
+    for folder in (run.cache, run.model(model).parent):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Proposal:
+    """The settings of a trial that Optuna proposes, and its judgement of how the trial goes.
 
     Args:
-        data: Class folders or a manifest CSV; images of its test part are not opened. Without one it is
-            split off first, as `train` would, and left out.
-        out: The folder of the study.
-        recipe: The settings to start from; its own are the first trial.
-        space: What may be changed, from `search_space.load`.
-        trials: How many in all, those of earlier calls included.
-        folds: K, 2 or more.
-        model: Whose held-out log loss is the score; what cannot change this model is not searched.
-        console: Where progress is shown; quiet by default.
-
-    Raises:
-        TumorboardError: One of its kinds, see `tumorboard.errors`.
+        trial: Optuna's trial.
     """
-    optional.require("tune", "optuna", extra="tune")
-    space = _searched(space, recipe, model, trials, folds)
-    whole, console = RunFolder(Path(out)), console or _QUIET
-    refuse_cross_validation(whole)
-    with progress.graceful(), run_folder.locked(whole):
-        pool = _pool(DataSource.of(data), whole, recipe, console)
-        samples = find(pool, _QUIET, leave_out="test").manifest
-        now = _fingerprint(recipe, space, model, folds, samples)
-        fingerprint.require_same(whole, now)
-        dealt = whole.root / "folds"
-        if not whole.fingerprint.is_file():
-            shutil.rmtree(dealt, ignore_errors=True)  # of a start that did not get as far as here
-        files = cross_validation.deal_folds(pool, dealt, recipe, folds, console=console)
-        storage.write_json(whole.fingerprint, now)
-        groups = {entry.id: entry.group for entry in manifest.list_csv(files[0]).entries if entry.group}
-        _search(Study(whole, recipe, space, model, files, groups, console), trials)
-        shutil.rmtree(whole.cache, ignore_errors=True)
-    return whole
+
+    def __init__(self, trial: Any) -> None:
+        self._trial = trial
+        self.values: dict[str, Value] = dict(trial.params)
+
+    def should_prune(self, loss: float, folds: int) -> bool:
+        """Whether the loss is worse than the median of the earlier trials on as many folds."""
+        if folds < _FOLDS_BEFORE_PRUNING:
+            return False
+        self._trial.report(loss, folds)
+        return bool(self._trial.should_prune())
 
 
-def _searched(space: Space, recipe: Recipe, model: str, trials: int, folds: int) -> Space:
-    """The part of the space that can change the model that is scored."""
-    names = recipe.names
-    if model not in names:
-        raise UsageError(f"expected one of the models {', '.join(names)} as --model, found {model[:60]!r}")
-    if folds < 2 or trials < 1:
-        raise UsageError(f"expected 2 or more --folds and 1 or more --trials, found {folds} and {trials}")
-    found = search_space.bearing_on(space, recipe, model)
-    if not found:
-        declared = f"of {', '.join(space)}" if space else "nothing"
-        raise RecipeError(
-            f"expected settings in the recipe's table [search] that can change {model}, found {declared}; "
-            "add some, or choose another --model"
+def propose(
+    space: Space,
+    types: Mapping[str, type],
+    earlier: Sequence[Trial],
+    seed: int,
+    given: Mapping[str, Value] = {},
+) -> Proposal:
+    """Propose the next trial; depends on these arguments alone.
+
+    Args:
+        space: What is searched.
+        types: By setting the type of its values; a range of int holds whole numbers.
+        earlier: All trials before it, each of them finished.
+        seed: Of the search; each trial draws from a seed of its own.
+        given: Its settings, if they are known; drawn by a tree-structured Parzen estimator if not.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions: dict[str, Any] = {}
+    for name, values in space.items():
+        if not isinstance(values, Range):
+            distributions[name] = optuna.distributions.CategoricalDistribution(values)
+        elif types[name] is int:
+            low, high = int(values.low), int(values.high)
+            distributions[name] = optuna.distributions.IntDistribution(low, high, log=values.log)
+        else:
+            distributions[name] = optuna.distributions.FloatDistribution(
+                values.low, values.high, log=values.log
+            )
+    own_seed = int(np.random.SeedSequence([seed, len(earlier)]).generate_state(1)[0])
+    study = optuna.create_study(
+        direction="minimize",
+        sampler=optuna.samplers.TPESampler(seed=own_seed),
+        pruner=optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _FOLDS_BEFORE_PRUNING),
+    )
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+    for trial in earlier:
+        losses = dict(enumerate(trial.losses, start=1))
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=states[trial.state],
+                params=dict(trial.values),
+                distributions=distributions,
+                value=trial.losses[-1] if trial.state == "complete" else None,
+                intermediate_values={k: loss for k, loss in losses.items() if k >= _FOLDS_BEFORE_PRUNING},
+            )
         )
-    return found
-
-
-def _pool(data: DataSource, whole: RunFolder, recipe: Recipe, console: Console) -> DataSource:
-    """The images, with test as it is given or as `train` would split it off."""
-    if "test" in manifest.splits(data.path):
-        return data
-    split = RunFolder(whole.root / "split")
-    with run_folder.locked(split):
-        prepare(data, split, recipe, console)
-        shutil.rmtree(split.cache, ignore_errors=True)
-    return DataSource(split.manifest, skip_bad=data.skip_bad)
-
-
-def _fingerprint(
-    recipe: Recipe, space: Space, model: str, folds: int, samples: manifest.Manifest
-) -> fingerprint.Fingerprint:
-    now = fingerprint.take(recipe, samples)
-    searched = {f"search.{name}": str(one) for name, one in space.items()}
-    now["settings"] |= {"--model": model, "--folds": folds, **searched}
-    now["environment"]["optuna"] = version("optuna")
-    return now
-
-
-def _search(study: Study, trials: int) -> None:
-    known = _read(study.record)
-    done = [one for one in known if one.state != "begun"]
-    begun, clock, before = known[len(done) :], time.monotonic(), len(done)
-    while len(done) < trials:
-        done.append(attempt(study, done, begun[0].values if begun else {}))
-        begun = []
-        _write(study, done)
-        each = (time.monotonic() - clock) / (len(done) - before) / 60
-        study.console.print(f"{_told_best(done)}; {trials - len(done)} more, about {each:.1f} min each")
-    _write(study, done)
-
-
-def _read(record: Path) -> list[Trial]:
-    if not record.is_file():
-        return []
-    try:
-        return trials_from_json(json.loads(record.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"expected the trials so far in {storage.shown(record)}, found nothing readable; "
-            "restore the file or choose another --out"
-        ) from error
-
-
-def _write(study: Study, trials: Sequence[Trial]) -> None:
-    """The record first: everything else can be made of it."""
-    whole = study.whole
-    storage.write_json(study.record, trials_to_json(trials))
-    tuning = Tuning(whole.root.absolute().name, study.recipe, study.model, len(study.files), trials)
-    storage.write_text(whole.root / "trials.csv", trials_to_csv(trials))
-    storage.write_text(whole.recipe, recipe_toml(tuning))
-    storage.write_text(whole.metrics, tuning_json(tuning))
-    write_report(tuning_report(tuning), whole)
-
-
-def _told_best(trials: Sequence[Trial]) -> str:
-    last, best = trials[-1], best_trial(trials)
-    figure = f", log loss {last.losses[-1]:.3f}" if last.losses else f": {last.reason}"
-    lowest = f"best so far trial {best + 1}, {trials[best].losses[-1]:.3f}"
-    return f"trial {len(trials)} {last.state}{figure}; {lowest}"
+    if given:
+        study.enqueue_trial(dict(given))
+    return Proposal(study.ask(distributions))
