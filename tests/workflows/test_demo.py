@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from tumorboard import config
 from tumorboard.data.manifest import DataSource
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
@@ -26,7 +25,7 @@ def test_demo_draws_the_phantoms_and_trains_on_them_with_its_own_recipe(
     drawn, (args, options) = calls
     assert drawn == tmp_path / "data"
     source = DataSource(tmp_path / "data", skip_bad=True)  # one file is damaged on purpose
-    assert args == (source, tmp_path / "run", config.load("demo"))
+    assert args == (source, tmp_path / "run", "demo")
     assert options == {"console": console}
     assert run.root == tmp_path / "run"
     assert "synthetic" in capsys.readouterr().err

@@ -32,7 +32,7 @@ def complete(values, folds=3):
 def study(seed, trials):
     done = [complete(OWN)]
     while len(done) < trials:
-        done.append(complete(tune.draw(SPACE, KINDS, done, seed).values))
+        done.append(complete(tune.propose(SPACE, KINDS, done, seed).values))
     return done
 
 
@@ -48,11 +48,11 @@ def test_the_same_seed_and_trials_draw_the_same_and_others_do_not():
     first = study(0, 15)
     assert study(0, 15) == first
     assert study(1, 15)[1:] != first[1:]
-    again = tune.draw(SPACE, KINDS, first, 0).values
-    assert tune.draw(SPACE, KINDS, first, 0).values == again
-    assert tune.draw(SPACE, KINDS, first[:-1], 0).values == first[-1].values
+    again = tune.propose(SPACE, KINDS, first, 0).values
+    assert tune.propose(SPACE, KINDS, first, 0).values == again
+    assert tune.propose(SPACE, KINDS, first[:-1], 0).values == first[-1].values
     better = [replace(one, losses=(9.0 - one.losses[0],)) for one in first]
-    assert tune.draw(SPACE, KINDS, better, 0).values != again
+    assert tune.propose(SPACE, KINDS, better, 0).values != again
 
 
 def test_later_trials_are_nearer_to_the_best_than_the_first():
@@ -61,13 +61,13 @@ def test_later_trials_are_nearer_to_the_best_than_the_first():
 
 
 def test_given_settings_are_tried():
-    assert tune.draw(SPACE, KINDS, [], 0, OWN).values == OWN
-    assert tune.draw(SPACE, KINDS, study(0, 3), 0, OWN).values == OWN
+    assert tune.propose(SPACE, KINDS, [], 0, OWN).values == OWN
+    assert tune.propose(SPACE, KINDS, study(0, 3), 0, OWN).values == OWN
 
 
 def test_trials_that_failed_or_were_pruned_are_no_obstacle():
     done = [*study(0, 11), Trial(OWN, "failed"), Trial(OWN, "pruned", (9.0, 9.0))]
-    assert tune.draw(SPACE, KINDS, done, 0).values != OWN
+    assert tune.propose(SPACE, KINDS, done, 0).values != OWN
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_trials_that_failed_or_were_pruned_are_no_obstacle():
 def test_what_is_worse_than_the_median_is_hopeless_but_not_too_soon(complete_ones, found, folds, hopeless):
     losses = (1.0, 1.0, 2.0, 3.0, 3.0)
     earlier = [Trial(OWN, "complete", (one,) * 3) for one in losses[:complete_ones]]
-    assert tune.draw(SPACE, KINDS, earlier, 0).hopeless(found, folds) is hopeless
+    assert tune.propose(SPACE, KINDS, earlier, 0).should_prune(found, folds) is hopeless

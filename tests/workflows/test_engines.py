@@ -95,5 +95,5 @@ def test_keras_is_the_board_itself_and_another_name_is_refused(run):
     board = load_run(run.root)
     assert on_engine(board, run.root, "keras") is board
     assert board.names == NAMES
-    with pytest.raises(UsageError, match="expected a format"):
+    with pytest.raises(UsageError, match=r"expected an engine \(keras, openvino, onnx\), found 'torch'"):
         on_engine(board, run.root, "torch")

@@ -42,20 +42,20 @@ def test_every_model_and_member_gets_its_picture(board, scan, tmp_path):
     assert sorted(path.name for path in done.folder.iterdir()) == sorted(
         ["maps.csv", *(f"1-slice-{part}.png" for part in parts)]
     )
-    assert (done.pictures, done.failed) == (6, 0)
-    assert set(done.likeness) == set(NAMES)
-    assert all(value < 0.9 for value in done.likeness.values())
+    assert (done.overlays, done.failed) == (6, 0)
+    assert set(done.correlations) == set(NAMES)
+    assert all(value < 0.9 for value in done.correlations.values())
     prediction = board.predict(board.read(scan))
     for row in rows(done.folder):
         said = prediction.probabilities[row["model"]]
         assert row["class"] == CLASSES[said.argmax()]
         assert row["notice"] == NOTICE
-        assert bool(row["probability"]) != bool(row["part"])
-        if not row["part"]:
+        assert bool(row["probability"]) != bool(row["member"])
+        if not row["member"]:
             assert float(row["probability"]) == said.max()
             image = board.read(scan)
             painted = overlay(image, board.heat_map(row["model"], image, int(said.argmax())))
-            np.testing.assert_array_equal(np.asarray(Image.open(done.folder / row["picture"])), painted)
+            np.testing.assert_array_equal(np.asarray(Image.open(done.folder / row["overlay"])), painted)
 
 
 def test_a_class_and_a_method_can_be_asked_for(board, scan, tmp_path):
@@ -85,9 +85,9 @@ def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(scan, tmp_p
     ]
     assert main([*command, "--quiet"]) == 3
     said = capsys.readouterr()
-    assert said.out.splitlines()[-1] == f"Maps: {tmp_path / 'maps'} (6 pictures, maps.csv)"
+    assert said.out.splitlines()[-1] == f"Maps: {tmp_path / 'maps'} (6 overlays, maps.csv)"
     assert "custom: with shuffled weights the map is another one" in said.out
     assert said.err == "tumorboard: 1 files could not be read; their rows in maps.csv say why\n"
     assert "bad.png" in rows(tmp_path / "maps")[-1]["error"]
     assert main([*command, "--json"]) == 3
-    assert json.loads(capsys.readouterr().out)["pictures"] == 6
+    assert json.loads(capsys.readouterr().out)["overlays"] == 6
