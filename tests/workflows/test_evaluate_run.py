@@ -17,7 +17,13 @@ from tumorboard.data.manifest import load, write_csv
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.evaluate import compare, evaluate_data, evaluate_predictions, overlap_notes, read_metadata
+from tumorboard.workflows.evaluate import (
+    compare,
+    evaluate_data,
+    evaluate_predictions,
+    overlap_notes,
+    read_metadata,
+)
 
 
 def pictures(root: Path, seed: int) -> Path:
