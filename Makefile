@@ -47,7 +47,7 @@ check: install-dev
 
 # The documentation as a web site in site/, built offline; a warning is an error.
 docs: .venv-docs/.installed
-	PYTHONPATH=src .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=src .venv-docs/bin/mkdocs build --strict --quiet
 
 .venv-docs/.installed: requirements-docs.txt
 	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
