@@ -12,33 +12,35 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PAGES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "SECURITY.md",
-    "CODE_OF_CONDUCT.md",
-    "benchmarks/RESULTS.md",
-)
+PAGES = {
+    "README.md": "readme-page.md",  # the site has an index.md, beside which it takes no README.md
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
+    "CHANGELOG.md": "CHANGELOG.md",
+    "SECURITY.md": "SECURITY.md",
+    "CODE_OF_CONDUCT.md": "CODE_OF_CONDUCT.md",
+    "benchmarks/RESULTS.md": "benchmarks/RESULTS.md",
+}
+"""By the path in the repository, the path on the site."""
 API_MARK = "<!-- python-api -->"
 _LINK = re.compile(r"(\]\()([^)#:]+)((?:#[^)]*)?\))")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages of the repository's root."""
-    for page in PAGES:
-        files.append(File.generated(config, page, content=(ROOT / page).read_text("utf-8")))
+    for path, uri in PAGES.items():
+        files.append(File.generated(config, uri, content=(ROOT / path).read_text("utf-8")))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Point links at the site's pages, and list the public functions and classes on the page of the API."""
     source = page.file.src_uri
-    folder = posixpath.dirname(source if source in PAGES else f"docs/{source}")
+    paths = {uri: path for path, uri in PAGES.items()}
+    folder = posixpath.dirname(paths.get(source, f"docs/{source}"))
 
     def relink(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[2]))
-        uri = target.removeprefix("docs/")
+        uri = PAGES.get(target, target.removeprefix("docs/"))
         if files.get_file_from_path(uri):
             return match[1] + posixpath.relpath(uri, posixpath.dirname(source) or ".") + match[3]
         if (ROOT / target).exists():  # a file that is no page, such as LICENSE: named without a link
