@@ -60,7 +60,7 @@ def measured(plan: Recipe, part: Part) -> list[Phase]:
     members = {name: build_network(name, one, plan.image, classes, 0) for name, one in plan.models.items()}
     names = tuple(map(str, range(classes)))
     pairs = {name: (model, ModelSpec(name, "", names, plan.image)) for name, model in members.items()}
-    links = [pairs[name] for name in (plan.chained.first, *plan.chained.also)]
+    links = [pairs[name] for name in (plan.chained.first, *plan.chained.others)]
     chained = chain.build("chained", links, plan.chained)
     joint = ensemble.build(
         "ensemble", [pairs[name] for name in plan.ensemble.members], CombinationRule("mean")

@@ -103,10 +103,10 @@ def test_an_unknown_key_at_any_level_lists_the_known_ones(text: str, known: type
         (MINIMAL + "[ensemble]\nmembers = ['custom', 'nobody']", "'nobody' is not one of the models"),
         (MINIMAL + "[chained]\nfirst = 'nobody'", "'nobody' is not one of the models"),
         (MINIMAL + "[chained]\nfirst = 'custom'", "must be a pretrained model"),
-        (MINIMAL + "[chained]\nalso = ['nobody']", "'nobody' is not one of the models"),
-        (MINIMAL + "[chained]\nalso = ['pretrained']", "each of the chain's links once"),
+        (MINIMAL + "[chained]\nothers = ['nobody']", "'nobody' is not one of the models"),
+        (MINIMAL + "[chained]\nothers = ['pretrained']", "each of the chain's links once"),
         (
-            MINIMAL + "design = 'notebook'\n[chained]\nalso = ['custom']\ntraining = { views = 1 }",
+            MINIMAL + "design = 'notebook'\n[chained]\nothers = ['custom']\ntraining = { views = 1 }",
             "'custom' has no frozen part to keep; set chained.training.views = 0",
         ),
         ("seed = -1\n" + MINIMAL, "seed"),

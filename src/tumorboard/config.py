@@ -193,13 +193,13 @@ class Ensemble(RecipeTable):
 class Chained(RecipeTable):
     """A second network on the first one's embedding.
 
-    `also` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
+    `others` names further models whose embeddings are joined to the first one's. `start` "fresh" begins with
     new heads, as the study did; "trained" begins from the trained links; "kept" has these as they are,
     and only the second network learns.
     """
 
     first: str = "pretrained"
-    also: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     start: Literal["fresh", "trained", "kept"] = "trained"
     units: Annotated[int, Field(ge=1)] = 256
     dropout: Fraction = 0.25
@@ -231,7 +231,7 @@ class Recipe(RecipeTable):
         reserved = {"ensemble", "chained"} & set(self.models)
         if reserved:
             raise ValueError(f"models may not be named {sorted(reserved)}")
-        links = (self.chained.first, *self.chained.also)
+        links = (self.chained.first, *self.chained.others)
         if len(set(links)) < len(links):
             raise ValueError(f"expected each of the chain's links once, found {list(links)}")
         for name in (*self.ensemble.members, *links):
@@ -251,7 +251,7 @@ class Recipe(RecipeTable):
 
     def dependencies(self, model: str) -> tuple[str, ...]:
         """Name the models that must be made before this one: an ensemble's members, a chain's links."""
-        links = (self.chained.first, *self.chained.also)
+        links = (self.chained.first, *self.chained.others)
         return {"ensemble": self.ensemble.members, "chained": links}.get(model, ())
 
     def training(self, name: str) -> Training:

@@ -101,7 +101,7 @@ NESTED = {
 
 
 def headed(data: bytes, syntax: str = EXPLICIT) -> ParsedHeader:
-    return read_header(io.BytesIO(part10(data, syntax)), also=("ReferencedImageSequence",))
+    return read_header(io.BytesIO(part10(data, syntax)), extra=("ReferencedImageSequence",))
 
 
 def refused(data: bytes) -> str:

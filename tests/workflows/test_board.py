@@ -114,7 +114,7 @@ kind = "custom"
 augmentation = { rotation = 0.0, zoom = 0.0 }
 training = { views = 1, epochs = 1, patience = 0 }
 [chained]
-also = ["custom"]
+others = ["custom"]
 units = 4
 training = { views = 2, epochs = 1, patience = 0 }
 """
@@ -135,7 +135,7 @@ def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
     build_models.build_model(job, "chained")
     assert set(job.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
     model, spec = saving.load(job.run.model("chained"))
-    assert spec.details["also"] == ["custom"]
+    assert spec.details["others"] == ["custom"]
     joint = model.get_layer("chained_concatenate")
     assert [tensor.shape[1] for tensor in joint.input] == [8, 192]
     shapes = {tuple(view[0].shape for view in views) for views in seen[0].inputs}

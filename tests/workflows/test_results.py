@@ -88,9 +88,9 @@ def test_a_lost_file_of_predictions_is_named(job: RunContext) -> None:
 
 
 @pytest.mark.parametrize(
-    ("also", "told"),
+    ("others", "expected"),
     [([], "first link pretrained, kept"), (["custom"], "links pretrained and custom, kept")],
 )
-def test_a_chain_names_its_links(also, told):
-    details = {"first": "pretrained", "also": also, "start": "kept"}
-    assert report._model_line("chained", details) == f"chained: {told}"
+def test_a_chain_names_its_links(others, expected):
+    details = {"first": "pretrained", "others": others, "start": "kept"}
+    assert report._model_line("chained", details) == f"chained: {expected}"

@@ -111,14 +111,14 @@ def _train_chain(context: RunContext, name: str) -> None:
     links: list[Member] = []
     for link, draw in [
         (settings.first, "first link"),
-        *((other, f"link {other}") for other in settings.also),
+        *((other, f"link {other}") for other in settings.others),
     ]:
         trained, spec = saving.load(context.run.model(link))
         fresh = settings.start == "fresh"  # the same build with first weights of its own
         links.append((_initial_model(context, link, context.seed(draw)) if fresh else trained, spec))
     model = chain.build(name, links, settings, context.seed(name))
     history = _fit_on_images(context, model, settings.training)
-    details = {"first": settings.first, "also": list(settings.also), "start": settings.start}
+    details = {"first": settings.first, "others": list(settings.others), "start": settings.start}
     _save(context, model, "chained", settings.training, history, details)
 
 

@@ -151,7 +151,7 @@ def _model_line(name: str, details: Mapping[str, Any]) -> str:
         members = ", ".join(f"{m}{w}" for m, w in zip(details["members"], weights, strict=True))
         parts.append(f"form {details['form']} of {members}")
     if "first" in details:
-        links = [details["first"], *details.get("also", [])]
+        links = [details["first"], *details.get("others", [])]
         parts.append(f"{'links' if links[1:] else 'first link'} {' and '.join(links)}, {details['start']}")
     return f"{name}: {'; '.join(parts)}"
 

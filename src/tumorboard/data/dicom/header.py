@@ -204,18 +204,18 @@ class ParsedHeader:
     notes: list[str] = field(default_factory=list)
 
 
-def read_header(source: io.RawIOBase | io.BytesIO, also: Collection[str] = ()) -> ParsedHeader:
+def read_header(source: io.RawIOBase | io.BytesIO, extra: Collection[str] = ()) -> ParsedHeader:
     """Read a header up to the pixel data.
 
     Args:
         source: A DICOM file at its beginning, unbuffered or in memory.
-        also: Keywords of further elements to keep.
+        extra: Keywords of further elements to keep.
 
     Raises:
         DicomError: The header is too large or cut off, or there are several frames.
         Exception: The header is damaged; see `explained`.
     """
-    file, tags = LimitedReader(source), [_tag(keyword) or 0 for keyword in (*WANTED, *also)]
+    file, tags = LimitedReader(source), [_tag(keyword) or 0 for keyword in (*WANTED, *extra)]
     stopped: tuple[int, str, int] | None = None
 
     def elements(implicit: bool, little: bool, end: int) -> dict[int, Element]:

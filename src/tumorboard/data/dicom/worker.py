@@ -100,7 +100,7 @@ def header_facts(file: io.FileIO | io.BytesIO) -> dict[str, Any]:
     Raises:
         Exception: The header cannot be read; see `explained`.
     """
-    header = read_header(file, also=_IDENTIFIERS)
+    header = read_header(file, extra=_IDENTIFIERS)
     bits = integers(header.data, "BitsStored")
     identifiers = [name for name in _IDENTIFIERS if raw(header.data, name).strip(b" \0")]
     return {"photometric": photometric(header), "bits": bits[0] if bits else 0, "identifiers": identifiers}
@@ -134,7 +134,7 @@ def _identity(path: Path) -> Identity | None:
         with io.FileIO(path) as file:
             beginning = file.read(_BEGINNING)
             file.seek(0)
-            data = read_header(file, also=("PatientID", "SeriesInstanceUID")).data
+            data = read_header(file, extra=("PatientID", "SeriesInstanceUID")).data
             patient, series = (raw(data, name).strip(b" \0") for name in ("PatientID", "SeriesInstanceUID"))
     except Exception:
         return None  # whoever decodes it reports the fault
