@@ -1,10 +1,11 @@
-"""`tumorboard predict --ray local` on an archive of N drawn images, killed in the middle and begun again.
+"""Predict an archive of N synthetic images with `predict --ray local`, killed and repeated.
 
     python benchmarks/archive.py [--many 50000] [--few 5000] [--run RUN] [--page docs/scaling.md]
 
-For each of the two numbers: images of 64x64 in folders of a thousand; `kill -9` once half of the parts are
-there; the same command again. Then every image must have one row, the parts that were there before must not
-have been written again, and memory must not have grown with the number. It ends with 1 if that is not so.
+For each of the two numbers: images of 64x64 in folders of a thousand; `kill -9` when half of the
+parts exist; the same command again. Every image must then have one row, the parts that existed must
+not have been written again, and memory must not have grown with the number of images. Otherwise the
+exit code is 1.
 """
 
 import argparse
@@ -19,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from pyarrow import parquet
-from tumorboard.distributed.predict import PART
 
 import small_jobs
+from tumorboard.workflows.cluster_predict import FILES_PER_PART as PART
 
 _FOLDER = 1000
 _PATIENCE = 120  # seconds until a killed command's processes must be gone
@@ -30,7 +31,7 @@ _FLAT = 1.1  # times the memory of the smaller archive
 
 @dataclass(frozen=True)
 class Found:
-    """What came of one archive."""
+    """The result for one archive."""
 
     images: int
     rows: int
@@ -43,7 +44,7 @@ class Found:
 
     @property
     def whole(self) -> bool:
-        """Whether every image has one row, and nothing was made twice."""
+        """Return whether every image has one row and no part was made twice."""
         return self.rows == self.different == self.images and self.kept > 0 and not self.written_again
 
 
@@ -91,7 +92,7 @@ def _try(run: Path, model: str, folder: Path, count: int) -> Found:
 
 
 def _draw(folder: Path, count: int) -> None:
-    """Noise around a disc: no two are alike."""
+    """Draw noise around a disc; no two images are similar."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:64, :64] - 32
     for number in range(count):
@@ -103,7 +104,7 @@ def _draw(folder: Path, count: int) -> None:
 
 
 def _killed_halfway(words: tuple[object, ...], out: Path, count: int) -> small_jobs.Done:
-    """What was seen until then; returns when Ray's own processes are gone too."""
+    """Return what was measured until the kill, when Ray's processes have ended too."""
     process = small_jobs.begin(*words)
     watch = small_jobs.Watch(process.pid)
     while len(_parts(out)) < count // PART // 2:

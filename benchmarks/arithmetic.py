@@ -1,11 +1,11 @@
-"""Achieved GFLOP/s of each phase of a run against a matrix product measured in the same run.
+"""Compare the GFLOP/s of each phase of a run with those of a matrix product.
 
     python benchmarks/arithmetic.py DATA [--images 128] [--recipe default]
 
-Counted are the multiplications and additions of convolutions and dense layers, as their weights and
-outputs give them. A training step counts the forward pass, the gradients of what learns, and those of the
-inputs of what lies behind it. What else a phase does (augmentation, norms, reading batches) costs time and
-counts nothing.
+Counted are the multiplications and additions of convolutions and dense layers, from the shapes of
+their weights and outputs. A training step counts the forward pass, the gradients of trained
+weights, and those of the inputs of the layers behind them. Other work of a phase (augmentation,
+norms, reading batches) takes time but is not counted.
 """
 
 import argparse
@@ -34,7 +34,7 @@ Phase = tuple[str, float, float]
 
 
 def main() -> None:
-    """Print a line a phase."""
+    """Print one line per phase."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=128)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def measured(plan: Recipe, part: Part) -> list[Phase]:
-    """Every phase that multiplies."""
+    """Measure every phase that multiplies."""
     classes = int(part[1].max()) + 1
     members = {name: build_network(name, one, plan.image, classes, 0) for name, one in plan.models.items()}
     names = tuple(map(str, range(classes)))
@@ -106,7 +106,7 @@ def _predicting(model: keras.Model, part: Part) -> Phase:
 
 
 def step(model: keras.Model) -> int:
-    """Operations of a training step, an image."""
+    """Return the operations of a training step, per image."""
     found, behind = 0, False
     for layer in model._flatten_layers(recursive=True, include_self=False):
         if not isinstance(layer, keras.Model):
@@ -117,7 +117,7 @@ def step(model: keras.Model) -> int:
 
 
 def flop(model: keras.Model) -> int:
-    """Operations of one forward pass of one image."""
+    """Return the operations of the forward pass of one image."""
     return sum(_of_layer(layer) for layer in model.layers)
 
 

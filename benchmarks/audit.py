@@ -1,12 +1,12 @@
-"""Images a second of the whole audit, beside cleanvision and imagehash on the same files in the same run.
+"""Compare the images per second of the audit with those of cleanvision and imagehash.
 
     pip install cleanvision imagehash        (in an environment of their own, with this package)
     python benchmarks/audit.py DATA
 
-Each tool runs in a process of its own, three times in turn, the best counts; a tool that is not installed
-is left out. Imports are not in the rate, but shown. cleanvision looks for its default issues, near
-duplicates among them; imagehash computes a perceptual hash of each file and nothing else. The audit's time
-holds all of it, from listing the folder to the last check.
+Each tool runs three times in a process of its own, in turn, and the fastest run counts; a tool that
+is not installed is left out. Imports are reported separately. cleanvision searches for its default
+issues, including near duplicates; imagehash only computes a perceptual hash of each file. The audit
+includes everything from listing the folder to the last check.
 """
 
 import contextlib

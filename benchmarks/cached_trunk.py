@@ -1,11 +1,11 @@
-"""Seconds to a validation accuracy: the whole backbone fine-tuned, or its upper part on a cached trunk.
+"""Compare the time to a validation accuracy: the whole backbone, or its upper part on cached views.
 
     python benchmarks/cached_trunk.py DATA [--epochs 12] [--accuracy 0.85] [--recipe default]
 
-Both start from the same weights and are trained by the recipe's `pretrained`, with the same schedule over
-as many epochs. The one keeps Keras's batch norms and augments every image anew in every epoch; the other
-has them as the recipe says, and the views computed first, which its time includes. Without --accuracy the
-mark is what both have reached: the lower one of their best accuracies.
+Both start from the same weights and are trained as the recipe's `pretrained`, with the same
+schedule and number of epochs. The first keeps Keras's batch norms and augments every image anew in
+every epoch; the second uses the recipe's batch norms and computes the views first, which is
+included in its time. Without --accuracy the target is the lower of their two best accuracies.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def _whole(plan: Recipe, training: Training, parts: list[Part]) -> Course:
 
 
 def _unfreeze(model: keras.Model) -> None:
-    """All convolutions; the backbone's batch norms stay as they are."""
+    """Unfreeze all convolutions; the backbone's batch norms stay frozen."""
     trunk = next(layer for layer in model.layers if layer.name.endswith(("_trunk", "_backbone")))
     trunk.trainable = True
     for layer in trunk.layers:

@@ -1,11 +1,11 @@
-"""Two workers of one thread against one, and `--ray local` against no Ray, on repeats and on prediction.
+"""Compare two Ray workers with one and with no Ray, for training with two seeds and for prediction.
 
     python benchmarks/cluster.py [--images 48] [--epochs 1] [--files 3000] [--page docs/scaling.md]
 
-The job is done three times: without Ray, on a Ray of one processor, on a Ray of two; with one thread a task
-each time. Times are of whole commands, so Ray's start and that of each worker count. What Ray costs is the
-difference between the first two; it does not grow with the length of the tasks, so its share of a job of
-five minutes with as many tasks follows. Needs two idle processors; half an hour.
+Each job runs three times, with one thread per task: without Ray, with one processor, with two.
+Times are those of whole commands, including the start of Ray and of its workers. The cost of Ray is
+the difference between the first two. It does not grow with the length of the tasks, so its share of
+a job of five minutes with as many tasks follows. Needs two idle processors and half an hour.
 """
 
 import argparse

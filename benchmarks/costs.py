@@ -1,11 +1,12 @@
-"""What an image and a task cost, fitted to measurements, and what that makes of 10^5, 10^6 and 10^7 images.
+"""Fit the costs per image and per task, and extrapolate them to 10^5, 10^6 and 10^7 images.
 
     python benchmarks/costs.py [--page docs/scaling.md]
 
-Runs of the demo's recipe on drawn images of several numbers, one thread each: `train`, `predict` on a Ray of
-one processor, `audit`. A straight line is laid through each cost (least squares): what a task costs whatever
-its size, and what an image adds. For the audit the exponent is printed too, so that the line is not taken on
-trust. Extrapolation is arithmetic, not measurement. Linux; a quarter of an hour on an idle machine.
+Runs the demo's recipe on several numbers of synthetic images with one thread: `train`, `predict`
+with one Ray worker, and `audit`. A straight line is fitted to each cost by least squares: a
+constant per task and a slope per image. For the audit the exponent is printed too, to check the
+assumption of a straight line. The extrapolation is not a measurement. Needs Linux and a quarter of
+an hour on an idle machine.
 """
 
 import argparse
@@ -24,14 +25,14 @@ _SIZES = (1e5, 1e6, 1e7)
 
 @dataclass(frozen=True)
 class Line:
-    """A cost of n images: fixed + each * n, in the unit that its title names."""
+    """A cost of n images, fixed + each * n, in the unit that its title names."""
 
     title: str
     fixed: float
     each: float
 
     def row(self) -> str:
-        """Of the table."""
+        """Return a row of the table."""
         cells = [self.fixed, self.each, *(self.fixed + self.each * size for size in _SIZES)]
         told = [f"{round(cell, 6):,.3g}" if abs(cell) < 1000 else f"{cell:,.0f}" for cell in cells]
         return f"| {self.title} | {' | '.join(told)} |"
@@ -39,9 +40,9 @@ class Line:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", type=int, nargs="+", default=(16, 24, 32), help="images a class")
+    parser.add_argument("--train", type=int, nargs="+", default=(16, 24, 32), help="images per class")
     parser.add_argument("--files", type=int, nargs="+", default=(100, 400), help="to predict")
-    parser.add_argument("--audit", type=int, nargs="+", default=(16, 50, 200), help="images a class")
+    parser.add_argument("--audit", type=int, nargs="+", default=(16, 50, 200), help="images per class")
     parser.add_argument("--page", type=Path, help="where the table is written, between its markers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

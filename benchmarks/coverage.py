@@ -1,10 +1,10 @@
-"""Coverage of the 95% intervals, and false positive rate of the tests, in simulated studies.
+"""Measure the coverage of the 95% intervals and the false positive rate of the tests in simulations.
 
     python benchmarks/coverage.py [--runs 2000] [--only WORD] [--page docs/evaluation.md]
 
-Every figure is the share of 2,000 simulated studies whose truth is known; nominal are 0.95 of intervals and
-bands and 0.05 of tests. Seeds are fixed. A share outside the goal is marked with !; `--page` writes each
-table between its markers as soon as it is done.
+Every number is a share of 2,000 simulated data sets with known truth; the nominal value is 0.95 for
+intervals and 0.05 for tests. Seeds are fixed. A share outside its goal is marked with !. `--page`
+writes each table between its markers as soon as it is computed.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def simulated(table: Table, runs: int) -> str:
-    """The table in Markdown, one row per cell, one column per metric."""
+    """Return the table as Markdown, one row per cell and one column per metric."""
     rows: list[tuple[Cell, Mapping[str, float]]] = []
     for number, cell in enumerate(table()):
         draws = [cell.draw(np.random.default_rng([number, i])) for i in range(runs)]
@@ -61,7 +61,7 @@ def goal(cell: Cell) -> str:
 
 
 def write(page: Path, name: str, lines: str) -> None:
-    """Put a table between its markers."""
+    """Write a table between its markers."""
     pattern = rf"(<!-- coverage: {name} -->\n).*?(<!-- /coverage -->)"
     text, found = re.subn(
         pattern, lambda marks: f"{marks[1]}{lines}\n{marks[2]}", page.read_text(), flags=re.S

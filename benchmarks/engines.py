@@ -1,13 +1,12 @@
-"""Images a second of a run's models: what `predict` does against each runtime called by itself, in one run.
+"""Measure the images per second of `predict`, compared with each runtime called directly.
 
     python benchmarks/engines.py RUN [--images 200] [--rounds 3]
 
-`raw` calls the runtime of each model's own file on float32 arrays that lie ready, one image a call, and
-nothing else.
-`ours` is all that `predict` does with a decoded image: every model's probabilities, the score for unlike
-images, calibration, the row as JSON. `plain` is `model.predict` of each model in batches of 32. The rounds
-take turns and the fastest counts, so that what else the machine does weighs less. Exports are made in
-RUN/exports.
+`raw` only calls the runtime of each model's own file on float32 arrays in memory, one image per
+call. `ours` is everything that `predict` does with a decoded image: the probabilities of every
+model, the out-of-distribution score, calibration, the row as JSON. `plain` is `model.predict` of
+each model in batches of 32. The rounds alternate and the fastest counts, so that other work on the
+machine has less effect. Exports are written to RUN/exports.
 """
 
 import argparse
@@ -23,8 +22,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 import numpy as np
 
 from tumorboard.export import exported_model
-from tumorboard.workflows.batch_predict import plain_values
 from tumorboard.workflows.export import export, on_engine
+from tumorboard.workflows.prediction_table import plain_values
 from tumorboard.workflows.predictor import RunPredictor, load_run
 
 _Call = Callable[[np.ndarray], object]
@@ -32,18 +31,18 @@ ENGINES = ("keras", "openvino", "onnx")
 
 
 def main() -> None:
-    """Print the rates and the ratio of ours to raw, an engine a line."""
+    """Print the rates and the ratio of ours to raw, one line per engine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     keras = load_run(options.run)
-    boards = [on_engine(keras, options.run, engine) for engine in ENGINES]
+    predictors = [on_engine(keras, options.run, engine) for engine in ENGINES]
     size = keras.image.size
     images = np.random.default_rng(0).integers(0, 256, (options.images, size, size, 3), np.uint8)
-    calls = {board.engine: _calls(board, options.run) for board in boards}
-    best = _race(_runners(boards, calls, images), options.images, options.rounds)
+    calls = {predictor.engine: _calls(predictor, options.run) for predictor in predictors}
+    best = _race(_runners(predictors, calls, images), options.images, options.rounds)
     scored = "no score" if keras.reliability.detector is None else f"the score of {keras.recommended}"
     print(f"{len(keras.names)} models and {scored}; {options.images} images of {size}x{size}")
     print(f"plain model.predict: {best['plain']:.1f} images/s")
@@ -54,28 +53,28 @@ def main() -> None:
 
 
 def _runners(
-    boards: list[RunPredictor], calls: dict[str, list[_Call]], images: np.ndarray
+    predictors: list[RunPredictor], calls: dict[str, list[_Call]], images: np.ndarray
 ) -> dict[str, Callable[[], object]]:
-    ready, models = images.astype(np.float32), boards[0].models.values()
+    ready, models = images.astype(np.float32), predictors[0].models.values()
     runners: dict[str, Callable[[], object]] = {
         "plain": lambda: [model.predict(images, 32, verbose=0) for model in models]
     }
-    for board in boards:
-        runners[f"{board.engine} raw"] = lambda own=calls[board.engine]: [
+    for predictor in predictors:
+        runners[f"{predictor.engine} raw"] = lambda own=calls[predictor.engine]: [
             call(one[None]) for one in ready for call in own
         ]
-        runners[f"{board.engine} ours"] = lambda board=board: [
-            json.dumps(plain_values(board, board.predict(one))) for one in images
+        runners[f"{predictor.engine} ours"] = lambda predictor=predictor: [
+            json.dumps(plain_values(predictor, predictor.predict(one))) for one in images
         ]
     return runners
 
 
-def _calls(board: RunPredictor, run: Path) -> list[_Call]:
-    """Each model by itself."""
-    if board.runtime is None:
-        return [model.predict_on_batch for model in board.models.values()]
-    files = [export(run, name, board.engine).path for name in board.names]
-    return [exported_model.open_exported(file, board.engine, board.spec).predict for file in files]
+def _calls(predictor: RunPredictor, run: Path) -> list[_Call]:
+    """Return the call of each model by itself."""
+    if predictor.runtime is None:
+        return [model.predict_on_batch for model in predictor.models.values()]
+    files = [export(run, name, predictor.engine).path for name in predictor.names]
+    return [exported_model.open_exported(file, predictor.engine, predictor.spec).predict for file in files]
 
 
 def _race(runners: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, float]:

@@ -1,12 +1,11 @@
-"""How time and memory of `tumorboard train` grow with the number of images, and the fitted line beyond.
+"""Measure how time and memory of `tumorboard train` grow with the number of images, and fit a line.
 
     python benchmarks/growth.py [--sizes 500 1000 2000 5000 10000] [--size 64] [--folder DIR]
 
-Drawn images, all four models at one epoch and one view, on small inputs: what matters is how the figures
-grow, not what they are. Every size is a process of its own. `own` is the peak of memory that the process
-holds itself (RssAnon), `mapped` that of files mapped into it, where the cache of decoded images and
-features lies: pages that the system takes back when it needs them. Without Linux's /proc memory is left
-out.
+Synthetic images; all four models with one epoch and one view, on small inputs: only the growth
+matters, not the values. Every size runs in a process of its own. `own` is the peak of the memory
+that the process itself holds (RssAnon), `mapped` that of mapped files with decoded images and
+features, which the system can free. Without /proc of Linux memory is left out.
 """
 
 import argparse
@@ -46,7 +45,7 @@ form = "weighted"
 
 @dataclass(frozen=True)
 class Grown:
-    """One run: how many images, seconds in all and by phase, peaks of memory in MB (0: not known)."""
+    """A run: number of images, seconds in all and per phase, peaks of memory in MB (0: unknown)."""
 
     images: int
     seconds: float
@@ -56,7 +55,7 @@ class Grown:
 
 
 def main() -> None:
-    """Print a line a size, and a fitted line for the time, its phases and the memory."""
+    """Print one line per size, and a fitted line for the time, its phases and the memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 5000, 10000])
     parser.add_argument("--size", type=int, default=64, help="of the networks' input")
@@ -73,7 +72,7 @@ def main() -> None:
 
 
 def grown(folder: Path, images: int, size: int) -> Grown:
-    """Draw, train, print a line."""
+    """Draw the images, train, and print a line."""
     data, run, recipe = (folder / f"{kind}{images}" for kind in ("data", "run", "recipe"))
     draw(data, images_per_class=images // 4)
     recipe = recipe.with_suffix(".toml")
@@ -91,7 +90,7 @@ def grown(folder: Path, images: int, size: int) -> Grown:
 
 
 def _peaks(process: "subprocess.Popen[bytes]") -> tuple[float, float]:
-    """The highest RssAnon and RssFile of a process until it ends, in MB."""
+    """Return the highest RssAnon and RssFile of a process until it ends, in MB."""
     own = mapped = 0.0
     while process.poll() is None:
         try:
@@ -106,7 +105,7 @@ def _peaks(process: "subprocess.Popen[bytes]") -> tuple[float, float]:
 
 
 def fitted(what: str, points: list[tuple[int, float]], beyond: int) -> str:
-    """The line of least squares, how far off it is at worst, and where it leads."""
+    """Return the least-squares line, its largest deviation, and its extrapolation."""
     sizes, values = map(np.array, zip(*points, strict=True))
     slope, start = np.polyfit(sizes, values, 1)
     worst = np.abs(start + slope * sizes - values).max() / max(values.max(), 1e-9)

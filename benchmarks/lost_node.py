@@ -1,11 +1,12 @@
-"""A study of real images on two machines, one of which is killed in the middle, against one process.
+"""Cross-validate real images on two nodes, one of which is killed, and compare with one process.
 
     python benchmarks/lost_node.py DATA [--images 12] [--epochs 0.2]
 
-`train --folds 2 --seeds 2` on a few images of each class of DATA, with the demo's networks and one thread a
-task: once in one process, once on two nodes of Ray's own cluster utility. When two models are finished and
-both nodes make others, one node is killed. Then every file must be that of the single process, bit for bit,
-and no finished model may have been made again: exit code 1 otherwise. What the command logged is shown.
+`train --folds 2 --seeds 2` on a few images of each class of DATA, with the demo's networks and one
+thread per task: once in one process, once on two nodes of Ray's cluster utility. When two models
+are finished and both nodes train others, one node is killed. Every file must then be equal to that
+of the single process, bit for bit, and no finished model may have been made again; otherwise the
+exit code is 1. The log of the command is printed.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def reduced(data: Path, folder: Path, images: int) -> Path:
-    """The first images of every class in every part, copied."""
+    """Copy the first images of every class in every split."""
     count: dict[tuple[str, str], int] = {}
     for sample in manifest.load(data).manifest.samples:
         place = (sample.split, sample.label)
@@ -66,7 +67,7 @@ def reduced(data: Path, folder: Path, images: int) -> Path:
 
 
 def on_two_nodes(words: list[str], out: Path) -> dict[Path, int]:
-    """Carry the command out and kill a node; by model that was finished then, when it was written."""
+    """Run the command and kill a node; return when each model that was finished then had been written."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -91,7 +92,7 @@ def on_two_nodes(words: list[str], out: Path) -> dict[Path, int]:
 
 
 def being_made(out: Path) -> list[str]:
-    """The models that are being trained, with the processes' numbers."""
+    """Return the models that are being trained, with the ids of the processes."""
     found = []
     for note in sorted(out.rglob(".holder-*.json")):
         model = note.stem.removeprefix(".holder-")

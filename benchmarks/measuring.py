@@ -1,4 +1,4 @@
-"""What several benchmarks need: images as arrays, rates, and the machine's own speed to compare with."""
+"""Shared by several benchmarks: images as arrays, rates, and the speed of the machine for comparison."""
 
 import tempfile
 import time
@@ -15,7 +15,7 @@ Part = tuple[np.ndarray, np.ndarray]
 
 
 def read(data: Path, rule: Image, *splits: str) -> list[Part]:
-    """All images of these splits that can be read."""
+    """Read all readable images of these splits."""
     with tempfile.TemporaryDirectory() as folder:
         decoded = image_cache.decode(manifest.load(data).manifest, Path(folder), rule, skip_bad=True)
         found = np.array([sample.split for sample in decoded.manifest.samples])
@@ -26,14 +26,14 @@ def read(data: Path, rule: Image, *splits: str) -> list[Part]:
 
 
 def some(part: Part, count: int) -> Part:
-    """So many of them, from every part of the list, so that every class is there."""
+    """Return so many images, spread over the list so that every class occurs."""
     images, labels = part
     chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
     return images[chosen], labels[chosen]
 
 
 def rate(run: Callable[[], object], items: float, rounds: int = 2) -> float:
-    """Items a second: the best of some rounds behind one that builds the graph."""
+    """Return items per second: the fastest of several rounds, after one that builds the graph."""
     run()
     seconds = []
     for _ in range(rounds):
@@ -44,7 +44,7 @@ def rate(run: Callable[[], object], items: float, rounds: int = 2) -> float:
 
 
 def matrix_gflops() -> float:
-    """What this machine does at its best, now: a product of two float32 matrices, 2,048 squared."""
+    """Measure the product of two float32 matrices of 2,048 x 2,048."""
     import tensorflow as tf
 
     one = tf.random.normal((2048, 2048))

@@ -1,10 +1,10 @@
-"""How many near duplicates are found, how many are invented, and how the search grows.
+"""Measure how many near duplicates are found, how many are false, and how the search grows.
 
     python benchmarks/near_duplicates.py DATA
 
-DATA is a folder of class folders, such as the chest CT of the study. Copies are made from 100 of its
-distinct images and hidden among all of them. For growth, thumbnails are warped at random into as many
-pictures as asked for, and copies of 1,000 of them are hidden there.
+DATA is a folder of class folders, such as the chest CT of the study. Copies of 100 of its distinct
+images are hidden among all of them. For growth, thumbnails are warped at random into as many images
+as needed, and copies of 1,000 of them are hidden there.
 """
 
 import io
@@ -56,7 +56,7 @@ def recall(images: list[Pixels], digests: list[str], small: Pixels, changes: lis
 
 
 def invented(ids: list[str], digests: list[str], small: Pixels, labels: dict[str, str]) -> None:
-    """Name the near duplicates of the classes other than normal, for people to judge."""
+    """List the near duplicates of the classes other than normal, to be judged by eye."""
     kept = [i for i, name in enumerate(ids) if labels[name] != "normal"]
     found = near_duplicates.find_duplicates([digests[i] for i in kept], small[kept])
     print(f"{len(found.near)} near pairs among {len(kept)} images of cancer, to be judged by eye:")
@@ -85,7 +85,7 @@ def growth(data: Path, count: int) -> None:
 
 
 def _warped(picture: Pixels, rng: np.random.Generator) -> Pixels:
-    """Another patient, as it were: turned by up to 14 degrees, scaled and shifted."""
+    """Warp an image as if it were of another patient: rotated by up to 14 degrees, scaled and shifted."""
     angle, wide, high = rng.uniform((-0.25, 0.8, 0.8), (0.25, 1.1, 1.1))
     turn = np.array(
         [[np.cos(angle) * wide, np.sin(angle) * wide], [-np.sin(angle) * high, np.cos(angle) * high]]
@@ -126,7 +126,7 @@ def _brighter(factor: float) -> Change:
 
 
 def _eight_ways() -> Iterator[Change]:
-    """All ways to lay a picture on itself but the one that changes nothing."""
+    """Return the seven flips and rotations of a square that change it."""
     for quarters in range(4):
         if quarters:
             yield lambda image, k=quarters: np.ascontiguousarray(np.rot90(image, k))

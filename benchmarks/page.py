@@ -1,9 +1,9 @@
-"""Run the benchmarks and write what they print into the section of benchmarks/RESULTS.md between the markers.
+"""Run the benchmarks and write their output into benchmarks/RESULTS.md, between markers.
 
     python benchmarks/page.py DATA [--run RUN] [--only training growth] [--page benchmarks/RESULTS.md]
 
-Each is a process of its own; its output appears as it is printed. Without --run the one that needs a
-finished run (engines.py) is left out. What an earlier call wrote of other benchmarks stays.
+Each benchmark runs in a process of its own; its output is also printed. Without --run, engines.py
+is left out, because it needs a finished run. Sections of other benchmarks stay as they are.
 """
 
 import argparse
@@ -27,7 +27,7 @@ TITLES = {
 
 
 def main() -> None:
-    """Run, print, write."""
+    """Run the benchmarks, print and write their output."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--run", type=Path, help="a finished run, for engines.py")
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def placed(page: str, name: str, body: str) -> str:
-    """The page with this body between the markers of that name; at its end if it has none yet."""
+    """Return the page with this body between the markers of that name; at its end if it has none yet."""
     begin, end = f"<!-- benchmark {name} -->", f"<!-- /benchmark {name} -->"
     section = f"{begin}\n{body}\n{end}"
     if begin not in page:

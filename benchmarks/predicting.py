@@ -70,19 +70,19 @@ def _place(file: Path, name: Path) -> None:
         shutil.copyfile(file, name)
 
 
-def _plain(board: RunPredictor, files: list[Path]) -> float:
+def _plain(predictor: RunPredictor, files: list[Path]) -> float:
     """Images a second of the loop that anybody would write."""
-    _ask(board, files[:32])  # builds the graphs
+    _ask(predictor, files[:32])  # builds the graphs
     begun = time.perf_counter()
     for start in range(0, len(files), 32):
-        _ask(board, files[start : start + 32])
+        _ask(predictor, files[start : start + 32])
     return len(files) / (time.perf_counter() - begun)
 
 
-def _ask(board: RunPredictor, files: list[Path]) -> None:
-    size = (board.image.size, board.image.size)
+def _ask(predictor: RunPredictor, files: list[Path]) -> None:
+    size = (predictor.image.size, predictor.image.size)
     batch = np.stack([np.asarray(Image.open(file).convert("RGB").resize(size)) for file in files])
-    for model in board.models.values():
+    for model in predictor.models.values():
         model.predict(batch, verbose=0)
 
 

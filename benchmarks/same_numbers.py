@@ -1,10 +1,11 @@
-"""Whether library, `predict`, HTTP and page give the same numbers for the same files, bit for bit.
+"""Check that library, `predict`, HTTP and page give the same numbers for the same files, bit for bit.
 
     python benchmarks/same_numbers.py RUN DATA [--images 200] [--engine openvino]
 
-Each is a process of its own: `predict` and `serve` are run as commands, the page is driven in Chromium (left
-out without playwright or a browser), its numbers are those of the table that it offers. All four share one
-way to the networks: a difference is an error, exit code 1. An engine has another, which is only printed.
+Each runs in a process of its own: `predict` and `serve` as commands, the page in Chromium (left out
+without playwright or a browser; its numbers are those of the table to download). All four use the
+same code to predict, so a difference is an error, exit code 1. An engine uses other code; its
+difference is only printed.
 """
 
 import argparse
@@ -37,7 +38,7 @@ Numbers = np.ndarray
 
 
 def main() -> None:
-    """Print the largest difference of each way from the library."""
+    """Print the largest difference of each from the library."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def report(name: str, expected: Numbers, found: Numbers, predictor: RunPredictor) -> bool:
-    """Print how alike they are; whether they are the same."""
+    """Print how far the predictions differ; return whether they are equal."""
     classes = len(predictor.class_names)
     answers = [rows[:, :-1].reshape(len(rows), -1, classes).argmax(-1) for rows in (expected, found)]
     others = int((answers[0] != answers[1]).sum())
@@ -68,7 +69,7 @@ def report(name: str, expected: Numbers, found: Numbers, predictor: RunPredictor
 
 
 def chosen(data: Path, count: int) -> list[Path]:
-    """As many images, spread over the folder."""
+    """Choose so many images, spread over the folder."""
     files = sorted(path for path in data.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
     if len(files) < count:
         sys.exit(f"expected {count} images in {data}, found {len(files)}; give --images")
@@ -76,7 +77,7 @@ def chosen(data: Path, count: int) -> list[Path]:
 
 
 def library(predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
-    """By `RunPredictor.predict`."""
+    """Predict with `RunPredictor.predict`."""
     rows = []
     for file in files:
         result = predictor.predict(predictor.read(file))
@@ -87,7 +88,7 @@ def library(predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
 
 
 def predict(run: Path, predictor: RunPredictor, files: Sequence[Path], engine: str = "keras") -> Numbers:
-    """By `tumorboard predict`."""
+    """Predict with `tumorboard predict`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.csv"
         options = ("--out", out, "--engine", engine, "--quiet")
@@ -98,7 +99,7 @@ def predict(run: Path, predictor: RunPredictor, files: Sequence[Path], engine: s
 
 
 def over_http(url: str, predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
-    """By the API of `tumorboard serve`."""
+    """Predict with the API of `tumorboard serve`."""
     with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
         return np.array([_asked(connection, predictor, file) for file in files])
 
@@ -114,7 +115,7 @@ def _asked(connection: http.client.HTTPConnection, predictor: RunPredictor, file
 
 
 def page(url: str, predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
-    """By the page: the table that it offers after every few files."""
+    """Predict with the page: the table that it offers after every few files."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
@@ -148,14 +149,14 @@ def _table(file: Path, predictor: RunPredictor, column: str) -> Numbers:
 
 
 def browser() -> str | None:
-    """A Chromium that playwright can drive."""
+    """Return a Chromium that playwright can control."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None) if find_spec("playwright") else None
 
 
 @contextmanager
 def serving(run: Path) -> Iterator[str]:
-    """The address of `tumorboard serve`, until the end."""
+    """Run `tumorboard serve` and yield its address."""
     command = [*_COMMAND, "serve", str(run), "--port", "0", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,7 +1,8 @@
-"""Simulated studies whose truth is known: one function per table; a cell is a name, a draw and a goal.
+"""Simulated data sets with known truth: one function per table; a cell has a name, a draw and a goal.
 
-A draw simulates one study and returns for each metric whether the interval held the truth, or whether the
-test was significant. The share over many draws should lie within the goal; None means no goal.
+A draw simulates one data set and returns for each metric whether the interval contained the truth,
+or whether the test was significant. The share over many draws should lie within the goal; None
+means no goal.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ RESAMPLED = ("loss", "brier", "mcc", "macro_f1", "auprc")
 
 
 class Cell(NamedTuple):
-    """What is simulated, one study of it, and where the share of each figure should lie."""
+    """What is simulated, how one data set is drawn, and where the share of each metric should lie."""
 
     name: str
     draw: Callable[[Random], Mapping[str, float]]
@@ -32,9 +33,10 @@ class Cell(NamedTuple):
 def drawn(
     random: Random, counts: tuple[int, ...], skill: float = 1.5, patients: float = 0.0, slices: int = 1
 ) -> Predictions:
-    """Samples of each class, their logits normal with the true class's raised by `skill`.
+    """Draw samples of each class, with normal logits, the true class's raised by `skill`.
 
-    With patients, `slices` of a class come from one, and `patients` is the share of the variance they share.
+    With patients, `slices` of a class come from one, and `patients` is their shared part of the
+    variance.
     """
     C, labels = len(counts), np.repeat(range(len(counts)), counts)
     groups = np.arange(len(labels)) // slices
@@ -59,7 +61,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def truth(counts: tuple[int, ...], skill: float = 1.5) -> dict[str, float]:
-    """The figures of a population with these shares of classes, whatever the patients."""
+    """Return the metrics of a population with these shares of classes, whatever the patients."""
     large = tuple(LARGE * k // sum(counts) for k in counts)
     one = drawn(np.random.default_rng(99), large, skill)
     found = {
@@ -71,7 +73,7 @@ def truth(counts: tuple[int, ...], skill: float = 1.5) -> dict[str, float]:
 
 
 def estimates(one: Predictions, groups: Mapping[str, str] = {}) -> dict[str, Estimate]:
-    """What `evaluate` says over all classes; the figures of single classes would take as long again."""
+    """Return the estimates of `evaluate` over all classes; single classes would take as long again."""
     ordered, indices = scores.order_by_id(one, groups)
     estimator = scores.IntervalEstimator(ordered, indices)
     matrix = metrics.confusion_matrix(ordered.labels, ordered.predicted, len(ordered.class_names))
@@ -130,7 +132,7 @@ def patients() -> Iterator[Cell]:
         yield Cell(f"{G} patients", lambda random, counts=counts: draw(random, counts), goal)
 
 
-def strangers() -> Iterator[Cell]:
+def without_groups() -> Iterator[Cell]:
     """The same patients, their slices taken as independent, as happens without a group column."""
     true = truth((1, 1, 1))["accuracy"]
 
@@ -180,7 +182,7 @@ def twins(random: Random, counts: tuple[int, ...], slices: int) -> tuple[Predict
 
 
 def noise(random: Random, n: int, C: int, slices: int) -> np.ndarray:
-    """Normal, half of its variance the patient's if there are patients."""
+    """Return normal noise; half of its variance is the patient's if there are patients."""
     alone = random.normal(size=(n, C))
     if slices == 1:
         return alone
@@ -216,7 +218,7 @@ def sets() -> Iterator[Cell]:
         yield Cell(f"n = {n}", lambda random, n=n: draw(random, n), (0.895, 0.905 + 1 / (n + 1)))
 
 
-def gaps() -> Iterator[Cell]:
+def subgroup_differences() -> Iterator[Cell]:
     """Two subgroups of 300: how often one is flagged at 5%, Holm corrected."""
 
     def draw(random: Random, second: float) -> Mapping[str, float]:
@@ -235,4 +237,14 @@ def gaps() -> Iterator[Cell]:
         yield Cell(what, lambda random, second=second: draw(random, second), goal)
 
 
-TABLES = (tests, bands, sets, proportions, areas, gaps, strangers, patients, small_classes)
+TABLES = (
+    tests,
+    bands,
+    sets,
+    proportions,
+    areas,
+    subgroup_differences,
+    without_groups,
+    patients,
+    small_classes,
+)

@@ -1,4 +1,4 @@
-"""What several benchmarks need: a small study, commands as processes with their peaks, figures in a page."""
+"""Shared by several benchmarks: small runs, commands as processes with their peaks, tables in a page."""
 
 import os
 import shutil
@@ -28,14 +28,14 @@ sys.exit(main([*sys.argv[1:], "--ray", "local"]))
 
 @dataclass
 class Done:
-    """What a command took.
+    """What a command used.
 
     Attributes:
-        seconds: By the clock.
-        memory: Of the process itself, its most in MB; without mapped files, which the system can take back.
-        child: Of the largest of those below it, the same.
-        read: By all of them, in MB, from files and sockets.
-        disk: Its `--out` folder's most, in MB.
+        seconds: Wall-clock time.
+        memory: Peak of the process itself in MB, without mapped files, which the system can free.
+        child: The same of its largest child process.
+        read: By all processes, in MB, from files and sockets.
+        disk: Peak of its `--out` folder, in MB.
     """
 
     seconds: float = 0
@@ -46,12 +46,12 @@ class Done:
 
 
 def data(folder: Path, images_per_class: int) -> Path:
-    """Drawn images of four classes."""
+    """Draw images of four classes."""
     return draw(folder / f"data-{images_per_class}", images_per_class=images_per_class)
 
 
 def recipe(folder: Path, epochs: float = 1.0) -> Path:
-    """The demo's recipe with one thread and a share of its epochs."""
+    """Return the demo's recipe with one thread and a share of its epochs."""
     plan = tomllib.loads((resources.files("tumorboard") / "recipes" / "demo.toml").read_text("utf-8"))
     trainings = [model["training"] for model in (*plan["models"].values(), plan["chained"])]
     for training in trainings:
@@ -62,7 +62,7 @@ def recipe(folder: Path, epochs: float = 1.0) -> Path:
 
 
 def small_run(folder: Path) -> Path:
-    """A finished run with the demo's networks, hardly trained: it costs what others cost."""
+    """Make a finished run with the demo's networks, hardly trained: its predictions cost the same."""
     run = folder / "run"
     if not (run / "results.md").is_file():
         train(data(folder, 16), run, recipe(folder, 0.05))
@@ -70,12 +70,12 @@ def small_run(folder: Path) -> Path:
 
 
 def train(images: Path, out: Path, settings: Path, *flags: object, cpus: int = 0) -> Done:
-    """The main job; one of the drawn files is damaged."""
+    """Run `train`; one of the synthetic files is damaged."""
     return command("train", images, "--out", out, "--recipe", settings, "--skip-bad", *flags, cpus=cpus)
 
 
 def command(*words: object, cpus: int = 0, accept: tuple[int, ...] = (0,)) -> Done:
-    """Carry out a `tumorboard` command, on a Ray of so many processors unless that is 0."""
+    """Run a `tumorboard` command, with so many Ray processors unless that is 0."""
     begun = time.perf_counter()
     process = begin(*words, cpus=cpus)
     out = Path(str(words[words.index("--out") + 1])) if "--out" in words else None
@@ -87,7 +87,7 @@ def command(*words: object, cpus: int = 0, accept: tuple[int, ...] = (0,)) -> Do
 
 
 def begin(*words: object, cpus: int = 0) -> "subprocess.Popen[bytes]":
-    """As `command`, without waiting; in a process group of its own."""
+    """Start a command without waiting, in a process group of its own."""
     code = _ON_RAY.format(cpus) if cpus else CODE
     line = [sys.executable, "-c", code, *map(str, words), "--quiet"]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -95,7 +95,7 @@ def begin(*words: object, cpus: int = 0) -> "subprocess.Popen[bytes]":
 
 
 class Watch:
-    """Looks at a process and all below it twice a second; Linux alone."""
+    """Measure a process and its children twice per second; Linux only."""
 
     def __init__(self, pid: int, out: Path | None = None) -> None:
         self.done = Done()
@@ -105,7 +105,7 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> Done:
-        """What was seen."""
+        """Return what was measured."""
         self._over.set()
         self._thread.join()
         return self.done
@@ -123,7 +123,7 @@ class Watch:
 
 
 def size(folder: Path) -> float:
-    """Of all files below it, in MB; some may vanish meanwhile."""
+    """Return the size of all files below a folder; some may vanish meanwhile."""
     found = 0
     for file in folder.rglob("*"):
         try:
@@ -134,7 +134,7 @@ def size(folder: Path) -> float:
 
 
 def copies(images: Path, folder: Path, count: int) -> Path:
-    """Files of the test part, over and over, under other names."""
+    """Copy the files of the test split repeatedly, under other names."""
     found = sorted((images / "test").rglob("*.png"))
     folder.mkdir()
     for number in range(count):
@@ -143,7 +143,7 @@ def copies(images: Path, folder: Path, count: int) -> Path:
 
 
 def below(pid: int) -> list[int]:
-    """A process and all that it began, as far as they live."""
+    """Return a process and its living descendants."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -157,7 +157,7 @@ def below(pid: int) -> list[int]:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -165,7 +165,7 @@ def lives(pid: int) -> bool:
 
 
 def _number(file: str, name: str) -> int:
-    """What a line of /proc says; 0 of a process that is gone."""
+    """Return the value of a line of /proc; 0 for a process that has ended."""
     try:
         return int(Path(file).read_text().partition(name)[2].split()[0])
     except (OSError, IndexError):
@@ -173,7 +173,7 @@ def _number(file: str, name: str) -> int:
 
 
 def write(page: Path | None, marker: str, text: str) -> None:
-    """Print the text, and put it between `<!-- marker -->` and `<!-- /marker -->` of the page."""
+    """Print the text, and write it between `<!-- marker -->` and `<!-- /marker -->` of the page."""
     print(text)
     if page:
         before, _, rest = page.read_text("utf-8").partition(f"<!-- {marker} -->\n")

@@ -1,11 +1,12 @@
-"""The study's own training loop in plain Keras against ours, model by model, and prediction, in one process.
+"""Compare the study's training loop in plain Keras with Tumorboard's, model by model, and prediction.
 
     python benchmarks/training.py DATA [--epochs 60] [--images 128] [--backbone efficientnet-lite0]
 
-The study's loop is measured on some images of train and extrapolated to all of them for that many epochs;
-ours, which is short, is run: all views, then the head on one of them for all epochs. For the frozen models
-both sides are the same function: the study runs its backbone in every epoch, we run it once for each view,
-its batch norms folded. The study's own backbone is `--backbone resnet50`, here with random weights.
+The study's loop is measured on some images of train and extrapolated to all images and epochs;
+Tumorboard's is run in full: all views, then the head on one of them for all epochs. For the frozen
+models both compute the same function: the study runs its backbone in every epoch, Tumorboard once
+per view with folded batch norms. The study's own backbone is `--backbone resnet50`, here with
+random weights.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from tumorboard.training import feature_cache, fit
 
 
 def main() -> None:
-    """Print a row a comparison."""
+    """Print one line per comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=int, default=60)
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def _frozen(plan: Recipe, part: Part, whole: Part, classes: int, epochs: int) -> None:
-    """The study's first and its chained model: the backbone in every epoch, or once for each view."""
+    """Time the study's first and chained model: the backbone in every epoch, or once per view."""
     network, total = plan.models["pretrained"], len(whole[1])
     theirs = _models(plan, network.model_copy(update={"norms": "frozen"}), classes)
     ours = _models(plan, network, classes)
@@ -74,7 +75,7 @@ def _models(plan: Recipe, network: Pretrained, classes: int) -> dict[str, keras.
 
 
 def _views(model: keras.Model, images: np.ndarray, count: int) -> tuple[float, np.ndarray]:
-    """Seconds for all views, the building of the graph among them, and one view."""
+    """Return the seconds for all views, including building the graph, and one view."""
     trunk = split_at_frozen(model)[0]
     with tempfile.TemporaryDirectory() as folder:
 

