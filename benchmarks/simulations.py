@@ -238,13 +238,6 @@ def subgroup_differences() -> Iterator[Cell]:
 
 
 TABLES = (
-    tests,
-    bands,
-    sets,
-    proportions,
-    areas,
-    subgroup_differences,
-    without_groups,
-    patients,
-    small_classes,
+    *(tests, bands, sets, proportions, areas),
+    *(subgroup_differences, without_groups, patients, small_classes),
 )
