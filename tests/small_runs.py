@@ -1,13 +1,18 @@
-"""A study small enough to be run whole in seconds: drawings of three classes, networks of few weights."""
+"""A data set and a recipe that run in seconds: drawings of three classes, networks of few weights."""
 
 import hashlib
 import io
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from tumorboard.progress import Console
+    from tumorboard.workflows.run_context import RunContext
 
 CLASSES = ("bar", "disc", "noise")
 COUNTS = {"train": 5, "valid": 2, "test": 2}
@@ -76,6 +81,18 @@ def draw(root: Path, seed: int = 0, splits: tuple[str, ...] = SPLITS) -> Path:
     return root
 
 
+def prepared(root: Path, text: str = RECIPE, console: "Console | None" = None, **source: Any) -> "RunContext":
+    """Prepare the run root/run on root/data; further options are those of the data source."""
+    from tumorboard import config
+    from tumorboard.data.manifest import DataSource
+    from tumorboard.progress import Console
+    from tumorboard.run_folder import RunFolder
+    from tumorboard.workflows.prepare import prepare
+
+    data, recipe = DataSource(root / "data", **source), config.parse(text, "test")
+    return prepare(data, RunFolder(root / "run"), recipe, console or Console(quiet=True))
+
+
 def add_tiny_backbone() -> None:
     """A stand-in for a backbone, called "tiny": two convolutions."""
     import keras
@@ -105,7 +122,7 @@ def weights_of(model: Path) -> dict[str, str]:
 
 
 def bits(run: Path, splits: tuple[str, ...] = SPLITS) -> dict[str, object]:
-    """What must not differ by a bit between two runs of the same study, by file."""
+    """What must not differ by a bit between two runs of the same data, by file."""
     tables = [*(run / "history").iterdir(), run / "calibration.json"]
     tables += [run / "predictions" / f"{model}-{split}.csv" for model in MODELS for split in splits]
     found: dict[str, object] = {str(path.relative_to(run)): path.read_text() for path in sorted(tables)}

@@ -7,7 +7,7 @@ from tests.reports.runs import run_results
 from tests.reports.test_cross_validation import cross_validation
 from tests.server.conftest import serving, slice_png  # noqa: F401
 from tests.workflows.conftest import tiny_backbone_for_all  # noqa: F401
-from tests.workflows.test_results import job, write_results  # noqa: F401  the fixture
+from tests.workflows.test_report import context, write_results  # noqa: F401  the fixture
 from tumorboard.reports import html
 from tumorboard.reports.cross_validation import cross_validation_report
 from tumorboard.reports.run_report import run_report
@@ -33,9 +33,9 @@ def test_axe_sees_what_is_wrong(opened) -> None:
     assert {fault.split(":")[0] for fault in axe(opened)} >= {"image-alt", "color-contrast", "html-has-lang"}
 
 
-def test_the_report_of_a_run(opened, job) -> None:  # noqa: F811
-    write_results(job)
-    assert faults_everywhere(unfolded(opened, job.run.report)) == []
+def test_the_report_of_a_run(opened, context) -> None:  # noqa: F811
+    write_results(context)
+    assert faults_everywhere(unfolded(opened, context.run.report)) == []
 
 
 def test_the_report_of_drawn_images_with_findings(opened, tmp_path) -> None:
@@ -57,11 +57,11 @@ def test_the_report_of_a_cross_validation(opened, tmp_path) -> None:
 
 
 @pytest.fixture
-def served(tmp_path, job):  # noqa: F811
+def served(tmp_path, context):  # noqa: F811
     """The address of the fake predictor's page, with a report beside it."""
-    write_results(job)
+    write_results(context)
     (tmp_path / "served").mkdir()
-    (tmp_path / "served" / "report.html").write_bytes(job.run.report.read_bytes())
+    (tmp_path / "served" / "report.html").write_bytes(context.run.report.read_bytes())
     with serving(tmp_path / "served") as (url, _process):
         yield url
 

@@ -14,10 +14,11 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def step(
         "signals": list(map(int, signals)),
         "limit": limit,
     }
+
+
+def run_steps(folder: Path, plan: Sequence[Step]) -> list[dict[str, Any]]:
+    """Carry out the steps in a process of their own; returns code, out, err and counts of each."""
+    files = folder / "plan.json", folder / "report.json"
+    files[0].write_text(json.dumps(plan))
+    command = [sys.executable, "-m", "tests.zygote", *map(str, files)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=1200, capture_output=True)
+    results: list[dict[str, Any]] = json.loads(files[1].read_text())
+    return results
 
 
 def main(plan: Path, report: Path) -> None:
@@ -91,14 +102,14 @@ def _plant(one: Step) -> Counter[str]:
 
     import keras
 
+    from tumorboard.models import saving
     from tumorboard.training.checkpoint import Checkpoint
-    from tumorboard.workflows import build_models
 
     before(Checkpoint, "on_train_batch_end", "batch")
     before(keras.Model, "predict_on_batch", "predict")
     before(os, "fsync", "fsync")
     _wrap(os, "replace", lambda: event("replace"), lambda: event("replaced"))
-    _wrap(build_models, "save", lambda: None, lambda: event("saved"))
+    _wrap(saving, "save", lambda: None, lambda: event("saved"))
     return seen
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.small_models import RESIDUAL, member, pixels
-from tests.small_runs import draw
-from tests.workflows.test_prepare import prepared
+from tests.small_runs import draw, prepared
 from tumorboard.data.image_cache import Rows
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import selective_prediction
@@ -25,53 +24,55 @@ MODELS = ("custom", "pretrained", "ensemble", "chained")
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> RunContext:
+def context(tmp_path: Path) -> RunContext:
     """A run whose models have said what they think of validation."""
     draw(tmp_path / "data")
-    job = prepared(tmp_path)
-    (job.run.root / "predictions").mkdir()
-    (job.run.root / "models").mkdir()
-    part = job.part("valid")
+    context = prepared(tmp_path)
+    (context.run.root / "predictions").mkdir()
+    (context.run.root / "models").mkdir()
+    part = context.part("valid")
     for number, name in enumerate(MODELS):
         rows = np.random.default_rng(number).dirichlet(np.ones(3), len(part.samples))
         one = Predictions(part.ids, part.labels, part.class_names, rows)
-        job.run.predictions(name, "valid").write_text(one.to_csv())
-    return job
+        context.run.predictions(name, "valid").write_text(one.to_csv())
+    return context
 
 
-def test_every_model_is_calibrated_on_its_validation_predictions_and_comes_back(job: RunContext) -> None:
-    calibrate.calibrate(job)
-    content = json.loads(job.run.calibration.read_text())
+def test_every_model_is_calibrated_on_its_validation_predictions_and_comes_back(context: RunContext) -> None:
+    calibrate.calibrate(context)
+    content = json.loads(context.run.calibration.read_text())
     assert content["format"] == 1
     assert set(content["models"]) == set(MODELS)
     assert content["models"]["custom"]["conformal"] == {"alpha": 0.1, "quantile": None, "n": 6}
     assert content["models"]["custom"]["out_of_distribution"] is None  # 6 images allow no threshold at 5 %
-    found = calibrate.read(job.run)
-    assert found["custom"] == selective_prediction.fit_calibration(job.predictions("custom", "valid"))
+    found = calibrate.read(context.run)
+    assert found["custom"] == selective_prediction.fit_calibration(context.predictions("custom", "valid"))
 
 
-def test_what_is_written_stays_and_what_is_damaged_is_named(job: RunContext) -> None:
-    calibrate.calibrate(job)
-    before = job.run.calibration.read_bytes()
-    job.run.predictions("custom", "valid").unlink()
-    calibrate.calibrate(job)
-    assert job.run.calibration.read_bytes() == before
-    job.run.calibration.write_text('{"models": {"custom": 3}}')
+def test_what_is_written_stays_and_what_is_damaged_is_named(context: RunContext) -> None:
+    calibrate.calibrate(context)
+    before = context.run.calibration.read_bytes()
+    context.run.predictions("custom", "valid").unlink()
+    calibrate.calibrate(context)
+    assert context.run.calibration.read_bytes() == before
+    context.run.calibration.write_text('{"models": {"custom": 3}}')
     with pytest.raises(RunFolderError, match=r"calibration\.json"):
-        calibrate.read(job.run)
+        calibrate.read(context.run)
 
 
 def test_unlike_images_are_told_by_the_recommended_models_embedding(
-    job: RunContext, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, spec = member("custom", RESIDUAL)
-    saving.save(model, replace(spec, class_names=job.part("valid").class_names), job.run.model("custom"))
+    saving.save(
+        model, replace(spec, class_names=context.part("valid").class_names), context.run.model("custom")
+    )
     images = Rows(pixels(40), np.arange(40))
     monkeypatch.setattr(RunContext, "images", lambda self, split: images)
-    one = job.part("train")
+    one = context.part("train")
     many = replace(one, samples=tuple(one.samples[i % len(one.samples)] for i in range(40)))
     monkeypatch.setattr(RunContext, "part", lambda self, split: many)
-    limit = calibrate._fit_outlier_detector(job, "custom")
-    found = OutOfDistribution.from_bytes(job.run.out_of_distribution("custom").read_bytes(), "it")
+    limit = calibrate._fit_outlier_detector(context, "custom")
+    found = OutOfDistribution.from_bytes(context.run.out_of_distribution("custom").read_bytes(), "it")
     scores = found.score(probabilities(embedding_model(model), images))
     assert limit == pytest.approx(np.sort(scores)[38], rel=1e-4)

@@ -64,13 +64,13 @@ def table(out):
 
 
 def same(run, scans, found):
-    board = load_run(run.root)
+    predictor = load_run(run.root)
     for path, row in zip(sorted(scans.iterdir()), found, strict=True):
-        expected = prediction_row(board, path)
+        expected = prediction_row(predictor, path)
         assert row["path"] == str(path)
         assert row["error"] == expected["error"]
         for name in NAMES if not row["error"] else ():
-            said = [row[f"{name}:{one}"] for one in board.class_names]
+            said = [row[f"{name}:{one}"] for one in predictor.class_names]
             assert said == expected["probabilities"][name]
 
 

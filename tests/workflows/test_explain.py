@@ -16,13 +16,13 @@ from tumorboard.workflows.predictor import load_run
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory):
+def predictor(tmp_path_factory):
     return load_run(finished(tmp_path_factory.mktemp("explaining") / "run").root)
 
 
 @pytest.fixture(autouse=True)
-def _opened_once(monkeypatch, board):
-    monkeypatch.setattr(module, "load_run", lambda run, models: board)
+def _opened_once(monkeypatch, predictor):
+    monkeypatch.setattr(module, "load_run", lambda run, models: predictor)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_every_model_and_member_gets_its_picture(board, scan, tmp_path):
+def test_every_model_and_member_gets_its_picture(predictor, scan, tmp_path):
     done = explain(tmp_path, [scan], tmp_path / "maps")
     parts = [*NAMES, "ensemble_pretrained", "ensemble_custom"]
     assert sorted(path.name for path in done.folder.iterdir()) == sorted(
@@ -45,7 +45,7 @@ def test_every_model_and_member_gets_its_picture(board, scan, tmp_path):
     assert (done.overlays, done.failed) == (6, 0)
     assert set(done.correlations) == set(NAMES)
     assert all(value < 0.9 for value in done.correlations.values())
-    prediction = board.predict(board.read(scan))
+    prediction = predictor.predict(predictor.read(scan))
     for row in rows(done.folder):
         said = prediction.probabilities[row["model"]]
         assert row["class"] == CLASSES[said.argmax()]
@@ -53,16 +53,19 @@ def test_every_model_and_member_gets_its_picture(board, scan, tmp_path):
         assert bool(row["probability"]) != bool(row["member"])
         if not row["member"]:
             assert float(row["probability"]) == said.max()
-            image = board.read(scan)
-            painted = overlay(image, board.heat_map(row["model"], image, int(said.argmax())))
+            image = predictor.read(scan)
+            painted = overlay(image, predictor.heat_map(row["model"], image, int(said.argmax())))
             np.testing.assert_array_equal(np.asarray(Image.open(done.folder / row["overlay"])), painted)
 
 
-def test_a_class_and_a_method_can_be_asked_for(board, scan, tmp_path):
+def test_a_class_and_a_method_can_be_asked_for(predictor, scan, tmp_path):
     done = explain(tmp_path, [scan], tmp_path / "maps", target="c", method="occlusion")
     found = rows(done.folder)
     assert [(row["model"], row["class"]) for row in found] == [(name, "c") for name in NAMES]
-    assert float(found[0]["probability"]) == board.predict(board.read(scan)).probabilities["pretrained"][2]
+    assert (
+        float(found[0]["probability"])
+        == predictor.predict(predictor.read(scan)).probabilities["pretrained"][2]
+    )
 
 
 def test_an_unknown_class_and_nothing_to_explain_are_named(scan, tmp_path):

@@ -7,23 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.small_runs import RECIPE, draw
+from tests.small_runs import RECIPE, draw, prepared
 from tumorboard import config
-from tumorboard.data.manifest import DataSource
 from tumorboard.errors import RunFolderError
-from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
-from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import RunContext
 
 Patch = pytest.MonkeyPatch
-
-
-def prepared(root: Path, text: str = RECIPE, merge: dict[str, tuple[str, ...]] | None = None) -> RunContext:
-    settings = config.parse(text, "test")
-    run = RunFolder(root / "run")
-    return prepare(DataSource(root / "data", merge=merge or {}), run, settings, Console(quiet=True))
 
 
 @pytest.fixture(scope="module")

@@ -3,62 +3,51 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.small_runs import CLASSES, RECIPE, draw
+from tests.small_runs import CLASSES, RECIPE, draw, prepared
 from tumorboard import config, progress
 from tumorboard.data import manifest
-from tumorboard.data.manifest import DataSource
 from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_context import RunContext
 
 Capture = pytest.CaptureFixture[str]
 
 
-def prepared(root: Path, **options: Any) -> RunContext:
-    settings = config.parse(options.pop("text", RECIPE), "test")
-    console = options.pop("console", Console(quiet=True))
-    source = DataSource(root / "data", skip_bad=options.pop("skip_bad", False))
-    return prepare(source, RunFolder(root / "run"), settings, console, **options)
-
-
-def test_a_job_has_its_images_its_manifest_and_its_plan(tmp_path: Path) -> None:
+def test_a_run_has_its_images_its_manifest_and_its_plan(tmp_path: Path) -> None:
     draw(tmp_path / "data")
-    job = prepared(tmp_path)
-    assert {split: len(job.part(split).samples) for split in ("train", "valid", "test")} == {
+    context = prepared(tmp_path)
+    assert {split: len(context.part(split).samples) for split in ("train", "valid", "test")} == {
         "train": 15,
         "valid": 6,
         "test": 6,
     }
-    assert job.images("valid")[0:6].shape == (6, 32, 32, 3)
-    written = manifest.read_csv(job.run.manifest.read_text(), "manifest.csv")
-    assert written == job.manifest
-    assert config.parse(job.run.recipe.read_text(), "recipe.toml") == job.recipe
-    environment = json.loads(job.run.environment.read_text())
+    assert context.images("valid")[0:6].shape == (6, 32, 32, 3)
+    written = manifest.read_csv(context.run.manifest.read_text(), "manifest.csv")
+    assert written == context.manifest
+    assert config.parse(context.run.recipe.read_text(), "recipe.toml") == context.recipe
+    environment = json.loads(context.run.environment.read_text())
     assert {"command", "python", "threads", "keras", "platform", "machine"} <= set(environment)
 
 
 def test_images_are_in_the_order_of_their_samples(tmp_path: Path) -> None:
     draw(tmp_path / "data")
-    job = prepared(tmp_path)
+    context = prepared(tmp_path)
     for split in ("train", "valid", "test"):
-        for image, sample in zip(job.images(split)[0:99], job.part(split).samples, strict=True):
-            row = job.manifest.samples.index(sample)
-            np.testing.assert_array_equal(image, job.decoded.images[row])
+        for image, sample in zip(context.images(split)[0:99], context.part(split).samples, strict=True):
+            row = context.manifest.samples.index(sample)
+            np.testing.assert_array_equal(image, context.decoded.images[row])
 
 
 def test_missing_parts_are_split_off_once_and_the_same_again(tmp_path: Path) -> None:
     draw(tmp_path / "data", splits=("train",))
-    job = prepared(tmp_path)
-    found = Counter((sample.split, sample.label) for sample in job.manifest.samples)
+    context = prepared(tmp_path)
+    found = Counter((sample.split, sample.label) for sample in context.manifest.samples)
     assert set(found) == {(split, name) for split in ("train", "valid", "test") for name in CLASSES}
-    assert prepared(tmp_path).manifest == job.manifest
+    assert prepared(tmp_path).manifest == context.manifest
 
 
 def test_the_match_of_classes_is_shown_as_a_table(tmp_path: Path, capsys: Capture) -> None:
@@ -78,8 +67,8 @@ def test_bad_files_are_named_all_at_once_or_left_out(tmp_path: Path, capsys: Cap
         prepared(tmp_path)
     assert len(caught.value.details) == 2
     assert not RunFolder(tmp_path / "run").fingerprint.exists()
-    job = prepared(tmp_path, skip_bad=True, console=Console())
-    assert len(job.manifest.samples) == 25
+    context = prepared(tmp_path, skip_bad=True, console=Console())
+    assert len(context.manifest.samples) == 25
     said = capsys.readouterr().err
     assert said.count("left out: ") == 2
     assert "bar0.png" in said

@@ -1,34 +1,124 @@
-"""The report from a run folder, without any network."""
+"""The results and the report of a run from its files, and heat maps from its saved models."""
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.workflows.test_results import job, write_results  # noqa: F401  the fixture
+from tests.small_models import pixels
+from tests.small_predictors import finished
+from tests.small_runs import MODELS, SPLITS, draw, prepared
 from tumorboard.cli.main import main
-from tumorboard.errors import RunFolderError
+from tumorboard.errors import DataError, RunFolderError
 from tumorboard.evaluation.selective_prediction import fit_calibration
+from tumorboard.predictions import Predictions
+from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate, report
-from tumorboard.workflows.run_context import RunContext
+from tumorboard.workflows.audit import audit_images, subsets_without_shortcuts
+from tumorboard.workflows.predictor import load_run
+from tumorboard.workflows.report import heat_maps
+from tumorboard.workflows.run_context import RunContext, record_test_evaluation
+
+HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n1,1.0,0.5,1.1,0.4\n2,0.8,0.6,0.9,0.7\n"
+
+
+def write_results(context: RunContext) -> None:
+    report.write_results(context, report.read_results(context))
 
 
 @pytest.fixture
-def run(job: RunContext) -> Path:  # noqa: F811
-    valid = {name: job.predictions(name, "valid") for name in job.recipe.names}
-    calibrate.write(job.run, {name: fit_calibration(one) for name, one in valid.items()})
-    write_results(job)
-    return job.run.root
+def context(tmp_path: Path) -> RunContext:
+    """A run that has everything but its results."""
+    draw(tmp_path / "data")
+    shutil.copy(tmp_path / "data/valid/disc/disc0.png", tmp_path / "data/test/disc/disc1.png")
+    context = prepared(tmp_path)
+    draws = np.random.default_rng(0)
+    for folder in ("predictions", "history", "models"):
+        (context.run.root / folder).mkdir()
+    for name in MODELS:
+        for split in SPLITS:
+            part = context.part(split)
+            said = draws.dirichlet(np.ones(3), len(part.samples))
+            record = Predictions(part.ids, part.labels, part.class_names, said)
+            context.run.predictions(name, split).write_text(record.to_csv())
+    for name in ("custom", "pretrained"):
+        context.run.history(name).write_text(HISTORY)
+        context.run.model_spec(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
+    for name in ("ensemble", "chained"):
+        context.run.model_spec(name).write_text(json.dumps({"details": {}}))
+    audit_images(context)
+    record_test_evaluation(context.run, 6)
+    return context
+
+
+def test_results_are_written_from_the_files_alone_and_the_same_again(context: RunContext) -> None:
+    write_results(context)
+    written = {path: path.read_bytes() for path in (context.run.metrics, context.run.results)}
+    assert set(json.loads(context.run.metrics.read_text())["models"]) == set(MODELS)
+    write_results(context)
+    assert {path: path.read_bytes() for path in written} == written
+
+
+def test_every_look_at_test_is_counted_and_told(context: RunContext) -> None:
+    write_results(context)
+    assert "The test split was scored 1 time in this run folder" in context.run.results.read_text()
+    record_test_evaluation(context.run, 6)
+    write_results(context)
+    assert "The test split was scored 2 times in this run folder" in context.run.results.read_text()
+    looks = json.loads(context.run.test_evaluations.read_text())
+    assert [look["images"] for look in looks] == [6, 6]
+    assert all(look["when"].endswith("+00:00") for look in looks)
+
+
+def test_test_images_that_validation_holds_too_are_set_apart(context: RunContext) -> None:
+    (clean,) = subsets_without_shortcuts(context.run, context.manifest)["test"].values()
+    assert clean == set(context.part("test").ids) - {"test/disc/disc1.png"}
+
+
+def test_time_and_environment_are_told_from_the_runs_own_records(context: RunContext) -> None:
+    with context.phase("custom"):
+        pass
+    made = report.read_provenance(context)
+    assert (made.recipe, made.seed, made.environment["backend"]) == ("small", 3, "tensorflow")
+    assert made.versions["keras"]
+    assert set(made.seconds) == {"custom"}
+    assert not made.groups_known
+
+
+def test_a_lost_file_of_predictions_is_named(context: RunContext) -> None:
+    context.run.predictions("custom", "test").unlink()
+    with pytest.raises(DataError, match=r"custom-test\.csv"):
+        write_results(context)
+
+
+@pytest.mark.parametrize(
+    ("others", "line"),
+    [([], "first link pretrained, kept"), (["custom"], "links pretrained and custom, kept")],
+)
+def test_a_chain_names_its_links(others, line):
+    details = {"first": "pretrained", "others": others, "start": "kept"}
+    assert report._model_line("chained", details) == f"chained: {line}"
+
+
+@pytest.fixture
+def run(context: RunContext) -> Path:
+    valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
+    calibrate.write(context.run, {name: fit_calibration(one) for name, one in valid.items()})
+    write_results(context)
+    return context.run.root
 
 
 def test_the_command_writes_the_page_of_train_and_every_chart_three_times(
     run: Path,
-    job: RunContext,  # noqa: F811
+    context: RunContext,
 ) -> None:
-    written = job.run.report.read_bytes()
-    job.run.report.unlink()
+    written = context.run.report.read_bytes()
+    context.run.report.unlink()
     assert main(["report", str(run)]) == 0
-    assert job.run.report.read_bytes() == written
+    assert context.run.report.read_bytes() == written
     assert b"data:image/jpeg;base64," in written
     stems = {path.stem for path in (run / "figures").glob("*.svg")}
     assert {"roc-custom", "pr-ensemble", "reliability-chained", "learning-loss-pretrained"} <= stems
@@ -37,9 +127,9 @@ def test_the_command_writes_the_page_of_train_and_every_chart_three_times(
         assert stems <= {path.stem for path in (run / "figures").glob(f"*.{suffix}")}
 
 
-def test_images_that_are_gone_are_said_to_be_gone(run: Path, job: RunContext) -> None:  # noqa: F811
-    shutil.rmtree(job.manifest.samples[0].path.parents[2])
-    write_results(job)
+def test_images_that_are_gone_are_said_to_be_gone(run: Path, context: RunContext) -> None:
+    shutil.rmtree(context.manifest.samples[0].path.parents[2])
+    write_results(context)
     text = (run / "report.html").read_text("utf-8")
     assert "The file is no longer where it was." in text
     assert "data:image/jpeg" not in text
@@ -49,3 +139,51 @@ def test_images_that_are_gone_are_said_to_be_gone(run: Path, job: RunContext) ->
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"expected a finished run with metrics\.json"):
         report.report(tmp_path)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> RunFolder:
+    """A finished run of small models."""
+    return finished(tmp_path / "run")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> dict[str, Path]:
+    Image.fromarray(pixels(1, seed=2)[0]).save(tmp_path / "a.png")
+    return {"a": tmp_path / "a.png", "gone": tmp_path / "gone.png"}
+
+
+def test_each_wanted_model_gives_one_small_map(models: RunFolder, paths: dict[str, Path]) -> None:
+    found = heat_maps(models, {"a": ["custom"], "gone": ["custom"]}, paths)
+    assert list(found) == ["a"]
+    assert found["a"][0].caption.startswith("map of custom")
+    assert len(found["a"]) == 1
+    assert found["a"][0].jpeg.startswith(b"\xff\xd8")
+    assert found == heat_maps(models, {"a": ["custom"]}, paths)
+    in_memory = load_run(models.root)
+    shutil.rmtree(models.root)
+    assert found == heat_maps(models, {"a": ["custom"]}, paths, in_memory)
+
+
+def test_time_bounds_how_many_are_made(
+    models: RunFolder, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_SECONDS", -1.0)
+    assert not heat_maps(models, {"a": ["custom"]}, paths)
+
+
+def test_a_model_that_is_gone_leaves_the_report_without_maps(
+    models: RunFolder, paths: dict[str, Path]
+) -> None:
+    shutil.rmtree(models.root / "models")
+    assert not heat_maps(models, {"a": ["custom"]}, paths)
+
+
+def test_without_an_image_no_model_is_loaded(tmp_path: Path) -> None:
+    assert not heat_maps(RunFolder(tmp_path), {"gone": ["custom"]}, {"gone": tmp_path / "gone.png"})
+
+
+def test_a_map_without_a_dark_place_is_said_to_show_none() -> None:
+    assert report._caption("a", np.ones((2, 2), np.float32)) == "map of a: no region stands out"
+    assert report._caption("a", np.zeros((2, 2), np.float32)) == "map of a: no region stands out"
+    assert report._caption("a", np.eye(2, dtype=np.float32)) == "map of a"

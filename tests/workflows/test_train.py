@@ -1,4 +1,4 @@
-"""The main job from end to end, in this process; test_train_interrupted.py kills it."""
+"""The main context from end to end, in this process; test_train_interrupted.py kills it."""
 
 import contextlib
 import csv
@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 
-from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, SPLITS, add_tiny_backbone, bits, draw
+from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, SPLITS, bits, draw
 from tumorboard import run_folder
 from tumorboard.cli.main import main
-from tumorboard.models.backbones import BACKBONES
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import build_models
 
@@ -47,7 +45,7 @@ def carried_out(root: Path, *flags: str) -> Finished:
         patch.setattr(
             build_models,
             "_save",
-            _noting(build_models._save, order, lambda job, model, *_: f"save {model.name}"),
+            _noting(build_models._save, order, lambda context, model, *_: f"save {model.name}"),
         )
         patch.setattr(
             build_models,
@@ -64,13 +62,6 @@ def _noting(inner, order, name):  # type: ignore[no-untyped-def]
         return inner(*args, **options)
 
     return noting
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_backbone() -> Iterator[None]:
-    add_tiny_backbone()
-    yield
-    del BACKBONES["tiny"]
 
 
 @pytest.fixture(scope="module")

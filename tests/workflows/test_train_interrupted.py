@@ -3,11 +3,8 @@
 Every step is a process of its own; see tests/zygote.py.
 """
 
-import json
 import signal
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +12,25 @@ import numpy as np
 import pytest
 
 from tests.small_runs import RECIPE, bits, draw
-from tests.zygote import Step, step
+from tests.zygote import Step, run_steps, step
 
 SEED = 20261122
-ROOT = Path(__file__).parents[2]
 
 Results = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("study")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("root")
     draw(root / "data")
     (root / "recipe.toml").write_text(RECIPE)
     return root
 
 
-def train(study: Path, run: str, **fault: Any) -> Step:
+def train(root: Path, run: str, **fault: Any) -> Step:
     return step(
-        "train", study / "data", "--recipe", study / "recipe.toml", "--quiet", "--out", study / run, **fault
+        "train", root / "data", "--recipe", root / "recipe.toml", "--quiet", "--out", root / run, **fault
     )
-
-
-def carried_out(study: Path, plan: Sequence[Step]) -> Results:
-    files = study / "plan.json", study / "report.json"
-    files[0].write_text(json.dumps(plan))
-    command = [sys.executable, "-m", "tests.zygote", *map(str, files)]
-    subprocess.run(command, check=True, cwd=ROOT, timeout=1200, capture_output=True)
-    return json.loads(files[1].read_text())
 
 
 def kills(draws: np.random.Generator) -> list[dict[str, Any]]:
@@ -58,38 +46,38 @@ def kills(draws: np.random.Generator) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def runs(study: Path) -> dict[str, Results]:
+def runs(root: Path) -> dict[str, Results]:
     """The uninterrupted run; one killed again and again; one stopped by a small disk and by signals."""
     points = kills(np.random.default_rng(SEED))
     sys.stdout.write(f"seed {SEED}, kills at {points}\n")
     plans = {
-        "alone": [train(study, "alone")],
-        "killed": [*(train(study, "killed", **point) for point in points), train(study, "killed")],
+        "alone": [train(root, "alone")],
+        "killed": [*(train(root, "killed", **point) for point in points), train(root, "killed")],
         "stopped": [
-            train(study, "stopped", limit=30_000),  # not even the decoded images
-            train(study, "stopped", limit=200_000),  # not the first state of training
-            train(study, "stopped", at="batch", n=3, signals=(signal.SIGINT,)),
-            train(study, "stopped", at="fsync", n=9, signals=(signal.SIGTERM, signal.SIGTERM)),
-            train(study, "stopped", at="predict", n=30, signals=(signal.SIGTERM,)),
-            train(study, "stopped"),
+            train(root, "stopped", limit=30_000),  # not even the decoded images
+            train(root, "stopped", limit=200_000),  # not the first state of training
+            train(root, "stopped", at="batch", n=3, signals=(signal.SIGINT,)),
+            train(root, "stopped", at="fsync", n=9, signals=(signal.SIGTERM, signal.SIGTERM)),
+            train(root, "stopped", at="predict", n=30, signals=(signal.SIGTERM,)),
+            train(root, "stopped"),
         ],
     }
-    found = iter(carried_out(study, [one for plan in plans.values() for one in plan]))
+    found = iter(run_steps(root, [one for plan in plans.values() for one in plan]))
     return {name: [next(found) for _ in plan] for name, plan in plans.items()}
 
 
-def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(study: Path, runs: dict[str, Results]) -> None:
+def test_killed_anywhere_a_run_ends_as_if_it_had_not_been(root: Path, runs: dict[str, Results]) -> None:
     assert [one["code"] for one in runs["alone"]] == [0]
     assert [one["code"] for one in runs["killed"]] == [-signal.SIGKILL] * 6 + [0]
-    assert bits(study / "killed") == bits(study / "alone")
-    assert (study / "killed/metrics.json").read_text() == (study / "alone/metrics.json").read_text()
+    assert bits(root / "killed") == bits(root / "alone")
+    assert (root / "killed/metrics.json").read_text() == (root / "alone/metrics.json").read_text()
 
 
 def test_stopped_by_signals_and_full_disks_a_run_ends_as_if_it_had_not_been(
-    study: Path, runs: dict[str, Results]
+    root: Path, runs: dict[str, Results]
 ) -> None:
-    assert bits(study / "stopped") == bits(study / "alone")
-    assert (study / "stopped/metrics.json").read_text() == (study / "alone/metrics.json").read_text()
+    assert bits(root / "stopped") == bits(root / "alone")
+    assert (root / "stopped/metrics.json").read_text() == (root / "alone/metrics.json").read_text()
 
 
 def test_ctrl_c_ends_with_130_and_sigterm_with_143_and_one_line(runs: dict[str, Results]) -> None:
@@ -120,41 +108,41 @@ def test_full_disk_is_one_line_with_the_file_and_the_space_left(runs: dict[str, 
         assert len(line) <= 312
 
 
-def test_nothing_half_written_is_left(study: Path, runs: dict[str, Results]) -> None:
+def test_nothing_half_written_is_left(root: Path, runs: dict[str, Results]) -> None:
     for name in runs:
-        assert not list((study / name).rglob("*.writing*"))
-        assert not (study / name / "cache").exists()
+        assert not list((root / name).rglob("*.writing*"))
+        assert not (root / name / "cache").exists()
 
 
 @pytest.mark.slow
-def test_fifty_kills_at_random_points(study: Path, runs: dict[str, Results]) -> None:
+def test_fifty_kills_at_random_points(root: Path, runs: dict[str, Results]) -> None:
     sys.stdout.write(f"seed {SEED}\n")
     draws, events = np.random.default_rng(SEED), runs["alone"][0]["counts"]["any"]
     plan = [
-        train(study, f"chain{chain}", at="any", n=int(draws.integers(1, events // 3)))
+        train(root, f"chain{chain}", at="any", n=int(draws.integers(1, events // 3)))
         for chain in range(10)
         for _ in range(5)
     ]
-    plan += [train(study, f"chain{chain}") for chain in range(10)]
-    results = carried_out(study, plan)
+    plan += [train(root, f"chain{chain}") for chain in range(10)]
+    results = run_steps(root, plan)
     assert (
         sum(one["code"] == -signal.SIGKILL for one in results) >= 45
     )  # a point beyond the end kills nothing
     assert {one["code"] for one in results} == {-signal.SIGKILL, 0}
     for chain in range(10):
-        assert bits(study / f"chain{chain}") == bits(study / "alone"), f"chain {chain}"
+        assert bits(root / f"chain{chain}") == bits(root / "alone"), f"chain {chain}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_ten_of_each_signal(study: Path, runs: dict[str, Results], number: signal.Signals) -> None:
+def test_ten_of_each_signal(root: Path, runs: dict[str, Results], number: signal.Signals) -> None:
     draws, events = np.random.default_rng(SEED), runs["alone"][0]["counts"]["any"]
     run = f"signalled{number}"
     plan = [
-        train(study, run, at="any", n=int(draws.integers(1, events // 12)), signals=(number,))
+        train(root, run, at="any", n=int(draws.integers(1, events // 12)), signals=(number,))
         for _ in range(10)
     ]
-    *stopped, last = carried_out(study, [*plan, train(study, run)])
+    *stopped, last = run_steps(root, [*plan, train(root, run)])
     assert {one["code"] for one in stopped} == {128 + number}
     assert last["code"] == 0
-    assert bits(study / run) == bits(study / "alone")
+    assert bits(root / run) == bits(root / "alone")

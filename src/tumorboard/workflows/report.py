@@ -32,6 +32,7 @@ from tumorboard.workflows.audit import audit_findings, subsets_without_shortcuts
 from tumorboard.workflows.run_context import RunContext, read_manifest, require_finished
 
 if TYPE_CHECKING:
+    from tumorboard.explain.gradcam import Map
     from tumorboard.workflows.predictor import RunPredictor
 
 _SIDE = 160  # pixels of a heat map in the report
@@ -192,11 +193,14 @@ def heat_maps(
             continue
         for name in models if time.monotonic() < end else ():
             heat = predictor.heat_map(name, pixels)
-            # A map without a dark region, or without a bright one, must not be read as a finding.
-            flat = float(heat.min()) > _FLAT or float(heat.max()) == 0.0
-            caption = f"map of {name}" + (": no place stands out" if flat else "")
             image = Image.fromarray(overlay(pixels, heat)).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             file = io.BytesIO()
             image.save(file, "JPEG", quality=85)
-            maps.setdefault(image_id, []).append(Picture(caption, file.getvalue()))
+            maps.setdefault(image_id, []).append(Picture(_caption(name, heat), file.getvalue()))
     return maps
+
+
+def _caption(name: str, heat: "Map") -> str:
+    """A map without a dark region, or without a bright one, must not be read as a finding."""
+    flat = float(heat.min()) > _FLAT or float(heat.max()) == 0.0
+    return f"map of {name}" + (": no region stands out" if flat else "")

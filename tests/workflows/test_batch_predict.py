@@ -1,3 +1,5 @@
+"""A table of predictions of many files, also after an interruption and among bad files."""
+
 import csv
 import json
 import os
@@ -27,14 +29,14 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def board(run):
+def predictor(run):
     return load_run(run.root)
 
 
 @pytest.fixture(autouse=True)
-def _opened_once(monkeypatch, board):
+def _opened_once(monkeypatch, predictor):
     """Loading takes a second; test_predict.py tests it."""
-    monkeypatch.setattr(module, "load_run", lambda run, models: board)
+    monkeypatch.setattr(module, "load_run", lambda run, models: predictor)
 
 
 @pytest.fixture
@@ -52,14 +54,14 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_a_row_holds_what_the_board_says(run, board, scans, tmp_path):
+def test_a_row_holds_the_prediction(run, predictor, scans, tmp_path):
     done = predict_files(run.root, [scans], tmp_path / "out.csv")
     assert (done.files, done.failed, done.recommended) == (4, 0, "custom")
     found = rows(done.table)
     order = ["0/0.png", "0/2.png", "1/1.png", "1/3.png"]
     assert [row["path"] for row in found] == [str(scans / name) for name in order]
     for row in found:
-        prediction = board.predict(board.read(row["path"]))
+        prediction = predictor.predict(predictor.read(row["path"]))
         assert row["prediction"] == CLASSES[prediction.calibrated.argmax()]
         assert float(row["confidence"]) == prediction.calibrated.max()
         expected = [name for name, inside in zip(CLASSES, prediction.prediction_set, strict=True) if inside]
@@ -72,9 +74,9 @@ def test_a_row_holds_what_the_board_says(run, board, scans, tmp_path):
             assert told == prediction.probabilities[name].tolist()
 
 
-def test_the_library_says_the_same_bit_for_bit(run, board, scans, tmp_path):
+def test_the_library_says_the_same_bit_for_bit(run, predictor, scans, tmp_path):
     for row in rows(predict_files(run.root, [scans], tmp_path / "out.csv").table):
-        alone = probabilities(board.models["ensemble"], read_input(row["path"], IMAGE)[None])[0]
+        alone = probabilities(predictor.models["ensemble"], read_input(row["path"], IMAGE)[None])[0]
         assert [float(row[f"ensemble:{one}"]) for one in CLASSES] == alone.tolist()
 
 
@@ -99,11 +101,11 @@ def test_an_interrupted_command_goes_on_where_it_stopped(run, scans, tmp_path, m
     asked = []
     prediction = RunPredictor.predict
 
-    def counting(board, image):
+    def counting(predictor, image):
         asked.append(1)
         if len(asked) == 2:
             monkeypatch.setattr(progress, "_asked", [2])
-        return prediction(board, image)
+        return prediction(predictor, image)
 
     monkeypatch.setattr(RunPredictor, "predict", counting)
     with pytest.raises(Interrupted):
@@ -117,12 +119,12 @@ def test_an_interrupted_command_goes_on_where_it_stopped(run, scans, tmp_path, m
 
 
 @pytest.mark.parametrize("damage", ["torn line", "no JSON", "another file", "a changed image"])
-def test_rows_that_do_not_fit_are_made_again(run, board, scans, tmp_path, damage):
+def test_rows_that_do_not_fit_are_made_again(run, predictor, scans, tmp_path, damage):
     out = tmp_path / "out.csv"
     whole = predict_files(run.root, [scans], out).table.read_bytes()
-    kept = module.unfinished_rows(out, run.root, board)
+    kept = module.unfinished_rows(out, run.root, predictor)
     first, second = (
-        json.dumps(module.prediction_row(board, scans / "0" / name)).encode() + b"\n"
+        json.dumps(module.prediction_row(predictor, scans / "0" / name)).encode() + b"\n"
         for name in ("0.png", "2.png")
     )
     if damage == "a changed image":
@@ -133,11 +135,13 @@ def test_rows_that_do_not_fit_are_made_again(run, board, scans, tmp_path, damage
     assert predict_files(run.root, [scans], out).table.read_bytes() == whole
 
 
-def test_rows_of_another_board_are_not_taken_over(run, board, tmp_path):
+def test_rows_of_other_models_are_not_taken_over(run, predictor, tmp_path):
     out = tmp_path / "out.csv"
-    before = module.unfinished_rows(out, run.root, board)
-    assert before == module.unfinished_rows(out, run.root, board)
-    one = RunPredictor({"custom": board.models["custom"]}, board.spec, "custom", board.reliability)
+    before = module.unfinished_rows(out, run.root, predictor)
+    assert before == module.unfinished_rows(out, run.root, predictor)
+    one = RunPredictor(
+        {"custom": predictor.models["custom"]}, predictor.spec, "custom", predictor.reliability
+    )
     assert module.unfinished_rows(out, run.root, one) != before
 
 
@@ -188,8 +192,10 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
     assert said.err == "tumorboard: 1 of 5 files could not be read; their rows in out.csv say why\n"
 
 
-def test_fifty_bad_files_among_a_thousand(run, board, tmp_path, monkeypatch):
-    one = RunPredictor({"custom": board.models["custom"]}, board.spec, "custom", board.reliability)
+def test_fifty_bad_files_among_a_thousand(run, predictor, tmp_path, monkeypatch):
+    one = RunPredictor(
+        {"custom": predictor.models["custom"]}, predictor.spec, "custom", predictor.reliability
+    )
     monkeypatch.setattr(module, "load_run", lambda run, models: one)
     clean, mixed = tmp_path / "clean", tmp_path / "mixed"
     for folder in (clean, mixed):

@@ -1,11 +1,18 @@
+"""The data set from Kaggle, with a stand-in for Kaggle, and the demo."""
+
 import errno
 import sys
 import types
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import DataError, StorageError
-from tumorboard.workflows import datasets as module
+from tumorboard.progress import Console
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows import datasets
 from tumorboard.workflows.datasets import HANDLE, LICENCE, PAGE, fetch
 
 
@@ -24,7 +31,7 @@ def archive(root):
     def download(handle, *, output_dir, force_download):
         assert handle == HANDLE
         for split in ("train", "valid", "test"):
-            folder = module.Path(output_dir, root, split, "normal")
+            folder = Path(output_dir, root, split, "normal")
             folder.mkdir(parents=True)
             (folder / "a.png").write_bytes(b"x")
 
@@ -77,3 +84,25 @@ def test_a_folder_in_use_is_left_alone(kaggle, tmp_path):
     with pytest.raises(DataError, match="name another"):
         fetch(tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_demo_draws_the_phantoms_and_trains_on_them_with_its_own_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[Any] = []
+
+    def train(*args: Any, **options: Any) -> RunFolder:
+        calls.append((args, options))
+        return RunFolder(tmp_path / "run")
+
+    monkeypatch.setattr(datasets.synthetic, "draw", lambda data: calls.append(data))
+    monkeypatch.setattr(datasets, "train", train)
+    console = Console()
+    run = datasets.demo(tmp_path / "data", tmp_path / "run", console)
+    drawn, (args, options) = calls
+    assert drawn == tmp_path / "data"
+    source = DataSource(tmp_path / "data", skip_bad=True)  # one file is damaged on purpose
+    assert args == (source, tmp_path / "run", "demo")
+    assert options == {"console": console}
+    assert run.root == tmp_path / "run"
+    assert "synthetic" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The study over folds and seeds, small enough to be run whole; every run in it is an ordinary one."""
+"""Cross-validation and seeds, small enough to be run completely; every run in it is an ordinary one."""
 
 import contextlib
 import io
@@ -9,13 +9,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, add_tiny_backbone, draw
+from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, draw
 from tumorboard.cli.main import main
 from tumorboard.config import Image
 from tumorboard.data.image_reader import read_input
 from tumorboard.data.manifest import read_csv
 from tumorboard.models import saving
-from tumorboard.models.backbones import BACKBONES
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
@@ -50,23 +49,21 @@ def root(tmp_path_factory):
     draw(root / "data")
     (root / "data.csv").write_text("".join(table(root)))
     (root / "recipe.toml").write_text(RECIPE)
-    add_tiny_backbone()
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         code = main([*command(root), "--folds", "2", "--seeds", "2", "--bag", "--json"])
     assert code == 0
     (root / "printed.json").write_text(out.getvalue())
-    yield root
-    BACKBONES.pop("tiny")
+    return root
 
 
-def said(run, model, split):
+def read_predictions(run, model, split):
     path = RunFolder(run).predictions(model, split)
     return Predictions.from_csv(path.read_text(), str(path))
 
 
 def test_every_image_but_tests_is_held_out_once(root):
-    held_out = [said(root / "all" / "folds" / f"fold-{k}", "custom", "test") for k in (1, 2)]
+    held_out = [read_predictions(root / "all" / "folds" / f"fold-{k}", "custom", "test") for k in (1, 2)]
     count = Counter(name for one in held_out for name in one.ids)
     assert set(count.values()) == {1}
     assert len(count) == len(CLASSES) * (COUNTS["train"] + COUNTS["valid"])
@@ -76,20 +73,20 @@ def test_every_image_but_tests_is_held_out_once(root):
 def test_all_seeds_share_one_split_and_differ(root):
     first, second = (root / "all" / f"seed-{seed}" for seed in SEEDS)
     for split in COUNTS:
-        assert said(first, "custom", split).ids == said(second, "custom", split).ids
-    a, b = (said(run, "custom", "valid").probabilities for run in (first, second))
+        assert read_predictions(first, "custom", split).ids == read_predictions(second, "custom", split).ids
+    a, b = (read_predictions(run, "custom", "valid").probabilities for run in (first, second))
     assert not np.array_equal(a, b)
 
 
 def test_figures_are_those_of_the_runs(root):
     printed = json.loads((root / "printed.json").read_text())
     for model in MODELS:
-        held_out = [said(root / "all" / "folds" / f"fold-{k}", model, "test") for k in (1, 2)]
+        held_out = [read_predictions(root / "all" / "folds" / f"fold-{k}", model, "test") for k in (1, 2)]
         right = sum(int((one.predicted == one.labels).sum()) for one in held_out)
         found = printed["folds"][model]["accuracy"]
         assert found["n"] == sum(len(one) for one in held_out)
         assert found["value"] == pytest.approx(right / found["n"])
-        each = [said(root / "all" / f"seed-{seed}", model, "test") for seed in SEEDS]
+        each = [read_predictions(root / "all" / f"seed-{seed}", model, "test") for seed in SEEDS]
         accuracies = [float((one.predicted == one.labels).mean()) for one in each]
         spread = printed["seeds"][f"{model} test accuracy"]
         assert spread["mean"] == pytest.approx(np.mean(accuracies))
@@ -131,7 +128,7 @@ def test_mirror_images_are_judged_beside_the_other_ways(root):
         ]
         right += int((np.mean(twice, axis=0).argmax(axis=1) == part.labels).sum())
         for name in members:
-            assert said(run.root, name, "test-mirrored").ids == part.ids
+            assert read_predictions(run.root, name, "test-mirrored").ids == part.ids
     found = printed["combination_methods"]["mirrored"]["accuracy"]
     assert found["value"] == pytest.approx(right / found["n"])
 
@@ -148,7 +145,7 @@ def test_the_bag_is_the_mean_of_the_folds_ensembles_and_scored_on_test_alone(roo
     ]
     path = folder / "evaluations" / "manifest" / "bagged.csv"
     found = Predictions.from_csv(path.read_text(), "bagged.csv")
-    assert found.ids == said(root / "all" / "seed-3", "ensemble", "test").ids
+    assert found.ids == read_predictions(root / "all" / "seed-3", "ensemble", "test").ids
     np.testing.assert_allclose(found.probabilities, np.mean(answers, axis=0), rtol=0, atol=1e-6)
     folds = [RunFolder(root / "all" / "folds" / f"fold-{k}").manifest for k in (1, 2)]
     seen = {one.path.resolve() for file in folds for one in read_csv(file.read_text(), "m").samples}

@@ -1,3 +1,5 @@
+"""The models of a finished run: their predictions, their calibration, and what is refused."""
+
 import json
 
 import numpy as np
@@ -19,20 +21,20 @@ def run(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory):
-    return load_run(finished(tmp_path_factory.mktemp("board") / "run").root)
+def predictor(tmp_path_factory):
+    return load_run(finished(tmp_path_factory.mktemp("predictor") / "run").root)
 
 
-def test_it_knows_its_models_and_who_speaks(board):
-    assert board.names == NAMES
-    assert board.recommended == "custom"
-    assert board.class_names == CLASSES
-    assert board.image.size == 32
+def test_it_knows_its_models_and_the_recommended_one(predictor):
+    assert predictor.names == NAMES
+    assert predictor.recommended == "custom"
+    assert predictor.class_names == CLASSES
+    assert predictor.image.size == 32
 
 
-def test_an_opinion_is_what_each_model_says_bit_for_bit(board):
+def test_a_prediction_is_that_of_each_model_bit_for_bit(predictor):
     for image in pixels(3, seed=1):
-        prediction = board.predict(image)
+        prediction = predictor.predict(image)
         for name, (model, _) in networks().items():
             np.testing.assert_array_equal(
                 prediction.probabilities[name], probabilities(model, image[None])[0]
@@ -46,30 +48,30 @@ def test_an_opinion_is_what_each_model_says_bit_for_bit(board):
         assert told == (None, None, None, None)
 
 
-def test_the_board_shows_where_a_model_looked(board):
+def test_heat_maps_are_those_of_grad_cam(predictor):
     image = pixels(1)[0]
     expected = gradcam.heat_map(networks()["chained"][0], image, 1)
-    np.testing.assert_array_equal(board.heat_map("chained", image, 1), expected)
+    np.testing.assert_array_equal(predictor.heat_map("chained", image, 1), expected)
 
 
-def test_a_file_and_its_bytes_are_read_alike(board, tmp_path):
+def test_a_file_and_its_bytes_are_read_alike(predictor, tmp_path):
     picture = pixels(1, size=50)[0]
     Image.fromarray(picture).save(tmp_path / "a.png")
-    from_file = board.read(tmp_path / "a.png")
+    from_file = predictor.read(tmp_path / "a.png")
     assert from_file.shape == (32, 32, 3)
-    np.testing.assert_array_equal(from_file, board.read((tmp_path / "a.png").read_bytes()))
+    np.testing.assert_array_equal(from_file, predictor.read((tmp_path / "a.png").read_bytes()))
 
 
 def test_calibration_is_applied_to_the_recommended_model(run):
     calibrate(run, "custom")
-    board, image = load_run(run.root, ["custom"]), pixels(1)[0]
-    prediction = board.predict(image)
+    predictor, image = load_run(run.root, ["custom"]), pixels(1)[0]
+    prediction = predictor.predict(image)
     expected = scale_probabilities(prediction.probabilities["custom"][None], 2.0)[0]
     np.testing.assert_array_equal(prediction.calibrated, expected)
     np.testing.assert_array_equal(prediction.prediction_set, 1 - expected <= 0.7)
     assert prediction.refer == (expected.max() < 0.4)
     assert prediction.out_of_distribution is False
-    assert board.predict(np.full_like(image, 255)).out_of_distribution is True
+    assert predictor.predict(np.full_like(image, 255)).out_of_distribution is True
 
 
 @pytest.mark.parametrize(("threshold", "abstains"), [(1.0, True), (0.0, False), (None, None)])
@@ -86,7 +88,7 @@ def test_a_model_without_calibration_says_so(run):
     assert load_run(run.root, ["chained"]).predict(pixels(1)[0]).calibrated is None
 
 
-def test_without_metrics_the_ensemble_speaks(run):
+def test_without_metrics_the_ensemble_is_recommended(run):
     run.metrics.unlink()
     assert load_run(run.root, ["ensemble", "custom"]).recommended == "ensemble"
     assert load_run(run.root, ["custom"]).recommended == "custom"

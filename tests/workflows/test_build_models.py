@@ -1,4 +1,4 @@
-"""Joining the members' answers; the board as a whole is watched in test_train.py."""
+"""Joining members' predictions and training one model at a time; test_train.py watches all models."""
 
 import dataclasses
 from pathlib import Path
@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from tests.small_models import CLASSES as LETTERS
-from tests.small_runs import add_tiny_backbone, draw
-from tests.workflows.test_prepare import prepared
+from tests.small_runs import draw, prepared
 from tumorboard.errors import DataError, ModelError
 from tumorboard.models import saving
-from tumorboard.models.backbones import BACKBONES
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.workflows import build_models
@@ -22,49 +20,55 @@ from tumorboard.workflows.run_context import RunContext
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> RunContext:
+def context(tmp_path: Path) -> RunContext:
     draw(tmp_path / "data")
     return prepared(tmp_path)
 
 
-def written(job: RunContext, name: str, rows: np.ndarray, split: str = "train") -> np.ndarray:
+def written(context: RunContext, name: str, rows: np.ndarray, split: str = "train") -> np.ndarray:
     """A member's predictions on disk, its rows in the given order; returns them in the manifest's."""
-    part = job.part(split)
+    part = context.part(split)
     values = np.random.default_rng(len(name)).dirichlet(np.ones(3), len(part.samples))
     record = Predictions(tuple(np.array(part.ids)[rows]), part.labels[rows], part.class_names, values[rows])
-    path = job.run.predictions(name, split)
+    path = context.run.predictions(name, split)
     path.parent.mkdir(exist_ok=True)
     path.write_text(record.to_csv())
     return values
 
 
-def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(job: RunContext) -> None:
-    straight = written(job, "pretrained", np.arange(15))
-    shuffled = written(job, "custom", np.random.default_rng(1).permutation(15))
-    examples = stacked_probabilities([job.predictions(name, "train") for name in job.recipe.ensemble.members])
+def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(context: RunContext) -> None:
+    straight = written(context, "pretrained", np.arange(15))
+    shuffled = written(context, "custom", np.random.default_rng(1).permutation(15))
+    examples = stacked_probabilities(
+        [context.predictions(name, "train") for name in context.recipe.ensemble.members]
+    )
     np.testing.assert_array_equal(examples.inputs[0][0], straight)
     np.testing.assert_array_equal(examples.inputs[1][0], shuffled)
-    np.testing.assert_array_equal(examples.labels, job.part("train").labels)
+    np.testing.assert_array_equal(examples.labels, context.part("train").labels)
 
 
-def test_members_that_answered_other_samples_are_refused(job: RunContext) -> None:
-    written(job, "custom", np.arange(15))
-    written(job, "pretrained", np.arange(14))
+def test_members_that_answered_other_samples_are_refused(context: RunContext) -> None:
+    written(context, "custom", np.arange(15))
+    written(context, "pretrained", np.arange(14))
     with pytest.raises(DataError, match="same samples"):
-        stacked_probabilities([job.predictions(name, "train") for name in job.recipe.ensemble.members])
+        stacked_probabilities(
+            [context.predictions(name, "train") for name in context.recipe.ensemble.members]
+        )
 
 
-def test_what_is_predicted_is_not_predicted_again(job: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(job, "custom", np.arange(15))
-    before = job.run.predictions("custom", "train").stat().st_mtime_ns
-    build_models.predict_splits(job, "custom", "train")  # there is no model that could
-    assert job.run.predictions("custom", "train").stat().st_mtime_ns == before
+def test_what_is_predicted_is_not_predicted_again(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(context, "custom", np.arange(15))
+    before = context.run.predictions("custom", "train").stat().st_mtime_ns
+    build_models.predict_splits(context, "custom", "train")  # there is no model that could
+    assert context.run.predictions("custom", "train").stat().st_mtime_ns == before
     with pytest.raises(ModelError, match=r"custom\.keras"):
-        build_models.predict_splits(job, "custom", "test")
+        build_models.predict_splits(context, "custom", "test")
 
 
 def test_predictions_are_the_saved_models_answers_to_the_parts_images(
-    job: RunContext, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Bright:
         output_shape = (None, 3)
@@ -75,22 +79,22 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
 
     spec: Any = SimpleNamespace(class_names=LETTERS)
     monkeypatch.setattr(build_models.saving, "load", lambda path: (Bright(), spec))
-    build_models.predict_splits(job, "custom", "valid")
-    found = job.predictions("custom", "valid")
-    assert found.ids == job.part("valid").ids
+    build_models.predict_splits(context, "custom", "valid")
+    found = context.predictions("custom", "valid")
+    assert found.ids == context.part("valid").ids
     assert found.class_names == LETTERS
-    np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), job.images("valid")))
+    np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), context.images("valid")))
 
 
-def test_a_mirrored_network_is_trained_as_it_is_and_answers_for_both(job: RunContext) -> None:
+def test_a_mirrored_network_is_trained_as_it_is_and_answers_for_both(context: RunContext) -> None:
     said = {}
     for mirrored in (False, True):
-        job.run.model("custom").unlink(missing_ok=True)
-        network = job.recipe.models["custom"].model_copy(update={"mirrored": mirrored})
-        recipe = job.recipe.model_copy(update={"models": {**job.recipe.models, "custom": network}})
-        build_models.build_model(dataclasses.replace(job, recipe=recipe), "custom")
-        model, _ = saving.load(job.run.model("custom"))
-        images = job.images("valid")[:]
+        context.run.model("custom").unlink(missing_ok=True)
+        network = context.recipe.models["custom"].model_copy(update={"mirrored": mirrored})
+        recipe = context.recipe.model_copy(update={"models": {**context.recipe.models, "custom": network}})
+        build_models.build_model(dataclasses.replace(context, recipe=recipe), "custom")
+        model, _ = saving.load(context.run.model("custom"))
+        images = context.images("valid")[:]
         said[mirrored] = [probabilities(model, one) for one in (images, images[:, :, ::-1])]
     straight, turned = said[False]
     assert np.abs(straight - turned).max() > 1e-4
@@ -123,18 +127,16 @@ training = { views = 2, epochs = 1, patience = 0 }
 def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_tiny_backbone()
-    monkeypatch.setitem(BACKBONES, "tiny", BACKBONES.pop("tiny"))
     draw(tmp_path / "data")
-    job = prepared(tmp_path, text=TWO_LINKS)
+    context = prepared(tmp_path, text=TWO_LINKS)
     seen = []
-    for name in job.recipe.models:
-        build_models.build_model(job, name)
-    kept = set(job.run.cache.rglob("view*.npy"))
+    for name in context.recipe.models:
+        build_models.build_model(context, name)
+    kept = set(context.run.cache.rglob("view*.npy"))
     monkeypatch.setattr("tumorboard.workflows.build_models.fit", _noting(seen))
-    build_models.build_model(job, "chained")
-    assert set(job.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
-    model, spec = saving.load(job.run.model("chained"))
+    build_models.build_model(context, "chained")
+    assert set(context.run.cache.rglob("view*.npy")) == kept  # nothing was computed again
+    model, spec = saving.load(context.run.model("chained"))
     assert spec.details["others"] == ["custom"]
     joint = model.get_layer("chained_concatenate")
     assert [tensor.shape[1] for tensor in joint.input] == [8, 192]

@@ -1,4 +1,4 @@
-"""Scoring a run on other images, and predictions of any origin."""
+"""Evaluation of a run on other images, of any predictions, and of runs against each other."""
 
 import json
 import shutil
