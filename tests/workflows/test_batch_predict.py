@@ -80,6 +80,12 @@ def test_the_library_says_the_same_bit_for_bit(run, predictor, scans, tmp_path):
         assert [float(row[f"ensemble:{one}"]) for one in CLASSES] == alone.tolist()
 
 
+def test_paths_may_be_text(run, scans, tmp_path):
+    of_paths = predict_files(run.root, [scans], tmp_path / "paths.csv").table
+    of_text = predict_files(str(run.root), [str(scans)], str(tmp_path / "text.csv")).table
+    assert of_text.read_bytes() == of_paths.read_bytes()
+
+
 def test_bad_files_get_a_row_and_stop_nothing(run, scans, tmp_path):
     before = rows(predict_files(run.root, [scans], tmp_path / "clean.csv").table)
     (scans / "0" / "1.png").write_bytes(b"not an image")

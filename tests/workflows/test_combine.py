@@ -243,7 +243,7 @@ def test_labels_follow_the_models_order_of_classes(tmp_path, out, data, taught):
 
 def test_models_of_the_same_name_can_be_combined(networks, tmp_path, out):
     namesakes = stored([networks[1], member("custom", NOTEBOOK, seed=3)], tmp_path)
-    combine(namesakes, out, "mean")
+    combine([str(path) for path in namesakes], str(out), "mean")
     names = {layer.name for layer in saving.load(out)[0].layers}
     assert {"mean_custom_probabilities", "mean_custom_2_probabilities"} <= names
 

@@ -37,7 +37,7 @@ def rows(folder):
 
 
 def test_every_model_and_member_gets_its_picture(predictor, scan, tmp_path):
-    done = explain(tmp_path, [scan], tmp_path / "maps")
+    done = explain(str(tmp_path), [str(scan)], str(tmp_path / "maps"))
     parts = [*NAMES, "ensemble_pretrained", "ensemble_custom"]
     assert sorted(path.name for path in done.folder.iterdir()) == sorted(
         ["maps.csv", *(f"1-slice-{part}.png" for part in parts)]

@@ -58,7 +58,7 @@ def predict_files(
 
     Args:
         run: A finished run.
-        sources: Files, folders, CSVs with a column `path`; as text, addresses in an object store.
+        sources: Files, folders, CSVs with a column `path`; text with `://` is an address in an object store.
         out: The CSV; an older one is replaced when the new one is complete. With Ray, a folder.
         models: Of the run; all by default.
         engine: The runtime of the models: keras, openvino, onnx; see `export.on_engine`.
@@ -72,6 +72,7 @@ def predict_files(
         StorageError, Interrupted: What was finished is kept, and not done again.
     """
     run, out, console = Path(run), Path(out), console or Console(quiet=True)
+    sources = [place if "://" in str(place) else Path(place) for place in sources]
     if ray:
         if engine != KERAS or out.suffix:
             raise UsageError("expected a folder as --out and no other --engine with --ray; it gets parts")

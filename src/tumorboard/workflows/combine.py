@@ -48,8 +48,8 @@ class _Fitting:
 
 
 def combine(
-    paths: Sequence[Path],
-    out: Path,
+    paths: Sequence[str | Path],
+    out: str | Path,
     form: str,
     *,
     data: str | Path | DataSource | None = None,
@@ -76,11 +76,11 @@ def combine(
         DataError: The data cannot be used, or has other classes.
         TrainingError, StorageError, Interrupted: As for `train`; nothing is written then.
     """
-    _check_request(paths, out, form, data)
-    console = console or Console(quiet=True)
+    files, out, console = [Path(path) for path in paths], Path(out), console or Console(quiet=True)
+    _check_request(files, out, form, data)
     prepare_backend(seed, threads=0)
     with progress.graceful():
-        members = [saving.load_untrusted(path) for path in paths]
+        members = [saving.load_untrusted(file) for file in files]
         shared = check_compatible(members, form)
         stem = re.sub("[^a-z0-9]+", "_", out.stem.lower()).strip("_")
         name = stem if stem[:1].isalpha() else f"combined_{stem}".rstrip("_")  # the prefix of layer names

@@ -43,7 +43,7 @@ class Explained:
 
 def explain(
     run: str | Path,
-    sources: Sequence[Path],
+    sources: Sequence[str | Path],
     out: str | Path,
     *,
     models: Sequence[str] = (),
@@ -67,9 +67,10 @@ def explain(
         UsageError, RunFolderError, ModelError, StorageError, Interrupted: As `predict_files`.
     """
     out, console = Path(out), console or Console(quiet=True)
-    total = sum(1 for _ in class_folders.files(sources))
+    images = [Path(source) for source in sources]
+    total = sum(1 for _ in class_folders.files(images))
     if not total:
-        raise DataError(f"expected images in {storage.shown(sources[0])}, found no file; check the path")
+        raise DataError(f"expected images in {storage.shown(images[0])}, found no file; check the path")
     rows: list[list[str]] = []
     correlations: dict[str, float] = {}
     with progress.graceful(), console.task("explaining") as update:
@@ -77,7 +78,7 @@ def explain(
         if target and target not in predictor.class_names:
             known = ", ".join(predictor.class_names)[:150]
             raise DataError(f"expected a class ({known}), found {target[:60]!r}")
-        for number, path in enumerate(class_folders.files(sources), start=1):
+        for number, path in enumerate(class_folders.files(images), start=1):
             progress.stop_if_asked()
             stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
             try:
