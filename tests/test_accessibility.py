@@ -7,7 +7,7 @@ from tests.reports.runs import run_results
 from tests.reports.test_cross_validation import cross_validation
 from tests.server.conftest import serving, slice_png  # noqa: F401
 from tests.workflows.conftest import tiny_backbone_for_all  # noqa: F401
-from tests.workflows.test_report import context, write_results  # noqa: F401  the fixture
+from tests.workflows.test_report import context, unwritten, write_results  # noqa: F401  the fixtures
 from tumorboard.reports import html
 from tumorboard.reports.cross_validation import cross_validation_report
 from tumorboard.reports.run_report import run_report

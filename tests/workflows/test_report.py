@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.small_models import pixels
 from tests.small_predictors import finished
 from tests.small_runs import MODELS, SPLITS, draw, prepared
 from tumorboard.cli.main import main
+from tumorboard.data.manifest import Manifest
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.predictions import Predictions
@@ -29,21 +31,22 @@ def write_results(context: RunContext) -> None:
     report.write_results(context, report.read_results(context))
 
 
-@pytest.fixture
-def context(tmp_path: Path) -> RunContext:
+@pytest.fixture(scope="module")
+def unwritten(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     """A run that has everything but its results."""
-    draw(tmp_path / "data")
-    shutil.copy(tmp_path / "data/valid/disc/disc0.png", tmp_path / "data/test/disc/disc1.png")
-    context = prepared(tmp_path)
+    root = tmp_path_factory.mktemp("unwritten")
+    draw(root / "data")
+    shutil.copy(root / "data/valid/disc/disc0.png", root / "data/test/disc/disc1.png")
+    context = prepared(root)
     draws = np.random.default_rng(0)
     for folder in ("predictions", "history", "models"):
         (context.run.root / folder).mkdir()
     for name in MODELS:
         for split in SPLITS:
             part = context.part(split)
-            said = draws.dirichlet(np.ones(3), len(part.samples))
-            record = Predictions(part.ids, part.labels, part.class_names, said)
-            context.run.predictions(name, split).write_text(record.to_csv())
+            rows = draws.dirichlet(np.ones(3), len(part.samples))
+            predictions = Predictions(part.ids, part.labels, part.class_names, rows)
+            context.run.predictions(name, split).write_text(predictions.to_csv())
     for name in ("custom", "pretrained"):
         context.run.history(name).write_text(HISTORY)
         context.run.model_spec(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
@@ -54,23 +57,58 @@ def context(tmp_path: Path) -> RunContext:
     return context
 
 
-def test_results_are_written_from_the_files_alone_and_the_same_again(context: RunContext) -> None:
-    write_results(context)
-    written = {path: path.read_bytes() for path in (context.run.metrics, context.run.results)}
-    assert set(json.loads(context.run.metrics.read_text())["models"]) == set(MODELS)
-    write_results(context)
-    assert {path: path.read_bytes() for path in written} == written
+def copied(context: RunContext, root: Path) -> RunContext:
+    """The same run in a folder of its own; its images are shared."""
+    shutil.copytree(context.run.root, root)
+    return replace(context, run=RunFolder(root), _predictions={})
 
 
-def test_every_look_at_test_is_counted_and_told(context: RunContext) -> None:
+@pytest.fixture
+def context(unwritten: RunContext, tmp_path: Path) -> RunContext:
+    return copied(unwritten, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def written(unwritten: RunContext, tmp_path_factory: pytest.TempPathFactory) -> RunContext:
+    """The same run with its results, for tests that only read them."""
+    context = copied(unwritten, tmp_path_factory.mktemp("written") / "run")
+    valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
+    calibrate.write(context.run, {name: fit_calibration(one) for name, one in valid.items()})
     write_results(context)
-    assert "The test split was scored 1 time in this run folder" in context.run.results.read_text()
+    return context
+
+
+def test_the_command_writes_the_results_of_train_again_from_the_files_alone(
+    written: RunContext, tmp_path: Path
+) -> None:
+    run, again = written.run, copied(written, tmp_path / "run").run
+    assert set(json.loads(run.metrics.read_text())["models"]) == set(MODELS)
+    for path in (again.metrics, again.results, again.report):
+        path.write_text("{}")
+    assert main(["report", str(again.root)]) == 0
+    for name in ("metrics.json", "results.md", "report.html"):
+        assert (again.root / name).read_bytes() == (run.root / name).read_bytes()
+
+
+def test_every_chart_is_written_three_times_and_images_are_in_the_page(written: RunContext) -> None:
+    assert b"data:image/jpeg;base64," in written.run.report.read_bytes()
+    figures = written.run.root / "figures"
+    stems = {path.stem for path in figures.glob("*.svg")}
+    assert {"roc-custom", "pr-ensemble", "reliability-chained", "learning-loss-pretrained"} <= stems
+    assert {"accuracy-test", "confusion-test-custom", "confusion-valid-ensemble"} <= stems
+    for suffix in ("csv", "png"):
+        assert stems <= {path.stem for path in figures.glob(f"*.{suffix}")}
+
+
+def test_every_scoring_of_test_is_counted(written: RunContext, tmp_path: Path) -> None:
+    assert "The test split was scored 1 time in this run folder" in written.run.results.read_text()
+    context = copied(written, tmp_path / "run")
     record_test_evaluation(context.run, 6)
     write_results(context)
     assert "The test split was scored 2 times in this run folder" in context.run.results.read_text()
-    looks = json.loads(context.run.test_evaluations.read_text())
-    assert [look["images"] for look in looks] == [6, 6]
-    assert all(look["when"].endswith("+00:00") for look in looks)
+    times = json.loads(context.run.test_evaluations.read_text())
+    assert [time["images"] for time in times] == [6, 6]
+    assert all(time["when"].endswith("+00:00") for time in times)
 
 
 def test_test_images_that_validation_holds_too_are_set_apart(context: RunContext) -> None:
@@ -103,34 +141,10 @@ def test_a_chain_names_its_links(others, line):
     assert report._model_line("chained", details) == f"chained: {line}"
 
 
-@pytest.fixture
-def run(context: RunContext) -> Path:
-    valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
-    calibrate.write(context.run, {name: fit_calibration(one) for name, one in valid.items()})
-    write_results(context)
-    return context.run.root
-
-
-def test_the_command_writes_the_page_of_train_and_every_chart_three_times(
-    run: Path,
-    context: RunContext,
-) -> None:
-    written = context.run.report.read_bytes()
-    context.run.report.unlink()
-    assert main(["report", str(run)]) == 0
-    assert context.run.report.read_bytes() == written
-    assert b"data:image/jpeg;base64," in written
-    stems = {path.stem for path in (run / "figures").glob("*.svg")}
-    assert {"roc-custom", "pr-ensemble", "reliability-chained", "learning-loss-pretrained"} <= stems
-    assert {"accuracy-test", "confusion-test-custom", "confusion-valid-ensemble"} <= stems
-    for suffix in ("csv", "png"):
-        assert stems <= {path.stem for path in (run / "figures").glob(f"*.{suffix}")}
-
-
-def test_images_that_are_gone_are_said_to_be_gone(run: Path, context: RunContext) -> None:
-    shutil.rmtree(context.manifest.samples[0].path.parents[2])
-    write_results(context)
-    text = (run / "report.html").read_text("utf-8")
+def test_images_that_are_gone_are_said_to_be_gone(context: RunContext, tmp_path: Path) -> None:
+    gone = [replace(sample, path=tmp_path / sample.id) for sample in context.manifest.samples]
+    write_results(replace(context, manifest=Manifest.of(gone)))
+    text = context.run.report.read_text("utf-8")
     assert "The file is no longer where it was." in text
     assert "data:image/jpeg" not in text
     assert "There are no heat maps" in text
