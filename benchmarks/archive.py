@@ -66,8 +66,8 @@ def main() -> None:
 
 
 def _table(found: list[Found]) -> str:
-    head = ("images", "rows", "different images in them", "parts before the kill", "of these written again")
-    head += ("seconds in all", "peak of the command, MB", "peak of an actor, MB")
+    head = ("images", "rows", "distinct images", "parts before the kill", "parts written again")
+    head += ("seconds", "peak memory of the command, MB", "peak memory of a worker, MB")
     rows = [
         (one.images, one.rows, one.different, one.kept, one.written_again, one.seconds, one.memory, one.actor)
         for one in found

@@ -43,7 +43,7 @@ def main() -> None:
             return small_jobs.command("predict", run, files, "--out", out, cpus=cpus)
 
         rows.append(_row(f"`predict`, {options.files} files", prediction, folder / "prediction"))
-    head = "| job | no Ray, s | one worker, s | two workers, s | one / two | Ray costs, s | of five minutes |"
+    head = "| job | no Ray, s | one worker, s | two workers, s | one / two | Ray cost, s | share of 5 min |"
     text = "\n".join([head, "| --- |" + " ---: |" * 6, *rows])
     text += f"\n\nLoad of the machine (five minutes) at the end: {os.getloadavg()[1]:.1f}."
     small_jobs.write(options.page, "cluster", text)

@@ -50,10 +50,12 @@ def main() -> None:
         lines = _training(folder, options.train)
         lines += _prediction(folder, options.files, options.train[0])
         audit, exponent = _audit(folder, options.audit)
-    head = f"| cost | a task | an image | {' | '.join(f'10^{len(str(int(size))) - 1}' for size in _SIZES)} |"
+    head = (
+        f"| cost | per task | per image | {' | '.join(f'10^{len(str(int(size))) - 1}' for size in _SIZES)} |"
+    )
     rows = [line.row() for line in [*lines, audit]]
     text = "\n".join([head, "| --- |" + " ---: |" * 5, *rows])
-    text += f"\n\nThe audit's time grew with the power {exponent:.2f} of the number of images. "
+    text += f"\n\nThe time of the audit grew with the power {exponent:.2f} of the number of images. "
     text += f"Load of the machine (five minutes) at the end: {os.getloadavg()[1]:.1f}."
     small_jobs.write(options.page, "costs", text)
 
@@ -67,7 +69,7 @@ def _training(folder: Path, classes: Sequence[int]) -> list[Line]:
         found.append(
             (done.seconds, done.memory, done.disk, small_jobs.size(folder / f"run-{number}"), done.read)
         )
-    titles = ("s of a thread", "memory, MB", "disk while it runs, MB", "disk afterwards, MB", "read, MB")
+    titles = ("thread seconds", "memory, MB", "disk while running, MB", "disk afterwards, MB", "read, MB")
     return _lines("train", titles, counts, found)
 
 
@@ -79,7 +81,7 @@ def _prediction(folder: Path, counts: Sequence[int], trained: int) -> list[Line]
         done = small_jobs.command("predict", run, files, "--out", out, cpus=1)
         found.append((done.seconds, done.child, small_jobs.size(out), done.read))
     return _lines(
-        "predict", ("s of a thread", "memory of an actor, MB", "disk, MB", "read, MB"), counts, found
+        "predict", ("thread seconds", "memory per worker, MB", "disk, MB", "read, MB"), counts, found
     )
 
 
@@ -91,7 +93,7 @@ def _audit(folder: Path, classes: Sequence[int]) -> tuple[Line, float]:
         n.append(_files(images))
     grown = (seconds[-1] - seconds[0]) / (seconds[1] - seconds[0])  # free of what a start costs
     exponent = np.log(grown) / np.log((n[-1] - n[0]) / (n[1] - n[0]))
-    return _lines("audit", ("s of a thread",), n, [(one,) for one in seconds])[0], float(exponent)
+    return _lines("audit", ("thread seconds",), n, [(one,) for one in seconds])[0], float(exponent)
 
 
 def _lines(

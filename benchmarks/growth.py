@@ -111,7 +111,7 @@ def fitted(what: str, points: list[tuple[int, float]], beyond: int) -> str:
     worst = np.abs(start + slope * sizes - values).max() / max(values.max(), 1e-9)
     power = np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-3)), 1)[0]
     return (
-        f"{what}: {start:.1f} + {1000 * slope:.2f} a thousand images (off by {worst:.0%} of the largest at "
+        f"{what}: {start:.1f} + {1000 * slope:.2f} per thousand images (off by {worst:.0%} of the largest at "
         f"most; grows as images^{power:.2f}); {beyond:,} images: {start + slope * beyond:,.0f}"
     )
 

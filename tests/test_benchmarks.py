@@ -105,7 +105,7 @@ def test_every_phase_is_put_against_the_matrix_product(benchmark, data, monkeypa
 def test_a_straight_line_is_found_and_followed(benchmark) -> None:
     module = benchmark("growth")
     text = module.fitted("seconds", [(500, 11.0), (1000, 12.0), (10_000, 30.0)], 100_000)
-    assert text.startswith("seconds: 10.0 + 2.00 a thousand images (off by 0% of the largest at most;")
+    assert text.startswith("seconds: 10.0 + 2.00 per thousand images (off by 0% of the largest at most;")
     assert text.endswith("100,000 images: 210")
 
 
