@@ -14,7 +14,7 @@ import pytest
 
 from tests.small_runs import CLASSES, COUNTS, RECIPE, draw
 from tests.zygote import run_steps, step
-from tumorboard import config, optional, search_space
+from tumorboard import config, optional, search_space, storage
 from tumorboard.cli.main import main
 from tumorboard.config import Training
 from tumorboard.data import manifest
@@ -124,7 +124,7 @@ def test_a_search_ends_in_a_recipe_of_the_best_trial(root, stand_in):
     for said in (f"trial {best['trial']} of 6 of the search tuned", f"n = {N}", "best of 6", "optimistic"):
         assert said in text.split("name = ")[0]
         assert said in tuned.description
-    assert f"{float(best['log_loss_low']):.3f} to {float(best['log_loss_high']):.3f}" in tuned.description
+    assert f"{float(best['log_loss_low']):.3f}-{float(best['log_loss_high']):.3f}" in tuned.description
 
 
 def test_scores_are_those_of_all_held_out_images(root, stand_in):
@@ -175,7 +175,7 @@ def test_more_trials_go_on_from_those_that_are_done(root, stand_in):
 def test_another_seed_tries_other_settings(root, stand_in):
     stand_in()
     assert tune_command(root)[0] == 0
-    assert tune_command(root, "--seed", "9", "--quiet", tuned="other")[0] == 0
+    assert tune_command(root, "--seed", "9", "--quiet", search="other")[0] == 0
     assert rows(root / "other")[1][RATE] != rows(root / "tuned")[1][RATE]
 
 
@@ -342,13 +342,13 @@ def kept(search):
 
 def test_no_pixel_or_label_of_test_reaches_a_search_and_no_file_of_it_is_opened(root, monkeypatch):
     small(root)
-    opened, inner = [], manifest._sha256
+    opened, inner = [], storage.sha256
 
     def noting(path):
         opened.append(path)
         return inner(path)
 
-    monkeypatch.setattr(manifest, "_sha256", noting)
+    monkeypatch.setattr(storage, "sha256", noting)
     assert tune_command(root, trials=1)[0] == 0
     other = root / "other"
     shutil.copytree(root / "data", other / "data")
