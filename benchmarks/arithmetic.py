@@ -22,8 +22,8 @@ from keras import layers
 
 from measuring import Part, matrix_gflops, rate, read, some
 from tumorboard.config import Recipe, load
-from tumorboard.ensembles import chain, ensemble
 from tumorboard.ensembles.combination import CombinationRule
+from tumorboard.ensembles.ensemble import build_chain, build_ensemble
 from tumorboard.models.architectures import build_network
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import ModelSpec, split_at_frozen
@@ -61,8 +61,8 @@ def measured(plan: Recipe, part: Part) -> list[Phase]:
     names = tuple(map(str, range(classes)))
     pairs = {name: (model, ModelSpec(name, "", names, plan.image)) for name, model in members.items()}
     links = [pairs[name] for name in (plan.chained.first, *plan.chained.others)]
-    chained = chain.build("chained", links, plan.chained)
-    joint = ensemble.build(
+    chained = build_chain("chained", links, plan.chained)
+    joint = build_ensemble(
         "ensemble", [pairs[name] for name in plan.ensemble.members], CombinationRule("mean")
     )
     phases = [phase for name, model in members.items() for phase in _fitting(name, model, plan, part)]

@@ -23,7 +23,7 @@ import numpy as np
 
 from measuring import Part, matrix_gflops, rate, read, some
 from tumorboard.config import Pretrained, Recipe, load
-from tumorboard.ensembles import chain
+from tumorboard.ensembles.ensemble import build_chain
 from tumorboard.models.architectures import build_network
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import ModelSpec, split_at_frozen
@@ -71,7 +71,7 @@ def _frozen(plan: Recipe, part: Part, whole: Part, classes: int, epochs: int) ->
 def _models(plan: Recipe, network: Pretrained, classes: int) -> dict[str, keras.Model]:
     model = build_network("pretrained", network, plan.image, classes, 0)
     spec = ModelSpec("pretrained", "pretrained", tuple(map(str, range(classes))), plan.image)
-    return {"pretrained": model, "chained": chain.build("chained", [(model, spec)], plan.chained)}
+    return {"pretrained": model, "chained": build_chain("chained", [(model, spec)], plan.chained)}
 
 
 def _views(model: keras.Model, images: np.ndarray, count: int) -> tuple[float, np.ndarray]:

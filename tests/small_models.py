@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from tumorboard.config import Augmentation, Chained, Custom, Image, Pretrained
-from tumorboard.ensembles import chain, ensemble
 from tumorboard.ensembles.combination import CombinationRule
+from tumorboard.ensembles.ensemble import build_chain, build_ensemble
 from tumorboard.models.architectures import build_network
 from tumorboard.models.backbones import BACKBONES, Backbone
 from tumorboard.models.model_spec import ModelSpec
@@ -42,14 +42,14 @@ def member(name, settings=PRETRAINED, seed=0, class_names=CLASSES, image=IMAGE):
 
 def joined(name, members, form, **options):
     """An ensemble as a member."""
-    return ensemble.build(name, members, CombinationRule(form, **options)), ModelSpec(
+    return build_ensemble(name, members, CombinationRule(form, **options)), ModelSpec(
         name, "ensemble", CLASSES, members[0][1].image
     )
 
 
 def chained(name, links, settings=CHAINED, seed=0):
     """A chain as a member."""
-    return chain.build(name, links, settings, seed), ModelSpec(name, "chained", CLASSES, links[0][1].image)
+    return build_chain(name, links, settings, seed), ModelSpec(name, "chained", CLASSES, links[0][1].image)
 
 
 def pixels(count, seed=0, size=IMAGE.size):

@@ -3,8 +3,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.small_models import CLASSES, NOTEBOOK, joined, member, pixels
-from tumorboard.ensembles import boosting, ensemble
+from tumorboard.ensembles import boosting
 from tumorboard.ensembles.combination import CombinationRule
+from tumorboard.ensembles.ensemble import build_ensemble
 from tumorboard.errors import TrainingError
 from tumorboard.models.inference import probabilities
 
@@ -70,7 +71,7 @@ def test_the_saved_model_is_the_softmax_of_the_heads_weighted_votes():
     assert len({tuple(row) for row in said}) > 1
     logits = 1.5 * np.eye(3)[said[:, 0]] + 0.7 * np.eye(3)[said[:, 1]]
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    model = ensemble.build("ensemble", members, rule)
+    model = build_ensemble("ensemble", members, rule)
     np.testing.assert_allclose(probabilities(model, pixels(12)), expected, rtol=0, atol=1e-5)
     assert not model.trainable_weights
     assert len(CLASSES) == 3

@@ -5,14 +5,19 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.small_models import CLASSES, IMAGE, NOTEBOOK, RESIDUAL, joined, member, pixels
+from tests.small_models import CHAINED, CLASSES, CUT, IMAGE, NOTEBOOK, RESIDUAL, joined, member, pixels
 from tumorboard.config import Image
-from tumorboard.ensembles import ensemble
 from tumorboard.ensembles.combination import CombinationRule, apply_rule
-from tumorboard.ensembles.ensemble import check_compatible, copy_members
+from tumorboard.ensembles.ensemble import (
+    build_chain,
+    build_ensemble,
+    check_compatible,
+    copy_members,
+    dense_head,
+)
 from tumorboard.errors import ModelError
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import ModelSpec
+from tumorboard.models.model_spec import ModelSpec, tap
 from tumorboard.predictions import Predictions
 
 
@@ -112,7 +117,7 @@ def opinions(members):
 
 
 def said(members, form, **options):
-    return probabilities(ensemble.build("ensemble", members, CombinationRule(form, **options)), pixels(6))
+    return probabilities(build_ensemble("ensemble", members, CombinationRule(form, **options)), pixels(6))
 
 
 def test_b_is_the_mean_of_the_members(members, opinions):
@@ -151,7 +156,7 @@ def test_all_weight_on_one_member_is_that_member(members, opinions):
 
 def test_a_weight_missing_is_an_error(members):
     with pytest.raises(ValueError, match="longer"):
-        ensemble.build("ensemble", members, CombinationRule("weighted", (0.5, 0.5)))
+        build_ensemble("ensemble", members, CombinationRule("weighted", (0.5, 0.5)))
 
 
 def fixed(name, answer):
@@ -186,31 +191,31 @@ def test_a_member_torn_between_two_classes_splits_its_vote():
 @pytest.mark.parametrize(("form", "parameters"), [("mean_dense", 20), ("concat_dense", 36)])
 def test_heads_have_the_studys_parameters(form, parameters):
     four = [member(name, NOTEBOOK, class_names=("a", "b", "c", "d")) for name in ("first", "second")]
-    model = ensemble.build("ensemble", four, CombinationRule(form))
-    head = ensemble.dense_head(model)
+    model = build_ensemble("ensemble", four, CombinationRule(form))
+    head = dense_head(model)
     assert head.count_params() == parameters
     assert {id(w) for w in model.trainable_weights} == {id(w) for w in head.trainable_weights}
 
 
 @pytest.mark.parametrize("form", ["mean", "weighted", "vote", "mirrored"])
 def test_other_forms_have_nothing_to_train(members, form):
-    model = ensemble.build("ensemble", members, CombinationRule(form, (0.2, 0.3, 0.5)))
+    model = build_ensemble("ensemble", members, CombinationRule(form, (0.2, 0.3, 0.5)))
     assert not model.trainable_weights
 
 
 @pytest.mark.parametrize("form", ["mean_dense", "concat_dense"])
 def test_the_head_on_the_members_answers_is_the_ensemble(members, opinions, form):
-    model = ensemble.build("ensemble", members, CombinationRule(form))
-    found = ensemble.dense_head(model).predict_on_batch([one.astype("float32") for one in opinions])
+    model = build_ensemble("ensemble", members, CombinationRule(form))
+    found = dense_head(model).predict_on_batch([one.astype("float32") for one in opinions])
     np.testing.assert_allclose(found, probabilities(model, pixels(6)), rtol=0, atol=1e-6)
 
 
 def test_an_ensembles_head_takes_its_direct_members_in_their_order(members):
     inner = joined("inner", members[1:], "mean")
     nested = [members[0], inner, members[2]]
-    model = ensemble.build("outer", nested, CombinationRule("concat_dense"))
+    model = build_ensemble("outer", nested, CombinationRule("concat_dense"))
     answers = [probabilities(network, pixels(6)).astype("float32") for network, _ in nested]
-    head = ensemble.dense_head(model)
+    head = dense_head(model)
     assert len(head.inputs) == 3
     np.testing.assert_allclose(
         head.predict_on_batch(answers), probabilities(model, pixels(6)), rtol=0, atol=1e-6
@@ -219,8 +224,8 @@ def test_an_ensembles_head_takes_its_direct_members_in_their_order(members):
 
 def test_fitting_the_head_leaves_the_members_alone(members, opinions):
     before = [model.get_weights() for model, _ in members]
-    model = ensemble.build("ensemble", members, CombinationRule("concat_dense"))
-    head = ensemble.dense_head(model)
+    model = build_ensemble("ensemble", members, CombinationRule("concat_dense"))
+    head = dense_head(model)
     first = probabilities(model, pixels(6))
     head.compile("sgd", "sparse_categorical_crossentropy")
     head.fit([one.astype("float32") for one in opinions], np.array([0, 1, 2, 0, 1, 2]), verbose=0)
@@ -233,8 +238,8 @@ def test_fitting_the_head_leaves_the_members_alone(members, opinions):
 
 def test_the_same_seed_gives_the_same_head(members):
     one, same, other = (
-        ensemble.dense_head(
-            ensemble.build("ensemble", members, CombinationRule("concat_dense"), seed=seed)
+        dense_head(
+            build_ensemble("ensemble", members, CombinationRule("concat_dense"), seed=seed)
         ).get_weights()[0]
         for seed in (1, 1, 2)
     )
@@ -246,11 +251,11 @@ def test_the_same_seed_gives_the_same_head(members):
 def test_members_of_other_classes_are_refused(members, form):
     stranger = members[1][0], ModelSpec("stranger", "custom", tuple(reversed(CLASSES)), IMAGE)
     with pytest.raises(ModelError, match="the same classes in another order"):
-        ensemble.build("ensemble", [members[0], stranger], CombinationRule(form))
+        build_ensemble("ensemble", [members[0], stranger], CombinationRule(form))
 
 
 def test_form_a_averages_with_a_public_layer(members):
-    model = ensemble.build("ensemble", members, CombinationRule("mean_dense"))
+    model = build_ensemble("ensemble", members, CombinationRule("mean_dense"))
     assert isinstance(model.get_layer("ensemble_average"), layers.Average)
 
 
@@ -258,7 +263,93 @@ def test_stacked_is_what_its_rule_says_of_the_members(members, opinions):
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(9, 3)), rng.normal(size=3)
     rule = CombinationRule("stacked", kernel=tuple(map(tuple, kernel.tolist())), bias=tuple(bias.tolist()))
-    found = probabilities(ensemble.build("ensemble", members, rule), pixels(6))
+    found = probabilities(build_ensemble("ensemble", members, rule), pixels(6))
     ids = tuple("abcdef")
     records = [Predictions(ids, np.zeros(6, int), CLASSES, rows) for rows in opinions]
     np.testing.assert_allclose(found, apply_rule(rule, records).probabilities, rtol=0, atol=1e-6)
+
+
+def fitted(model):
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(pixels(4), np.array([0, 1, 2, 0]), verbose=0)
+
+
+def embedding(model):
+    return keras.Model(model.input, tap(model, "embedding"))
+
+
+def test_a_chain_starts_from_the_first_links_embedding():
+    first = member("first")
+    model = build_chain("chained", [first], CHAINED)
+    of_link = keras.Model(model.input, model.get_layer("chained_first_embedding").output)
+    np.testing.assert_array_equal(
+        of_link.predict_on_batch(pixels(3)), embedding(first[0]).predict_on_batch(pixels(3))
+    )
+    assert "chained_first_probabilities" not in {layer.name for layer in model.layers}
+
+
+def test_several_links_are_concatenated_in_their_order():
+    links = [member("first"), member("second", NOTEBOOK)]
+    model = build_chain("chained", links, CHAINED)
+    both = keras.Model(model.input, model.get_layer("chained_concatenate").output)
+    expected = [embedding(link).predict_on_batch(pixels(2)) for link, _ in links]
+    np.testing.assert_array_equal(both.predict_on_batch(pixels(2)), np.concatenate(expected, axis=1))
+    assert both.output_shape == (None, 8 + 128)
+
+
+@pytest.mark.parametrize("settings", [CUT, NOTEBOOK, RESIDUAL])
+def test_a_chain_is_trained_end_to_end_but_the_first_link_is_left_alone(settings):
+    first, spec = member("first", settings)
+    before = first.get_weights()
+    model = build_chain("chained", [(first, spec)], CHAINED)
+    copied = [w for w in model.trainable_weights if not w.path.startswith(("chained_dense", "chained_prob"))]
+    own = [w for w in first.trainable_weights if not w.path.startswith("first_prob")]
+    assert len(copied) == len(own) > 0
+    values = [np.asarray(weight) for weight in copied]
+    fitted(model)
+    assert all(
+        not np.array_equal(now, then) for now, then in zip(copied, values, strict=True) if then.ndim > 1
+    )
+    for now, then in zip(first.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_what_was_frozen_in_the_first_link_stays_frozen():
+    model = build_chain("chained", [member("first")], CHAINED)
+    backbone = model.get_layer("chained_first_backbone")
+    before = backbone.get_weights()
+    fitted(model)
+    for now, then in zip(backbone.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("settings", [CUT, RESIDUAL])
+def test_kept_links_stay_as_they_are(settings):
+    model = build_chain("chained", [member("first", settings)], CHAINED.model_copy(update={"start": "kept"}))
+    learning = {weight.path.split("/")[0] for weight in model.trainable_weights}
+    assert learning == {"chained_dense", "chained_probabilities"}
+    before = {weight.path: np.asarray(weight) for weight in model.weights}
+    fitted(model)
+    changed = {w.path.split("/")[0] for w in model.weights if not np.array_equal(w, before[w.path])}
+    assert changed == learning
+
+
+def test_the_second_link_is_the_recipes():
+    model = build_chain("chained", [member("first")], CHAINED.model_copy(update={"units": 5, "dropout": 0.5}))
+    assert tap(model, "embedding").shape == (None, 5)
+    assert model.get_layer("chained_embedding").rate == 0.5
+
+
+def test_the_same_seed_gives_the_same_second_link():
+    one, same, other = (
+        build_chain("chained", [member("first")], CHAINED, seed).get_layer("chained_dense").get_weights()[0]
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_a_model_without_an_embedding_cannot_be_a_link():
+    ensemble = joined("mean", [member("first"), member("second", NOTEBOOK)], "mean")
+    with pytest.raises(ModelError, match="'mean_embedding' in the model 'mean', found none"):
+        build_chain("chained", [ensemble], CHAINED)

@@ -9,9 +9,11 @@ from tumorboard.errors import ModelError
 from tumorboard.explain import gradcam, occlusion
 from tumorboard.explain.gradcam import (
     channel_gradients,
+    correlation_after_shuffling,
     gradients_by_differences,
     gradients_by_tape,
     log_odds,
+    shuffled,
 )
 from tumorboard.models.model_spec import ModelSpec
 
@@ -143,3 +145,28 @@ def test_a_model_without_a_feature_map_is_refused():
     x = layers.Dense(3, name="m_probabilities")(layers.Flatten(name="m_flatten")(image))
     with pytest.raises(ModelError, match="m_feature_map"):
         gradcam.heat_map(keras.Model(image, x, name="m"), PICTURE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_change_with_the_weights(name):
+    model = networks()[name][0]
+    assert correlation_after_shuffling(model, pixels(1)[0], 0) < 0.9
+
+
+def test_shuffling_keeps_the_values_and_leaves_the_model_alone():
+    model = networks()["custom"][0]
+    before = model.get_weights()
+    other = shuffled(model)
+    kernels = [one for one in zip(before, other.get_weights(), strict=True) if one[0].ndim == 4]
+    assert kernels
+    for old, new in kernels:
+        np.testing.assert_array_equal(np.sort(old.ravel()), np.sort(new.ravel()))
+        assert not np.array_equal(old, new)
+    for old, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_a_map_that_ignores_the_weights_is_found_out(monkeypatch):
+    edges = pixels(1)[0].mean(-1).astype(np.float32)
+    monkeypatch.setattr(gradcam, "heat_map", lambda *_: edges)
+    assert correlation_after_shuffling(networks()["custom"][0], pixels(1)[0], 0) == pytest.approx(1)

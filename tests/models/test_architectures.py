@@ -4,7 +4,7 @@ import pytest
 
 from tests.small_models import CUT, NOTEBOOK, PRETRAINED, RESIDUAL, member, pixels
 from tumorboard.config import Chained, Image, load
-from tumorboard.ensembles import chain
+from tumorboard.ensembles.ensemble import build_chain
 from tumorboard.models import architectures
 from tumorboard.models.architectures import build_network
 from tumorboard.models.model_spec import ModelSpec, tap
@@ -58,7 +58,7 @@ def test_the_studys_first_model_has_its_parameters(study):
 def test_the_studys_chained_model_has_its_parameters(study):
     recipe, model = study
     first = ModelSpec("pretrained", "pretrained", ("a", "b", "c", "d"), recipe.image)
-    chained = chain.build("chained", [(model, first)], recipe.chained)
+    chained = build_chain("chained", [(model, first)], recipe.chained)
     assert chained.count_params() == 24_187_268
     assert trainable(chained) == 595_460
     kinds = [type(layer).__name__ for layer in chained.layers]
@@ -115,7 +115,7 @@ def test_depthwise_convolutions_behind_a_cut_are_the_recipes(depthwise):
     paths = [weight.path for weight in model.trainable_weights]
     assert any("block5a_expand_conv" in path for path in paths)
     assert any("depthwise_conv" in path for path in paths) is (depthwise == "trained")
-    copy = chain.build("c", [(model, ModelSpec("m", "pretrained", ("a", "b", "c"), Image()))], Chained())
+    copy = build_chain("c", [(model, ModelSpec("m", "pretrained", ("a", "b", "c"), Image()))], Chained())
     depthwise_copied = [weight for weight in copy.trainable_weights if "depthwise_conv" in weight.path]
     assert bool(depthwise_copied) is (depthwise == "trained")
 

@@ -6,7 +6,7 @@ from tumorboard.reports import checklist as claim
 from tumorboard.reports import markdown
 from tumorboard.reports.checklist import OPEN, answers
 from tumorboard.reports.document import in_words
-from tumorboard.reports.model_card import model_card
+from tumorboard.reports.run_report import model_card
 
 
 def checklist(results):

@@ -11,6 +11,7 @@ from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import boosting, combination
 from tumorboard.ensembles.combination import CombinationRule
+from tumorboard.ensembles.ensemble import build_ensemble
 from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
@@ -146,7 +147,7 @@ def test_a_head_learns_from_the_members_answers_to_the_same_images(paths, networ
         for (rows,), one in zip(examples.inputs, expected, strict=True):
             np.testing.assert_array_equal(rows, one.probabilities)
     assert spec.details["epochs"] == 2
-    fresh = pipeline.ensemble.build("mean", networks, CombinationRule(form))
+    fresh = build_ensemble("mean", networks, CombinationRule(form))
     assert not np.allclose(probabilities(saving.load(out)[0], pixels(2)), probabilities(fresh, pixels(2)))
     assert sorted(file.name for file in out.parent.iterdir()) == ["mean.json", "mean.keras"]
 

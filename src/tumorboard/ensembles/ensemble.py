@@ -1,4 +1,7 @@
-"""Ensembles: frozen copies of the members and the layers that combine their predictions, as one model."""
+"""Models made of saved models: copies of these and the layers on top of them, as one Keras model.
+
+An ensemble combines its members' predictions; a chain is a second network on the embeddings of its links.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -8,10 +11,11 @@ import keras
 import numpy as np
 from keras import layers
 
+from tumorboard.config import Chained
 from tumorboard.ensembles.combination import WEIGHTED_FORMS, CombinationRule
 from tumorboard.errors import ModelError
-from tumorboard.models.architectures import classifier
-from tumorboard.models.model_spec import ModelSpec, copy_into, embedding_model
+from tumorboard.models.architectures import classifier, embedding_layers
+from tumorboard.models.model_spec import ModelSpec, copy_into, embedding_model, tap
 from tumorboard.models.tta import mirror_averaged
 
 DENSE_FORMS = frozenset({"mean_dense", "concat_dense"})
@@ -73,7 +77,7 @@ def copy_members(
     return copies
 
 
-def build(
+def build_ensemble(
     name: str,
     members: Sequence[tuple[keras.Model, ModelSpec]],
     rule: CombinationRule,
@@ -151,3 +155,21 @@ def dense_head(model: keras.Model) -> keras.Model:
     names = (f"{model.name}_average", f"{model.name}_concatenate")
     joint = next(layer for layer in model.layers if layer.name in names)
     return keras.Model(joint.input, model.output, name=f"{model.name}_head")
+
+
+def build_chain(
+    name: str, links: Sequence[tuple[keras.Model, ModelSpec]], settings: Chained, seed: int = 0
+) -> keras.Model:
+    """Cut the links behind their embeddings and add Dense, Dropout and a new classifier.
+
+    The chain owns copies, so that its training changes no other model. What was frozen in the links stays
+    frozen; with `start` "kept" all of them does. The embeddings of several links are concatenated.
+    """
+    spec = links[0][1]
+    image = keras.Input((spec.image.size, spec.image.size, 3), name=f"{name}_image")
+    cut = [(keras.Model(link.input, tap(link, "embedding"), name=link.name), spec) for link, spec in links]
+    copies = copy_members(cut, image, name, trainable=settings.start != "kept")
+    embeddings = [copy.output for copy in copies]
+    x = embeddings[0] if len(embeddings) == 1 else layers.Concatenate(name=f"{name}_concatenate")(embeddings)
+    x = embedding_layers(x, settings.units, settings.dropout, name, seed)
+    return keras.Model(image, classifier(x, len(spec.class_names), name, seed), name=name)

@@ -4,6 +4,9 @@ Keras has no gradients of its own. On TensorFlow its gradient tape is used. Else
 from finite differences: Grad-CAM needs the mean gradient over all positions of a channel, which is how the
 output changes when a constant is added to that channel; two passes through the small head per channel. A test
 compares the two.
+
+A map that stays the same when the weights are shuffled shows the image, not what the network learned:
+`correlation_after_shuffling` checks this (J. Adebayo et al., NeurIPS 31 (2018) 9505-9515).
 """
 
 from collections.abc import Sequence
@@ -15,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 from PIL import Image
+from scipy import stats
 
 from tumorboard.data.pixels import Pixels
 from tumorboard.models.model_spec import call_again, tap
@@ -179,3 +183,29 @@ def log_odds(probabilities: Any, target: int) -> Any:
     p = ops.sum(ops.where(is_target, probabilities, 0.0), axis=1)
     rest = ops.sum(ops.where(is_target, 0.0, probabilities), axis=1)
     return ops.log(p + _TINY) - ops.log(rest + _TINY)
+
+
+def correlation_after_shuffling(model: keras.Model, pixels: Pixels, target: int, seed: int = 0) -> float:
+    """Correlate the Grad-CAM maps of a model and of a copy with shuffled weights.
+
+    Args:
+        model: As for `heat_map`.
+        pixels: As for `heat_map`.
+        target: The class number that both explain.
+        seed: Seed of the shuffling.
+
+    Returns:
+        Spearman's rank correlation, -1 to 1; near 1 is a warning. 0 if one of the maps is constant.
+    """
+    maps = [heat_map(network, pixels, target) for network in (model, shuffled(model, seed))]
+    if any(np.ptp(heat) == 0 for heat in maps):
+        return 0.0
+    return float(stats.spearmanr(*(heat.ravel() for heat in maps)).statistic)
+
+
+def shuffled(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Copy a model with the values of each weight array in random order."""
+    rng = np.random.default_rng(seed)
+    copy = keras.models.clone_model(model)
+    copy.set_weights([rng.permutation(array.ravel()).reshape(array.shape) for array in model.get_weights()])
+    return copy

@@ -17,7 +17,7 @@ from keras import layers
 
 from tumorboard import optional
 from tumorboard.errors import UsageError
-from tumorboard.models.shared_graph import merge_networks
+from tumorboard.models.inference import merge_networks
 
 KEY = "tumorboard"
 """Key of the record, as JSON, in a file's own metadata."""

@@ -14,7 +14,8 @@ import keras
 from tumorboard import storage
 from tumorboard.config import Training
 from tumorboard.data.image_cache import Images
-from tumorboard.ensembles import boosting, chain, combination, ensemble
+from tumorboard.ensembles import boosting, combination
+from tumorboard.ensembles.ensemble import DENSE_FORMS, build_chain, build_ensemble, dense_head
 from tumorboard.models import saving
 from tumorboard.models.architectures import build_network
 from tumorboard.models.inference import probabilities
@@ -94,10 +95,10 @@ def _train_ensemble(context: RunContext, name: str) -> None:
         rule = boosting.fit(embedded, valid.labels, len(valid.class_names))
     else:
         rule = combination.fit_rule(settings.form, member_predictions("valid"))
-    model = ensemble.build(name, members, rule, seed=context.seed(name))
+    model = build_ensemble(name, members, rule, seed=context.seed(name))
     history: list[Row] = []
-    if rule.form in ensemble.DENSE_FORMS:
-        head, training = ensemble.dense_head(model), settings.training
+    if rule.form in DENSE_FORMS:
+        head, training = dense_head(model), settings.training
         on_train, on_valid = (
             stacked_probabilities(member_predictions(split)) for split in ("train", "valid")
         )
@@ -116,7 +117,7 @@ def _train_chain(context: RunContext, name: str) -> None:
         trained, spec = saving.load(context.run.model(link))
         fresh = settings.start == "fresh"  # the same build with first weights of its own
         links.append((_initial_model(context, link, context.seed(draw)) if fresh else trained, spec))
-    model = chain.build(name, links, settings, context.seed(name))
+    model = build_chain(name, links, settings, context.seed(name))
     history = _fit_on_images(context, model, settings.training)
     details = {"first": settings.first, "others": list(settings.others), "start": settings.start}
     _save(context, model, "chained", settings.training, history, details)

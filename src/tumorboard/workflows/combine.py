@@ -14,9 +14,15 @@ from tumorboard import progress, storage
 from tumorboard.config import Chained, Training
 from tumorboard.data.image_cache import Rows
 from tumorboard.data.manifest import DataSource, Manifest
-from tumorboard.ensembles import boosting, chain, combination, ensemble
+from tumorboard.ensembles import boosting, combination
 from tumorboard.ensembles.combination import WEIGHTED_FORMS, CombinationRule
-from tumorboard.ensembles.ensemble import check_compatible
+from tumorboard.ensembles.ensemble import (
+    DENSE_FORMS,
+    build_chain,
+    build_ensemble,
+    check_compatible,
+    dense_head,
+)
 from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
@@ -27,7 +33,7 @@ from tumorboard.training.fit import Examples, best_epoch, prepare_backend
 from tumorboard.workflows.build_models import compute_views, fit_with_progress, stacked_probabilities
 from tumorboard.workflows.prepare import decode, find
 
-LEARNING = ensemble.DENSE_FORMS | WEIGHTED_FORMS | {"stacked", "boosted", "chain"}
+LEARNING = DENSE_FORMS | WEIGHTED_FORMS | {"stacked", "boosted", "chain"}
 """Forms that are fitted on data."""
 FORMS = LEARNING | {"mean", "vote", "mirrored"}
 
@@ -86,7 +92,7 @@ def combine(
         name = stem if stem[:1].isalpha() else f"combined_{stem}".rstrip("_")  # the prefix of layer names
         facts: dict[str, Any] = {}
         if data is None or form not in LEARNING:
-            model = ensemble.build(name, members, CombinationRule(form))
+            model = build_ensemble(name, members, CombinationRule(form))
         else:
             try:
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -132,11 +138,11 @@ def _fit(
         return predicted
 
     if form == "chain":
-        model = chain.build(name, members, Chained(training=CHAIN), fitting.seed)
+        model = build_chain(name, members, Chained(training=CHAIN), fitting.seed)
         network, training, examples = _chain_examples(model, fitting)
-    elif form in ensemble.DENSE_FORMS:
-        model = ensemble.build(name, members, CombinationRule(form), seed=fitting.seed)
-        network, training = ensemble.dense_head(model), HEAD
+    elif form in DENSE_FORMS:
+        model = build_ensemble(name, members, CombinationRule(form), seed=fitting.seed)
+        network, training = dense_head(model), HEAD
         examples = [stacked_probabilities(member_predictions(split)) for split in ("train", "valid")]
     else:
         part, images = fitting.parts["valid"]
@@ -144,7 +150,7 @@ def _fit(
             rule = boosting.fit(boosting.embed(members, images), part.labels, len(part.class_names))
         else:
             rule = combination.fit_rule(form, member_predictions("valid"))
-        return ensemble.build(name, members, rule), {"weights": list(rule.weights)}
+        return build_ensemble(name, members, rule), {"weights": list(rule.weights)}
     train, valid = examples
     state = fitting.folder / "state.npz"
     history = fit_with_progress(

@@ -14,7 +14,6 @@ from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 from tumorboard.explain import gradcam, occlusion
 from tumorboard.explain.overlay import overlay
-from tumorboard.explain.sanity_check import correlation_after_shuffling
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
@@ -89,7 +88,7 @@ def explain(
                 if not correlations:
                     for name, model in predictor.models.items():
                         predicted = int(probabilities(model, pixels[None])[0].argmax())
-                        correlations[name] = correlation_after_shuffling(model, pixels, predicted)
+                        correlations[name] = gradcam.correlation_after_shuffling(model, pixels, predicted)
                 for row in _write_overlays(predictor, pixels, out / stem, target, method):
                     rows.append([str(path), *row, "", NOTICE])
             update(number, total)

@@ -13,8 +13,8 @@ from tumorboard.data import image_cache
 from tumorboard.data.image_cache import Images
 from tumorboard.data.manifest import write_csv
 from tumorboard.data.pixels import Pixels
-from tumorboard.ensembles import ensemble
 from tumorboard.ensembles.combination import CombinationRule
+from tumorboard.ensembles.ensemble import build_ensemble
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.models.model_spec import ModelSpec
@@ -85,7 +85,7 @@ def bag_folds(whole: RunFolder, shared: RunFolder, folds: Sequence[RunFolder], c
     with run_folder.locked(run):
         if not saving.is_saved(run.model(BAGGED)):
             members = [saving.load(fold.model("ensemble")) for fold in folds]
-            model, first = ensemble.build(BAGGED, members, CombinationRule("mean")), members[0][1]
+            model, first = build_ensemble(BAGGED, members, CombinationRule("mean")), members[0][1]
             details = {"form": "mean", "members": [f"{fold.root.name}/ensemble" for fold in folds]}
             spec = ModelSpec(BAGGED, "ensemble", first.class_names, first.image, details)
             saving.save(model, spec, run.model(BAGGED))

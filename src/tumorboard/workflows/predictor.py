@@ -25,8 +25,8 @@ from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.explain import gradcam
 from tumorboard.export.exported_model import ExportedModel
 from tumorboard.models import saving
+from tumorboard.models.inference import merge_networks
 from tumorboard.models.model_spec import ModelSpec, embedding_model
-from tumorboard.models.shared_graph import merge_networks
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.storage import shown
 from tumorboard.training import fit

@@ -22,9 +22,8 @@ from tumorboard.reports import markdown
 from tumorboard.reports.checklist import checklist
 from tumorboard.reports.document import Picture
 from tumorboard.reports.example_images import example_ids, thumbnails
-from tumorboard.reports.model_card import model_card
 from tumorboard.reports.output import write_report
-from tumorboard.reports.run_report import run_report
+from tumorboard.reports.run_report import model_card, run_report
 from tumorboard.reports.run_results import SPLITS, Provenance, RunResults, metrics_json, score_run
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate, fold_results

@@ -10,7 +10,7 @@ import numpy as np
 
 from tumorboard import config, storage
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
-from tumorboard.data import groups, manifest, splitting
+from tumorboard.data import manifest, splitting
 from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
 from tumorboard.errors import DataError, UsageError
@@ -93,7 +93,7 @@ def split(
     sizes = _sizes(folds, valid, test, window)
     files = _files(DataSource.of(data).path, Path(out), folds)
     loaded = find(data, console, "test" if keep_test else None)
-    facts = _gather(groups.group_by_name(loaded, group_by_name), window, console)
+    facts = _gather(splitting.group_by_name(loaded, group_by_name), window, console)
     tied = splitting.components(
         facts.manifest, [image.pixel_sha256 for image in facts.images], facts.duplicates
     )
