@@ -20,7 +20,7 @@ def read(data: Path, rule: Image, *splits: str) -> list[Part]:
         decoded = image_cache.decode(manifest.load(data).manifest, Path(folder), rule, skip_bad=True)
         found = np.array([sample.split for sample in decoded.manifest.samples])
         return [
-            (np.array(decoded.images[found == split]), decoded.manifest.part(split).labels)
+            (np.array(decoded.images[found == split]), decoded.manifest.select(split).labels)
             for split in splits
         ]
 

@@ -58,7 +58,7 @@ _EXPORTS = {
     "load_run": ("tumorboard.workflows.predictor", "load_run"),
     "probabilities": ("tumorboard.models.inference", "probabilities"),
     "read_input": ("tumorboard.data.image_reader", "read_input"),
-    "score": ("tumorboard.evaluation.scores", "evaluate"),
+    "score": ("tumorboard.evaluation.scores", "score"),
 }
 
 __all__ = ["NOTICE", "__version__", *_EXPORTS]

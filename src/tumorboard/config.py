@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tumorboard.errors import RecipeError
+from tumorboard.errors import RecipeError, UsageError
 
 PRESETS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0)}
 """Centre and width in Hounsfield units, as commonly set for reading a chest CT."""
@@ -53,6 +53,14 @@ def parse_window(text: str) -> Window | None:
     if not (math.isfinite(center) and math.isfinite(width) and width > 0):
         raise ValueError(f"expected {', '.join(PRESETS)} or CENTER,WIDTH with a width above 0")
     return Window(text, center, width)
+
+
+def require_window(text: str) -> None:
+    """Raise UsageError if the text is no DICOM window."""
+    try:
+        parse_window(text)
+    except ValueError as error:
+        raise UsageError(f"--window: {error}, found {text[:60]!r}") from error
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -315,7 +323,7 @@ def parse(text: str, source: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source} is not valid TOML: {error}") from error
     except ValidationError as error:
-        lines = [_line(details) for details in error.errors()]
+        lines = [_validation_message(details) for details in error.errors()]
         raise RecipeError(f"{source}: {lines[0]}", lines[1:]) from error
 
 
@@ -324,7 +332,7 @@ def dump(recipe: Recipe) -> str:
     return tomli_w.dumps(recipe.model_dump(mode="json"))
 
 
-def _line(error: Any) -> str:
+def _validation_message(error: Any) -> str:
     """One pydantic error as one line; an unknown key lists the known ones."""
     where = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] == "extra_forbidden":

@@ -53,8 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """Wait for other processes that use this file or folder; the lock is beside it.
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait until no other process uses this file or folder, and hold it; the lock is beside it.
 
     Raises:
         StorageError: No permission, or any other fault of the disk.

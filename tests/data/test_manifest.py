@@ -42,7 +42,7 @@ def test_samples_are_sorted_and_labelled():
 
 
 def test_a_part_keeps_the_class_names_of_the_whole():
-    test = SMALL.part("test")
+    test = SMALL.select("test")
     assert test.ids == ("d",)
     assert test.class_names == ("x", "y")
     np.testing.assert_array_equal(test.labels, [1])

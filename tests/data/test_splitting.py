@@ -12,7 +12,7 @@ from tumorboard import config
 from tumorboard.data.class_matching import match
 from tumorboard.data.manifest import DataSource, Loaded, Manifest, Sample
 from tumorboard.data.near_duplicates import Duplicates
-from tumorboard.data.splitting import complete, components, divide, folds, group_by_name
+from tumorboard.data.splitting import assign_splits, components, group_by_name, new_folds, new_split
 from tumorboard.errors import DataError, UsageError
 
 SPLITTING = config.Splitting(valid=0.15, test=0.20)
@@ -37,7 +37,7 @@ def shares(manifest: Manifest, label: str) -> dict[str, float]:
 
 def test_single_images_are_dealt_exactly():
     manifest = dataset([("", label, "") for label in ["a"] * 200 + ["b"] * 40])
-    done = complete(manifest, distinct(manifest), SPLITTING, seed=0)
+    done = assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
     expected = {"train": 0.65, "valid": 0.15, "test": 0.20}
     assert shares(done, "a") == expected
     assert shares(done, "b") == expected
@@ -47,7 +47,7 @@ def test_single_images_are_dealt_exactly():
 def test_given_parts_never_move():
     rows = [(split, label, "") for split in ("train", "valid", "test") for label in "ab" for _ in range(3)]
     manifest = dataset(rows)
-    assert complete(manifest, ["same"] * len(rows), SPLITTING, seed=0) == manifest
+    assert assign_splits(manifest, ["same"] * len(rows), SPLITTING, seed=0) == manifest
 
 
 @pytest.mark.parametrize("missing", ["valid", "test"])
@@ -56,7 +56,7 @@ def test_only_the_missing_part_is_split_off_train(missing):
     manifest = dataset(
         [(s, label, "") for s, n in (("train", 40), (present, 10)) for label in "ab" for _ in range(n)]
     )
-    done = complete(manifest, distinct(manifest), SPLITTING, seed=1)
+    done = assign_splits(manifest, distinct(manifest), SPLITTING, seed=1)
     before = [s.id for s in manifest.samples if s.split == present]
     assert [s.id for s in done.samples if s.split == present] == before
     wanted = round(50 * (0.15 if missing == "valid" else 0.20))
@@ -69,7 +69,7 @@ def test_a_twin_of_a_given_part_stays_in_train():
     pixels = distinct(manifest)
     pixels[0:10] = [pixels[40]] * 10  # half of train's a are pictures of the given valid part
     for seed in range(10):
-        done = complete(manifest, pixels, SPLITTING, seed)
+        done = assign_splits(manifest, pixels, SPLITTING, seed)
         assert {sample.split for sample in done.samples[:10]} == {"train"}
         assert done.counts["test"] == {"a": 4, "b": 4}
 
@@ -79,22 +79,22 @@ def test_what_is_tied_over_several_steps_stays_together():
     pixels = distinct(manifest)
     pixels[2] = pixels[1]  # p1 and p2 share a picture
     for seed in range(20):
-        done = complete(manifest, pixels, SPLITTING, seed)
+        done = assign_splits(manifest, pixels, SPLITTING, seed)
         assert len({sample.split for sample in done.samples[:3]}) == 1
 
 
 def test_unknown_samples_join_given_parts():
     rows = [("", c, "") for c in "ab" * 20] + [(s, c, "") for s in ("train", "valid", "test") for c in "ab"]
     manifest = dataset(rows)
-    done = complete(manifest, distinct(manifest), SPLITTING, seed=0)
+    done = assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
     assert done.counts == {"train": {"a": 21, "b": 21}, "valid": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}
 
 
 def test_the_seed_decides_and_nothing_else():
     manifest = dataset([("", c, "") for c in "ab" * 30])
-    first = complete(manifest, distinct(manifest), SPLITTING, seed=3)
-    assert complete(manifest, distinct(manifest), SPLITTING, seed=3) == first
-    assert complete(manifest, distinct(manifest), SPLITTING, seed=4) != first
+    first = assign_splits(manifest, distinct(manifest), SPLITTING, seed=3)
+    assert assign_splits(manifest, distinct(manifest), SPLITTING, seed=3) == first
+    assert assign_splits(manifest, distinct(manifest), SPLITTING, seed=4) != first
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,7 +103,7 @@ def test_names_and_order_of_files_do_not_matter(seed):
 
     def dealt(rows):
         manifest = dataset([("", label, group) for _, label, group in rows])
-        done = complete(manifest, [pixels for pixels, _, _ in rows], SPLITTING, seed)
+        done = assign_splits(manifest, [pixels for pixels, _, _ in rows], SPLITTING, seed)
         return {pixels: sample.split for (pixels, _, _), sample in zip(rows, done.samples, strict=True)}
 
     shuffled = random.Random(seed).sample(pictures, len(pictures))  # noqa: S311 - an order, not a secret
@@ -113,7 +113,7 @@ def test_names_and_order_of_files_do_not_matter(seed):
 def test_a_class_too_small_to_split_is_named():
     manifest = dataset([("", c, "") for c in "aaaaaaaabb"])
     with pytest.raises(DataError, match=r"at least 3 separable images of class 'b' .* found 2"):
-        complete(manifest, distinct(manifest), SPLITTING, seed=0)
+        assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
 
 
 def test_duplicates_count_once():
@@ -121,19 +121,19 @@ def test_duplicates_count_once():
     pixels = distinct(manifest)
     pixels[8:] = ["one picture"] * 6
     with pytest.raises(DataError, match=r"class 'b' .* found 1"):
-        complete(manifest, pixels, SPLITTING, seed=0)
+        assign_splits(manifest, pixels, SPLITTING, seed=0)
 
 
 def test_three_of_a_class_are_enough():
     manifest = dataset([("", c, "") for c in "aaaaaaaabbb"])
-    done = complete(manifest, distinct(manifest), SPLITTING, seed=0)
+    done = assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
     assert [done.counts[split]["b"] for split in ("train", "valid", "test")] == [1, 1, 1]
 
 
 def test_without_anything_to_train_on():
     manifest = dataset([("test", c, "") for c in "aabb"])
     with pytest.raises(DataError, match="expected a train part"):
-        complete(manifest, distinct(manifest), SPLITTING, seed=0)
+        assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
 
 
 def test_groups_that_leave_no_deal_are_an_error():
@@ -142,7 +142,7 @@ def test_groups_that_leave_no_deal_are_an_error():
     manifest = dataset([("", label, f"p{n}") for n, group in enumerate(groups) for label in group])
     for seed in range(5):
         with pytest.raises(DataError, match="that its groups set free"):
-            complete(manifest, distinct(manifest), SPLITTING, seed)
+            assign_splits(manifest, distinct(manifest), SPLITTING, seed)
 
 
 ROWS = st.lists(
@@ -160,7 +160,7 @@ def test_nothing_that_belongs_together_is_torn_apart(rows, seed):
     manifest = dataset([("", label, f"{label}{group}" if group else "") for label, group, _ in rows])
     pixels = [f"{label}/{picture}" for label, _, picture in rows]
     try:
-        done = complete(manifest, pixels, SPLITTING, seed)
+        done = assign_splits(manifest, pixels, SPLITTING, seed)
     except DataError as error:
         # Only a small class may fail; x and y have thirty separable images each.
         assert any(f"'{name}'" in str(error) for name in "abc"), error  # noqa: PT017
@@ -224,9 +224,9 @@ def test_names_of_components_come_from_pixels_alone():
 @pytest.mark.parametrize("k", [2, 3, 5, 10])
 def test_each_image_is_test_in_exactly_one_fold(k):
     manifest = in_old_splits([(label, "") for label in ["a"] * 103 + ["b"] * 41 + ["c"] * 12])
-    done = folds(manifest, singles(manifest), k, SPLITTING, seed=0)
+    done = new_folds(manifest, singles(manifest), k, SPLITTING, seed=0)
     assert len(done) == k
-    seen = Counter(sample.id for one in done for sample in one.part("test").samples)
+    seen = Counter(sample.id for one in done for sample in one.select("test").samples)
     assert seen == Counter(manifest.ids)
     for one in done:
         for name, total in (("a", 103), ("b", 41), ("c", 12)):
@@ -237,7 +237,7 @@ def test_each_image_is_test_in_exactly_one_fold(k):
 def test_all_but_the_split_stays_as_it_was():
     manifest = in_old_splits([(label, f"p{n // 2}") for n, label in enumerate("ab" * 30)])
     tied = components(manifest, digests(60), duplicates(list(range(60))))
-    for done in (divide(manifest, tied, SPLITTING, 0), *folds(manifest, tied, 3, SPLITTING, 0)):
+    for done in (new_split(manifest, tied, SPLITTING, 0), *new_folds(manifest, tied, 3, SPLITTING, 0)):
         blank = [replace(sample, split="") for sample in done.samples]
         assert blank == [replace(sample, split="") for sample in manifest.samples]
 
@@ -245,10 +245,10 @@ def test_all_but_the_split_stays_as_it_was():
 def test_the_seed_decides():
     manifest = in_old_splits([(label, "") for label in "ab" * 40])
     tied = singles(manifest)
-    assert divide(manifest, tied, SPLITTING, 1) == divide(manifest, tied, SPLITTING, 1)
-    assert divide(manifest, tied, SPLITTING, 1) != divide(manifest, tied, SPLITTING, 2)
-    assert folds(manifest, tied, 4, SPLITTING, 1) == folds(manifest, tied, 4, SPLITTING, 1)
-    assert folds(manifest, tied, 4, SPLITTING, 1) != folds(manifest, tied, 4, SPLITTING, 2)
+    assert new_split(manifest, tied, SPLITTING, 1) == new_split(manifest, tied, SPLITTING, 1)
+    assert new_split(manifest, tied, SPLITTING, 1) != new_split(manifest, tied, SPLITTING, 2)
+    assert new_folds(manifest, tied, 4, SPLITTING, 1) == new_folds(manifest, tied, 4, SPLITTING, 1)
+    assert new_folds(manifest, tied, 4, SPLITTING, 1) != new_folds(manifest, tied, 4, SPLITTING, 2)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -258,7 +258,7 @@ def test_names_order_and_old_splits_of_files_do_not_matter(seed):
     def dealt(rows):
         manifest = in_old_splits([(label, "") for _, label in rows])
         tied = [name for name, _ in rows]
-        found = (divide(manifest, tied, SPLITTING, seed), *folds(manifest, tied, 4, SPLITTING, seed))
+        found = (new_split(manifest, tied, SPLITTING, seed), *new_folds(manifest, tied, 4, SPLITTING, seed))
         return [dict(zip(tied, (s.split for s in one.samples), strict=True)) for one in found]
 
     shuffled = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - an order, not a secret
@@ -269,7 +269,7 @@ def test_names_order_and_old_splits_of_files_do_not_matter(seed):
 def test_a_class_too_small_for_so_many_folds_is_named(k, count):
     manifest = in_old_splits([(label, "") for label in "a" * 20 + "b" * count])
     with pytest.raises(DataError, match=rf"class 'b' for {k} folds, found {count}"):
-        folds(manifest, singles(manifest), k, SPLITTING, seed=0)
+        new_folds(manifest, singles(manifest), k, SPLITTING, seed=0)
 
 
 # R1: random studies. Patients have 1 to 8 images of one class, in some studies a few have two classes; some
@@ -324,7 +324,11 @@ def test_random_studies_are_split_without_tearing_and_stratified(drawn):
     pairs = set(zip(tied, (sample.label for sample in manifest.samples), strict=True))
     fewest = min(Counter(label for _, label in pairs).values())
     try:
-        done = folds(manifest, tied, k, SPLITTING, seed) if k else (divide(manifest, tied, SPLITTING, seed),)
+        done = (
+            new_folds(manifest, tied, k, SPLITTING, seed)
+            if k
+            else (new_split(manifest, tied, SPLITTING, seed),)
+        )
     except DataError as error:
         event(f"refused: {mixed and fewest >= (k or 3)}")
         assert fewest < (k or 3) or (mixed and "that its groups set free" in str(error)), error  # noqa: PT017
@@ -339,7 +343,7 @@ def test_random_studies_are_split_without_tearing_and_stratified(drawn):
                 event(f"within 5 points: {split}")
                 assert furthest(one, split) <= 0.05
     if k:
-        tested = Counter(sample.id for one in done for sample in one.part("test").samples)
+        tested = Counter(sample.id for one in done for sample in one.select("test").samples)
         assert tested == Counter(manifest.ids)
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from tumorboard.errors import DataError
 from tumorboard.evaluation.baselines import baselines, class_frequencies, majority_class
-from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.scores import score
 from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made
@@ -15,7 +15,7 @@ TEST = made([False] * 4, [0, 0, 0, 1], ids=("p", "q", "r", "s"))
 def test_the_majority_class_is_that_of_train_not_of_the_split_it_is_scored_on():
     guess = majority_class(TRAIN, TEST)
     assert guess.predicted.tolist() == [1, 1, 1, 1]
-    assert evaluate(guess).accuracy.value == 0.25
+    assert score(guess).accuracy.value == 0.25
 
 
 def test_the_first_of_equally_common_classes_is_taken():
@@ -27,10 +27,10 @@ def test_class_frequencies_are_those_of_train():
 
 
 def test_no_constant_probabilities_have_a_lower_loss_on_train_than_the_frequencies():
-    best = evaluate(class_frequencies(TRAIN, TRAIN)).loss.value
+    best = score(class_frequencies(TRAIN, TRAIN)).loss.value
     for row in np.random.default_rng(0).dirichlet(np.ones(3), 50):
         other = Predictions(TRAIN.ids, TRAIN.labels, TRAIN.class_names, np.tile(row, (6, 1)))
-        assert evaluate(other).loss.value >= best
+        assert score(other).loss.value >= best
 
 
 def test_baselines_come_with_the_ids_and_labels_of_each_split():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tumorboard.errors import DataError
-from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.scores import score
 from tumorboard.evaluation.significance import compare, delong, grouped_permutation_test, holm, mcnemar
 
 from ..predictions_strategies import made, shuffled
@@ -27,11 +27,11 @@ def test_every_pair_is_compared_in_every_metric_on_the_same_samples():
     assert len(found) == 3 * 7
     assert {one.n for one in found.values()} == {60}
     one = found["good", "bad", "accuracy"]
-    assert one.difference == pytest.approx(evaluate(GOOD).accuracy.value - evaluate(BAD).accuracy.value)
+    assert one.difference == pytest.approx(score(GOOD).accuracy.value - score(BAD).accuracy.value)
     assert one.p == mcnemar(GOOD, BAD)
     assert one.low <= one.difference <= one.high
     for metric in ("balanced_accuracy", "mcc", "macro_f1", "loss", "brier", "auroc"):
-        scores = [getattr(evaluate(m), metric).value for m in (GOOD, BAD)]
+        scores = [getattr(score(m), metric).value for m in (GOOD, BAD)]
         assert found["good", "bad", metric].difference == pytest.approx(scores[0] - scores[1])
         assert found["good", "bad", metric].p < 0.05
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tumorboard.evaluation.intervals import wilson, wilson_grouped
-from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.scores import score
 from tumorboard.predictions import Predictions
 from tumorboard.reports import markdown
 from tumorboard.reports.cross_validation import (
@@ -146,5 +146,5 @@ def test_the_left_out_class_is_in_none_of_the_predictions() -> None:
 
 def test_spreads_are_those_of_the_scores() -> None:
     one = cross_validation(())
-    values = [evaluate(models["custom"]["test"]).loss.value for models in one.runs.values()]
+    values = [score(models["custom"]["test"]).loss.value for models in one.runs.values()]
     assert one.spreads["custom", "test", "log loss"].mean == sum(values) / 2

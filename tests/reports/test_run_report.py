@@ -6,7 +6,7 @@ import pytest
 
 from tests.reports.runs import COUNTS, all_predictions, run_results
 from tumorboard import NOTICE
-from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.scores import score
 from tumorboard.reports import markdown
 from tumorboard.reports.document import cell_text
 from tumorboard.reports.run_report import run_report
@@ -40,7 +40,7 @@ def test_the_first_line_says_that_it_is_no_diagnosis():
 def test_loss_and_accuracy_of_every_model_and_baseline():
     found = dict(table(page(), "Log loss and accuracy"))
     assert set(found) == {"model", "---", "pretrained", "custom", "majority class", "class frequencies"}
-    scores = evaluate(all_predictions()["custom"]["test"])
+    scores = score(all_predictions()["custom"]["test"])
     assert found["custom"][4] == markdown.escaped(cell_text(scores.loss, with_n=False))
     interval = f"({scores.accuracy.low:.3f}-{scores.accuracy.high:.3f})"
     assert found["custom"][5] == f"{scores.accuracy.value:.3f} {interval}"

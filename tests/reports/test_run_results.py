@@ -7,7 +7,7 @@ import pytest
 from tests.reports.runs import all_predictions, predicted, provenance, run_results
 from tumorboard import NOTICE
 from tumorboard.errors import DataError
-from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.scores import score
 from tumorboard.predictions import Predictions
 from tumorboard.reports.run_results import metrics_json, score_run
 
@@ -18,7 +18,7 @@ def test_scores_are_those_of_the_predictions():
     results = run_results()
     for name, by_split in results.predictions.items():
         for split, predictions in by_split.items():
-            assert results.scores[name][split] == evaluate(predictions)
+            assert results.scores[name][split] == score(predictions)
     assert results.baselines["majority class"]["test"].accuracy.value == pytest.approx(10 / 21)
     found = results.description_scores["custom"]
     accuracies = [results.scores["custom"][split].accuracy.value for split in ("train", "valid", "test")]
@@ -65,7 +65,7 @@ def test_the_json_s_numbers_are_those_of_the_predictions_to_the_last_bit():
     content = json.loads(metrics_json(run_results()))
     for name, by_split in all_predictions().items():
         for split, predictions in by_split.items():
-            assert content["models"][name]["splits"][split] == evaluate(predictions).to_dict()
+            assert content["models"][name]["splits"][split] == score(predictions).to_dict()
     for name, by_split in run_results().baselines.items():
         for split, scores in by_split.items():
             assert content["baselines"][name]["splits"][split] == scores.to_dict()

@@ -24,10 +24,10 @@ from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import run_plan
 from tumorboard.workflows.audit import (
-    audit,
     audit_data,
     audit_findings,
-    audit_images,
+    audit_manifest,
+    audit_run,
     shortcut_classes,
     subsets_without_shortcuts,
 )
@@ -77,10 +77,10 @@ def test_the_data_is_only_read_and_twice_gives_the_same(demo: Path) -> None:
 def test_a_manifest_without_its_bad_files_gives_the_same_report(demo: Path) -> None:
     """As train calls it: bad files are known by their lines only."""
     loaded = load(demo)
-    whole = audit(loaded.manifest, Console(quiet=True))
+    whole = audit_manifest(loaded.manifest, Console(quiet=True))
     bad = [line for code, finding in whole.findings if code == "TB101" for (line,) in finding.files]
     good = type(loaded.manifest).of(s for s in loaded.manifest.samples if s.id != synthetic.PLANTED.damaged)
-    assert audit(good, Console(quiet=True), problems=bad) == whole
+    assert audit_manifest(good, Console(quiet=True), problems=bad) == whole
 
 
 def test_thirty_planted_problems_are_named_and_no_good_file_is(tmp_path: Path) -> None:
@@ -182,12 +182,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return read_image(path, window=window)
 
     def audit_and_stop(*arguments: Any) -> None:
-        audit_images(*arguments)
+        audit_run(*arguments)
         raise _AuditedError
 
     for module in (image_cache, dataset_facts):
         monkeypatch.setattr(module, "read_image", counting)
-    monkeypatch.setattr(run_plan, "audit_images", audit_and_stop)
+    monkeypatch.setattr(run_plan, "audit_run", audit_and_stop)
     return paths
 
 
@@ -248,7 +248,7 @@ def test_leaked_validation_images_are_left_out_of_validation_alone(tmp_path: Pat
     context = audited(tmp_path, ["valid/normal/1.png"], {})
     moved = [
         replace(one, id=one.id.replace("test", "valid"), split="valid")
-        for one in context.part("test").samples
+        for one in context.manifest.select("test").samples
     ]
     context = replace(context, manifest=Manifest.of([*context.manifest.samples, *moved]))
     (left,) = subsets("valid", context).values()
@@ -293,7 +293,7 @@ def test_class_folders_that_differ_by_split_are_found_inside_a_training_too(tmp_
     for folder in (tmp_path / "data" / "train").iterdir():
         folder.rename(folder.with_name(f"{folder.name}_left"))
     context = prepared(tmp_path)
-    audit_images(context)
+    audit_run(context)
     assert "TB301" in {finding.code for finding in audit_findings(context.run)}
 
 

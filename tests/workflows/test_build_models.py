@@ -27,7 +27,7 @@ def context(tmp_path: Path) -> RunContext:
 
 def written(context: RunContext, name: str, rows: np.ndarray, split: str = "train") -> np.ndarray:
     """A member's predictions on disk, its rows in the given order; returns them in the manifest's."""
-    part = context.part(split)
+    part = context.manifest.select(split)
     values = np.random.default_rng(len(name)).dirichlet(np.ones(3), len(part.samples))
     record = Predictions(tuple(np.array(part.ids)[rows]), part.labels[rows], part.class_names, values[rows])
     path = context.run.predictions(name, split)
@@ -44,7 +44,7 @@ def test_members_answers_are_joined_on_ids_whatever_the_order_of_their_rows(cont
     )
     np.testing.assert_array_equal(examples.inputs[0][0], straight)
     np.testing.assert_array_equal(examples.inputs[1][0], shuffled)
-    np.testing.assert_array_equal(examples.labels, context.part("train").labels)
+    np.testing.assert_array_equal(examples.labels, context.manifest.select("train").labels)
 
 
 def test_members_that_answered_other_samples_are_refused(context: RunContext) -> None:
@@ -81,7 +81,7 @@ def test_predictions_are_the_saved_models_answers_to_the_parts_images(
     monkeypatch.setattr(build_models.saving, "load", lambda path: (Bright(), spec))
     build_models.predict_splits(context, "custom", "valid")
     found = context.predictions("custom", "valid")
-    assert found.ids == context.part("valid").ids
+    assert found.ids == context.manifest.select("valid").ids
     assert found.class_names == LETTERS
     np.testing.assert_array_equal(found.probabilities, probabilities(Bright(), context.images("valid")))
 

@@ -10,6 +10,7 @@ import pytest
 from tests.small_models import RESIDUAL, member, pixels
 from tests.small_runs import draw, prepared
 from tumorboard.data.image_cache import Rows
+from tumorboard.data.manifest import Manifest
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import selective_prediction
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
@@ -30,7 +31,7 @@ def context(tmp_path: Path) -> RunContext:
     context = prepared(tmp_path)
     (context.run.root / "predictions").mkdir()
     (context.run.root / "models").mkdir()
-    part = context.part("valid")
+    part = context.manifest.select("valid")
     for number, name in enumerate(MODELS):
         rows = np.random.default_rng(number).dirichlet(np.ones(3), len(part.samples))
         one = Predictions(part.ids, part.labels, part.class_names, rows)
@@ -65,13 +66,15 @@ def test_unlike_images_are_told_by_the_recommended_models_embedding(
 ) -> None:
     model, spec = member("custom", RESIDUAL)
     saving.save(
-        model, replace(spec, class_names=context.part("valid").class_names), context.run.model("custom")
+        model,
+        replace(spec, class_names=context.manifest.select("valid").class_names),
+        context.run.model("custom"),
     )
     images = Rows(pixels(40), np.arange(40))
     monkeypatch.setattr(RunContext, "images", lambda self, split: images)
-    one = context.part("train")
+    one = context.manifest.select("train")
     many = replace(one, samples=tuple(one.samples[i % len(one.samples)] for i in range(40)))
-    monkeypatch.setattr(RunContext, "part", lambda self, split: many)
+    monkeypatch.setattr(Manifest, "select", lambda self, split: many)
     limit = calibrate._fit_outlier_detector(context, "custom")
     found = OutOfDistribution.from_bytes(context.run.out_of_distribution("custom").read_bytes(), "it")
     scores = found.score(probabilities(embedding_model(model), images))

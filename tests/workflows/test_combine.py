@@ -24,8 +24,8 @@ from tumorboard.workflows.combine import combine
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Two epochs; what is learned matters here only in that it is learned."""
-    monkeypatch.setattr(pipeline, "HEAD", Training(epochs=2, batch=4))
-    monkeypatch.setattr(pipeline, "CHAIN", Training(epochs=2, batch=4, views=2))
+    monkeypatch.setattr(pipeline, "HEAD_TRAINING", Training(epochs=2, batch=4))
+    monkeypatch.setattr(pipeline, "CHAIN_TRAINING", Training(epochs=2, batch=4, views=2))
     monkeypatch.setattr(saving.safe_loading, "load_in_child", lambda path: None)  # takes seconds
 
 

@@ -119,7 +119,7 @@ def test_mirror_images_are_judged_beside_the_other_ways(root):
     members, right = ("pretrained", "custom"), 0
     for k in (1, 2):
         run = RunFolder(root / "all" / "folds" / f"fold-{k}")
-        part = read_csv(run.manifest.read_text(), "manifest.csv").part("test")
+        part = read_csv(run.manifest.read_text(), "manifest.csv").select("test")
         images = np.stack([read_input(one.path, Image(size=32)) for one in part.samples])
         twice = [
             probabilities(saving.load(run.model(name))[0], turned)
@@ -135,7 +135,7 @@ def test_mirror_images_are_judged_beside_the_other_ways(root):
 
 def test_the_bag_is_the_mean_of_the_folds_ensembles_and_scored_on_test_alone(root):
     folder = root / "all" / "bagged"
-    part = read_csv(RunFolder(root / "all" / "data").manifest.read_text(), "manifest.csv").part("test")
+    part = read_csv(RunFolder(root / "all" / "data").manifest.read_text(), "manifest.csv").select("test")
     images = np.stack([read_input(one.path, Image(size=32)) for one in part.samples])
     answers = [
         probabilities(

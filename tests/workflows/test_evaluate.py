@@ -81,7 +81,7 @@ def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
 
 def test_of_data_with_parts_test_is_scored(run: RunFolder, tmp_path: Path) -> None:
     whole = load(tmp_path / "data").manifest
-    assert overlap_notes(whole.part("valid"), whole) == (
+    assert overlap_notes(whole.select("valid"), whole) == (
         "9 of these 9 images are files of the run's valid part: models and thresholds were chosen on them.",
     )
     out = evaluate_data(run.root, tmp_path / "data")

@@ -20,7 +20,7 @@ Capture = pytest.CaptureFixture[str]
 def test_a_run_has_its_images_its_manifest_and_its_plan(tmp_path: Path) -> None:
     draw(tmp_path / "data")
     context = prepared(tmp_path)
-    assert {split: len(context.part(split).samples) for split in ("train", "valid", "test")} == {
+    assert {split: len(context.manifest.select(split).samples) for split in ("train", "valid", "test")} == {
         "train": 15,
         "valid": 6,
         "test": 6,
@@ -37,7 +37,9 @@ def test_images_are_in_the_order_of_their_samples(tmp_path: Path) -> None:
     draw(tmp_path / "data")
     context = prepared(tmp_path)
     for split in ("train", "valid", "test"):
-        for image, sample in zip(context.images(split)[0:99], context.part(split).samples, strict=True):
+        for image, sample in zip(
+            context.images(split)[0:99], context.manifest.select(split).samples, strict=True
+        ):
             row = context.manifest.samples.index(sample)
             np.testing.assert_array_equal(image, context.decoded.images[row])
 

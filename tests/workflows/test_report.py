@@ -19,7 +19,7 @@ from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate, report
-from tumorboard.workflows.audit import audit_images, subsets_without_shortcuts
+from tumorboard.workflows.audit import audit_run, subsets_without_shortcuts
 from tumorboard.workflows.predictor import load_run
 from tumorboard.workflows.report import heat_maps
 from tumorboard.workflows.run_context import RunContext, record_test_evaluation
@@ -43,7 +43,7 @@ def unwritten(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
         (context.run.root / folder).mkdir()
     for name in MODELS:
         for split in SPLITS:
-            part = context.part(split)
+            part = context.manifest.select(split)
             rows = draws.dirichlet(np.ones(3), len(part.samples))
             predictions = Predictions(part.ids, part.labels, part.class_names, rows)
             context.run.predictions(name, split).write_text(predictions.to_csv())
@@ -52,7 +52,7 @@ def unwritten(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
         context.run.model_spec(name).write_text(json.dumps({"details": {"best_epoch": 2, "epochs": 2}}))
     for name in ("ensemble", "chained"):
         context.run.model_spec(name).write_text(json.dumps({"details": {}}))
-    audit_images(context)
+    audit_run(context)
     record_test_evaluation(context.run, 6)
     return context
 
@@ -113,7 +113,7 @@ def test_every_scoring_of_test_is_counted(written: RunContext, tmp_path: Path) -
 
 def test_test_images_that_validation_holds_too_are_set_apart(context: RunContext) -> None:
     (clean,) = subsets_without_shortcuts(context.run, context.manifest)["test"].values()
-    assert clean == set(context.part("test").ids) - {"test/disc/disc1.png"}
+    assert clean == set(context.manifest.select("test").ids) - {"test/disc/disc1.png"}
 
 
 def test_time_and_environment_are_told_from_the_runs_own_records(context: RunContext) -> None:

@@ -35,7 +35,7 @@ def test_each_model_draws_from_a_seed_of_its_own_that_the_recipes_seed_decides(c
 
 
 def test_predictions_are_read_back(context: RunContext) -> None:
-    part = context.part("valid")
+    part = context.manifest.select("valid")
     said = Predictions(part.ids, part.labels, part.class_names, np.full((6, 3), 1 / 3))
     path = context.run.predictions("custom", "valid")
     path.parent.mkdir(exist_ok=True)

@@ -60,7 +60,7 @@ class StandIn:
         settings = context.recipe.models["custom"]
         if self.fails(settings.training.learning_rate):
             raise TrainingError("expected a finite loss, found none; lower the rate")
-        part, C = context.part("test"), len(context.manifest.class_names)
+        part, C = context.manifest.select("test"), len(context.manifest.class_names)
         away = abs(np.log10(settings.training.learning_rate) + 2) + settings.augmentation.rotation
         sure = 1 / (1.2 + away + np.arange(len(part.samples)) / 100)
         rows = np.tile((1 - sure[:, None]) / (C - 1), C)

@@ -113,7 +113,7 @@ def series_in_file_names(facts: DatasetFacts) -> Outcome:
         return NotApplicable("all images have a group")
     nearest = _nearest_images(facts)
     findings = []
-    for rule, key in RULES.items():
+    for rule, key in SERIES_KEYS.items():
         keys = [key(PurePosixPath(sample.id).stem) for sample in facts.samples]
         agreements = {label: _agreement(keys, *pair) for label, pair in nearest.items()}
         agreements = {label: numbers for label, numbers in agreements.items() if _exceeds_chance(*numbers)}
@@ -132,7 +132,7 @@ def _text_before_last_number(stem: str) -> str:
     return (match[1] or "") if match else stem
 
 
-RULES: dict[str, Callable[[str], str]] = {
+SERIES_KEYS: dict[str, Callable[[str], str]] = {
     "the number in brackets": _number_in_brackets,
     "the text before the last number": _text_before_last_number,
 }

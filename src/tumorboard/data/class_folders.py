@@ -99,7 +99,7 @@ def scan(source: Path) -> Listing:
     folders: dict[str, tuple[str, ...]] = {}
     seen: set[tuple[int, int]] = set()
     for split, split_folder in splits.items():
-        class_folders, loose, faults = _listing(split_folder)
+        class_folders, loose, faults = _list_folder(split_folder)
         folders[split] = tuple(path.name for path in class_folders)
         problems += faults + [_outside(path) for path in loose if split_folder != root]
         for folder in class_folders:
@@ -117,12 +117,12 @@ def scan(source: Path) -> Listing:
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     """The folder of each split, or the root itself as the only one; and what lies beside them."""
-    inside, loose, problems = _listing(root)
+    inside, loose, problems = _list_folder(root)
     by_split = [(SPLIT_NAMES.get(folder.name.casefold(), ""), folder) for folder in inside]
     problems += [_outside(path) for path in loose]
     if not any(split for split, _ in by_split):
         # Folders that all hold the same folders, and no files, are splits with unknown names, not classes.
-        listings = [_listing(folder) for folder in inside]
+        listings = [_list_folder(folder) for folder in inside]
         below = {tuple(folder.name for folder in folders) for folders, _, _ in listings}
         loose_files = any(files_below for _, files_below, _ in listings)
         if len(inside) > 1 and len(below) == 1 and len(below.pop()) > 1 and not loose_files:
@@ -162,14 +162,14 @@ def _files_below(folder: Path, seen: set[tuple[int, int]]) -> tuple[list[Path], 
             problems.append(f"{display(here)}: links to a folder that was read already; remove the link")
             continue
         seen.add((status.st_dev, status.st_ino))
-        inside, files_here, faults = _listing(here)
+        inside, files_here, faults = _list_folder(here)
         waiting += inside
         files_below += files_here
         problems += faults
     return files_below, problems
 
 
-def _listing(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+def _list_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     """Folders and everything else in a folder, sorted by name, without what is ignored; and problems."""
 
     def is_folder(path: Path) -> bool:
@@ -202,7 +202,7 @@ def files(sources: Sequence[Path]) -> Iterator[Path]:
     """
     for source in sources:
         if source.suffix.lower() == ".csv":
-            yield from _listed(source)
+            yield from _paths_in_csv(source)
         elif source.is_dir():
             for here, folders, names in os.walk(source):  # links to folders are not followed: no circles
                 folders[:] = sorted(name for name in folders if not ignored(Path(name)))
@@ -211,7 +211,7 @@ def files(sources: Sequence[Path]) -> Iterator[Path]:
             yield source
 
 
-def _listed(source: Path) -> Iterator[Path]:
+def _paths_in_csv(source: Path) -> Iterator[Path]:
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)

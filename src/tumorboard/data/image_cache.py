@@ -106,7 +106,7 @@ def decode(
     key = json.dumps([READER_VERSION, settings.model_dump(mode="json")], sort_keys=True)
     path = folder / f"images-{hashlib.sha256(key.encode()).hexdigest()}.u8"
     wanted = [sample.sha256 for sample in manifest.samples]
-    with storage.turn(path):
+    with storage.exclusive(path):
         record = _read_record(path, settings)
         if record is not None and record["files"] == wanted:
             complete = skip_bad or not record["bad"]  # what could not be read is tried again

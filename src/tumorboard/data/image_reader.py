@@ -81,12 +81,12 @@ def read_image(
             require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
             # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
             with path.open("rb") as file:
-                return _decoded(file, name, window, max_pixels, path)
+                return _decode(file, name, window, max_pixels, path)
         name = name or "the image"
         if isinstance(source, bytes):
             require_size(name, len(source))
             source = io.BytesIO(source)
-        return _decoded(source, name, window, max_pixels)
+        return _decode(source, name, window, max_pixels)
     except TumorboardError:
         raise
     except Exception as error:  # whatever a decoder raises at a damaged file
@@ -174,7 +174,7 @@ def require_size(name: Path | str, size: int) -> None:
         raise unusable(name, f"{size} bytes, more than the {MAX_BYTES} that are read")
 
 
-def _decoded(
+def _decode(
     file: BinaryIO, name: Path | str, window: str, max_pixels: int, path: Path | None = None
 ) -> DecodedImage:
     """Decode an open file by what is in it; of DICOM the path is enough for the decoding process."""
@@ -190,11 +190,11 @@ def _decoded(
         array, notes = image.pixels, image.notes
     else:
         with readers_quiet():
-            array, notes = _picture(file, size, max_pixels)
+            array, notes = _decode_with_pillow(file, size, max_pixels)
     return DecodedImage(array, tuple(f"{display(name)}: {note}" for note in notes))
 
 
-def _picture(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+def _decode_with_pillow(file: BinaryIO, file_bytes: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
     with Image.open(file, formats=FORMATS) as image:
         count, size = image.width * image.height, f"{image.width} x {image.height} pixels"
         if count > max_pixels:

@@ -76,7 +76,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Samples sorted by id, and the class names sorted; a part keeps the class names of the whole."""
+    """Samples sorted by id, and the class names sorted; the samples of one split keep all class names."""
 
     samples: tuple[Sample, ...]
     class_names: tuple[str, ...]
@@ -102,7 +102,7 @@ class Manifest:
         """Group (patient) by id, of the samples that have one."""
         return {sample.id: sample.group for sample in self.samples if sample.group}
 
-    def part(self, split: str) -> "Manifest":
+    def select(self, split: str) -> "Manifest":
         """Select the samples of one split, in the same order."""
         return replace(self, samples=tuple(s for s in self.samples if s.split == split))
 

@@ -35,7 +35,7 @@ class _Component:
     counts: Mapping[str, int]
 
 
-def complete(
+def assign_splits(
     manifest: Manifest, pixel_sha256: Sequence[str], splitting: config.Splitting, seed: int
 ) -> Manifest:
     """Give every sample a split: what is missing of valid and test is split off train, or off the unknown.
@@ -157,7 +157,7 @@ def components(manifest: Manifest, pixel_sha256: Sequence[str], duplicates: Dupl
     return tuple(f"set-{names[number]}" for number in tied)
 
 
-def divide(manifest: Manifest, tied: Sequence[str], splitting: config.Splitting, seed: int) -> Manifest:
+def new_split(manifest: Manifest, tied: Sequence[str], splitting: config.Splitting, seed: int) -> Manifest:
     """Make one new split into train, valid and test; given splits do not count.
 
     Args:
@@ -169,10 +169,10 @@ def divide(manifest: Manifest, tied: Sequence[str], splitting: config.Splitting,
     Raises:
         DataError: A class with too few components to be in every split.
     """
-    return complete(_with_splits(manifest, [""] * len(tied)), tied, splitting, seed)
+    return assign_splits(_with_splits(manifest, [""] * len(tied)), tied, splitting, seed)
 
 
-def folds(
+def new_folds(
     manifest: Manifest, tied: Sequence[str], k: int, splitting: config.Splitting, seed: int
 ) -> tuple[Manifest, ...]:
     """Make splits of which each sample is test in exactly one; valid is split off the rest of each.
@@ -202,7 +202,7 @@ def folds(
     _require_all_classes(counts, whole, f"in each of {k} folds", "take fewer folds")
     fold_of = {part.key: fold for fold, taken in enumerate(dealt) for part in taken}
     given = ([("test" if fold_of[name] == fold else "") for name in tied] for fold in range(k))
-    return tuple(complete(_with_splits(manifest, splits), tied, splitting, seed) for splits in given)
+    return tuple(assign_splits(_with_splits(manifest, splits), tied, splitting, seed) for splits in given)
 
 
 def _tied(*ties: Sequence[Hashable]) -> list[int]:

@@ -7,7 +7,6 @@ that the first head would already make no error on them.
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +15,7 @@ from tumorboard.ensembles import combination
 from tumorboard.ensembles.combination import CombinationRule
 from tumorboard.errors import TrainingError
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import ModelSpec, embedding_model
+from tumorboard.models.model_spec import LoadedModel, embedding_model
 
 HEADS = 10
 """Maximal number; a head without error, or one that is no better than chance, ends the sequence."""
@@ -24,7 +23,7 @@ HEADS = 10
 _WEAK = 0.01  # C of a head: weak on purpose, for a strong one separates a few dozen images without error
 
 
-def embed(members: Sequence[tuple[keras.Model, ModelSpec]], images: Images) -> npt.NDArray[np.float64]:
+def embed(members: Sequence[LoadedModel], images: Images) -> npt.NDArray[np.float64]:
     """Concatenate the members' embeddings, (N, D), of images (N, H, W, 3) uint8."""
     return np.concatenate([probabilities(embedding_model(model), images) for model, _ in members], axis=1)
 

@@ -15,7 +15,7 @@ from tumorboard.config import Chained
 from tumorboard.ensembles.combination import WEIGHTED_FORMS, CombinationRule
 from tumorboard.errors import ModelError
 from tumorboard.models.architectures import classifier, embedding_layers
-from tumorboard.models.model_spec import ModelSpec, copy_into, embedding_model, tap
+from tumorboard.models.model_spec import LoadedModel, ModelSpec, copy_into, embedding_model, tap
 from tumorboard.models.tta import mirror_averaged
 
 DENSE_FORMS = frozenset({"mean_dense", "concat_dense"})
@@ -24,7 +24,7 @@ DENSE_FORMS = frozenset({"mean_dense", "concat_dense"})
 _SHARPNESS = 1e6  # factor before a softmax that turns the largest probability into 1, the others into 0
 
 
-def check_compatible(members: Sequence[tuple[keras.Model, ModelSpec]], form: str = "") -> ModelSpec:
+def check_compatible(members: Sequence[LoadedModel], form: str = "") -> ModelSpec:
     """Return the first member's specification if all members agree in classes and image settings.
 
     Raises:
@@ -53,7 +53,7 @@ def check_compatible(members: Sequence[tuple[keras.Model, ModelSpec]], form: str
 
 
 def copy_members(
-    members: Sequence[tuple[keras.Model, ModelSpec]], image: Any, name: str, *, trainable: bool
+    members: Sequence[LoadedModel], image: Any, name: str, *, trainable: bool
 ) -> list[keras.Model]:
     """Copy each member, with its own weights, onto one input; its layers are named `<name>_<member>_...`.
 
@@ -79,7 +79,7 @@ def copy_members(
 
 def build_ensemble(
     name: str,
-    members: Sequence[tuple[keras.Model, ModelSpec]],
+    members: Sequence[LoadedModel],
     rule: CombinationRule,
     *,
     seed: int = 0,
@@ -157,9 +157,7 @@ def dense_head(model: keras.Model) -> keras.Model:
     return keras.Model(joint.input, model.output, name=f"{model.name}_head")
 
 
-def build_chain(
-    name: str, links: Sequence[tuple[keras.Model, ModelSpec]], settings: Chained, seed: int = 0
-) -> keras.Model:
+def build_chain(name: str, links: Sequence[LoadedModel], settings: Chained, seed: int = 0) -> keras.Model:
     """Cut the links behind their embeddings and add Dense, Dropout and a new classifier.
 
     The chain owns copies, so that its training changes no other model. What was frozen in the links stays

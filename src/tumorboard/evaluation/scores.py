@@ -70,7 +70,7 @@ class Scores:
         return asdict(self)
 
 
-def evaluate(predictions: Predictions, groups: Mapping[str, str] = {}) -> Scores:
+def score(predictions: Predictions, groups: Mapping[str, str] = {}) -> Scores:
     """Score one model's predictions.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tumorboard.evaluation import calibration, conformal
 from tumorboard.evaluation.intervals import Estimate, proportion
-from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.scores import Scores, score
 from tumorboard.predictions import Predictions
 
 TARGET_ACCURACY = 0.95
@@ -140,7 +140,7 @@ def calibrated_performance(predictions: Predictions, fitted: Calibration) -> Cal
         set_sizes = dict(zip(sizes.tolist(), counts.tolist(), strict=True))
     return CalibratedPerformance(
         fitted,
-        evaluate(scaled),
+        score(scaled),
         coverage,
         set_sizes,
         accuracy_by_coverage(scaled),

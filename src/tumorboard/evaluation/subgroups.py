@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.significance import holm
 from tumorboard.predictions import Predictions
 
@@ -48,7 +48,7 @@ def subgroups(
     Args:
         predictions: Of one model.
         columns: By column, its value by sample id; a sample without a value counts as "".
-        groups: As for `evaluate`.
+        groups: As for `score`.
 
     Returns:
         The subgroups, and a description of each subgroup that is hidden because it is too small.
@@ -66,7 +66,7 @@ def subgroups(
     corrected = iter(holm([p for p in p_values if p is not None]))
     scored = []
     for (column, value, ids), p in zip(parts, p_values, strict=True):
-        scores = evaluate(subset(predictions, ids), groups)
+        scores = score(subset(predictions, ids), groups)
         scored.append(Subgroup(column, value, scores, p, None if p is None else next(corrected)))
     return tuple(scored), tuple(hidden)
 

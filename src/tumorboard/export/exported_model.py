@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tumorboard import progress, storage
 from tumorboard.errors import ModelError, UsageError
 from tumorboard.export import formats
-from tumorboard.export.formats import FORMATS, Predict, Rows
+from tumorboard.export.formats import FORMATS, Array, Predict
 from tumorboard.models.model_spec import ModelSpec
 
 LIMIT = 1e-4
@@ -31,7 +31,7 @@ class ExportedModel:
 
     predict: Predict
 
-    def predict_on_batch(self, image: npt.NDArray[Any]) -> list[Rows]:
+    def predict_on_batch(self, image: npt.NDArray[Any]) -> list[Array]:
         """Predict raw pixels of any type, as a Keras model of several outputs does."""
         return self.predict(image.astype(np.float32))
 
@@ -135,7 +135,7 @@ def _compare(
     return ExportCheck(len(images), real, differences)
 
 
-def _outputs(network: Any, images: npt.NDArray[np.uint8]) -> list[Rows]:
+def _outputs(network: Any, images: npt.NDArray[np.uint8]) -> list[Array]:
     """Predict each output, (N, ...), one image per call."""
     rows = []
     for number in range(len(images)):
@@ -145,7 +145,7 @@ def _outputs(network: Any, images: npt.NDArray[np.uint8]) -> list[Rows]:
     return [np.concatenate(output) for output in zip(*rows, strict=True)]
 
 
-def difference(expected: Rows, actual: Rows) -> float:
+def difference(expected: Array, actual: Array) -> float:
     """Return the largest difference, relative to the largest value if that exceeds 1, as float32 rounds."""
     return float(np.abs(expected - actual).max() / max(1.0, np.abs(expected).max()))
 

@@ -25,8 +25,8 @@ KEY = "tumorboard"
 EMBEDDING = "embedding"
 """Name of the output that is not class probabilities."""
 
-Rows = npt.NDArray[np.float32]
-Predict = Callable[[Rows], list[Rows]]
+Array = npt.NDArray[np.float32]
+Predict = Callable[[Array], list[Array]]
 """(1, S, S, 3) float32 of 0-255 -> the outputs in order: [(1, C), ...], or [(1, C), ..., (1, D)]."""
 
 
@@ -146,7 +146,7 @@ def open_litert(path: Path, size: int) -> Predict:
     interpreter.resize_tensor_input(source, [1, size, size, 3])
     interpreter.allocate_tensors()
 
-    def predict(image: Rows) -> list[Rows]:
+    def predict(image: Array) -> list[Array]:
         interpreter.set_tensor(source, image)
         interpreter.invoke()
         return [np.asarray(interpreter.get_tensor(target))]

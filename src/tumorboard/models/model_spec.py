@@ -71,6 +71,10 @@ class ModelSpec:
         )
 
 
+LoadedModel = tuple[keras.Model, ModelSpec]
+"""A network with its specification, as `saving.load` returns it."""
+
+
 def check(model: keras.Model, spec: ModelSpec) -> None:
     """Compare a network with its specification.
 

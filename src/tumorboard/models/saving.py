@@ -12,7 +12,7 @@ import keras
 from tumorboard import run_folder, storage
 from tumorboard.errors import ModelError, RunFolderError, TumorboardError
 from tumorboard.models import safe_loading
-from tumorboard.models.model_spec import ModelSpec, check
+from tumorboard.models.model_spec import LoadedModel, ModelSpec, check
 from tumorboard.run_folder import RunFolder
 
 
@@ -32,7 +32,7 @@ def save(model: keras.Model, spec: ModelSpec, path: Path) -> None:
     storage.write_json(spec_path(path), {**spec.to_json(), "sha256": storage.sha256(path)})
 
 
-def load(path: Path) -> tuple[keras.Model, ModelSpec]:
+def load(path: Path) -> LoadedModel:
     """Load a model: compare its hash, inspect the file, and only then read it with Keras in safe mode.
 
     Raises:
@@ -57,7 +57,7 @@ def load(path: Path) -> tuple[keras.Model, ModelSpec]:
     return model, spec
 
 
-def load_untrusted(path: str | Path) -> tuple[keras.Model, ModelSpec]:
+def load_untrusted(path: str | Path) -> LoadedModel:
     """Load a model that may come from a stranger.
 
     A file that SHA256SUMS of its run folder lists is loaded directly; any other is first loaded in a child

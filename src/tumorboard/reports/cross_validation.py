@@ -12,7 +12,7 @@ from tumorboard import NOTICE
 from tumorboard.evaluation import metrics, subgroups
 from tumorboard.evaluation.intervals import Estimate, Interval, wilson, wilson_grouped
 from tumorboard.evaluation.model_selection import most_accurate
-from tumorboard.evaluation.scores import Scores, evaluate, group_indices, order_by_id
+from tumorboard.evaluation.scores import Scores, group_indices, order_by_id, score
 from tumorboard.evaluation.significance import accuracy_test
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reports.document import Block, Cell, Document, Paragraph, Section, Table, number, plural
@@ -44,12 +44,12 @@ class CrossValidation:
     @cached_property
     def held_out_scores(self) -> dict[str, Scores]:
         """By model."""
-        return {name: evaluate(held_out, self.groups) for name, held_out in self.held_out.items()}
+        return {name: score(held_out, self.groups) for name, held_out in self.held_out.items()}
 
     @cached_property
     def method_scores(self) -> dict[str, Scores]:
         """By combination method."""
-        return {name: evaluate(held_out, self.groups) for name, held_out in self.methods.items()}
+        return {name: score(held_out, self.groups) for name, held_out in self.methods.items()}
 
     @cached_property
     def spreads(self) -> dict[tuple[str, str, str], "Spread"]:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import Estimate
-from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.selective_prediction import (
     CalibratedPerformance,
     Calibration,
@@ -53,7 +53,7 @@ class Evaluation:
     @cached_property
     def scores(self) -> dict[str, Scores]:
         """By model."""
-        return {name: evaluate(each, self.groups) for name, each in self.models.items()}
+        return {name: score(each, self.groups) for name, each in self.models.items()}
 
     @property
     def majority_class(self) -> tuple[str, Estimate]:

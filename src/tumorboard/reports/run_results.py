@@ -15,7 +15,7 @@ from tumorboard.evaluation.model_selection import (
     recommend,
 )
 from tumorboard.evaluation.overfitting import verdict
-from tumorboard.evaluation.scores import Scores, evaluate
+from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.selective_prediction import (
     CalibratedPerformance,
     Calibration,
@@ -196,7 +196,7 @@ def score_run(
     everyone = {**predictions, **blind}
     scores, blind_scores = (
         {
-            name: {split: evaluate(by_split[split], groups) for split in SPLITS}
+            name: {split: score(by_split[split], groups) for split in SPLITS}
             for name, by_split in models.items()
         }
         for models in (predictions, blind)
@@ -209,7 +209,7 @@ def score_run(
         blind_scores,
         {
             split: {
-                title: {name: evaluate(subset(each[split], ids), groups) for name, each in everyone.items()}
+                title: {name: score(subset(each[split], ids), groups) for name, each in everyone.items()}
                 for title, ids in subsets.get(split, {}).items()
             }
             for split in ("test", "valid")

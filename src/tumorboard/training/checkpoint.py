@@ -16,15 +16,15 @@ from tumorboard import progress
 from tumorboard.errors import TrainingError
 from tumorboard.storage import writing
 
-Row = dict[str, float]
-"""The metrics of an epoch."""
+EpochMetrics = dict[str, float]
+"""epoch, loss, accuracy, val_loss and val_accuracy of one epoch."""
 
 
 @dataclass
 class TrainingState:
     """The history of a training, one row per epoch, and whether early stopping has ended it."""
 
-    history: list[Row]
+    history: list[EpochMetrics]
     stopped: bool = False
 
     @property
@@ -57,12 +57,12 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         path: Path,
         state: TrainingState,
         early: keras.callbacks.EarlyStopping | None,
-        on_epoch: Callable[[Row], None],
+        on_epoch: Callable[[EpochMetrics], None],
     ) -> None:
         super().__init__()
         self._path, self._state, self._early, self._on_epoch = path, state, early, on_epoch
 
-    def on_train_begin(self, logs: Row | None = None) -> None:
+    def on_train_begin(self, logs: EpochMetrics | None = None) -> None:
         """Restore all variables and the memory of early stopping, which it clears when a fit begins."""
         if not self._state.epoch:
             return
@@ -80,11 +80,11 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
                 count = len([name for name in arrays.files if name.startswith("best")])
                 early.best_weights = [arrays[f"best{i}"] for i in range(count)]
 
-    def on_train_batch_end(self, batch: int, logs: Row | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: EpochMetrics | None = None) -> None:
         """Stop if a signal has asked for it."""
         progress.stop_if_asked()
 
-    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: EpochMetrics | None = None) -> None:
         """Check the metrics, append them to the history and write the state."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         if not np.isfinite(list(row.values())).all():

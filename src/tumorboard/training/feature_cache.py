@@ -50,7 +50,7 @@ def compute_views(
     paths = [[folder / f"view{view}-{tensor}.npy" for tensor in tensors] for view in range(count)]
     network = Augmented(trunk) if augmented else trunk
     shapes = [(len(images), *tensor.shape[1:]) for tensor in trunk.outputs]
-    with storage.turn(folder):  # another model with the same trunk may be trained at the same time
+    with storage.exclusive(folder):  # another model with the same trunk may be trained at the same time
         for view, files in enumerate(paths):
             if not all(file.is_file() for file in files):
                 rng = np.random.default_rng([seed, view])

@@ -15,7 +15,7 @@ from tumorboard.config import Training
 from tumorboard.errors import TrainingError
 from tumorboard.training import checkpoint
 from tumorboard.training.batches import Batches, as_dataset
-from tumorboard.training.checkpoint import Row
+from tumorboard.training.checkpoint import EpochMetrics
 from tumorboard.training.feature_cache import Views
 
 
@@ -51,9 +51,9 @@ def fit(
     *,
     state: Path,
     seed: int,
-    on_epoch: Callable[[Row], None] = lambda row: None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda row: None,
     listeners: Sequence[keras.callbacks.Callback] = (),
-) -> list[Row]:
+) -> list[EpochMetrics]:
     """Train a network in place, resuming from `state` if that file exists; the best epoch's weights remain.
 
     Without patience the weights of the last epoch remain, or their moving average; the rows of the history
@@ -169,7 +169,7 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
     return np.asarray(weights, dtype=np.float32)
 
 
-def best_epoch(history: list[Row], settings: Training) -> int:
+def best_epoch(history: list[EpochMetrics], settings: Training) -> int:
     """Return the epoch whose weights remain: the first of highest validation accuracy, or the last."""
     if settings.patience == 0:
         return int(history[-1]["epoch"])

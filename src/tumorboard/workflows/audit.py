@@ -9,13 +9,13 @@ from tumorboard import storage
 from tumorboard.audit import runner
 from tumorboard.audit.dataset_facts import FactsCollector, gather
 from tumorboard.audit.runner import Report
+from tumorboard.config import require_window
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
 from tumorboard.progress import Console
 from tumorboard.reports.example_images import contact_sheet
 from tumorboard.reports.run_results import AuditFinding
 from tumorboard.run_folder import RunFolder, read_json
-from tumorboard.workflows.prepare import require_window
 from tumorboard.workflows.run_context import RunContext
 
 METADATA_CHECK = "TB501"
@@ -61,7 +61,7 @@ def audit_data(
     runner.require_codes(mute)
     require_window(window)
     loaded = load(data)
-    report = audit(
+    report = audit_manifest(
         loaded.manifest,
         console or Console(quiet=True),
         problems=loaded.problems,
@@ -69,10 +69,10 @@ def audit_data(
         mute=mute,
         window=window,
     )
-    return Audited(report, write(report, loaded.manifest, Path(out), window) if out else None)
+    return Audited(report, write_audit(report, loaded.manifest, Path(out), window) if out else None)
 
 
-def audit(
+def audit_manifest(
     manifest: Manifest,
     console: Console,
     *,
@@ -110,7 +110,7 @@ def audit(
     return runner.run(facts, mute)
 
 
-def write(report: Report, manifest: Manifest, out: Path, window: str = "") -> Path:
+def write_audit(report: Report, manifest: Manifest, out: Path, window: str = "") -> Path:
     """Write audit.json, and a contact sheet for each finding of duplicates; returns the JSON's path.
 
     Raises:
@@ -125,12 +125,12 @@ def write(report: Report, manifest: Manifest, out: Path, window: str = "") -> Pa
     return file
 
 
-def audit_images(context: RunContext, collected: FactsCollector | None = None) -> None:
+def audit_run(context: RunContext, collected: FactsCollector | None = None) -> None:
     """Audit the run's images, unless that is done; its findings affect neither training nor selection."""
     if context.run.audit.is_file():
         return
     window, problems = context.recipe.image.window, context.decoded.problems
-    report = audit(
+    report = audit_manifest(
         context.manifest,
         context.console,
         collected=collected,
@@ -157,18 +157,18 @@ def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, d
     """
     report = read_json(run.audit)
     clean = {
-        split: {sample.id for sample in manifest.part(split).samples} - set(report["leaked"])
+        split: {sample.id for sample in manifest.select(split).samples} - set(report["leaked"])
         for split in ("valid", "test")
     }
     earlier = {"valid": "train", "test": "train or validation"}
     subsets = {
         split: {f"without near duplicates in {others}": clean[split]}
-        if len(clean[split]) < len(manifest.part(split).samples)
+        if len(clean[split]) < len(manifest.select(split).samples)
         else {}
         for split, others in earlier.items()
     }
     for name in _revealed_by_metadata(report, manifest.class_names):
-        others = {sample.id for sample in manifest.part("test").samples if sample.label != name}
+        others = {sample.id for sample in manifest.select("test").samples if sample.label != name}
         subsets["test"][f"also without {name}, which file metadata reveal"] = others & clean["test"]
     return subsets
 

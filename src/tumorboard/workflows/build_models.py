@@ -19,17 +19,15 @@ from tumorboard.ensembles.ensemble import DENSE_FORMS, build_chain, build_ensemb
 from tumorboard.models import saving
 from tumorboard.models.architectures import build_network
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import ModelSpec, split_at_frozen, trunks
+from tumorboard.models.model_spec import LoadedModel, ModelSpec, split_at_frozen, trunks
 from tumorboard.models.tta import mirror_averaged
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.progress import Console
 from tumorboard.training import feature_cache, tracking
-from tumorboard.training.checkpoint import Row
+from tumorboard.training.checkpoint import EpochMetrics
 from tumorboard.training.feature_cache import Views
 from tumorboard.training.fit import Examples, best_epoch, fit
 from tumorboard.workflows.run_context import RunContext
-
-Member = tuple[keras.Model, ModelSpec]
 
 
 def train_models(context: RunContext) -> None:
@@ -51,7 +49,7 @@ def build_model(context: RunContext, name: str) -> None:
         {"ensemble": _train_ensemble, "chained": _train_chain}.get(name, _train_network)(context, name)
 
 
-def predict_splits(context: RunContext, name: str, *splits: str) -> Member | None:
+def predict_splits(context: RunContext, name: str, *splits: str) -> LoadedModel | None:
     """Write the saved model's predictions of each split, unless they are written.
 
     Returns:
@@ -62,7 +60,7 @@ def predict_splits(context: RunContext, name: str, *splits: str) -> Member | Non
         return None
     model, spec = saving.load(context.run.model(name))
     for split in missing:
-        part = context.part(split)
+        part = context.manifest.select(split)
         with context.console.task(f"{name}: predicting {split}") as update:
             rows = probabilities(model, context.images(split), update)
         predictions = Predictions(part.ids, part.labels, spec.class_names, rows)
@@ -80,7 +78,7 @@ def _train_network(context: RunContext, name: str) -> None:
 
 
 def _train_ensemble(context: RunContext, name: str) -> None:
-    settings, valid = context.recipe.ensemble, context.part("valid")
+    settings, valid = context.recipe.ensemble, context.manifest.select("valid")
     members = [saving.load(context.run.model(member)) for member in settings.members]
 
     def member_predictions(split: str) -> list[Predictions]:
@@ -96,7 +94,7 @@ def _train_ensemble(context: RunContext, name: str) -> None:
     else:
         rule = combination.fit_rule(settings.form, member_predictions("valid"))
     model = build_ensemble(name, members, rule, seed=context.seed(name))
-    history: list[Row] = []
+    history: list[EpochMetrics] = []
     if rule.form in DENSE_FORMS:
         head, training = dense_head(model), settings.training
         on_train, on_valid = (
@@ -109,7 +107,7 @@ def _train_ensemble(context: RunContext, name: str) -> None:
 
 def _train_chain(context: RunContext, name: str) -> None:
     settings = context.recipe.chained
-    links: list[Member] = []
+    links: list[LoadedModel] = []
     for link, draw in [
         (settings.first, "first link"),
         *((other, f"link {other}") for other in settings.others),
@@ -130,7 +128,7 @@ def _initial_model(context: RunContext, name: str, seed: int) -> keras.Model:
     return build_network(name, context.recipe.models[name], context.recipe.image, classes, seed)
 
 
-def _fit_on_images(context: RunContext, model: keras.Model, training: Training) -> list[Row]:
+def _fit_on_images(context: RunContext, model: keras.Model, training: Training) -> list[EpochMetrics]:
     """Fit a network or a chain of networks on the run's images.
 
     If the recipe asks for cached views, frozen layers are computed once; models that share them share the
@@ -140,7 +138,7 @@ def _fit_on_images(context: RunContext, model: keras.Model, training: Training) 
     train, valid = (
         Examples(
             _cached_views(context, model, training, split) if training.views else [[context.images(split)]],
-            context.part(split).labels,
+            context.manifest.select(split).labels,
         )
         for split in ("train", "valid")
     )
@@ -157,7 +155,7 @@ def _cached_views(context: RunContext, model: keras.Model, training: Training, s
         settings = context.recipe.models[owner.removeprefix(f"{model.name}_")]
         described = settings.model_dump(exclude={"training", "units", "dropout"})
         folder = context.run.cache / feature_cache.cache_key(
-            trunk, described, context.part(split).samples, augmented
+            trunk, described, context.manifest.select(split).samples, augmented
         )
         if augmented and not folder.exists():
             limited = f" of {training.views}, limited by training.cache_gb" if count < training.views else ""
@@ -187,7 +185,7 @@ def compute_views(
 
 def _fit_with_resume(
     context: RunContext, network: keras.Model, training: Training, train: Examples, valid: Examples, name: str
-) -> list[Row]:
+) -> list[EpochMetrics]:
     """Fit a network of the run; its state is kept so that a repeated command goes on from the last epoch."""
     state, seed = context.run.state(name), context.seed(name)
     with tracking.callbacks_for(context.track, context.run.tracking(context.track), name) as callbacks:
@@ -215,11 +213,11 @@ def fit_with_progress(
     state: Path,
     seed: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> list[Row]:
+) -> list[EpochMetrics]:
     """Fit as `training.fit.fit` does, with progress shown."""
     with console.task(f"{name}: training") as update:
 
-        def on_epoch(row: Row) -> None:
+        def on_epoch(row: EpochMetrics) -> None:
             note = f"loss {row['loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}"
             update(int(row["epoch"]), training.epochs, note)
 
@@ -239,7 +237,7 @@ def _save(
     model: keras.Model,
     kind: str,
     training: Training,
-    history: list[Row],
+    history: list[EpochMetrics],
     details: Mapping[str, Any] = {},
 ) -> None:
     """Write the history, then the model; the state that a resume would need is deleted."""

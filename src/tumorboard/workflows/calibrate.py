@@ -12,7 +12,7 @@ from tumorboard.evaluation.selective_prediction import Calibration
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.run_context import RunContext
 
-FORMAT = 1
+FORMAT_VERSION = 1
 
 
 def calibrate(context: RunContext) -> None:
@@ -33,7 +33,7 @@ def calibrate(context: RunContext) -> None:
 def write(run: RunFolder, fitted: Mapping[str, Calibration]) -> None:
     """Write calibration.json."""
     models = {name: calibration.to_json() for name, calibration in fitted.items()}
-    storage.write_json(run.calibration, {"format": FORMAT, "models": models})
+    storage.write_json(run.calibration, {"format": FORMAT_VERSION, "models": models})
 
 
 def read(run: RunFolder) -> dict[str, Calibration]:
@@ -60,7 +60,7 @@ def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
     from tumorboard.models.inference import probabilities
     from tumorboard.models.model_spec import embedding_model
 
-    if len(context.part("valid").samples) < 1 / out_of_distribution.FALSE_ALARM_RATE - 1:
+    if len(context.manifest.select("valid").samples) < 1 / out_of_distribution.FALSE_ALARM_RATE - 1:
         return None
     network = embedding_model(saving.load(context.run.model(name))[0])
     embeddings = {}
@@ -68,6 +68,6 @@ def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
         with context.console.task(f"{name}: embedding {split}") as update:
             images = context.images(split)
             embeddings[split] = probabilities(network, images, update)
-    detector = out_of_distribution.fit(embeddings["train"], context.part("train").labels)
+    detector = out_of_distribution.fit(embeddings["train"], context.manifest.select("train").labels)
     storage.write_bytes(context.run.out_of_distribution(name), detector.to_bytes())
     return out_of_distribution.threshold(detector.score(embeddings["valid"]))

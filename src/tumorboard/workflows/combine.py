@@ -26,21 +26,19 @@ from tumorboard.ensembles.ensemble import (
 from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
-from tumorboard.models.model_spec import ModelSpec, split_at_frozen, trunks
+from tumorboard.models.model_spec import LoadedModel, ModelSpec, split_at_frozen, trunks
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.training.fit import Examples, best_epoch, prepare_backend
 from tumorboard.workflows.build_models import compute_views, fit_with_progress, stacked_probabilities
-from tumorboard.workflows.prepare import decode, find
+from tumorboard.workflows.prepare import decode_images, find_images
 
 LEARNING = DENSE_FORMS | WEIGHTED_FORMS | {"stacked", "boosted", "chain"}
 """Forms that are fitted on data."""
 FORMS = LEARNING | {"mean", "vote", "mirrored"}
 
-HEAD = Training()  # as in the study: Adam, at most 100 epochs, patience 20
-CHAIN = Training(views=8)  # the same on cached views, where the models allow it
-
-Member = tuple[keras.Model, ModelSpec]
+HEAD_TRAINING = Training()  # as in the study: Adam, at most 100 epochs, patience 20
+CHAIN_TRAINING = Training(views=8)  # the same on cached views, where the models allow it
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def _check_request(paths: Sequence[Path], out: Path, form: str, data: str | Path
 
 
 def _fit(
-    name: str, members: Sequence[Member], form: str, fitting: _Fitting
+    name: str, members: Sequence[LoadedModel], form: str, fitting: _Fitting
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Build and fit the model; returns it with facts for its spec."""
 
@@ -138,11 +136,11 @@ def _fit(
         return predicted
 
     if form == "chain":
-        model = build_chain(name, members, Chained(training=CHAIN), fitting.seed)
+        model = build_chain(name, members, Chained(training=CHAIN_TRAINING), fitting.seed)
         network, training, examples = _chain_examples(model, fitting)
     elif form in DENSE_FORMS:
         model = build_ensemble(name, members, CombinationRule(form), seed=fitting.seed)
-        network, training = dense_head(model), HEAD
+        network, training = dense_head(model), HEAD_TRAINING
         examples = [stacked_probabilities(member_predictions(split)) for split in ("train", "valid")]
     else:
         part, images = fitting.parts["valid"]
@@ -165,7 +163,7 @@ def _chain_examples(model: keras.Model, fitting: _Fitting) -> tuple[keras.Model,
         network = split_at_frozen(model)[1]
     except ModelError:  # its first layers are trained too: every epoch runs the whole model
         whole = [Examples([[images]], part.labels) for part, images in fitting.parts.values()]
-        return model, CHAIN, whole
+        return model, CHAIN_TRAINING, whole
     examples = []
     for split, (part, images) in fitting.parts.items():
         views: list[Any] = []
@@ -173,17 +171,17 @@ def _chain_examples(model: keras.Model, fitting: _Fitting) -> tuple[keras.Model,
             title, folder = f"{owner}: frozen layers of {split}", fitting.folder / split / owner
             augmented = split == "train"
             views += compute_views(
-                fitting.console, title, trunk, images, folder, CHAIN.views, augmented, fitting.seed
+                fitting.console, title, trunk, images, folder, CHAIN_TRAINING.views, augmented, fitting.seed
             )
         examples.append(Examples(views, part.labels))
-    return network, CHAIN, examples
+    return network, CHAIN_TRAINING, examples
 
 
 def _read_parts(
     data: DataSource, shared: ModelSpec, folder: Path, console: Console
 ) -> dict[str, tuple[Manifest, Rows]]:
     """Read train and valid as the models take them; labels are numbered as the models' classes are."""
-    loaded = find(data, console)
+    loaded = find_images(data, console)
     manifest = loaded.manifest
     if sorted(manifest.class_names) != sorted(shared.class_names):
         expected, names = ", ".join(shared.class_names), ", ".join(manifest.class_names)
@@ -192,7 +190,7 @@ def _read_parts(
             "match them with --class-map or --merge",
             [f"the models': {expected}", f"the data's: {names}"],
         )
-    missing = [split for split in ("train", "valid") if not manifest.part(split).samples]
+    missing = [split for split in ("train", "valid") if not manifest.select(split).samples]
     if missing:
         raise DataError(
             f"expected train and valid parts in {data.path.name[:60]}, found no {missing[0]}; "
@@ -200,9 +198,9 @@ def _read_parts(
         )
     samples = tuple(sample for sample in manifest.samples if sample.split in ("train", "valid"))
     whole = replace(manifest, samples=samples, class_names=shared.class_names)
-    decoded = decode(replace(loaded, manifest=whole), folder, shared.image, console)
+    decoded = decode_images(replace(loaded, manifest=whole), folder, shared.image, console)
     rows = np.array([sample.split for sample in decoded.manifest.samples])
     return {
-        split: (decoded.manifest.part(split), Rows(decoded.images, np.flatnonzero(rows == split)))
+        split: (decoded.manifest.select(split), Rows(decoded.images, np.flatnonzero(rows == split)))
         for split in ("train", "valid")
     }

@@ -21,7 +21,7 @@ from tumorboard.reports.output import write_report
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.storage import shown
 from tumorboard.workflows import calibrate
-from tumorboard.workflows.prepare import decode, find
+from tumorboard.workflows.prepare import decode_images, find_images
 from tumorboard.workflows.run_context import (
     read_manifest,
     read_predictions,
@@ -61,7 +61,7 @@ def evaluate_data(
 
     console, folder, path = console or Console(quiet=True), RunFolder(Path(run)), DataSource.of(data).path
     known = read_manifest(folder)
-    loaded = find(data, console)
+    loaded = find_images(data, console)
     unknown = sorted(set(loaded.manifest.class_names) - set(known.class_names))
     if unknown:
         raise DataError(
@@ -69,13 +69,13 @@ def evaluate_data(
             f"{unknown[0][:50]!r}; match them with --class-map or --merge",
             unknown,
         )
-    samples = loaded.manifest.part("test").samples or loaded.manifest.samples
+    samples = loaded.manifest.select("test").samples or loaded.manifest.samples
     part = replace(loaded.manifest, samples=samples, class_names=known.class_names)  # labels as the models'
     out = folder.root / "evaluations" / path.resolve().stem
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         predictor = load_run(run)
-        decoded = decode(replace(loaded, manifest=part), Path(cache), predictor.image, console)
-        test = {sample.sha256 for sample in known.part("test").samples}
+        decoded = decode_images(replace(loaded, manifest=part), Path(cache), predictor.image, console)
+        test = {sample.sha256 for sample in known.select("test").samples}
         test &= {sample.sha256 for sample in decoded.manifest.samples}
         if test:  # the run's own test images are test images wherever they lie
             record_test_evaluation(folder, len(test))
@@ -117,7 +117,7 @@ def overlap_notes(data: Manifest, known: Manifest) -> tuple[str, ...]:
         ("valid", "models and thresholds were chosen on them"),
         ("test", "they were scored before, by the run itself"),
     ):
-        hashes = {sample.sha256 for sample in known.part(split).samples}
+        hashes = {sample.sha256 for sample in known.select(split).samples}
         n = sum(sample.sha256 in hashes for sample in data.samples)
         if n:
             notes.append(

@@ -43,14 +43,14 @@ class _Mirrored:
         return flipped
 
 
-def predict_mirrored(run: RunFolder, recipe: Recipe, split: str, images: Path, console: Console) -> None:
+def predict_mirrored(run: RunFolder, recipe: Recipe, split: str, cache: Path, console: Console) -> None:
     """Write `predictions/<model>-<split>-mirrored.csv` for each member of the ensemble, unless it exists.
 
     Args:
         run: A finished run.
         recipe: Its settings.
         split: One of its splits.
-        images: Where decoded images are kept.
+        cache: The folder of the decoded images.
         console: Where progress is shown.
     """
     files = {name: run.predictions(name, f"{split}-mirrored") for name in recipe.ensemble.members}
@@ -58,8 +58,8 @@ def predict_mirrored(run: RunFolder, recipe: Recipe, split: str, images: Path, c
     if not missing:
         return
     prepare_backend(recipe.seed, fingerprint.threads(recipe))
-    part = read_manifest(run).part(split)
-    mirrored: Any = _Mirrored(image_cache.decode(part, images, recipe.image).images)
+    part = read_manifest(run).select(split)
+    mirrored: Any = _Mirrored(image_cache.decode(part, cache, recipe.image).images)
     for name, file in missing.items():
         model, spec = saving.load(run.model(name))
         with console.task(f"{run.root.name}, {name}: predicting mirror images") as update:
@@ -98,6 +98,6 @@ def bag_folds(whole: RunFolder, shared: RunFolder, folds: Sequence[RunFolder], c
         if not (run.root / "evaluations" / "manifest" / "metrics.json").is_file():
             seen = tuple(sample for sample in trained_on if sample.split != "test")
             storage.write_text(run.manifest, write_csv(replace(known, samples=seen)))  # test is new to it
-            record_test_evaluation(run, len(known.part("test").samples))
+            record_test_evaluation(run, len(known.select("test").samples))
             evaluate_data(run.root, shared.manifest, console=console)
         storage.write_text(run.manifest, write_csv(replace(known, samples=trained_on)))

@@ -26,13 +26,12 @@ from tumorboard.explain import gradcam
 from tumorboard.export.exported_model import ExportedModel
 from tumorboard.models import saving
 from tumorboard.models.inference import merge_networks
-from tumorboard.models.model_spec import ModelSpec, embedding_model
+from tumorboard.models.model_spec import LoadedModel, ModelSpec, embedding_model
+from tumorboard.predictions import Probabilities
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.storage import shown
 from tumorboard.training import fit
 from tumorboard.workflows import calibrate
-
-Row = npt.NDArray[np.float64]
 
 _EMBEDDING = "embedding of the recommended model"  # no model's name has spaces
 _LARGEST_SHARE = 1 + 1e-6  # rounding
@@ -50,8 +49,8 @@ class ImagePrediction:
         out_of_distribution: Whether the image is unlike the training images.
     """
 
-    probabilities: Mapping[str, Row]
-    calibrated: Row | None = None
+    probabilities: Mapping[str, Probabilities]
+    calibrated: Probabilities | None = None
     prediction_set: npt.NDArray[np.bool_] | None = None
     refer: bool | None = None
     out_of_distribution: bool | None = None
@@ -99,7 +98,7 @@ class RunPredictor:
     runtime: ExportedModel | None = None
 
     @classmethod
-    def of(cls, models: Mapping[str, tuple[keras.Model, ModelSpec]], recommended: str) -> "RunPredictor":
+    def of(cls, models: Mapping[str, LoadedModel], recommended: str) -> "RunPredictor":
         """Make a predictor without calibration; raises ModelError if models differ in classes or input."""
         pairs = [*models.values()]
         spec = check_compatible(pairs) if len(pairs) > 1 else pairs[0][1]
@@ -181,11 +180,11 @@ def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
     """
     folder = RunFolder(Path(run))
     hashes = run_folder.read_checksums(folder)
-    names, recommended = _names(folder, hashes, models)
+    names, recommended = _models_to_load(folder, hashes, models)
     environment = read_json(folder.environment) if folder.environment.is_file() else {}
     threads = environment.get("threads", 0)  # as in training: another number sums in another order
     fit.prepare_backend(0, threads if isinstance(threads, int) and 0 <= threads <= 256 else 0)
-    loaded: dict[str, tuple[keras.Model, ModelSpec]] = {}
+    loaded: dict[str, LoadedModel] = {}
     for name in names:
         for file in (folder.model(name), folder.model_spec(name)):
             run_folder.verify(file, hashes)
@@ -194,7 +193,9 @@ def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
     return replace(RunPredictor.of(loaded, recommended), reliability=reliability)
 
 
-def _names(run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
+def _models_to_load(
+    run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
     """Return the models to load, in the order of metrics.json, and the recommended one."""
     metrics = read_json(run.metrics) if run.metrics.is_file() else {}
     saved = [name.removesuffix(".keras") for name in hashes if name.endswith(".keras")]

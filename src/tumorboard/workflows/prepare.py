@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tumorboard import config, progress, storage
+from tumorboard import progress, storage
 from tumorboard.config import Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
 from tumorboard.data.image_cache import Decoded, OnImage
 from tumorboard.data.manifest import DataSource, Loaded
-from tumorboard.errors import UsageError
 from tumorboard.progress import Console, text_table
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
@@ -20,7 +19,7 @@ def prepare(
     recipe: Recipe,
     console: Console,
     *,
-    images: Path | None = None,
+    cache: Path | None = None,
     on_image: OnImage | None = None,
 ) -> RunContext:
     """Prepare a run; every error of data and settings is raised here, one of data before Keras is imported.
@@ -30,7 +29,7 @@ def prepare(
         run: The run folder.
         recipe: The settings.
         console: Where progress is shown.
-        images: Where the decoded images lie, if not in the run's own cache.
+        cache: The folder of the decoded images; by default the run's own cache.
         on_image: Called for each image that is decoded, see `image_cache.decode`.
 
     Raises:
@@ -40,11 +39,11 @@ def prepare(
         RunFolderError: The folder was begun with other data or settings.
         Interrupted: A signal asked to stop; decoding begins anew.
     """
-    loaded = find(data, console)
+    loaded = find_images(data, console)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
-    decoded = decode(loaded, images or run.cache, recipe.image, console, on_image)
-    whole = splitting.complete(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
+    decoded = decode_images(loaded, cache or run.cache, recipe.image, console, on_image)
+    whole = splitting.assign_splits(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
     pretrained = [settings for settings in recipe.models.values() if settings.kind == "pretrained"]
     if pretrained:  # an unknown backbone is refused before the folder belongs to this recipe
         from tumorboard.models.backbones import check_backbone
@@ -56,15 +55,7 @@ def prepare(
     return RunContext(run, recipe, whole, decoded, console, loaded.matching)
 
 
-def require_window(text: str) -> None:
-    """Raise UsageError if the text is no DICOM window."""
-    try:
-        config.parse_window(text)
-    except ValueError as error:
-        raise UsageError(f"--window: {error}, found {text[:60]!r}") from error
-
-
-def find(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:
+def find_images(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:
     """Find the images, except those of a split left out, and show how classes were matched across splits.
 
     Raises:
@@ -77,7 +68,7 @@ def find(data: str | Path | DataSource, console: Console, leave_out: str | None 
     return loaded
 
 
-def decode(
+def decode_images(
     loaded: Loaded, folder: Path, image: Image, console: Console, on_image: OnImage | None = None
 ) -> Decoded:
     """Decode the images into `folder`, and print notes on files and the files that are left out.

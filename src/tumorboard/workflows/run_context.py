@@ -94,13 +94,9 @@ class RunContext:
     _predictions: dict[tuple[str, str], Predictions] = field(default_factory=dict, repr=False)
 
     def images(self, split: str) -> Rows:
-        """Return the split's images, uint8, in the order of `part`."""
+        """Return the split's images, uint8, in the order of `manifest.select(split)`."""
         index = np.flatnonzero([sample.split == split for sample in self.manifest.samples])
         return Rows(self.decoded.images, index)
-
-    def part(self, split: str) -> Manifest:
-        """Return the split's samples."""
-        return self.manifest.part(split)
 
     def seed(self, purpose: str) -> int:
         """Derive a seed below 2**20 from the recipe's, a different one for each purpose."""
@@ -129,7 +125,7 @@ class RunContext:
         try:
             yield
         finally:
-            with storage.turn(self.run.phases):  # other processes may train models of this run
+            with storage.exclusive(self.run.phases):  # other processes may train models of this run
                 seconds = self.seconds()
                 seconds[title] = round(seconds.get(title, 0.0) + time.monotonic() - start, 2)
                 storage.write_json(self.run.phases, seconds)

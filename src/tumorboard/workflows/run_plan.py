@@ -17,7 +17,7 @@ from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.storage import shown
 from tumorboard.workflows import fingerprint, report
-from tumorboard.workflows.audit import audit_images
+from tumorboard.workflows.audit import audit_run
 from tumorboard.workflows.prepare import prepare
 from tumorboard.workflows.run_context import RunContext, read_manifest, record_test_evaluation
 
@@ -35,21 +35,21 @@ class RunPlan:
         source: Class folders, or the manifest with the splits.
         out: Its run folder, which records what is finished.
         recipe: The settings.
-        images: Where decoded images are kept, for runs that share them; None for the run's own cache.
+        cache: The folder of the decoded images, for runs that share them; None for the run's own cache.
         track: As for `train`.
     """
 
     source: DataSource
     out: Path
     recipe: Recipe
-    images: Path | None = None
+    cache: Path | None = None
     track: str = ""
 
     def absolute(self) -> "RunPlan":
         """Return the plan with absolute paths, for processes that work in other folders."""
         source = replace(self.source, path=self.source.path.absolute())
-        images = self.images.absolute() if self.images else None
-        return replace(self, source=source, out=self.out.absolute(), images=images)
+        cache = self.cache.absolute() if self.cache else None
+        return replace(self, source=source, out=self.out.absolute(), cache=cache)
 
     def run(self, console: Console) -> None:
         """Carry out the whole run; what was finished earlier is not done again."""
@@ -62,7 +62,7 @@ class RunPlan:
         """Check the data and record the plan, so that other processes can carry out the stages."""
         run = RunFolder(self.out)
         refuse_cross_validation(run)
-        prepare(self.source, run, self.recipe, console, images=self.images)
+        prepare(self.source, run, self.recipe, console, cache=self.cache)
 
     def stages(self) -> dict[str, tuple[str, ...]]:
         """Return the stages, each with those that it waits for: a stage per model, then `RESULTS`."""
@@ -82,7 +82,7 @@ class RunPlan:
             manifest = read_manifest(run)
             now = fingerprint.take(self.recipe, manifest)
             fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may differ
-            decoded = image_cache.decode(manifest, self.images or run.cache, self.recipe.image)
+            decoded = image_cache.decode(manifest, self.cache or run.cache, self.recipe.image)
             fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
             build_models.train_model(RunContext(run, self.recipe, manifest, decoded, _QUIET), stage)
         _clear_graphs()
@@ -90,10 +90,10 @@ class RunPlan:
     def _run_all_stages(self, run: RunFolder, console: Console) -> None:
         collector = FactsCollector()  # the audit needs no second pass over images that are decoded now
         on_image = None if run.audit.is_file() else collector.add
-        context = prepare(self.source, run, self.recipe, console, images=self.images, on_image=on_image)
+        context = prepare(self.source, run, self.recipe, console, cache=self.cache, on_image=on_image)
         context = replace(context, track=self.track)
         with context.phase("audit"):
-            audit_images(context, collector)
+            audit_run(context, collector)
 
         # Keras takes seconds to import: only once the data is known to be good.
         from tumorboard.training import fit, tracking
@@ -112,7 +112,7 @@ class RunPlan:
         # Everything is chosen by now: test is predicted, and the results are written.
         names = self.recipe.names
         if not all(run.predictions(name, "test").is_file() for name in names):
-            record_test_evaluation(run, len(context.part("test").samples))
+            record_test_evaluation(run, len(context.manifest.select("test").samples))
         with context.phase("test"):
             loaded = {name: build_models.predict_splits(context, name, "test") for name in names}
         with context.phase("results"):
@@ -142,7 +142,7 @@ def run_executor(recipe: Recipe, ray: str, runs: int) -> Iterator[tuple[Recipe, 
         UsageError: Ray is not installed, or no cluster is at the address.
     """
     if not ray:
-        yield recipe, _one_after_another
+        yield recipe, _execute_in_process
         return
     from tumorboard.distributed import ray_cluster
     from tumorboard.distributed.train import executor
@@ -153,7 +153,7 @@ def run_executor(recipe: Recipe, ray: str, runs: int) -> Iterator[tuple[Recipe, 
         yield recipe.model_copy(update={"threads": threads}), execute
 
 
-def _one_after_another(plans: Sequence[RunPlan], console: Console) -> None:
+def _execute_in_process(plans: Sequence[RunPlan], console: Console) -> None:
     for plan in plans:
         if len(plans) > 1:
             console.print(plan.out.name)

@@ -15,7 +15,7 @@ from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
 from tumorboard.errors import DataError, UsageError
 from tumorboard.progress import Console
-from tumorboard.workflows.prepare import find, require_window
+from tumorboard.workflows.prepare import find_images
 
 _SIZES = config.Splitting()
 
@@ -90,19 +90,19 @@ def split(
         StorageError: The disk is full or not writable.
     """
     console = console or Console(quiet=True)
-    sizes = _sizes(folds, valid, test, window)
-    files = _files(DataSource.of(data).path, Path(out), folds)
-    loaded = find(data, console, "test" if keep_test else None)
-    facts = _gather(splitting.group_by_name(loaded, group_by_name), window, console)
+    sizes = _check_sizes(folds, valid, test, window)
+    files = _new_files(DataSource.of(data).path, Path(out), folds)
+    loaded = find_images(data, console, "test" if keep_test else None)
+    facts = _gather_facts(splitting.group_by_name(loaded, group_by_name), window, console)
     tied = splitting.components(
         facts.manifest, [image.pixel_sha256 for image in facts.images], facts.duplicates
     )
     if folds:
-        manifests = splitting.folds(facts.manifest, tied, folds, sizes, seed)
+        manifests = splitting.new_folds(facts.manifest, tied, folds, sizes, seed)
     else:
-        manifests = (splitting.divide(facts.manifest, tied, sizes, seed),)
+        manifests = (splitting.new_split(facts.manifest, tied, sizes, seed),)
     pairs = zip(manifests, files, strict=True)
-    texts = [manifest.write_source_csv(_grouped(part, tied), file) for part, file in pairs]
+    texts = [manifest.write_source_csv(_with_components_as_groups(part, tied), file) for part, file in pairs]
     for file, text in zip(files, texts, strict=True):
         storage.write_text(file, text)
     group_names = [sample.group for sample in facts.samples]
@@ -117,7 +117,7 @@ def split(
     return NewSplits(files, manifests, counts)
 
 
-def _sizes(folds: int, valid: float, test: float | None, window: str) -> config.Splitting:
+def _check_sizes(folds: int, valid: float, test: float | None, window: str) -> config.Splitting:
     if folds and test is not None:
         raise UsageError("expected --folds or --test, found both; with folds each image is test once")
     if folds < 0 or folds == 1:
@@ -126,11 +126,11 @@ def _sizes(folds: int, valid: float, test: float | None, window: str) -> config.
     for flag, size in sizes.items():
         if not 0 < size < 0.5:
             raise UsageError(f"expected a share of the images above 0 and below 0.5 as {flag}, found {size}")
-    require_window(window)
+    config.require_window(window)
     return config.Splitting(valid=valid, test=sizes["--test"])
 
 
-def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
+def _new_files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
     """Where the manifests are written: new files, and not among the images."""
     numbered = tuple(out.with_name(f"{out.stem}-fold{k}{out.suffix}") for k in range(1, folds + 1))
     existing = [file for file in (numbered or (out,)) if os.path.lexists(file)]
@@ -146,7 +146,7 @@ def _files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
     return numbered or (out,)
 
 
-def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
+def _gather_facts(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
     with console.task("finding duplicates") as update:
         facts = gather(loaded.manifest, problems=loaded.problems, window=window, progress=update)
     if facts.problems and not loaded.source.skip_bad:
@@ -161,7 +161,7 @@ def _gather(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
     return facts
 
 
-def _grouped(manifest: Manifest, tied: Sequence[str]) -> Manifest:
+def _with_components_as_groups(manifest: Manifest, tied: Sequence[str]) -> Manifest:
     """Components as groups; a single image without a group gets none, which would hide that it has none."""
     sizes = Counter(tied)
     samples = (

@@ -22,7 +22,7 @@ from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import combination
 from tumorboard.errors import ModelError, RecipeError, RunFolderError, TrainingError, UsageError
 from tumorboard.evaluation import metrics
-from tumorboard.evaluation.scores import evaluate
+from tumorboard.evaluation.scores import score
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.reports.output import write_report
@@ -42,7 +42,7 @@ from tumorboard.reports.tuning import (
 from tumorboard.run_folder import RunFolder
 from tumorboard.search_space import Range, Space, Value
 from tumorboard.workflows import cross_validation, fingerprint
-from tumorboard.workflows.prepare import find, prepare
+from tumorboard.workflows.prepare import find_images, prepare
 from tumorboard.workflows.run_context import RunContext, read_predictions
 from tumorboard.workflows.run_plan import refuse_cross_validation
 
@@ -97,7 +97,7 @@ def tune(
                 prepare(source, split, recipe, console)
                 shutil.rmtree(split.cache, ignore_errors=True)
             source = DataSource(split.manifest, skip_bad=source.skip_bad)
-        now = fingerprint.take(recipe, find(source, Console(quiet=True), leave_out="test").manifest)
+        now = fingerprint.take(recipe, find_images(source, Console(quiet=True), leave_out="test").manifest)
         now["settings"] |= {"--model": model, "--folds": folds}
         now["settings"] |= {f"search.{setting}": str(values) for setting, values in space.items()}
         now["environment"]["optuna"] = version("optuna")
@@ -241,7 +241,7 @@ def _score(search: Search, number: int, proposal: "Proposal") -> Trial:
             break
     if any(name.startswith("image.") for name in search.space):
         shutil.rmtree(search.folder.cache, ignore_errors=True)  # the next trial's images may differ
-    scores = evaluate(so_far, search.groups)
+    scores = score(so_far, search.groups)
     return Trial(proposal.values, state, tuple(losses), scores.loss, scores.accuracy)
 
 
@@ -254,7 +254,7 @@ def _predict_fold(search: Search, file: Path, run: RunFolder, recipe: Recipe) ->
     if not run.predictions(search.model, "test").is_file():
         views = search.folder.cache / "views" / file.stem
         with run_folder.locked(run):
-            context = prepare(file, run, recipe, search.console, images=search.folder.cache)
+            context = prepare(file, run, recipe, search.console, cache=search.folder.cache)
             _move(views, run.cache)
             _train(context, search.model)
         if _fits(run.cache, len(search.manifests), recipe):
