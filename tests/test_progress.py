@@ -41,7 +41,7 @@ def test_quiet_says_nothing(capsys: Capture) -> None:
 def test_plain_lines_come_now_and_then_and_at_the_end(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = iter(float(second) for second in range(0, 100, 4))
+    now = iter(float(second) for second in range(0, 300, 12))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     with Console().task("fitting") as update:
         for done in range(0, 11):
@@ -50,7 +50,7 @@ def test_plain_lines_come_now_and_then_and_at_the_end(
     counts = [int(re.match(r"fitting: (\d+)/10, about \d+ s left loss 0.5$", line)[1]) for line in lines]
     assert counts == [2, 5, 8, 10]
     assert "about 0 s left" in lines[-1]
-    assert "2/10, about 48 s left" in lines[0]  # two in twelve seconds
+    assert "2/10, about 144 s left" in lines[0]  # two in 36 seconds
 
 
 def test_nothing_done_yet_divides_by_nothing(capsys: Capture) -> None:

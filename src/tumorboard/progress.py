@@ -62,7 +62,7 @@ def _interrupted(number: int) -> Interrupted:
     return Interrupted(f"stopped by {name}; repeat the same command to resume where it stopped", number)
 
 
-_SECONDS_BETWEEN_LINES = 10.0  # of one task, where there is no terminal
+_SECONDS_BETWEEN_LINES = 30.0  # of one task, where there is no terminal
 
 
 class Update(Protocol):

@@ -16,14 +16,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from tumorboard.errors import ModelError, RunFolderError
+from tumorboard.errors import ModelError, RunFolderError, UsageError
 from tumorboard.storage import TEMPORARY, sha256, shown, storage_error, write_json, write_text
 
 _LOCK, _HOLDER = ".lock", ".holder{}.json"
@@ -189,6 +189,30 @@ def read_checksums(run: RunFolder) -> dict[str, str]:
         ) from error
     pairs = (line.split("  models/", 1) for line in text.splitlines())
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and is_plain(pair[1])}
+
+
+def select_models(
+    run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
+    """Return the models to load, all by default, in the order of metrics.json, and the recommended one.
+
+    Raises:
+        UsageError: The run has no such model.
+        RunFolderError: metrics.json is damaged.
+    """
+    metrics = read_json(run.metrics) if run.metrics.is_file() else {}
+    saved = [name.removesuffix(".keras") for name in hashes if name.endswith(".keras")]
+    known = [name for name in metrics.get("models", {}) if name in saved] or saved
+    known += [name for name in saved if name not in known]
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not known:
+        received = f"{unknown[0][:60]!r}" if unknown else "none"
+        raise UsageError(f"expected models of the run ({', '.join(known)[:120]}), found {received}")
+    names = tuple(name for name in known if not wanted or name in wanted)
+    recommended = metrics.get("recommendation", {}).get("model", "ensemble")
+    if recommended not in names:
+        recommended = "ensemble" if "ensemble" in names else names[0]
+    return names, recommended
 
 
 def is_plain(name: str) -> bool:

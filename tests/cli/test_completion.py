@@ -24,7 +24,7 @@ def test_bash_completes(capsys, tmp_path, words, found):
     assert found in ran.stdout.split()
 
 
-@pytest.mark.parametrize("shell", completion._SHELLS)
+@pytest.mark.parametrize("shell", completion.SHELLS)
 def test_every_shell_has_a_script_that_names_the_commands(capsys, shell):
     text = script(capsys, shell)
     assert "tumorboard" in text

@@ -195,7 +195,7 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
     assert main([*command, "--json"]) == 3
     said = capsys.readouterr()
     assert json.loads(said.out)["failed"] == 1
-    assert said.err == "tumorboard: 1 of 5 files could not be read; their rows in out.csv say why\n"
+    assert said.err == "tumorboard: 1 of 5 files could not be read; out.csv holds the reasons\n"
 
 
 def test_fifty_bad_files_among_a_thousand(run, predictor, tmp_path, monkeypatch):

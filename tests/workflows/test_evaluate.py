@@ -114,8 +114,13 @@ def test_anybodys_predictions_are_judged_and_compared(
     assert content["models"]["mine"]["scores"]["groups"] == 20
     assert [part["value"] for part in content["models"]["mine"]["subgroups"]] == ["n", "s"]
     assert content["comparisons"][0]["p"] < 0.05
-    assert main(["evaluate", "--predictions", *map(str, files), "--metadata", str(table)]) == 0
-    page = capsys.readouterr().out
+    shown = ["--metadata", str(table), "--out", str(tmp_path / "out")]
+    assert main(["evaluate", "--predictions", *map(str, files), *shown]) == 0
+    printed = capsys.readouterr().out
+    assert "  - mine - theirs: +" in printed
+    assert printed.endswith(f"Results: {tmp_path / 'out'}\n")
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == content
+    page = (tmp_path / "out/results.md").read_text()
     assert "## Differences between models" in page
     assert "| site = n |" in page
 

@@ -185,7 +185,9 @@ def test_an_image_of_train_that_lies_in_test_too_is_left_out_of_a_second_figure(
 def test_results_come_on_standard_output_and_the_last_line_names_them(finished: Finished) -> None:
     summary = (finished.run / "summary.txt").read_text()
     assert "Recommended model: " in summary
-    assert finished.out == f"{summary}\nResults: {finished.run / 'results.md'}\n"
+    report = finished.run / "report.html"
+    assert finished.out == f"{summary}Report: {report}\nResults: {finished.run}\n"
+    assert max(map(len, summary.splitlines())) <= 80
 
 
 def test_progress_comes_on_standard_error_for_each_model_and_part(finished: Finished) -> None:
@@ -222,7 +224,7 @@ def test_a_second_command_makes_nothing_again_and_answers_as_json(finished: Fini
     assert (finished.run / "SHA256SUMS").read_bytes() == sums
     assert (finished.run / "metrics.json").read_text() == metrics
     printed = json.loads(again.out)
-    assert printed.pop("results") == str(finished.run / "results.md")
+    assert printed.pop("results") == str(finished.run)
     assert printed == json.loads(metrics)
     assert again.err == ""
 

@@ -270,12 +270,13 @@ def test_only_what_the_scored_model_needs_is_made(root, monkeypatch):
 def test_results_are_printed_and_the_last_line_names_them(root, stand_in, capsys):
     stand_in()
     code, out = tune_command(root, "--skip-bad")
-    page = root / "tuned/results.md"
-    assert (code, out) == (0, f"{page.with_name('summary.txt').read_text()}\nResults: {page}\n")
+    folder = RunFolder(root / "tuned")
+    assert code == 0
+    assert out == f"{folder.summary.read_text()}Report: {folder.report}\nResults: {folder.root}\n"
     assert "trial 2, fold 1 of 2" in capsys.readouterr().err
     code, out = tune_command(root, "--json")
     printed = json.loads(out)
-    assert printed.pop("results") == str(page)
+    assert printed.pop("results") == str(folder.root)
     assert printed == json.loads((root / "tuned/metrics.json").read_text())
     assert capsys.readouterr().err == ""
     for one in printed["trials"]:

@@ -1,1 +1,1 @@
-"""The command line: a file a command, and nothing heavy imported before a command runs."""
+"""The command line: one function per command, and nothing heavy imported before a command runs."""

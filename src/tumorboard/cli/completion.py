@@ -1,45 +1,44 @@
 """`tumorboard completion`: a script with which a shell completes commands, flags and files."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tumorboard import optional
-from tumorboard.cli.options import command
+from tumorboard.cli.options import command, write
 
-_SHELLS = ("bash", "zsh", "fish", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 
-def add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", whole: argparse.ArgumentParser
+def add_completion(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", parser: argparse.ArgumentParser
 ) -> None:
-    """Add the command; `whole` is the parser whose commands are completed."""
+    """Add the command; `parser` is the one whose commands are completed."""
+
+    def print_script(options: argparse.Namespace) -> None:
+        optional.require("completion", "shtab", extra="completion")
+        import shtab
+
+        for action in _actions(parser):
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+        write(shtab.complete(parser, options.shell) + "\n")
+
     completion = command(
         commands,
         "completion",
-        "print a script that lets your shell complete commands, flags and files",
+        "print a script that lets a shell complete commands, flags and files",
         "  tumorboard completion bash > ~/.local/share/bash-completion/completions/tumorboard\n"
         "  tumorboard completion zsh > ~/.zfunc/_tumorboard     (with fpath+=~/.zfunc in ~/.zshrc)\n"
         "  tumorboard completion fish > ~/.config/fish/completions/tumorboard.fish\n"
-        "Then open a new shell. It needs the package shtab.",
-        lambda options: _print(whole, options.shell),
+        "Then open a new shell. Requires the package shtab.",
+        print_script,
     )
-    completion.add_argument("shell", choices=_SHELLS, help="yours")
-
-
-def _print(parser: argparse.ArgumentParser, shell: str) -> None:
-    optional.require("completion", "shtab", extra="completion")
-    import shtab
-
-    for action in _actions(parser):
-        if action.type is Path:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
-    sys.stdout.write(shtab.complete(parser, shell) + "\n")
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Of a parser and of its commands."""
+    """Yield the actions of a parser and of its commands."""
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):

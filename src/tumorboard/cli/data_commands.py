@@ -1,14 +1,13 @@
-"""`tumorboard audit`: what is wrong with the data, before anything is trained on it."""
+"""Commands for data: `tumorboard audit`, `split` and `fetch`."""
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import optional
-from tumorboard.cli.options import add_class_names, add_classes, command, data_source
+from tumorboard.cli.options import add_class_names, add_classes, command, data_source, write
 
 if TYPE_CHECKING:
     from tumorboard.workflows.split import NewSplits
@@ -19,22 +18,31 @@ def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     audit = command(
         commands,
         "audit",
-        "look for leaks between splits, wrong labels, shortcuts and bad files; train nothing",
+        "check images for leaks between splits, wrong labels, shortcuts and bad files",
         "  tumorboard audit scans/ --out audits/scans\n"
         "  tumorboard audit scans/ --mute TB102 --mute TB408\n"
-        "Ends with exit code 9 if there are errors or warnings that are not muted.",
+        "The exit code is 9 if there are errors or warnings that are not muted.",
         _audit,
     )
     audit.add_argument(
-        "data", type=Path, help="folder with train/valid/test of class folders, or class folders, or a CSV"
+        "data",
+        type=Path,
+        help="class folders, with or without train/valid/test folders above them, or a manifest CSV",
     )
     audit.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write audit.json, and duplicates side by side"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write the whole report there, with duplicates shown side by side",
     )
     audit.add_argument(
-        "--mute", action="append", default=[], metavar="CODE", help="a check that you do not want made"
+        "--mute",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="skip this check; repeat the flag for several",
     )
-    audit.add_argument("--window", default="", help="grey window of DICOM images, as in train")
+    audit.add_argument("--window", default="", help="grey-value window of DICOM images, as in train")
     add_class_names(audit)
 
 
@@ -42,7 +50,7 @@ def _audit(options: argparse.Namespace) -> None:
     from tumorboard.errors import FindingsError
     from tumorboard.progress import Console
     from tumorboard.reports import terminal
-    from tumorboard.reports.audit import audit_report, summary_line
+    from tumorboard.reports.audit import audit_summary, summary_line
     from tumorboard.workflows.audit import audit_data
 
     done = audit_data(
@@ -53,16 +61,16 @@ def _audit(options: argparse.Namespace) -> None:
         console=Console(options.quiet or options.json),
     )
     if options.json:
-        sys.stdout.write(json.dumps(done.report.to_json()) + "\n")
+        write(json.dumps(done.report.to_json()) + "\n")
     else:
-        where = (
-            f"Full list: {done.file}" if done.file else "Full list, and duplicates side by side: --out FOLDER"
-        )
-        sys.stdout.write(f"{terminal.render(audit_report(done.report))}\n{where}\n")
+        where = "Files, consequences and remedies: --out FOLDER, or --json"
+        if options.out:
+            where = f"Report: {options.out / 'report.html'}\nResults: {options.out}"
+        write(f"{terminal.render(audit_summary(done.report))}\n{where}\n")
     if done.report.severe:
         raise FindingsError(
             f"expected data without errors or warnings, found {summary_line(done.report).partition(';')[0]}; "
-            "mend the data, or --mute the codes that you accept"
+            "repair the data, or --mute the codes that you accept"
         )
 
 
@@ -71,16 +79,20 @@ def add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     split = command(
         commands,
         "split",
-        "make new splits of all images: duplicates and groups stay together; the images are not touched",
+        "make new splits; duplicates and groups stay together, the images are not changed",
         "  tumorboard split scans/ --out splits/manifest.csv\n"
         "  tumorboard split scans/ --out splits/manifest.csv --folds 5\n"
-        "Train on what it writes: tumorboard train splits/manifest.csv --out runs/first",
+        "Then train on them: tumorboard train splits/manifest.csv --out runs/first",
         _split,
     )
     split.add_argument("data", type=Path, help="class folders, with or without splits, or a CSV")
     split.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the new manifest")
     split.add_argument(
-        "--folds", type=int, default=0, metavar="K", help="K manifests; each image is test in one of them"
+        "--folds",
+        type=int,
+        default=0,
+        metavar="K",
+        help="write K manifests; each image is in the test split of one of them",
     )
     split.add_argument(
         "--valid", type=float, default=0.15, metavar="F", help="share of all images (default: 0.15)"
@@ -89,17 +101,18 @@ def add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     split.add_argument(
         "--keep-test",
         action="store_true",
-        help="leave out the given test images: deal the others",
+        help="leave out the current test images and split the others",
     )
     split.add_argument(
         "--group-by-name",
         default="",
         metavar="REGEX",
-        help="images of a class whose file names have the same in the expression's brackets are one group, "
-        r"as a patient: '^\d+(?: \((\d+)\))?\.png$' puts '7.png' with '8.png', '7 (2).png' with '8 (2).png'",
+        help="images of one class are one group (patient) if this expression's capture groups match the same "
+        r"text in their file names: with '^\d+(?: \((\d+)\))?\.png$', '7.png' and '8.png' are one group, "
+        "'7 (2).png' and '8 (2).png' another",
     )
-    split.add_argument("--seed", type=int, default=0, help="same seed, same splits")
-    split.add_argument("--window", default="", help="grey window of DICOM images, as in train")
+    split.add_argument("--seed", type=int, default=0, help="random seed of the split (default: 0)")
+    split.add_argument("--window", default="", help="grey-value window of DICOM images, as in train")
     add_classes(split)
 
 
@@ -120,11 +133,11 @@ def _split(options: argparse.Namespace) -> None:
         console=Console(options.quiet or options.json),
     )
     if not options.json:
-        sys.stdout.write(_as_text(done))
+        write(_as_text(done))
         return
     counts = [manifest.counts for manifest in done.manifests]
     content = {"files": [str(file) for file in done.files], "counts": counts, "tied": asdict(done.tied)}
-    sys.stdout.write(json.dumps(content) + "\n")
+    write(json.dumps(content) + "\n")
 
 
 def _as_text(done: "NewSplits") -> str:
@@ -160,12 +173,12 @@ def add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     fetch = command(
         commands,
         "fetch",
-        "download the chest-CT slices of the original study from Kaggle, as train takes them",
+        "download the chest-CT images of the original study from Kaggle, ready for train",
         "  tumorboard fetch chest-ct --out scans\n"
         "  tumorboard audit scans\n"
         "  tumorboard train scans --out runs/first\n"
-        "It needs the package kagglehub. The licence is shown first.\n"
-        "Without a way to Kaggle it says what to download by hand.",
+        "Requires the package kagglehub. The licence is printed first. If Kaggle cannot be reached,\n"
+        "the command explains how to download the images by hand.",
         _fetch,
     )
     fetch.add_argument("name", choices=("chest-ct",), metavar="chest-ct", help="the data set")
@@ -181,6 +194,6 @@ def _fetch(options: argparse.Namespace) -> None:
 
     folder = datasets.fetch(options.out, Console(options.quiet or options.json))
     if options.json:
-        sys.stdout.write(json.dumps({"data": str(folder), "licence": datasets.LICENCE}) + "\n")
+        write(json.dumps({"data": str(folder), "licence": datasets.LICENCE}) + "\n")
         return
-    sys.stdout.write(f"Licence: {datasets.LICENCE}\nNext: tumorboard audit {folder}\nImages: {folder}\n")
+    write(f"Licence: {datasets.LICENCE}\nNext: tumorboard audit {folder}\nImages: {folder}\n")

@@ -1,56 +1,137 @@
 """The command line: parse, run one command, turn every error into lines and an exit code.
 
-Two packages are imported under a precaution, whoever imports them first. TensorFlow's C++ part writes
-start-up notes to the process's stderr, before any setting of its log level is heard: stderr is closed then.
-matplotlib reads a `matplotlibrc` from the working directory, which may be a stranger's, and a damaged one
-ends the import: it is imported with its own folder as the working directory.
+Some packages are imported under a precaution, whoever imports them first. TensorFlow's C++ part writes
+start-up notes to the process's stderr before it knows any log level: stderr is closed meanwhile. matplotlib
+reads a `matplotlibrc` from the working directory, which may be a stranger's, and a damaged one ends the
+import: the working directory is its own folder meanwhile. Keras raises what its backend raises: the error
+is translated.
 """
 
 import argparse
 import contextlib
+import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 from tumorboard import NOTICE, __version__
 from tumorboard.cli import completion, data_commands, run_commands, train_commands
-from tumorboard.errors import TumorboardError
+from tumorboard.cli.options import write
+from tumorboard.errors import StorageError, TumorboardError, UsageError
+
+_EXIT_CODES = """\
+exit codes:
+  0  success                          6  run folder in use, or of another run
+  1  unexpected failure               7  training cannot continue
+  2  wrong argument, missing package  8  disk or output cannot be written
+  3  data                             9  the audit has findings
+  4  settings                       130  interrupted by Ctrl-C (143: SIGTERM);
+  5  model or weights file               repeat the command to resume it
+"""
 
 
-def import_quietly(name: str) -> None:
-    """From now on the module of this name is imported, when it is, without a word on stderr."""
-    if name not in sys.modules:
-        sys.meta_path.insert(0, _ImportedWithin(name, _stderr_closed))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Bad input never shows a traceback."""
+    try:
+        _prepare_output()
+        try:
+            options = _parser().parse_args(arguments)
+        except SystemExit:  # after --help, --version or a wrong flag
+            write("")
+            raise
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # an error of TensorFlow is raised as well
+        guard_imports({"tensorflow": _stderr_closed, "matplotlib": _own_folder, "keras": _backend_errors})
+        run: Callable[[argparse.Namespace], None] = options.run
+        run(options)
+    except TumorboardError as error:
+        _print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:  # before a run began, or after it ended
+        sys.stderr.write("tumorboard: stopped by SIGINT; repeat the same command\n")
+        return 130
+    return 0
 
 
-def import_from_own_folder(name: str) -> None:
-    """From now on the module of this name is imported, when it is, with its folder as working directory."""
-    if name not in sys.modules:
-        sys.meta_path.insert(0, _ImportedWithin(name, _own_folder))
+def _prepare_output() -> None:
+    """Make both streams take every character, such as a file name that their encoding lacks.
+
+    Raises:
+        StorageError: Standard output is closed.
+    """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        raise StorageError("expected standard output that can be written, found it closed; redirect it")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
-class _ImportedWithin(MetaPathFinder):
-    def __init__(
-        self, name: str, context: Callable[[ModuleSpec], contextlib.AbstractContextManager[None]]
-    ) -> None:
-        self._name, self._context = name, context
+def _print_error(error: TumorboardError) -> None:
+    lines = [f"tumorboard: {error}", *(f"  {line}" for line in error.details)]
+    with contextlib.suppress(OSError):
+        sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tumorboard",
+        description="Train, combine and evaluate CNNs on labelled medical images.",
+        epilog=f"{_EXIT_CODES}\nexample:\n  tumorboard demo\n  tumorboard train scans/ --out runs/first\n\n"
+        f"tumorboard COMMAND --help explains a command and its flags.\n{NOTICE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tumorboard {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (
+        train_commands.add_demo,
+        data_commands.add_fetch,
+        data_commands.add_audit,
+        data_commands.add_split,
+        train_commands.add_train,
+        train_commands.add_tune,
+        train_commands.add_combine,
+        run_commands.add_evaluate,
+        run_commands.add_compare,
+        run_commands.add_report,
+        run_commands.add_predict,
+        run_commands.add_explain,
+        run_commands.add_export,
+        run_commands.add_serve,
+    ):
+        add(commands)
+    completion.add_completion(commands, parser)
+    return parser
+
+
+ImportContext = Callable[[ModuleSpec], contextlib.AbstractContextManager[None]]
+
+
+def guard_imports(contexts: Mapping[str, ImportContext]) -> None:
+    """Import each named module within its context, when it is imported; does nothing for what already is."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _GuardedImports)]
+    sys.meta_path.insert(0, _GuardedImports(contexts))
+
+
+class _GuardedImports(MetaPathFinder):
+    def __init__(self, contexts: Mapping[str, ImportContext]) -> None:
+        self._contexts = contexts
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._name:
+        context = self._contexts.get(fullname)
+        spec = PathFinder.find_spec(fullname, path, target) if context else None
+        if context is None or spec is None or spec.loader is None:
             return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.loader is None:
-            return spec
         execute = spec.loader.exec_module
 
         def execute_within(module: ModuleType) -> None:
-            with self._context(spec):
+            with context(spec):
                 execute(module)
 
         spec.loader.exec_module = execute_within  # type: ignore[method-assign]
@@ -84,62 +165,14 @@ def _own_folder(spec: ModuleSpec) -> Iterator[None]:
         os.chdir(before)
 
 
-_EXIT_CODES = """\
-exit codes:
-  0 done   1 unforeseen failure   2 wrong flag   3 data   4 settings   5 model or weights file
-  6 run folder in use or of another run   7 training cannot go on   8 disk   9 the audit has findings
-  130/143 interrupted: repeat the command
-"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. Bad input never shows a traceback."""
-    options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import_quietly("tensorflow")
-    import_from_own_folder("matplotlib")
+@contextlib.contextmanager
+def _backend_errors(_: ModuleSpec) -> Iterator[None]:
     try:
-        run: Callable[[argparse.Namespace], None] = options.run
-        run(options)
-    except TumorboardError as error:
-        _complain(error)
-        return error.exit_code
-    except KeyboardInterrupt:  # before a run began, or after it ended
-        sys.stderr.write("tumorboard: stopped by SIGINT; repeat the same command\n")
-        return 130
-    return 0
-
-
-def _complain(error: TumorboardError) -> None:
-    lines = [f"tumorboard: {error}", *(f"  {line}" for line in error.details)]
-    sys.stderr.write("\n".join(lines) + "\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "tumorboard",
-        description="Train, combine and honestly evaluate CNNs on labelled medical images.",
-        epilog=f"{_EXIT_CODES}\n{NOTICE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"tumorboard {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (
-        data_commands.add_audit,
-        data_commands.add_split,
-        train_commands.add_train,
-        train_commands.add_tune,
-        run_commands.add_evaluate,
-        run_commands.add_compare,
-        run_commands.add_predict,
-        run_commands.add_explain,
-        run_commands.add_export,
-        run_commands.add_report,
-        train_commands.add_demo,
-        train_commands.add_combine,
-        run_commands.add_serve,
-        data_commands.add_fetch,
-    ):
-        add(commands)
-    completion.add(commands, parser)
-    return parser
+        yield
+    except (ImportError, ValueError) as error:
+        backend = os.environ.get("KERAS_BACKEND", "")
+        source = f"KERAS_BACKEND={backend[:40]}" if backend else "the backend in ~/.keras/keras.json"
+        raise UsageError(
+            f"expected an installed Keras backend (tensorflow, jax, torch), found {source}: {error}; "
+            "install it, or set KERAS_BACKEND=tensorflow"
+        ) from error

@@ -1,13 +1,17 @@
-"""What several commands share: how they look in --help, their common flags, how results are shown."""
+"""Shared by several commands: the layout of --help, common flags, and how results are printed."""
 
 import argparse
 import json
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE
+from tumorboard.errors import StorageError
 
 if TYPE_CHECKING:
     from tumorboard.data.manifest import DataSource
@@ -21,7 +25,7 @@ def command(
     example: str,
     run: Callable[[argparse.Namespace], None],
 ) -> argparse.ArgumentParser:
-    """A command with a help page that teaches: what it does, an example, the notice."""
+    """Add a command whose --help tells what it does, with an example and the notice."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -30,54 +34,57 @@ def command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the results")
-    parser.add_argument("--json", action="store_true", help="the results as JSON on standard output")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
 
 
 def add_settings(command: argparse.ArgumentParser) -> None:
-    """The flags that choose and change a recipe."""
+    """Add the flags that choose and change a recipe."""
     command.add_argument(
-        "--recipe", default="default", help="default, notebook, notebook-fast, or a TOML file"
+        "--recipe", default="default", help="settings: default, notebook, notebook-fast, or a TOML file"
     )
     command.add_argument(
-        "--backbone", help="of the pretrained models, e.g. efficientnet-lite0 (embedded), resnet50"
+        "--backbone",
+        help="backbone of the pretrained models, e.g. resnet50; efficientnet-lite0 needs no download",
     )
-    command.add_argument("--weights", metavar="imagenet|none|FILE", help="of the backbone")
-    command.add_argument("--seed", type=int, help="same seed, same bits on a CPU")
+    command.add_argument("--weights", metavar="imagenet|none|FILE", help="weights of the backbone")
+    command.add_argument(
+        "--seed", type=int, help="random seed; on a CPU the same seed gives identical results"
+    )
     command.add_argument(
         "--window",
         metavar="lung|mediastinum|CENTER,WIDTH",
-        help="grey window of DICOM images, as --window=-600,1500; without it the window in each file",
+        help="window of DICOM images, e.g. --window=-600,1500 (default: the window stored in each file)",
     )
 
 
 def add_classes(command: argparse.ArgumentParser) -> None:
-    """The flags that say what a class folder is, and what happens to files that are no images."""
+    """Add the flags that define classes, and what happens to files that cannot be read."""
     add_class_names(command)
     command.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read")
 
 
 def add_class_names(command: argparse.ArgumentParser) -> None:
-    """The flags that say what a class folder is."""
+    """Add the flags that define classes."""
     command.add_argument(
         "--class-map",
         action="append",
         default=[],
         metavar="NAME=FOLDER,…",
-        help="these folders are class NAME",
+        help="the folders that hold class NAME, in any split",
     )
     command.add_argument(
         "--merge",
         action="append",
         default=[],
         metavar="NAME=CLASS,…",
-        help="ask a coarser question: these classes are one",
+        help="merge these classes into one class NAME",
     )
 
 
 def data_source(options: argparse.Namespace) -> "DataSource":
-    """The images of a command that has the flags of `add_class_names` or `add_classes`."""
+    """Return the images of a command that has the flags of `add_class_names` or `add_classes`."""
     from tumorboard.data.class_matching import parse_groups
     from tumorboard.data.manifest import DataSource
 
@@ -90,29 +97,74 @@ def data_source(options: argparse.Namespace) -> "DataSource":
 
 
 def path_or_address(text: str) -> Path | str:
-    """An address in a store stays text: a path would lose one of its slashes."""
+    """Keep an address in a store as text: a path would lose one of its slashes."""
     return text if "://" in text else Path(text)
 
 
 def add_images(command: argparse.ArgumentParser, kind: Callable[[str], Path | str] = Path) -> None:
-    """A run, its models, and new images for them."""
+    """Add a run, its models, and new images for them."""
     command.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished run")
     command.add_argument(
         "images",
         type=kind,
         nargs="+",
         metavar="FILES|FOLDER|LIST.csv",
-        help="PNG, JPEG, BMP, TIFF, WebP, DICOM; folders of any depth; a CSV with a column path",
+        help="images (PNG, JPEG, BMP, TIFF, WebP, DICOM), folders of any depth, or a CSV with a column path",
     )
     command.add_argument(
-        "--model", action="append", default=[], metavar="NAME", help="this one only; repeat it for several"
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="use only this model; repeat the flag for several",
     )
 
 
-def show(folder: "RunFolder", as_json: bool) -> None:
-    """Print the most important results; the last line names the file with all of them."""
+def check_run(options: argparse.Namespace) -> None:
+    """Check the run and the names of models before TensorFlow is imported, which takes seconds.
+
+    Raises:
+        RunFolderError: No finished run.
+        UsageError: The run has no such model.
+    """
+    from tumorboard import run_folder
+
+    folder = run_folder.RunFolder(options.run_folder)
+    models = [options.model] if isinstance(options.model, str) else options.model
+    run_folder.select_models(folder, run_folder.read_checksums(folder), models)
+
+
+def write(text: str) -> None:
+    """Write results to standard output.
+
+    Raises:
+        StorageError: It cannot be written: a closed pipe, a full disk.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        reason = f"cannot write to standard output: {error.strerror}; the files of the command are complete"
+        raise StorageError(reason) from error
+
+
+def print_results(folder: "RunFolder", as_json: bool, further: str = "") -> None:
+    """Print the summary of a run or evaluation; the last line names its folder."""
     if as_json:
         metrics = json.loads(folder.metrics.read_text("utf-8"))
-        sys.stdout.write(json.dumps({"results": str(folder.results), **metrics}) + "\n")
+        write(json.dumps({"results": str(folder.root), **metrics}) + "\n")
         return
-    sys.stdout.write(f"{folder.summary.read_text('utf-8')}\nResults: {folder.results}\n")
+    summary = folder.summary.read_text("utf-8")
+    write(f"{summary}{further}Report: {folder.report}\nResults: {folder.root}\n")
+
+
+def program() -> str:
+    """Return how to start this program again: its path, unless it is the one that is found on PATH."""
+    path = sys.argv[0]
+    if path.endswith("__main__.py"):
+        return f"{shlex.quote(sys.executable)} -m tumorboard"
+    on_path = shutil.which("tumorboard")
+    if on_path and Path(on_path).resolve() == Path(path).resolve():
+        return "tumorboard"
+    return shlex.quote(path)

@@ -1,16 +1,24 @@
-"""`tumorboard evaluate`: figures with their intervals, of a run or of anybody's predictions."""
+"""Commands for finished runs: `evaluate`, `compare`, `report`, `predict`, `explain`, `export`, `serve`."""
 
 import argparse
 import contextlib
 import csv
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE
-from tumorboard.cli.options import add_classes, add_images, command, data_source, path_or_address, show
+from tumorboard.cli.options import (
+    add_classes,
+    add_images,
+    check_run,
+    command,
+    data_source,
+    path_or_address,
+    print_results,
+    write,
+)
 from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +31,9 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     evaluate = command(
         commands,
         "evaluate",
-        "score a finished run, on other images too, or anybody's predictions",
-        "  tumorboard evaluate runs/first                          its results again, from its predictions\n"
-        "  tumorboard evaluate runs/first --data other-hospital/   every model on other labelled images\n"
+        "evaluate a finished run, also on other images, or tables of predictions",
+        "  tumorboard evaluate runs/first                          write its report again\n"
+        "  tumorboard evaluate runs/first --data other-hospital/   evaluate it on other images\n"
         "  tumorboard evaluate --predictions a.csv b.csv --metadata patients.csv",
         _evaluate,
     )
@@ -33,68 +41,57 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "run_folder", type=Path, nargs="?", metavar="RUN", help="the folder of a finished run"
     )
     evaluate.add_argument(
-        "--data", type=Path, metavar="DATA", help="class folders or a manifest CSV to score"
+        "--data",
+        type=Path,
+        metavar="DATA",
+        help="labelled images to evaluate the run on: class folders or a manifest CSV",
     )
     evaluate.add_argument(
         "--predictions",
         type=Path,
         nargs="+",
         metavar="CSV",
-        help="tables with id, label, predicted, probability:<class>…, of the same samples",
+        help="tables of predictions of the same images: columns id, label, predicted, probability:<class>…",
     )
     evaluate.add_argument(
-        "--metadata", type=Path, metavar="CSV", help="a column id and others: figures for every subgroup"
+        "--metadata",
+        type=Path,
+        metavar="CSV",
+        help="a table with a column id; every other column defines subgroups",
     )
+    _add_out(evaluate)
     add_classes(evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     if bool(options.run_folder) == bool(options.predictions) or (options.predictions and options.data):
-        raise UsageError("expected either RUN, with --data if you like, or --predictions; see --help")
-    _refuse_unread(options)
-    if options.predictions:
-        _judge_files(options)
-    elif options.data:
-        _judge_data(options)
-    else:
-        _judge_again(options)
-
-
-def _refuse_unread(options: argparse.Namespace) -> None:
-    """Flags that the other arguments leave without effect."""
+        raise UsageError("expected either RUN, with or without --data, or --predictions; see --help")
     reading = {"--class-map": options.class_map, "--merge": options.merge, "--skip-bad": options.skip_bad}
-    given = [flag for flag, value in reading.items() if value and not options.data]
-    given += ["--metadata"] if options.metadata and not (options.data or options.predictions) else []
-    if given:
-        raise UsageError(f"expected --data with {given[0]}, found none; give the images, or leave it out")
-
-
-def _judge_files(options: argparse.Namespace) -> None:
-    from tumorboard.workflows.evaluate import evaluate_predictions
-
-    _print_evaluation(evaluate_predictions(options.predictions, options.metadata), options.json)
-
-
-def _judge_data(options: argparse.Namespace) -> None:
+    unused = [flag for flag, value in reading.items() if value and not options.data]
+    unused += ["--metadata"] if options.metadata and not (options.data or options.predictions) else []
+    if unused:
+        raise UsageError(f"expected --data with {unused[0]}, found none; give the images, or leave it out")
+    if options.out and not options.predictions:
+        raise UsageError("expected --out with --predictions alone; results of RUN are written to its folder")
     from tumorboard.progress import Console
     from tumorboard.run_folder import RunFolder
-    from tumorboard.workflows.evaluate import evaluate_data
-
-    out = evaluate_data(
-        options.run_folder,
-        data_source(options),
-        metadata=options.metadata,
-        console=Console(options.quiet or options.json),
-    )
-    show(RunFolder(out), options.json)
-
-
-def _judge_again(options: argparse.Namespace) -> None:
-    from tumorboard.run_folder import RunFolder
+    from tumorboard.workflows.evaluate import evaluate_data, evaluate_predictions
     from tumorboard.workflows.report import report
 
-    report(options.run_folder)
-    show(RunFolder(options.run_folder), options.json)
+    if options.predictions:
+        _print_evaluation(evaluate_predictions(options.predictions, options.metadata), options)
+    elif options.data:
+        check_run(argparse.Namespace(run_folder=options.run_folder, model=[]))
+        out = evaluate_data(
+            options.run_folder,
+            data_source(options),
+            metadata=options.metadata,
+            console=Console(options.quiet or options.json),
+        )
+        print_results(RunFolder(out), options.json)
+    else:
+        report(options.run_folder)
+        print_results(RunFolder(options.run_folder), options.json)
 
 
 def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -102,28 +99,42 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     compare = command(
         commands,
         "compare",
-        "compare the recommended models of several runs on the same test images, with tests",
+        "compare the recommended models of several runs on the same test images",
         "  tumorboard compare runs/seed-0 runs/seed-1 runs/seed-2",
         _compare,
     )
     compare.add_argument("run_folders", type=Path, nargs="+", metavar="RUN", help="folders of finished runs")
+    _add_out(compare)
+
+
+def _add_out(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="write the whole report there")
 
 
 def _compare(options: argparse.Namespace) -> None:
     from tumorboard.workflows.evaluate import compare
 
-    _print_evaluation(compare(options.run_folders), options.json)
+    _print_evaluation(compare(options.run_folders), options)
 
 
-def _print_evaluation(evaluation: "Evaluation", as_json: bool) -> None:
-    from tumorboard.reports import markdown
-    from tumorboard.reports.evaluation_report import evaluation_json, evaluation_report
+def _print_evaluation(evaluation: "Evaluation", options: argparse.Namespace) -> None:
+    from tumorboard.reports import terminal
+    from tumorboard.reports.evaluation_report import evaluation_json, evaluation_summary
+    from tumorboard.run_folder import RunFolder
+    from tumorboard.workflows.evaluate import write_evaluation
 
-    text = evaluation_json(evaluation) if as_json else markdown.render(evaluation_report(evaluation))
-    sys.stdout.write(text)
+    if options.out:
+        write_evaluation(evaluation, options.out)
+    if options.json:
+        write(evaluation_json(evaluation))
+    elif options.out:
+        print_results(RunFolder(options.out), as_json=False)
+    else:
+        text = terminal.render(evaluation_summary(evaluation))
+        write(f"{text}\nAll metrics: --out FOLDER, or --json\n")
 
 
-_SHOWN = 20  # rows; more are for the table
+_SHOWN = 20  # rows; longer tables are not printed
 
 
 def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -131,12 +142,12 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     predict = command(
         commands,
         "predict",
-        "write what a finished run's models say of new images, a row a file",
+        "predict new images with the models of a finished run: a CSV with one row per file",
         "  tumorboard predict runs/first slice.png other.dcm --out predictions.csv\n"
         "  tumorboard predict runs/first scans/new/ --out new.csv --model ensemble\n"
         "  tumorboard predict runs/first list.csv --out listed.csv\n"
-        "  tumorboard predict runs/first s3://bucket/scans --out stored.csv   (the extra s3)\n"
-        "A file that cannot be read gets a row that says why; the exit code is 3 then.\n"
+        "  tumorboard predict runs/first s3://bucket/scans --out stored.csv   (requires the extra s3)\n"
+        "The row of a file that cannot be read holds the reason; the exit code is then 3.\n"
         "Repeat an interrupted command to resume it.",
         _predict,
     )
@@ -145,7 +156,7 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--engine",
         choices=("keras", "openvino", "onnx"),
         default="keras",
-        help="what the models run on; an export is made and checked on first use; default: keras",
+        help="runtime of the models (default: keras); the others use an export, made on first use",
     )
     predict.add_argument(
         "--out",
@@ -157,13 +168,15 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     predict.add_argument(
         "--ray",
         metavar="local|ADDRESS",
-        help="spread the files over this machine or a Ray cluster (the extra cluster); "
+        help="predict in parallel on this machine or a Ray cluster (requires the extra cluster); "
         "--out is then a folder of Parquet parts",
     )
 
 
 def _predict(options: argparse.Namespace) -> None:
     from tumorboard.progress import Console
+
+    check_run(options)
     from tumorboard.workflows.batch_predict import predict_files
 
     done = predict_files(
@@ -177,15 +190,15 @@ def _predict(options: argparse.Namespace) -> None:
     )
     if options.json:
         facts = {"files": done.files, "failed": done.failed, "recommended": done.recommended}
-        sys.stdout.write(json.dumps({"predictions": str(done.table), **facts, "notice": NOTICE}) + "\n")
+        write(json.dumps({"predictions": str(done.table), **facts, "notice": NOTICE}) + "\n")
     else:
         lines = _rows(done.table) if done.recommended and done.files <= _SHOWN else []
         summary = f"{done.files - done.failed} of {done.files} files predicted"
-        summary += f"; prediction and confidence are those of {done.recommended}" if done.recommended else ""
-        sys.stdout.write("\n".join([*lines, summary, NOTICE, f"Predictions: {done.table}\n"]))
+        summary += f"; prediction and confidence of the model {done.recommended}" if done.recommended else ""
+        write("\n".join([*lines, summary, NOTICE, f"Predictions: {done.table}\n"]))
     if done.failed:
         raise DataError(
-            f"{done.failed} of {done.files} files could not be read; their rows in {done.table.name} say why"
+            f"{done.failed} of {done.files} files could not be read; {done.table.name} holds the reasons"
         )
 
 
@@ -197,9 +210,9 @@ def _rows(table: Path) -> list[str]:
 def _short(row: dict[str, str]) -> str:
     if row["error"]:
         return "could not be read"
-    doubts = ["ask a human"] * (row["refer"] == "yes")
-    doubts += ["unlike the training images"] * (row["out_of_distribution"] == "yes")
-    return ", ".join([f"{row['prediction']} ({float(row['confidence']):.0%})", *doubts])
+    caveats = ["low confidence: refer to a human reader"] * (row["refer"] == "yes")
+    caveats += ["out of distribution"] * (row["out_of_distribution"] == "yes")
+    return ", ".join([f"{row['prediction']} ({float(row['confidence']):.0%})", *caveats])
 
 
 def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -207,34 +220,37 @@ def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     explain = command(
         commands,
         "explain",
-        "write heat maps of where a finished run's models look, one overlay per file and model",
+        "write heat maps of the image regions that a prediction depends on, one per file and model",
         "  tumorboard explain runs/first slice.png --out maps\n"
         "  tumorboard explain runs/first scans/new/ --out maps --model ensemble --class normal\n"
-        "A warm region speaks for the class; its meaning is for a radiologist to judge.",
+        "Warm colours mark regions that raise the score of the class; their meaning is for a radiologist\n"
+        "to judge.",
         _explain,
     )
     add_images(explain)
     explain.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="overlays and maps.csv go here"
+        "--out", type=Path, required=True, metavar="DIR", help="the folder for the overlays and maps.csv"
     )
     explain.add_argument(
         "--class",
         dest="target",
         default="",
         metavar="NAME",
-        help="default: the class that each model predicts",
+        help="the class to explain (default: the class that each model predicts)",
     )
     explain.add_argument(
         "--method",
         choices=("gradcam", "occlusion"),
         default="gradcam",
-        help="occlusion hides parts of the image: slower, without any gradient, a check of the other",
+        help="how maps are computed (default: gradcam); occlusion hides parts of the image, and is slower",
     )
 
 
 def _explain(options: argparse.Namespace) -> None:
     from tumorboard.errors import DataError
     from tumorboard.progress import Console
+
+    check_run(options)
     from tumorboard.workflows.explain import explain
 
     done = explain(
@@ -246,9 +262,9 @@ def _explain(options: argparse.Namespace) -> None:
         method=options.method,
         console=Console(options.quiet or options.json),
     )
-    sys.stdout.write(_maps_as_json(done) if options.json else _maps_as_text(done))
+    write(_maps_as_json(done) if options.json else _maps_as_text(done))
     if done.failed:
-        raise DataError(f"{done.failed} files could not be read; their rows in maps.csv say why")
+        raise DataError(f"{done.failed} files could not be read; maps.csv holds the reasons")
 
 
 def _maps_as_json(done: "Explained") -> str:
@@ -265,10 +281,8 @@ def _maps_as_text(done: "Explained") -> str:
 
 def _compared(value: float) -> str:
     if value == 0:  # see `correlation_after_shuffling`
-        return "flat, or the model's own is, which proves nothing"
-    return (
-        "almost the same, so it shows the image more than what was learned" if value > 0.9 else "another one"
-    )
+        return "flat, or the map of the trained model is: no conclusion"
+    return "almost the same: it shows the image rather than what was learned" if value > 0.9 else "different"
 
 
 FORMATS = ("onnx", "openvino", "litert", "saved-model")
@@ -279,31 +293,38 @@ def add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     export = command(
         commands,
         "export",
-        "write a finished run's model for another runtime, and keep it only if it answers as Keras does",
+        "export a model of a finished run for another runtime, and check that its predictions are equal",
         "  tumorboard export runs/first --model ensemble --format onnx\n"
         "  tumorboard export runs/first --format litert --out phone/ensemble.tflite\n"
-        "The file takes raw pixels, 0-255 RGB; beside it <file>.json says what else it expects.",
+        "The model takes raw RGB pixels, 0-255; <file>.json describes its input and output.",
         _export,
     )
     export.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished run")
     export.add_argument("--model", default="ensemble", metavar="NAME", help="default: ensemble")
-    export.add_argument("--format", required=True, choices=FORMATS, help="what it is for")
+    export.add_argument("--format", required=True, choices=FORMATS, help="the file format")
     export.add_argument(
         "--out", type=Path, metavar="FILE", help="default: RUN/exports/FORMAT/MODEL with the format's suffix"
     )
 
 
 def _export(options: argparse.Namespace) -> None:
+    check_run(options)
     from tumorboard.workflows.export import export
 
     done = export(options.run_folder, options.model, options.format, options.out)
-    told = {"images": done.check.images, "real": done.check.real, "differences": dict(done.check.differences)}
+    check = {
+        "images": done.check.images,
+        "real": done.check.real,
+        "differences": dict(done.check.differences),
+    }
     if options.json:
-        sys.stdout.write(json.dumps({"export": str(done.path), **told, "notice": NOTICE}) + "\n")
+        write(json.dumps({"export": str(done.path), **check, "notice": NOTICE}) + "\n")
         return
-    kind = "images of the run" if done.check.real else "random images, for the run's own are gone"
+    kind = (
+        "images of the run" if done.check.real else "random images, because the images of the run are missing"
+    )
     differences = ", ".join(f"{name} {value:.1e}" for name, value in done.check.differences.items())
-    sys.stdout.write(
+    write(
         f"{options.model} as {options.format}: largest difference from Keras: {differences}; "
         f"on {done.check.images} {kind}\n{NOTICE}\nExport: {done.path}\n"
     )
@@ -314,8 +335,8 @@ def add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     report = command(
         commands,
         "report",
-        "write a finished run's results anew: report.html, results.md, charts as SVG, PNG and CSV",
-        "  tumorboard report runs/first\nThe page needs nothing else: no network, no script.",
+        "write the report of a finished run again: report.html, results.md, charts as SVG, PNG and CSV",
+        "  tumorboard report runs/first\nThe page needs no network and no script.",
         _report,
     )
     report.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished run")
@@ -325,7 +346,7 @@ def _report(options: argparse.Namespace) -> None:
     from tumorboard.workflows.report import report
 
     path = report(options.run_folder)
-    sys.stdout.write(json.dumps({"report": str(path)}) + "\n" if options.json else f"Report: {path}\n")
+    write(json.dumps({"report": str(path)}) + "\n" if options.json else f"Report: {path}\n")
 
 
 def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -333,18 +354,20 @@ def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     serve = command(
         commands,
         "serve",
-        "serve a page on this machine where images are dropped and predicted, and a JSON API",
+        "serve a web page and a JSON API that predict images, on this machine",
         "  tumorboard serve runs/first\n"
         "  curl --data-binary @slice.png -H 'Content-Type: application/octet-stream' \\\n"
         "       http://127.0.0.1:8080/api/predict\n"
-        "Stop it with Ctrl-C. Nothing that is uploaded is kept.",
+        "Ctrl-C stops the server. Uploaded images are not kept.",
         _serve,
     )
-    serve.add_argument("folder", type=Path, metavar="RUN", help="a finished run folder")
-    serve.add_argument("--port", type=int, default=8080, help="0 takes a free one; default 8080")
-    serve.add_argument("--host", default="127.0.0.1", help="another address needs --token-file")
+    serve.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run")
+    serve.add_argument("--port", type=int, default=8080, help="port (default: 8080); 0 takes a free one")
     serve.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="holds a secret that every request must show"
+        "--host", default="127.0.0.1", help="address (default: 127.0.0.1); any other requires --token-file"
+    )
+    serve.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="a file with a secret that every request must carry"
     )
 
 
@@ -369,8 +392,7 @@ def _token(file: Path | None) -> str:
 
 def _announce(url: str, token: bool, options: argparse.Namespace) -> None:
     if options.json:
-        sys.stdout.write(json.dumps({"url": url}) + "\n")
+        write(json.dumps({"url": url}) + "\n")
     else:
         hint = "?token=TOKEN" if token else ""
-        sys.stdout.write(f"Open {url}{hint} (Ctrl-C stops it)\n")
-    sys.stdout.flush()
+        write(f"Open {url}{hint} (Ctrl-C stops it)\n")

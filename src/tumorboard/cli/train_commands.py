@@ -1,15 +1,20 @@
-"""`tumorboard train`: the main job."""
+"""Commands that train: `tumorboard train`, `demo`, `tune` and `combine`."""
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tumorboard.cli.options import add_classes, add_settings, command, data_source, show
-
-if TYPE_CHECKING:
-    pass
+from tumorboard.cli.options import (
+    add_classes,
+    add_settings,
+    command,
+    data_source,
+    print_results,
+    program,
+    write,
+)
 
 
 def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,15 +22,17 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     train = command(
         commands,
         "train",
-        "train four models on class folders or a manifest CSV, evaluate them, write the results",
+        "train four models, evaluate them on held-out images and write a report",
         "  tumorboard train scans/ --out runs/first\n"
         "  tumorboard train scans/ --out runs/binary --merge cancer=adenocarcinoma,squamous.cell.carcinoma\n"
-        "  tumorboard train scans/ --out studies/five --folds 5 --seeds 5\n"
+        "  tumorboard train scans/ --out runs/five --folds 5 --seeds 5\n"
         "Repeat an interrupted command to resume it.",
         _train,
     )
     train.add_argument(
-        "data", type=Path, help="folder with train/valid/test of class folders, or class folders, or a CSV"
+        "data",
+        type=Path,
+        help="class folders, with or without train/valid/test folders above them, or a manifest CSV",
     )
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder")
     train.add_argument(
@@ -33,27 +40,31 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         type=int,
         default=0,
         metavar="K",
-        help="first cross-validate on train and validation, and let that choose the way to combine",
+        help="first run K-fold cross-validation on train and validation; it chooses the combination method",
     )
     train.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="N runs, their seeds counted up; mean and spread"
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N times with consecutive seeds; report mean and SD",
     )
     train.add_argument(
         "--bag",
         action="store_true",
-        help="also average the folds' ensembles into one model, RUN/bagged, scored on test alone",
+        help="also average the folds' ensembles into one model, RUN/bagged, evaluated on test",
     )
     train.add_argument(
         "--ray",
         metavar="local|ADDRESS",
-        help="make models, and the runs of --folds and --seeds, beside each other on this machine or a Ray "
-        "cluster (the extra cluster)",
+        help="train models, and the runs of --folds and --seeds, in parallel on this machine or a Ray "
+        "cluster (requires the extra cluster)",
     )
     train.add_argument(
         "--track",
         choices=("tensorboard", "mlflow"),
         default="",
-        help="show the trainings there too, from RUN/tracking; nothing leaves this machine",
+        help="also log training curves for TensorBoard or MLflow, in RUN/tracking; nothing is sent anywhere",
     )
     add_settings(train)
     add_classes(train)
@@ -75,7 +86,7 @@ def _train(options: argparse.Namespace) -> None:
         track=options.track,
         console=Console(options.quiet or options.json),
     )
-    show(run, options.json)
+    print_results(run, options.json)
 
 
 def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -83,12 +94,14 @@ def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     demo = command(
         commands,
         "demo",
-        "draw a synthetic data set and run the main job on it, offline",
+        "draw synthetic images, train on them and write a report, offline",
         "  tumorboard demo --out demo-run",
         _demo,
     )
     demo.add_argument("--out", type=Path, default=Path("demo-run"), metavar="RUN", help="the run folder")
-    demo.add_argument("--data", type=Path, default=Path("demo-data"), help="where the images are drawn")
+    demo.add_argument(
+        "--data", type=Path, default=Path("demo-data"), help="the folder for the synthetic images"
+    )
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -96,7 +109,13 @@ def _demo(options: argparse.Namespace) -> None:
     from tumorboard.workflows.datasets import demo
 
     run = demo(options.data, options.out, Console(options.quiet or options.json))
-    show(run, options.json)
+    opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    steps = [
+        f"{program()} serve {shlex.quote(str(options.out))}",
+        f"{opener} {shlex.quote(str(run.report))}",
+        f"{program()} train YOUR_IMAGES --out runs/first",
+    ]
+    print_results(run, options.json, "".join(["\nNext:\n", *(f"  {step}\n" for step in steps), "\n"]))
 
 
 def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -104,28 +123,38 @@ def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     tune = command(
         commands,
         "tune",
-        "try settings from a recipe's [search] table, cross-validated without test; write the best recipe",
-        "  tumorboard tune scans/ --out studies/tuned --model custom --trials 20\n"
-        "  tumorboard train scans/ --out runs/tuned --recipe studies/tuned/recipe.toml\n"
-        "Repeat an interrupted command to resume it, or with more --trials to go on.\n"
-        "It needs the package optuna.",
+        "search hyperparameters by cross-validation without test, and write the best recipe",
+        "  tumorboard tune scans/ --out searches/tuned --model custom --trials 20\n"
+        "  tumorboard train scans/ --out runs/tuned --recipe searches/tuned/recipe.toml\n"
+        "The recipe's [search] table lists what is searched. Repeat an interrupted command to resume it,\n"
+        "or with more --trials to continue. Requires the package optuna.",
         _tune,
     )
     tune.add_argument(
-        "data", type=Path, help="folder with train/valid/test of class folders, or class folders, or a CSV"
+        "data",
+        type=Path,
+        help="class folders, with or without train/valid/test folders above them, or a manifest CSV",
     )
-    tune.add_argument("--out", type=Path, required=True, metavar="STUDY", help="the folder of the study")
+    tune.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the search")
     tune.add_argument(
-        "--trials", type=int, default=20, metavar="N", help="how many in all (default: 20); K trainings each"
+        "--trials",
+        type=int,
+        default=20,
+        metavar="N",
+        help="number of trials (default: 20), each of K trainings",
     )
     tune.add_argument(
-        "--folds", type=int, default=5, metavar="K", help="of train and validation (default: 5)"
+        "--folds",
+        type=int,
+        default=5,
+        metavar="K",
+        help="number of folds of train and validation (default: 5)",
     )
     tune.add_argument(
         "--model",
         default="ensemble",
         metavar="NAME",
-        help="whose held-out log loss is the score (default: ensemble); only what it needs is trained",
+        help="the model whose held-out log loss is minimised (default: ensemble)",
     )
     add_settings(tune)
     add_classes(tune)
@@ -150,7 +179,7 @@ def _tune(options: argparse.Namespace) -> None:
         model=options.model,
         console=Console(options.quiet or options.json),
     )
-    show(study, options.json)
+    print_results(study, options.json)
 
 
 def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -158,13 +187,13 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     combine = command(
         commands,
         "combine",
-        "make one model of two or more saved ones",
+        "combine two or more saved models into one model",
         "  tumorboard combine a/models/custom.keras b/models/pretrained.keras --form mean --out mean.keras\n"
         "  tumorboard combine a.keras b.keras --form chain --data scans/ --out chain.keras",
         _combine,
     )
     combine.add_argument(
-        "models", type=Path, nargs="+", metavar="MODEL", help=".keras files, each with its .json"
+        "models", type=Path, nargs="+", metavar="MODEL", help=".keras files, each with its .json file"
     )
     combine.add_argument(
         "--form",
@@ -173,11 +202,15 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
             *("mean_dense", "concat_dense", "chain"),
         ),
         default="mean",
-        help="how predictions are combined; all but mean, mirrored and vote are fitted on --data",
+        help="how predictions are combined (default: mean); all but mean, mirrored and vote need --data",
     )
     combine.add_argument("--out", type=Path, required=True, metavar="FILE.keras", help="the new model")
-    combine.add_argument("--data", type=Path, help="what the forms that learn are fitted on: train and valid")
-    combine.add_argument("--seed", type=int, default=0, help="of the first weights")
+    combine.add_argument(
+        "--data", type=Path, help="labelled images with train and valid splits, to fit the combination on"
+    )
+    combine.add_argument(
+        "--seed", type=int, default=0, help="random seed of the initial weights (default: 0)"
+    )
     add_classes(combine)
 
 
@@ -193,4 +226,4 @@ def _combine(options: argparse.Namespace) -> None:
         seed=options.seed,
         console=Console(options.quiet or options.json),
     )
-    sys.stdout.write(json.dumps(spec.to_json()) + "\n" if options.json else f"Model: {options.out}\n")
+    write(json.dumps(spec.to_json()) + "\n" if options.json else f"Model: {options.out}\n")

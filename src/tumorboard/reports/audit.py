@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from tumorboard import NOTICE
 from tumorboard.audit.findings import SEVERITIES, Finding
 from tumorboard.audit.runner import CHECKS, Report
 from tumorboard.data.image_reader import display
@@ -14,9 +15,6 @@ _SHOWN = 3
 def audit_report(report: Report) -> Document:
     """Compose everything that the audit found."""
     blocks = [block for code, finding in report.findings for block in _finding_blocks(code, finding)]
-    splits = report.counts.values()
-    classes = list(next(iter(splits), {}))
-    counts: list[list[Cell]] = [[display(name), *(counts[name] for counts in splits)] for name in classes]
     outcomes = {
         **dict.fromkeys(report.passed, "passed"),
         **{code: f"not applicable: {reason}" for code, reason in report.not_applicable.items()},
@@ -25,16 +23,33 @@ def audit_report(report: Report) -> Document:
     checks: list[list[Cell]] = [
         [f"{code} {CHECKS[code].title}", outcome] for code, outcome in outcomes.items()
     ]
-    header = ["class", *(split or "all" for split in report.counts)]
     return Document(
         f"Audit: {summary_line(report)}",
-        [],
+        [NOTICE],
         [
             Section("Findings", blocks or [Paragraph("None.")], "findings"),
-            Section("Images", [Table(header, counts, "Readable images")], "images"),
+            _image_section(report),
             Section("Checks without findings", [Table(["check", "outcome"], checks, "Outcomes")], "checks"),
         ],
     )
+
+
+def _image_section(report: Report) -> Section:
+    splits = report.counts.values()
+    counts: list[list[Cell]] = [
+        [display(name), *(counts[name] for counts in splits)] for name in next(iter(splits), {})
+    ]
+    header = ["class", *(split or "all" for split in report.counts)]
+    return Section("Images", [Table(header, counts, "Readable images")], "images")
+
+
+def audit_summary(report: Report) -> Document:
+    """Compose what `audit` prints: one line per finding."""
+    findings = [f"{finding.severity.upper()} {code} {finding.title}" for code, finding in report.findings]
+    sections = [Section("Findings", [BulletList(findings or ["None."])]), _image_section(report)]
+    if report.muted:
+        sections.append(Section(f"Muted: {', '.join(report.muted)}", []))
+    return Document(f"Audit: {summary_line(report)}", [], sections)
 
 
 def summary_line(report: Report) -> str:

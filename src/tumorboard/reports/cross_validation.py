@@ -139,6 +139,34 @@ def cross_validation_report(results: CrossValidation) -> Document:
     return Document(title, [NOTICE], sections)
 
 
+def cross_validation_summary(results: CrossValidation) -> Document:
+    """Compose what a command prints at its end."""
+    sections = []
+    if results.held_out:
+        rows: list[list[Cell]] = [
+            [name, scores.accuracy, scores.loss] for name, scores in results.held_out_scores.items()
+        ]
+        chosen = most_accurate(results.methods)
+        table = Table(["model", "accuracy", "log loss"], rows, "")
+        sections = [
+            Section("Held-out images of train and validation, in parentheses 95% CI", [table]),
+            Section(
+                f"Chosen combination method: {chosen}", [Paragraph(_against_best_member(results, chosen))]
+            ),
+        ]
+    spreads: list[list[Cell]] = [
+        [model, values.mean, values.sd, values.low, values.high]
+        for (model, split, metric), values in results.spreads.items()
+        if (split, metric) == ("test", "accuracy")
+    ]
+    title = f"Test accuracy over {plural(len(results.runs), 'run')}: {', '.join(results.runs)}"
+    sections.append(Section(title, [Table(["model", "mean", "SD", "lowest", "highest"], spreads, "")]))
+    if results.seconds:
+        sections.append(Section(f"Time per run: {mean(results.seconds.values()):.0f} s", []))
+    title = "Cross-validation" if results.held_out else "Runs with different seeds"
+    return Document(title, [NOTICE], sections)
+
+
 def held_out_section(results: CrossValidation) -> Section:
     """How each model does on images that it was not trained on."""
     scores = results.held_out_scores

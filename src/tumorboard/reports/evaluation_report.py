@@ -16,12 +16,24 @@ from tumorboard.evaluation.significance import Comparison, compare
 from tumorboard.evaluation.subgroups import MIN_SUBGROUP_SIZE, Subgroup, subgroups
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reports.agreement import differences
-from tumorboard.reports.document import Block, Cell, Document, Paragraph, Section, Table
+from tumorboard.reports.document import (
+    Block,
+    BulletList,
+    Cell,
+    Document,
+    Paragraph,
+    Section,
+    Table,
+    cell_text,
+)
 from tumorboard.reports.performance import class_table, metric_blocks
 from tumorboard.reports.run_results import as_json
 from tumorboard.reports.uncertainty import calibrated_blocks, temperature_blocks
 
 FORMAT_VERSION = 2
+
+_SHOWN = 6
+"""Pairs of models in a summary."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,23 @@ def evaluation_report(evaluation: Evaluation) -> Document:
     if evaluation.subgroups:
         tables = [block for name in evaluation.subgroups for block in _subgroup_blocks(evaluation, name)]
         sections.append(Section("Subgroups", tables, "subgroups"))
+    return Document(evaluation.title, [NOTICE], sections)
+
+
+def evaluation_summary(evaluation: Evaluation) -> Document:
+    """Compose what a command prints at its end."""
+    rows: list[list[Cell]] = [
+        [name, scores.accuracy, scores.loss] for name, scores in evaluation.scores.items()
+    ]
+    majority, share = evaluation.majority_class
+    table = Table(["model", "accuracy", "log loss"], [*rows, [f"always {majority}", share, None]], "")
+    sections = [Section("In parentheses 95% CI", [table])]
+    pairs = [pair for pair in evaluation.comparisons if pair.metric == "accuracy"]
+    if pairs:
+        lines = [f"{pair.first} - {pair.second}: {cell_text(pair)}" for pair in pairs[:_SHOWN]]
+        sections.append(Section("Differences in accuracy, p after Holm's correction", [BulletList(lines)]))
+    if evaluation.notes:
+        sections.append(Section("Notes", [BulletList(evaluation.notes)]))
     return Document(evaluation.title, [NOTICE], sections)
 
 

@@ -1,20 +1,18 @@
 """A document written to a folder in all its forms."""
 
-from collections.abc import Collection
-
 from tumorboard import storage
 from tumorboard.reports import charts, html, markdown, terminal
 from tumorboard.reports.document import Document
 from tumorboard.run_folder import RunFolder
 
 
-def write_report(document: Document, folder: RunFolder, summary: Collection[str] = ()) -> None:
+def write_report(document: Document, folder: RunFolder, summary: Document) -> None:
     """Write results.md, report.html, summary.txt, and every chart in figures/ as SVG, PNG and CSV.
 
     Args:
         document: What to write.
         folder: Where; an earlier report is replaced.
-        summary: Anchors of the sections for summary.txt; all by default.
+        summary: The most important results, for summary.txt.
 
     Raises:
         StorageError: The disk is full or not writable.
@@ -26,4 +24,4 @@ def write_report(document: Document, folder: RunFolder, summary: Collection[str]
         storage.write_bytes(file, charts.to_png(chart))
     storage.write_text(folder.results, markdown.render(document))
     storage.write_text(folder.report, html.render(document))
-    storage.write_text(folder.summary, terminal.render(document, summary) + "\n")
+    storage.write_text(folder.summary, terminal.render(summary) + "\n")

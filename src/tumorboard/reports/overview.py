@@ -1,6 +1,6 @@
 """The first section of a run's report: which model, how good, how certain, and what to be careful of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tumorboard.evaluation.overfitting import gap_interval
 from tumorboard.reports.document import (
@@ -16,7 +16,7 @@ from tumorboard.reports.document import (
     percent,
     plural,
 )
-from tumorboard.reports.run_results import MAJORITY_CLASS, SERIES, RunResults
+from tumorboard.reports.run_results import MAJORITY_CLASS, SERIES, AuditFinding, RunResults
 
 _FEW_IMAGES = 100
 
@@ -33,8 +33,6 @@ def overview(results: RunResults) -> Section:
     majority = results.baselines[MAJORITY_CLASS]["test"].accuracy
     headline.append(Paragraph(in_words(majority), "Majority class of train for every image:"))
     chosen_from = "It was chosen from train and validation alone; no test result was used."
-    severities = [finding.severity for finding in results.findings]
-    counts = ", ".join(plural(severities.count(kind), kind) for kind in ("error", "warning", "note"))
     findings = [
         Paragraph(f"{finding.title}. {finding.consequence}", f"{finding.severity} {finding.code}:")
         for finding in results.findings
@@ -47,7 +45,10 @@ def overview(results: RunResults) -> Section:
             BulletList(headline),
             Paragraph(" ".join(_certainty(results)), "How certain:"),
             Paragraph(f"{results.recommendation.reason} {chosen_from}", "Why this model:"),
-            Section(f"Audit of the images: {counts}", [BulletList(findings), all_findings]),
+            Section(
+                f"Audit of the images: {count_findings(results.findings)}",
+                [BulletList(findings), all_findings],
+            ),
             Section("Limitations", [BulletList(list(limitations(results)))], "limitations"),
         ],
         "overview",
@@ -83,6 +84,12 @@ def _certainty(results: RunResults) -> Iterator[str]:
             f"If images of low confidence are referred to a human, {calibration.selective_accuracy.n} of "
             f"{scores.n} images are left, with accuracy {in_words(calibration.selective_accuracy)}."
         )
+
+
+def count_findings(findings: Sequence[AuditFinding]) -> str:
+    """Return `2 errors, 1 warning, 0 notes`."""
+    severities = [finding.severity for finding in findings]
+    return ", ".join(plural(severities.count(kind), kind) for kind in ("error", "warning", "note"))
 
 
 def limitations(results: RunResults) -> Iterator[str]:

@@ -16,10 +16,13 @@ from tumorboard.reports.document import (
     in_words,
 )
 from tumorboard.reports.example_images import example_images
-from tumorboard.reports.overview import audit_findings, overview
+from tumorboard.reports.overview import audit_findings, count_findings, limitations, overview
 from tumorboard.reports.performance import confusion_matrices, learning_curves, performance, ranking_curves
-from tumorboard.reports.run_results import SPLIT_TITLES, SPLITS, SYNTHETIC, RunResults
+from tumorboard.reports.run_results import MAJORITY_CLASS, SPLIT_TITLES, SPLITS, SYNTHETIC, RunResults
 from tumorboard.reports.uncertainty import calibration, selective_prediction
+
+_SHOWN = 3
+"""Findings and limitations in a summary."""
 
 
 def run_report(results: RunResults) -> Document:
@@ -41,6 +44,30 @@ def run_report(results: RunResults) -> Document:
             example_images(results),
             audit_findings(results),
             provenance(results),
+        ],
+    )
+
+
+def run_summary(results: RunResults) -> Document:
+    """Compose what a command prints at its end: some twenty lines."""
+    guess = {MAJORITY_CLASS: results.baselines[MAJORITY_CLASS]}
+    rows: list[list[Cell]] = [
+        [name, scores["valid"].accuracy, scores["test"].accuracy]
+        for name, scores in {**results.scores, **guess}.items()
+    ]
+    gravest = [f"{finding.severity} {finding.code}: {finding.title}" for finding in results.findings]
+    caveats = [text.partition(". ")[0].rstrip(".") for text in limitations(results)]
+    minutes, seconds = divmod(round(sum(results.provenance.seconds.values())), 60)
+    return Document(
+        f"Recommended model: {results.recommended}, test accuracy {in_words(results.test_scores.accuracy)}",
+        notices(results),
+        [
+            Section("Accuracy, in parentheses 95% CI", [Table(["model", "validation", "test"], rows, "")]),
+            Section(
+                f"Audit of the images: {count_findings(results.findings)}", [BulletList(gravest[:_SHOWN])]
+            ),
+            Section(f"Limitations ({_SHOWN} of {len(caveats)})", [BulletList(caveats[:_SHOWN])]),
+            Section(f"Time: {minutes} min {seconds} s", []),
         ],
     )
 

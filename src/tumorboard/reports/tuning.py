@@ -11,7 +11,18 @@ from tumorboard import NOTICE
 from tumorboard.config import Recipe, dump
 from tumorboard.evaluation.intervals import Estimate
 from tumorboard.predictions import neutralised
-from tumorboard.reports.document import UNDEFINED, Cell, Code, Document, Paragraph, Section, Table, in_words
+from tumorboard.reports.document import (
+    UNDEFINED,
+    Block,
+    Cell,
+    Code,
+    Document,
+    Paragraph,
+    Section,
+    Table,
+    in_words,
+    plural,
+)
 from tumorboard.reports.run_results import as_json
 from tumorboard.search_space import Value, with_values
 
@@ -160,8 +171,13 @@ def tuning_json(tuning: Tuning) -> str:
     )
 
 
-def tuning_report(tuning: Tuning) -> Document:
-    """Compose the best trial beside the recipe's own settings, then every trial."""
+def tuning_summary(tuning: Tuning) -> Document:
+    """Compose what `tune` prints at its end."""
+    title = f"Hyperparameter search of {tuning.recipe.name}, {plural(len(tuning.trials), 'trial')}"
+    return Document(title, [NOTICE], [Section("Best settings", _best_blocks(tuning))])
+
+
+def _best_blocks(tuning: Tuning) -> list[Block]:
     best = best_trial(tuning.trials)
     winner, own = tuning.trials[best], tuning.trials[0]
     verdict = f"Best: trial {best + 1}, {_score(winner)}; the recipe's own settings (trial 1): {_score(own)}."
@@ -170,6 +186,24 @@ def tuning_report(tuning: Tuning) -> Document:
     settings = [
         [name, _value_text(own.values[name]), _value_text(value)] for name, value in winner.values.items()
     ]
+    return [
+        Paragraph(
+            f"Each trial was scored by the log loss of {tuning.model} on images held out in "
+            f"{tuning.folds} folds of train and validation, near duplicates and groups kept "
+            "together. Test was not used."
+        ),
+        Paragraph(verdict),
+        Paragraph(tuning.optimism),
+        Table(["setting", "the recipe's own", "best"], settings, "Settings"),
+        Paragraph(
+            f"recipe.toml holds the settings of trial {best + 1}. To train with them, and to score test once:"
+        ),
+        Code(f"tumorboard train DATA --out RUN --recipe {tuning.name}/recipe.toml"),
+    ]
+
+
+def tuning_report(tuning: Tuning) -> Document:
+    """Compose the best trial beside the recipe's own settings, then every trial."""
     rows: list[list[Cell]] = [
         [
             str(number),
@@ -184,25 +218,7 @@ def tuning_report(tuning: Tuning) -> Document:
         f"Hyperparameter search of {tuning.recipe.name}",
         [NOTICE],
         [
-            Section(
-                "Best settings",
-                [
-                    Paragraph(
-                        f"Each trial was scored by the log loss of {tuning.model} on images held out in "
-                        f"{tuning.folds} folds of train and validation, near duplicates and groups kept "
-                        "together. Test was not used."
-                    ),
-                    Paragraph(verdict),
-                    Paragraph(tuning.optimism),
-                    Table(["setting", "the recipe's own", "best"], settings, "Settings"),
-                    Paragraph(
-                        f"recipe.toml holds the settings of trial {best + 1}. To train with them, and to "
-                        "score test once:"
-                    ),
-                    Code(f"tumorboard train DATA --out RUN --recipe {tuning.name}/recipe.toml"),
-                ],
-                "best",
-            ),
+            Section("Best settings", _best_blocks(tuning), "best"),
             Section(
                 "All trials",
                 [

@@ -13,7 +13,9 @@ from tumorboard.config import require_window
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
 from tumorboard.progress import Console
+from tumorboard.reports.audit import audit_report, audit_summary
 from tumorboard.reports.example_images import contact_sheet
+from tumorboard.reports.output import write_report
 from tumorboard.reports.run_results import AuditFinding
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.workflows.run_context import RunContext
@@ -111,7 +113,7 @@ def audit_manifest(
 
 
 def write_audit(report: Report, manifest: Manifest, out: Path, window: str = "") -> Path:
-    """Write audit.json, and a contact sheet for each finding of duplicates; returns the JSON's path.
+    """Write audit.json, the report, and contact sheets of duplicates; returns the path of audit.json.
 
     Raises:
         StorageError: The disk is full or not writable.
@@ -122,6 +124,7 @@ def write_audit(report: Report, manifest: Manifest, out: Path, window: str = "")
             storage.write_bytes(out / f"{code}.png", contact_sheet(finding.files, paths, window))
     file = out / "audit.json"
     storage.write_json(file, report.to_json())
+    write_report(audit_report(report), RunFolder(out), audit_summary(report))
     return file
 
 

@@ -16,7 +16,12 @@ from tumorboard.data.manifest import DataSource, Manifest, Sample, read_rows
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.reports.evaluation_report import Evaluation, evaluation_json, evaluation_report
+from tumorboard.reports.evaluation_report import (
+    Evaluation,
+    evaluation_json,
+    evaluation_report,
+    evaluation_summary,
+)
 from tumorboard.reports.output import write_report
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.storage import shown
@@ -90,8 +95,7 @@ def evaluate_data(
         calibrate.read(folder),
         overlap_notes(decoded.manifest, known),
     )
-    storage.write_text(out / "metrics.json", evaluation_json(evaluation))
-    write_report(evaluation_report(evaluation), RunFolder(out))
+    write_evaluation(evaluation, out)
     return out
 
 
@@ -124,6 +128,16 @@ def overlap_notes(data: Manifest, known: Manifest) -> tuple[str, ...]:
                 f"{n} of these {len(data.samples)} images are files of the run's {split} part: {meaning}."
             )
     return tuple(notes)
+
+
+def write_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Write metrics.json and the report to a folder.
+
+    Raises:
+        StorageError: The disk is full or not writable.
+    """
+    storage.write_text(out / "metrics.json", evaluation_json(evaluation))
+    write_report(evaluation_report(evaluation), RunFolder(out), evaluation_summary(evaluation))
 
 
 def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) -> Evaluation:

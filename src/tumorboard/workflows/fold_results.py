@@ -12,6 +12,7 @@ from tumorboard.reports.cross_validation import (
     CrossValidation,
     cross_validation_json,
     cross_validation_report,
+    cross_validation_summary,
 )
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_results import SPLITS
@@ -86,7 +87,7 @@ def write_results(
         collections.ChainMap(*(read_manifest(run).groups for run in (*folds, *runs))),
     )
     storage.write_text(whole.metrics, cross_validation_json(results))
-    write_report(cross_validation_report(results), whole)
+    write_report(cross_validation_report(results), whole, cross_validation_summary(results))
 
 
 def rewrite_results(whole: RunFolder) -> None:

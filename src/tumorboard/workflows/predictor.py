@@ -19,7 +19,7 @@ from tumorboard import config, run_folder
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.pixels import Pixels
 from tumorboard.ensembles.ensemble import check_compatible
-from tumorboard.errors import RunFolderError, UsageError
+from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import calibration, conformal
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.explain import gradcam
@@ -180,7 +180,7 @@ def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
     """
     folder = RunFolder(Path(run))
     hashes = run_folder.read_checksums(folder)
-    names, recommended = _models_to_load(folder, hashes, models)
+    names, recommended = run_folder.select_models(folder, hashes, models)
     environment = read_json(folder.environment) if folder.environment.is_file() else {}
     threads = environment.get("threads", 0)  # as in training: another number sums in another order
     fit.prepare_backend(0, threads if isinstance(threads, int) and 0 <= threads <= 256 else 0)
@@ -191,25 +191,6 @@ def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
         loaded[name] = saving.load(folder.model(name))
     reliability = read_reliability(folder, recommended, loaded[recommended][0], hashes)
     return replace(RunPredictor.of(loaded, recommended), reliability=reliability)
-
-
-def _models_to_load(
-    run: RunFolder, hashes: Mapping[str, str], wanted: Sequence[str]
-) -> tuple[tuple[str, ...], str]:
-    """Return the models to load, in the order of metrics.json, and the recommended one."""
-    metrics = read_json(run.metrics) if run.metrics.is_file() else {}
-    saved = [name.removesuffix(".keras") for name in hashes if name.endswith(".keras")]
-    known = [name for name in metrics.get("models", {}) if name in saved] or saved
-    known += [name for name in saved if name not in known]
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not known:
-        received = f"{unknown[0][:60]!r}" if unknown else "none"
-        raise UsageError(f"expected models of the run ({', '.join(known)[:120]}), found {received}")
-    names = tuple(name for name in known if not wanted or name in wanted)
-    recommended = metrics.get("recommendation", {}).get("model", "ensemble")
-    if recommended not in names:
-        recommended = "ensemble" if "ensemble" in names else names[0]
-    return names, recommended
 
 
 def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, str]) -> Reliability:

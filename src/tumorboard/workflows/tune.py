@@ -38,6 +38,7 @@ from tumorboard.reports.tuning import (
     trials_to_json,
     tuning_json,
     tuning_report,
+    tuning_summary,
 )
 from tumorboard.run_folder import RunFolder
 from tumorboard.search_space import Range, Space, Value
@@ -199,7 +200,7 @@ class Search:
         storage.write_text(folder.root / "trials.csv", trials_to_csv(trials))
         storage.write_text(folder.recipe, recipe_toml(tuning))
         storage.write_text(folder.metrics, tuning_json(tuning))
-        write_report(tuning_report(tuning), folder)
+        write_report(tuning_report(tuning), folder, tuning_summary(tuning))
 
 
 def run_trial(search: Search, earlier: Sequence[Trial], given: Mapping[str, Value]) -> Trial:

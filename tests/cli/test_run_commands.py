@@ -1,6 +1,10 @@
+"""Commands for finished runs; what they compute is tested with the workflows."""
+
+import subprocess
+import sys
+
 import pytest
 
-from tumorboard import optional
 from tumorboard.cli.main import main
 
 
@@ -27,14 +31,19 @@ def test_a_folder_that_is_no_run_is_one_line(capsys, tmp_path):
     assert text.count("\n") == 1
 
 
-def test_without_the_extra_it_says_how_to_install_it(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(optional, "find_spec", lambda name: None)
-    code, text = refusal(capsys, tmp_path)
-    assert code == 2
-    assert 'pip install "fastapi>=' in text
-
-
-def test_help_has_an_example(capsys):
+def test_help_of_serve_has_an_example(capsys):
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     assert "curl --data-binary" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [("predict", "image.png"), ("explain", "image.png", "--out", "maps")])
+def test_wrong_arguments_are_refused_before_tensorflow_is_imported(tmp_path, command):
+    script = "import sys; from tumorboard.cli.main import main; code = main(sys.argv[1:]); "
+    script += "sys.exit(99 if 'keras' in sys.modules else code)"
+    name, *others = command
+    ran = subprocess.run(
+        [sys.executable, "-c", script, name, tmp_path, *others], capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 6
+    assert ran.stderr.startswith("tumorboard: expected a finished run")

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tests.data.pictures import grey_png, plant
 from tests.small_runs import CLASSES, RECIPE, add_tiny_backbone, draw
 from tumorboard.cli import train_commands as command
 from tumorboard.cli.main import main
+from tumorboard.cli.options import program
 from tumorboard.errors import Interrupted, TumorboardError
 from tumorboard.models.backbones import BACKBONES
 from tumorboard.run_folder import RunFolder
@@ -309,7 +312,7 @@ def test_ctrl_c_before_a_run_begins_is_no_traceback_either(
 def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -> None:
     calls: list[Any] = []
     done = RunFolder(study / "done")
-    plant(done.root, {"summary.txt": b"In short", "metrics.json": b'{"seed": 7}'})
+    plant(done.root, {"summary.txt": b"In short\n", "metrics.json": b'{"seed": 7}'})
 
     def train(*args: Any, **options: Any) -> RunFolder:
         calls.append((args, options))
@@ -326,9 +329,9 @@ def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -
     assert data.skip_bad is True
     assert data.class_map == {"bar": ("a", "b")}
     assert data.merge == {"shape": ("bar", "disc"), "other": ("noise", "more")}
-    assert capsys.readouterr().out == f"In short\nResults: {done.results}\n"
+    assert capsys.readouterr().out == f"In short\nReport: {done.report}\nResults: {done.root}\n"
     assert run(study, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"results": str(done.results), "seed": 7}
+    assert json.loads(capsys.readouterr().out) == {"results": str(done.root), "seed": 7}
 
 
 def test_a_kind_of_error_decides_the_exit_code_and_details_are_indented(
@@ -349,3 +352,52 @@ def test_a_kind_of_error_decides_the_exit_code_and_details_are_indented(
 
 def test_classes_of_the_data_are_those_of_the_drawings() -> None:
     assert sorted(CLASSES) == list(CLASSES)  # what the tables above take for granted
+
+
+@pytest.mark.parametrize(
+    ("flags", "data", "out"),
+    [([], "demo-data", "demo-run"), (["--data", "images", "--out", "there"], "images", "there")],
+    ids=["by default", "as told"],
+)
+def test_demo_draws_and_runs_where_it_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    data: str,
+    out: str,
+) -> None:
+    done = RunFolder(plant(tmp_path / "done", {"summary.txt": b"In short\n", "metrics.json": b"{}"}))
+    calls: list[Any] = []
+
+    def demo(*args: Any) -> RunFolder:
+        calls.append(args[:2])
+        return done
+
+    monkeypatch.setattr("tumorboard.workflows.datasets.demo", demo)
+    assert main(["demo", *flags]) == 0
+    assert calls == [(Path(data), Path(out))]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"Results: {done.root}"
+    steps = [line.strip() for line in lines[lines.index("Next:") + 1 :]][:3]
+    assert steps[0].endswith(f" serve {out}")
+    assert steps[1].endswith(f" {done.report}")
+    assert steps[2].endswith(" train YOUR_IMAGES --out runs/first")
+
+
+@pytest.mark.parametrize(
+    ("started", "found", "typed"),
+    [
+        (".venv/bin/tumorboard", None, ".venv/bin/tumorboard"),
+        ("my env/bin/tumorboard", "/usr/bin/tumorboard", "'my env/bin/tumorboard'"),
+        ("/usr/bin/tumorboard", "/usr/bin/tumorboard", "tumorboard"),
+        ("src/tumorboard/__main__.py", None, "python -m tumorboard"),
+    ],
+)
+def test_the_program_is_named_as_it_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, started: str, found: str | None, typed: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [started])
+    monkeypatch.setattr(sys, "executable", "python")
+    monkeypatch.setattr(shutil, "which", lambda name: found)
+    assert program() == typed

@@ -1,3 +1,5 @@
+"""Commands for data: audit, split and fetch."""
+
 import json
 from pathlib import Path
 
@@ -6,7 +8,10 @@ from PIL import Image
 
 from tests.audit.facts import scene
 from tests.data.pictures import plant, saved
+from tumorboard import optional
 from tumorboard.cli.main import main
+from tumorboard.errors import DataError
+from tumorboard.workflows import datasets
 
 
 def _png(seed: int) -> bytes:
@@ -36,7 +41,9 @@ def test_findings_end_with_code_9_and_a_last_line_that_says_where_all_is(
     assert main(["audit", str(leaking), "--out", str(out), "--quiet"]) == 9
     said = capsys.readouterr()
     assert "ERROR TB401" in said.out
-    assert said.out.splitlines()[-1] == f"Full list: {out / 'audit.json'}"
+    assert said.out.splitlines()[-2:] == [f"Report: {out / 'report.html'}", f"Results: {out}"]
+    assert "test/a/0.png" in (out / "report.html").read_text()
+    assert json.loads((out / "audit.json").read_text())["leaked"] == ["test/a/0.png"]
     assert "--mute" in said.err
     assert len(said.err.strip().splitlines()) == 1
     assert (out / "TB401.png").is_file()
@@ -50,8 +57,7 @@ def test_notes_alone_end_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_muting_what_is_accepted_ends_with_0(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
     muted = ["--mute", "TB401", "--mute", "TB304"]
     assert main(["audit", str(leaking), "--quiet", *muted]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert any(line[0] == "TB401" and line[-1] == "muted" for line in lines if line)
+    assert "Muted: TB304, TB401" in capsys.readouterr().out.splitlines()
 
 
 def test_json_is_the_only_thing_on_standard_output(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,3 +87,35 @@ def test_classes_can_be_merged(leaking: Path, capsys: pytest.CaptureFixture[str]
     )
     main(["audit", str(leaking), "--json", "--merge", "ab=a,b"])
     assert json.loads(capsys.readouterr().out)["counts"]["train"] == {"ab": 6, "c": 3}
+
+
+def test_the_licence_is_shown_and_where_the_images_are(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(datasets, "fetch", lambda out, console: out)
+    monkeypatch.setattr(optional, "find_spec", lambda name: True)
+    assert main(["fetch", "chest-ct", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert datasets.LICENCE in text
+    assert text.endswith(f"Images: {tmp_path}\n")
+    assert main(["fetch", "chest-ct", "--out", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"data": str(tmp_path), "licence": datasets.LICENCE}
+
+
+def test_offline_fetch_tells_what_to_do(monkeypatch, capsys):
+    def offline(out, console):
+        raise datasets._by_hand("no route to host")
+
+    monkeypatch.setattr(datasets, "fetch", offline)
+    monkeypatch.setattr(optional, "find_spec", lambda name: True)
+    assert main(["fetch", "chest-ct"]) == DataError.exit_code
+    assert datasets.PAGE in capsys.readouterr().err
+
+
+def test_without_the_extra_fetch_tells_how_to_install_it(monkeypatch, capsys):
+    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    assert main(["fetch", "chest-ct"]) == 2
+    assert 'pip install "kagglehub>=' in capsys.readouterr().err
+
+
+def test_other_data_sets_are_refused():
+    with pytest.raises(SystemExit):
+        main(["fetch", "another"])
