@@ -51,3 +51,9 @@ def test_the_recipe_of_the_documentation_is_one() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_names_of_the_package_are_exported(page: Path) -> None:
     assert set(re.findall(r"\btb\.(\w+)", page.read_text("utf-8"))) <= set(tumorboard.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_modules_exist(page: Path) -> None:
+    for module in re.findall(r"`([a-z_]+/[\w/]+\.py)`", page.read_text("utf-8")):
+        assert (ROOT / module).exists() or (ROOT / "src/tumorboard" / module).exists(), module
