@@ -72,10 +72,10 @@ def _options() -> argparse.Namespace:
 
 def _read(plan: Recipe, source: Path, folder: Path) -> Data:
     decoded = image_cache.decode(manifest.load(source).manifest, folder, plan.image, skip_bad=True)
-    whole = splitting.complete(decoded.manifest, decoded.pixel_sha256, plan.splitting, plan.seed)
+    whole = splitting.assign_splits(decoded.manifest, decoded.pixel_sha256, plan.splitting, plan.seed)
     found = np.array([sample.split for sample in whole.samples])
     rows = {split: Rows(decoded.images, np.flatnonzero(found == split)) for split in SPLITS}
-    return {split: Examples([[rows[split]]], whole.part(split).labels) for split in SPLITS}
+    return {split: Examples([[rows[split]]], whole.select(split).labels) for split in SPLITS}
 
 
 def _one_seed(

@@ -20,7 +20,7 @@ from tumorboard import config
 from tumorboard.data import near_duplicates
 from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.manifest import Manifest, Sample
-from tumorboard.data.splitting import components, divide
+from tumorboard.data.splitting import components, new_split
 from tumorboard.data.synthetic import draw_slice
 
 PATIENTS, SLICES, SIDE = 60, 20, 32
@@ -101,8 +101,8 @@ def compare(seeds: Sequence[int]) -> list[tuple[Score, Score]]:
     scores = []
     for seed in seeds:
         manifest = study(np.random.default_rng([1, seed]))
-        grouped = divide(manifest, components(manifest, digests, found), SIZES, seed)
-        ungrouped = divide(without_patients(manifest), digests, SIZES, seed)
+        grouped = new_split(manifest, components(manifest, digests, found), SIZES, seed)
+        ungrouped = new_split(without_patients(manifest), digests, SIZES, seed)
         scores.append((score(grouped, pixels), score(ungrouped, pixels)))
     return scores
 
