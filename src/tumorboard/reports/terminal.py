@@ -3,9 +3,9 @@
 import io
 import textwrap
 from collections.abc import Iterator
+from typing import Literal
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -22,6 +22,7 @@ from tumorboard.reports.document import (
 
 WIDTH = 80
 _INDENT = "  "
+_LONGEST_TEXT = 50  # of a column; longer text is wrapped
 
 
 def render(document: Document) -> str:
@@ -61,14 +62,18 @@ def _filled(text: str, start: str = "") -> str:
 
 def _table(block: Table) -> Iterator[str]:
     shown = RichTable(box=None, title=block.caption or None, title_justify="left", pad_edge=False)
-    for number, title in enumerate(block.text_header):
+    lines = [block.text_header, *block.text_rows]
+    widths = []
+    for number, column in enumerate(zip(*lines, strict=True)):
         texts = any(isinstance(row[number], str) for row in block.rows)
-        shown.add_column(Text(printable(title)), justify="left" if texts else "right", no_wrap=not texts)
-    for row in block.text_rows:
+        longest = max(map(len, column))
+        widths.append(min(longest, _LONGEST_TEXT) if texts else longest)  # no number is broken or cut
+        justify: Literal["left", "right"] = "left" if texts else "right"
+        shown.add_column(Text(printable(column[0])), justify=justify, width=widths[-1])
+    for row in lines[1:]:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     file = io.StringIO()
-    console = Console(file=file, width=1000, color_system=None, highlight=False, markup=False)
-    console.width = max(WIDTH - len(_INDENT), Measurement.get(console, console.options, shown).minimum)
-    console.print(shown)
+    width = max(WIDTH - len(_INDENT), sum(widths) + 2 * len(widths))  # columns stand two spaces apart
+    Console(file=file, width=width, color_system=None, highlight=False, markup=False).print(shown)
     yield from (_INDENT + line.rstrip() for line in file.getvalue().splitlines() if line.strip())
     yield from (f"{_INDENT}* {note}" for note in block.footnotes)
