@@ -112,8 +112,8 @@ class Augmentation(RecipeTable):
 class Training(RecipeTable):
     """How a network is fitted.
 
-    `views` = 0 augments on the fly; K > 0 computes what is frozen once for K augmented views of every
-    training image and fits the rest on them; fewer where they would take more than `cache_gb` of disk, but
+    `views` = 0 augments on the fly; K > 0 computes the frozen layers once for K augmented views of every
+    training image and fits the others on them; fewer where they would take more than `cache_gb` of disk, but
     at least one. `patience` = 0 trains to the last epoch and keeps it; `average` > 0 then keeps the moving
     average of the weights instead, with that momentum per update (0.99: about the last hundred).
     """

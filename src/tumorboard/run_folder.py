@@ -110,7 +110,7 @@ class RunFolder:
         return self.root / "models" / f"{name}.keras"
 
     def model_spec(self, name: str) -> Path:
-        """What the network expects and answers, beside it."""
+        """The specification of the network: its input, classes and origin."""
         return self.root / "models" / f"{name}.json"
 
     def export(self, name: str, format_name: str, suffix: str) -> Path:
@@ -130,11 +130,11 @@ class RunFolder:
         return self.root / "figures" / f"{name}.png"
 
     def state(self, name: str) -> Path:
-        """Where a training that was interrupted goes on from."""
+        """The checkpoint from which an interrupted training resumes."""
         return self.root / "state" / f"{name}.npz"
 
     def tracking(self, kind: str) -> Path:
-        """What TensorBoard or MLflow keep of the trainings."""
+        """The training curves, as TensorBoard or MLflow stores them."""
         return self.root / "tracking" / kind
 
     @property

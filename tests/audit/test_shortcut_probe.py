@@ -25,7 +25,7 @@ def test_a_feature_that_is_the_class_predicts_it_every_time() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_predicts_nothing(seed: int) -> None:
-    assert find_shortcut(_two_classes(200), _noise(200, seed), "noise", "", "") == ()
+    assert find_shortcut(_two_classes(200), lambda _: _noise(200, seed), "noise", "", "") == ()
 
 
 def test_labels_of_test_are_not_looked_at() -> None:
@@ -73,7 +73,7 @@ def test_a_rare_class_that_is_predictable_is_reported_though_accuracy_hardly_mov
     [Row(label="ab"[i % 2], group=f"g{i % 4}") for i in range(100)],
 ])  # fmt: skip
 def test_too_little_to_learn_from_is_said(rows: list[Row]) -> None:
-    outcome = find_shortcut(dataset(rows), _noise(len(rows)), "noise", "", "")
+    outcome = find_shortcut(dataset(rows), lambda _: _noise(len(rows)), "noise", "", "")
     assert isinstance(outcome, NotApplicable)
 
 
@@ -91,7 +91,7 @@ def test_the_same_study_gives_the_same_probe() -> None:
 
 def test_numbers_are_plain_and_hold_intervals() -> None:
     features = np.array([[i % 2] for i in range(60)], float)
-    (found,) = find_shortcut(_two_classes(60), features, "the feature", "So what.", "Do this.")
+    (found,) = find_shortcut(_two_classes(60), lambda _: features, "the feature", "So what.", "Do this.")
     assert found.title.startswith(
         "The class can be predicted from the feature alone: accuracy 1.00 (95% CI 0.94-1.00, majority class"
         " 0.50)"

@@ -132,7 +132,7 @@ def test_three_of_a_class_are_enough():
 
 def test_without_anything_to_train_on():
     manifest = dataset([("test", c, "") for c in "aabb"])
-    with pytest.raises(DataError, match="expected a train part"):
+    with pytest.raises(DataError, match="expected a train split"):
         assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
 
 

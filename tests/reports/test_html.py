@@ -18,7 +18,7 @@ from tumorboard import NOTICE
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.reports import html, markdown, terminal
 from tumorboard.reports.cross_validation import cross_validation_report
-from tumorboard.reports.document import Picture
+from tumorboard.reports.document import CaptionedImage
 from tumorboard.reports.evaluation_report import Evaluation, evaluation_report
 from tumorboard.reports.example_images import example_ids
 from tumorboard.reports.run_report import run_report
@@ -153,8 +153,8 @@ def _hostile():
         histories={HOSTILE[3]: HISTORY, HOSTILE[6]: HISTORY},
         best_epochs={},
     )
-    pictures = {image_id: [Picture(HOSTILE[1], b"no picture")] for image_id in example_ids(results)}
-    return replace(results, pictures=pictures)
+    pictures = {image_id: [CaptionedImage(HOSTILE[1], b"no picture")] for image_id in example_ids(results)}
+    return replace(results, thumbnails=pictures)
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs Debian's chromium")

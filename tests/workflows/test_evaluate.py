@@ -73,7 +73,7 @@ def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
     out = evaluate_data(run.root, mixed)
     notes = json.loads((out / "metrics.json").read_text())["notes"]
     assert notes == [
-        "1 of these 11 images are files of the run's train part: the models were fitted on them.",
+        "1 of these 11 images are files of the run's train split: the models were fitted on them.",
         "1 of these 11 images are files of the run's test part: they were scored before, by the run itself.",
     ]
     assert [look["images"] for look in json.loads(run.test_evaluations.read_text())] == [1]

@@ -108,7 +108,7 @@ def repeats_within_splits(
     repeated = tuple(g for g in groups if len({sample.split for sample in g}) < len(g))
     if not repeated:
         return ()
-    extra: Counter[tuple[str, str]] = Counter()  # images that could be removed without losing a picture
+    extra: Counter[tuple[str, str]] = Counter()  # images that could be removed, for another is equal
     for group in repeated:
         splits: set[str] = set()
         for sample in group:

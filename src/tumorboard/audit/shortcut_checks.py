@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from tumorboard.audit.dataset_facts import DatasetFacts, ImageFacts
-from tumorboard.audit.findings import Check, Outcome
+from tumorboard.audit.findings import Check
 from tumorboard.audit.shortcut_probe import Features, find_shortcut
 
 _BLOCK = 4  # of a thumbnail's 64 pixels: the outermost sixteenth on each side
@@ -225,23 +225,14 @@ _TABLE: tuple[tuple[str, str, Callable[[DatasetFacts], Features], str, str, str]
 )
 
 
-def _find(
-    facts: DatasetFacts,
-    *,
-    features: Callable[[DatasetFacts], Features],
-    what: str,
-    consequence: str,
-    remedy: str,
-) -> Outcome:
-    return find_shortcut(facts, features(facts), what, consequence, remedy)
-
-
 CHECKS = tuple(
     Check(
         code,
         title,
         "warning",
-        functools.partial(_find, features=features, what=what, consequence=consequence, remedy=remedy),
+        functools.partial(
+            find_shortcut, features=features, what=what, consequence=consequence, remedy=remedy
+        ),
         inspect.getdoc(features) or "",
     )
     for code, title, features, what, consequence, remedy in _TABLE

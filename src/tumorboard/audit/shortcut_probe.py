@@ -5,7 +5,7 @@ set of duplicates, groups kept together. The reference is the share of the major
 judged against all others, because a rare class may be predicted perfectly with hardly any effect on accuracy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,20 +109,25 @@ class ProbeResult:
 
 
 def find_shortcut(
-    facts: DatasetFacts, features: Features, what: str, consequence: str, remedy: str
+    facts: DatasetFacts,
+    features: Callable[[DatasetFacts], Features],
+    what: str,
+    consequence: str,
+    remedy: str,
 ) -> Outcome:
     """Report a finding if the features predict the class.
 
     Args:
         facts: The facts.
-        features: float (N, F) for all samples; rows of test are not used.
+        features: Computes float (N, F) for all samples; rows of test are not used.
         what: The name of the features, such as "the colour mode".
         consequence: For the finding.
         remedy: For the finding.
     """
-    if len(np.unique(features[facts.development], axis=0)) == 1:
+    values = features(facts)
+    if len(np.unique(values[facts.development], axis=0)) == 1:
         return ()
-    result = probe(facts, features)
+    result = probe(facts, values)
     if isinstance(result, NotApplicable):
         return result
     if not (result.is_predictable or any(part.is_predictable for part in result.classes.values())):

@@ -61,7 +61,7 @@ class Listing:
 
 
 def problem_with(path: Path, name: str) -> str:
-    """Say in one line why a file cannot be a sample; "" if it may be one. Opens nothing.
+    """Return in one line why a file cannot be a sample; "" if it may be one. Opens nothing.
 
     Args:
         path: The file.
@@ -77,7 +77,7 @@ def problem_with(path: Path, name: str) -> str:
 
 
 def ignored(path: Path) -> bool:
-    """Whether a file or folder of this name is left out without a word."""
+    """Whether a file or folder of this name is left out silently."""
     name = path.name.casefold()
     return name.startswith(".") or name in _IGNORED or Path(name).stem in _IGNORED_STEMS
 
@@ -128,14 +128,14 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
         if len(inside) > 1 and len(below) == 1 and len(below.pop()) > 1 and not loose_files:
             shown = display(", ".join(repr(folder.name) for folder in inside))
             raise DataError(
-                f"expected class folders or the parts train, valid and test in {display(root)}, found "
-                f"{shown}, which all hold the same folders; rename the parts, or write a manifest CSV"
+                f"expected class folders or the splits train, valid and test in {display(root)}, found "
+                f"{shown}, which all hold the same folders; rename the splits, or write a manifest CSV"
             )
         return {"": root}, problems
     unknown = [folder.name for split, folder in by_split if not split]
     if unknown:
         raise DataError(
-            f"expected the parts train, valid and test in {display(root)}, found also "
+            f"expected the splits train, valid and test in {display(root)}, found also "
             f"{display(', '.join(map(repr, unknown)))}; rename or remove it"
         )
     folders = dict(by_split)

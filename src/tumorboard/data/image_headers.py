@@ -1,4 +1,4 @@
-"""Read what a file says about its image apart from the pixels: what a shortcut could be learned from."""
+"""Read how an image is stored: format, mode, bit depth, frames, and identifiers of DICOM; no pixels."""
 
 import re
 from dataclasses import dataclass

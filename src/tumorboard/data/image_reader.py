@@ -1,4 +1,4 @@
-"""Read images: training, evaluation, prediction and the audit see the same pixels.
+"""Read images: training, evaluation, prediction and the audit get the same pixels.
 
 A file is hostile until it is decoded: only regular files are opened, only six formats are tried (by
 content, not by name), the header is read and the pixels counted before anything is decoded, and
@@ -26,7 +26,7 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 30
 """A larger file is refused unread: 100 million pixels of 16-bit RGBA fit into it."""
 
-# No real picture beyond 5 million pixels is this empty; what claims to be costs seconds and half a gigabyte.
+# No real image beyond 5 million pixels is this empty; decoding such a file costs seconds and half a gigabyte.
 _UNSUSPICIOUS = 5_000_000
 _PIXELS_PER_BYTE = 500
 _FILTERS = {

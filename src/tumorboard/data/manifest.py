@@ -156,10 +156,24 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     if not any(entry.group for entry in entries):
         groups = dicom.groups([entry.path for entry in entries])
         entries = [replace(entry, group=group) for entry, group in zip(entries, groups, strict=True)]
-    samples, problems = _hashed(entries, matching)
+
+    def sha256(entry: Entry) -> str | OSError:
+        try:
+            return storage.sha256(entry.path)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        digests = list(pool.map(sha256, entries))
+    samples, problems = [], list(listing.problems)
+    for entry, digest in zip(entries, digests, strict=True):
+        if isinstance(digest, OSError):
+            problems.append(str(unusable(entry.path, f"a file that cannot be read ({digest.strerror})")))
+        else:
+            label = matching.class_of[entry.folder]
+            samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
-    problems = [*listing.problems, *problems]
     require_usable(manifest, str(source.path), problems)
     return Loaded(source, manifest, matching, tuple(problems))
 
@@ -175,27 +189,6 @@ def splits(source: Path) -> frozenset[str]:
 
 def _list(source: Path) -> Listing:
     return list_csv(source) if source.is_file() else class_folders.scan(source)
-
-
-def _hashed(entries: Sequence[Entry], matching: class_matching.Matching) -> tuple[list[Sample], list[str]]:
-    """The samples of files that can be read, and a line for each that cannot."""
-
-    def sha256(entry: Entry) -> str | OSError:
-        try:
-            return storage.sha256(entry.path)
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(2) as pool:
-        digests = list(pool.map(sha256, entries))
-    samples, problems = [], []
-    for entry, digest in zip(entries, digests, strict=True):
-        if isinstance(digest, OSError):
-            problems.append(str(unusable(entry.path, f"a file that cannot be read ({digest.strerror})")))
-        else:
-            label = matching.class_of[entry.folder]
-            samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
-    return samples, problems
 
 
 def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()) -> None:

@@ -61,7 +61,7 @@ def assign_splits(
     pool = "" if "" in given else "train"
     if pool not in given:
         raise DataError(
-            "expected a train part or images of no part, found only valid or test; add a train folder"
+            "expected a train split or images without a split, found only valid or test; add a train folder"
         )
     if set(_SPLITS) <= given and pool == "train":
         return manifest
@@ -87,7 +87,7 @@ def assign_splits(
     )
     for split, taken in dealt.items():
         _require_all_classes(
-            [_total(taken)], quotas[split], f"to split off {split}", "give the parts yourself"
+            [_total(taken)], quotas[split], f"to split off {split}", "give the splits yourself"
         )
     moved = {i: split for split, taken in dealt.items() for component in taken for i in component.members}
     return _with_splits(

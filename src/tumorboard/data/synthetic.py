@@ -238,7 +238,7 @@ PLANTED = Planted(
 
 
 def is_synthetic(ids: Iterable[str]) -> bool:
-    """Whether there are samples, and the names of all say that they are drawn."""
+    """Whether there are samples, and all their names mark them as drawn."""
     names = [sample.rpartition("/")[2] for sample in ids]
     return bool(names) and all(name.startswith("synthetic_") for name in names)
 

@@ -1,4 +1,4 @@
-"""Carry out runs as Ray tasks; each task does what one process does one after the other."""
+"""Carry out runs as Ray tasks: a whole run per task, or one stage per task where workers would be idle."""
 
 import contextlib
 import functools

@@ -1,1 +1,1 @@
-"""Numbers from predictions alone; nothing here knows a network."""
+"""Metrics, intervals and tests, from predictions alone: no module here imports Keras."""

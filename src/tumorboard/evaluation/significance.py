@@ -70,14 +70,11 @@ def compare(models: Mapping[str, Predictions], groups: Mapping[str, str] = {}) -
     if len(same) < 2 or not len(next(iter(same.values()))):
         return ()
     pairs = [list(_compare_pair(pair, same, groups)) for pair in itertools.combinations(same, 2)]
-    return tuple(
-        comparison for of_a_metric in zip(*pairs, strict=True) for comparison in _corrected(of_a_metric)
-    )
-
-
-def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
-    corrected = iter(holm([comparison.p for comparison in family if comparison.p is not None]))
-    return [replace(c, p_holm=None if c.p is None else next(corrected)) for c in family]
+    comparisons: list[Comparison] = []
+    for of_a_metric in zip(*pairs, strict=True):
+        corrected = iter(holm([c.p for c in of_a_metric if c.p is not None]))
+        comparisons += [replace(c, p_holm=None if c.p is None else next(corrected)) for c in of_a_metric]
+    return tuple(comparisons)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

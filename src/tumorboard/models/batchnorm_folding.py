@@ -49,17 +49,15 @@ def fold_batchnorm(network: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(network, clone_function=copy_layer, call_function=call_layer)
     for layer, layer_copy in pairs:
         if layer.name in norms:
-            layer_copy.set_weights(_folded_weights(layer, norms[layer.name]))
+            norm = norms[layer.name]
+            *affine, mean, variance = norm.get_weights()
+            gamma = affine[0] if norm.scale else 1.0
+            beta = affine[-1] if norm.center else 0.0
+            scale = gamma / np.sqrt(variance + norm.epsilon)
+            kernel, *bias = layer.get_weights()
+            is_depthwise = isinstance(layer, layers.DepthwiseConv2D)
+            by_filter = scale.reshape(kernel.shape[2:]) if is_depthwise else scale
+            layer_copy.set_weights([kernel * by_filter, scale * (sum(bias) - mean) + beta])
         elif layer.name not in folded:
             layer_copy.set_weights(layer.get_weights())
     return copy
-
-
-def _folded_weights(convolution: keras.Layer, norm: keras.Layer) -> list[np.ndarray]:
-    *affine, mean, variance = norm.get_weights()
-    gamma = affine[0] if norm.scale else 1.0
-    beta = affine[-1] if norm.center else 0.0
-    scale = gamma / np.sqrt(variance + norm.epsilon)
-    kernel, *bias = convolution.get_weights()
-    by_filter = scale.reshape(kernel.shape[2:]) if isinstance(convolution, layers.DepthwiseConv2D) else scale
-    return [kernel * by_filter, scale * (sum(bias) - mean) + beta]

@@ -322,7 +322,7 @@ def _xml_text(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-@style.context("default")  # whatever a `matplotlibrc` in the working directory says
+@style.context("default")  # whatever a `matplotlibrc` in the working directory sets
 def to_png(chart: Chart) -> bytes:
     """Return the chart on white at 150 dots per inch; equal charts give equal bytes."""
     figure = Figure(figsize=(4.2, 3.8), layout="constrained")

@@ -1,4 +1,4 @@
-"""A checklist for whoever writes the study up: what the run knows is filled in, the rest is asked."""
+"""A reporting checklist (CLAIM, TRIPOD+AI): items that the run can answer are filled in, others are open."""
 
 from collections.abc import Mapping
 
@@ -102,7 +102,7 @@ def answers(results: RunResults) -> Mapping[int, str]:
     findings = "; ".join(f"{finding.code} {finding.title}" for finding in results.severe_findings)
     accuracies = [f"all images: {in_words(results.test_scores.accuracy)}"]
     accuracies += [f"{title}: {in_words(scores[name].accuracy)}" for title, scores in subsets.items()]
-    mapped = sum(len(pictures) > 1 for pictures in results.pictures.values())
+    mapped = sum(len(images) > 1 for images in results.thumbnails.values())
     combined = "; ".join(line for line in made.models if line.startswith(COMBINED))
     groups = (
         "Groups (patients) are kept in one split." if made.groups_known else "Not checked: none are named."

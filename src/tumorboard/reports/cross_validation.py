@@ -130,7 +130,7 @@ def _as_dicts(results: CrossValidation) -> dict[str, Any]:
 
 
 def cross_validation_report(results: CrossValidation) -> Document:
-    """Compose what the folds say, how the combination method was chosen, and the spread over seeds."""
+    """Compose the held-out scores, the choice of the combination method and the spread over seeds."""
     sections = [held_out_section(results), combination_section(results)] if results.held_out else []
     sections.append(seed_section(results))
     if results.shortcuts:

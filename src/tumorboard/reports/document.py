@@ -44,7 +44,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Picture:
+class CaptionedImage:
     """A small JPEG with its caption."""
 
     caption: str
@@ -53,10 +53,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """An example image: what it is, its pictures, and a line per model."""
+    """An example image: the image with its heat maps, and a line per model."""
 
     title: str
-    pictures: Sequence[Picture]
+    images: Sequence[CaptionedImage]
     lines: Sequence[str]
     image_id: str
 

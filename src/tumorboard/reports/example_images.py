@@ -12,7 +12,7 @@ from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import DataError
 from tumorboard.evaluation.error_agreement import disagreement
 from tumorboard.predictions import Predictions, aligned
-from tumorboard.reports.document import Block, Card, Cards, Paragraph, Picture, Section
+from tumorboard.reports.document import Block, CaptionedImage, Card, Cards, Paragraph, Section
 from tumorboard.reports.run_results import RunResults
 
 MOST = 8
@@ -64,17 +64,17 @@ def example_images(results: RunResults) -> Section:
     name = results.recommended
     errors, disagreed, right = _chosen(results)
     about_maps = (
-        "A heat map (Grad-CAM) is laid over the image as the network takes it, and is bright where the image "
-        "speaks for that model's own prediction. A map of one color names no place. It shows where a network "
-        "looked; not why, and not whether rightly."
+        "A heat map (Grad-CAM) is laid over the input of the network and is bright where the image supports "
+        "the class that this model predicts. A map of one color marks no region. A map shows which regions a "
+        "prediction depends on; not why, and not whether the prediction is right."
     )
-    if not any(len(pictures) > 1 for pictures in results.pictures.values()):
+    if not any(len(images) > 1 for images in results.thumbnails.values()):
         about_maps = "There are no heat maps: the images or the models are no longer where they were."
     return Section(
         "Example images",
         [
             Paragraph(
-                "The pictures are small copies of the images: share this page as you would share them."
+                "This page contains small copies of the images: share it only as you would share them."
             ),
             Paragraph(about_maps),
             _cards(results, f"Most confident errors of {name}", errors, "It made no error on test."),
@@ -92,15 +92,15 @@ def example_images(results: RunResults) -> Section:
     )
 
 
-def thumbnails(ids: Sequence[str], paths: Mapping[str, Path], window: str) -> dict[str, list[Picture]]:
-    """Return by id a small picture of each image that can still be read; the others are left out.
+def thumbnails(ids: Sequence[str], paths: Mapping[str, Path], window: str) -> dict[str, list[CaptionedImage]]:
+    """Return by id a small copy of each image that can still be read; the others are left out.
 
     Args:
         ids: The images wanted.
         paths: Where the files are, or were when the run was made.
         window: Of DICOM images.
     """
-    pictures = {}
+    images = {}
     for image_id in ids:
         try:
             pixels = to_input(read_image(paths[image_id], window=window).pixels, _THUMBNAIL)
@@ -108,8 +108,8 @@ def thumbnails(ids: Sequence[str], paths: Mapping[str, Path], window: str) -> di
             continue
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=85)  # encoded anew: no header of the original
-        pictures[image_id] = [Picture("image", file.getvalue())]
-    return pictures
+        images[image_id] = [CaptionedImage("image", file.getvalue())]
+    return images
 
 
 def contact_sheet(groups: Sequence[Sequence[str]], paths: Mapping[str, Path], window: str = "") -> bytes:
@@ -162,9 +162,9 @@ def _cards(results: RunResults, title: str, ids: Sequence[str], nothing: str) ->
             f"{name}: {model.class_names[model.predicted[row]]} ({model.probabilities[row].max():.2f})"
             for name, model in models.items()
         ]
-        pictures = results.pictures.get(image_id, ())
-        if not pictures:
+        images = results.thumbnails.get(image_id, ())
+        if not images:
             lines.append("The file is no longer where it was.")
-        cards.append(Card(f"True class: {first.class_names[first.labels[row]]}", pictures, lines, image_id))
+        cards.append(Card(f"True class: {first.class_names[first.labels[row]]}", images, lines, image_id))
     block: Block = Cards(cards) if cards else Paragraph(nothing)
     return Section(title, [block])

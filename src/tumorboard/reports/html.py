@@ -10,9 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tumorboard.reports.charts import legend_sample, to_svg
-from tumorboard.reports.document import Document, Picture, printable
+from tumorboard.reports.document import CaptionedImage, Document, printable
 
-# Nothing may be fetched or run, whatever a name or a picture tries.
+# Nothing may be fetched or run, whatever a name or an image tries.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -24,9 +24,9 @@ def render(document: Document) -> str:
     return page.render(document=document, policy=POLICY, style=style).lstrip() + "\n"
 
 
-def data_url(picture: Picture) -> str:
-    """Return the picture as a URL that holds it."""
-    return f"data:image/jpeg;base64,{base64.b64encode(picture.jpeg).decode('ascii')}"
+def data_url(image: CaptionedImage) -> str:
+    """Return the JPEG as a URL that contains it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(image.jpeg).decode('ascii')}"
 
 
 def keep_together(cell: str) -> Markup:

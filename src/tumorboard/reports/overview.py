@@ -93,7 +93,7 @@ def count_findings(findings: Sequence[AuditFinding]) -> str:
 
 
 def limitations(results: RunResults) -> Iterator[str]:
-    """Yield what a reader must be careful of, first what test says against the recommendation."""
+    """Yield the limitations of the results, first the test results that contradict the recommendation."""
     yield from contradicted_by_test(results)
     scores, made = results.test_scores, results.provenance
     if not made.groups_known:
@@ -125,7 +125,7 @@ def limitations(results: RunResults) -> Iterator[str]:
 
 
 def contradicted_by_test(results: RunResults) -> Iterator[str]:
-    """Yield what test says against the recommendation, which changes nothing: test chooses nothing."""
+    """Yield the test results that contradict the recommendation; they do not change it."""
     yield from _better_on_test(results)
     yield from _drop_from_validation(results)
     calibration, ece = results.calibration.get(results.recommended), results.calibrated_test_scores.ece

@@ -55,7 +55,14 @@ def performance(results: RunResults) -> Section:
             ),
             Figures([IntervalChart("accuracy-test", "Test accuracy with 95% CI", "accuracy", accuracies)]),
             *(_subset_table(results, split) for split in ("test", "valid") if results.subsets[split]),
-            *(_recall_table(results, split) for split in ("valid", "test")),
+            *(
+                Table(
+                    ["model", *results.class_names],
+                    [[name, *scores[split].recall.values()] for name, scores in results.scores.items()],
+                    f"Recall of each class on {SPLIT_TITLES[split]}",
+                )
+                for split in ("valid", "test")
+            ),
             Section(
                 "All metrics on test",
                 [*metric_blocks(test), class_table(results.recommended, results.test_scores)],
@@ -110,14 +117,6 @@ def class_table(name: str, scores: Scores) -> Table:
     }
     rows: list[list[Cell]] = [[c, *(column[c] for column in columns.values())] for c in scores.recall]
     return Table(["class", *columns], rows, f"{name}: each class against the others")
-
-
-def _recall_table(results: RunResults, split: str) -> Table:
-    rows: list[list[Cell]] = [
-        [name, *scores[split].recall.values()] for name, scores in results.scores.items()
-    ]
-    caption = f"Recall of each class on {SPLIT_TITLES[split]}"
-    return Table(["model", *results.class_names], rows, caption)
 
 
 def _subset_table(results: RunResults, split: str) -> Table:

@@ -24,7 +24,7 @@ from tumorboard.evaluation.selective_prediction import (
 from tumorboard.evaluation.significance import Comparison, compare
 from tumorboard.evaluation.subgroups import subset
 from tumorboard.predictions import Predictions, aligned
-from tumorboard.reports.document import Picture
+from tumorboard.reports.document import CaptionedImage
 
 FORMAT_VERSION = 3
 SPLITS = ("train", "valid", "test")
@@ -33,7 +33,7 @@ MAJORITY_CLASS = "majority class"
 COMBINED = ("ensemble", "chained")
 """Names that a run gives to the models that it makes of its other models."""
 SERIES = "TB409"
-"""The audit's code for file names that tell series of images, which lie in several splits."""
+"""The audit's code for series of images, recognised by file names, that lie in several splits."""
 SYNTHETIC = (
     "Synthetic images, drawn by a program, of no patient. No number here says anything about medicine."
 )
@@ -99,7 +99,7 @@ class RunResults:
     Attributes:
         predictions: By model and split; all of one split are of the same images.
         scores: By model and split.
-        baselines: By baseline, which sees no image, and split.
+        baselines: By baseline, which uses no image, and split.
         subsets: By split ("valid", "test"), title of a subset of its images, and model or baseline.
         fit_verdicts: By model, on over- and underfitting, from train and validation alone.
         description_scores: By model, balance, average and composite, which contain test accuracies.
@@ -108,7 +108,7 @@ class RunResults:
         calibration: By model, what was fitted on validation and how it does on test.
         findings: Of the audit, the most severe first.
         provenance: How the run was made.
-        pictures: By image id, of the example images.
+        thumbnails: By image id, each example image and its heat maps, small.
     """
 
     predictions: Mapping[str, BySplit]
@@ -122,7 +122,7 @@ class RunResults:
     calibration: Mapping[str, CalibratedPerformance]
     findings: tuple[AuditFinding, ...]
     provenance: Provenance
-    pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+    thumbnails: Mapping[str, Sequence[CaptionedImage]] = field(default_factory=dict)
 
     @property
     def recommended(self) -> str:
@@ -191,7 +191,7 @@ def score_run(
     Raises:
         DataError: No model, a split that is missing or empty, or models that were given other images.
     """
-    _check(predictions)
+    _require_all_splits(predictions)
     blind = baselines(next(iter(predictions.values())))
     everyone = {**predictions, **blind}
     scores, blind_scores = (
@@ -279,7 +279,7 @@ def scores_as_dicts(scores: Mapping[str, Scores]) -> dict[str, dict[str, object]
     return {name: each.to_dict() for name, each in scores.items()}
 
 
-def _check(predictions: Mapping[str, BySplit]) -> None:
+def _require_all_splits(predictions: Mapping[str, BySplit]) -> None:
     if not predictions:
         raise DataError("expected predictions of at least one model to report on, found none")
     for name, by_split in predictions.items():

@@ -72,7 +72,7 @@ def temperature_blocks(
 ) -> list[Block]:
     """Return log loss and calibration error before and after temperature scaling."""
     if not models:
-        return [Paragraph("This run holds no calibration; tumorboard evaluate RUN fits model on validation.")]
+        return [Paragraph("This run holds no calibration; tumorboard evaluate RUN fits it on validation.")]
     rows: list[list[Cell]] = [
         [
             name,

@@ -104,17 +104,14 @@ def _refusal(scope: Scope, rules: AccessRules) -> Response | None:
     if len(hosts) != 1 or not rules.accepts_host(hosts[0]):
         detail = "this server does not have that name; open the address that it printed"
         return JSONResponse({"detail": detail}, 421)
-    if scope["method"] not in _SAFE_METHODS and not _is_own_page(headers, hosts[0]):
+    # The server's own page may send it, or a program, which sends neither header.
+    own = {f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}"}
+    from_own_page = all(
+        site in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")
+    ) and all(origin.lower() in own for origin in headers.getlist("origin"))
+    if scope["method"] not in _SAFE_METHODS and not from_own_page:
         return JSONResponse({"detail": "requests from pages of other sites are refused"}, 403)
     return _token_refusal(scope, headers, rules.token) if rules.token else None
-
-
-def _is_own_page(headers: Headers, host: str) -> bool:
-    """Tell whether the server's own page sent the request, or a program, which sends neither header."""
-    own = {f"http://{host.lower()}", f"https://{host.lower()}"}
-    return all(site in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")) and all(
-        origin.lower() in own for origin in headers.getlist("origin")
-    )
 
 
 def _token_refusal(scope: Scope, headers: Headers, token: str) -> Response | None:

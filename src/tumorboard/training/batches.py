@@ -1,13 +1,12 @@
 """Shuffled batches of training rows; the order depends on seed and epoch only, so a resume repeats it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from tumorboard.data.image_cache import Rows
 from tumorboard.training.feature_cache import Views
 
 
@@ -42,8 +41,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         part = slice(index * self._batch, (index + 1) * self._batch)
         rows, views = self._rows[part], self._views[part]
-        inputs = tuple(_take(arrays, rows, views) for arrays in self._inputs)
-        batch = (inputs if len(inputs) > 1 else inputs[0], self._labels[rows])
+        inputs = []
+        for arrays in self._inputs:  # row by row, so that memory maps are read only where needed
+            drawn = [arrays[view % len(arrays)][row] for row, view in zip(rows, views, strict=True)]
+            values = np.stack(drawn)
+            inputs.append(values.astype(np.float32) if values.dtype == np.float16 else values)
+        batch = (tuple(inputs) if len(inputs) > 1 else inputs[0], self._labels[rows])
         return batch if self._weights is None else (*batch, self._weights[rows])
 
     def draw(self, epoch: int) -> None:
@@ -54,12 +57,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             return
         rng = np.random.default_rng([self._order, epoch])
         self._rows, self._views = rng.permutation(count), rng.integers(0, 2**16, size=count)
-
-
-def _take(arrays: Sequence[np.ndarray | Rows], rows: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Stack one view of each row, row by row, so that memory maps are read only where needed."""
-    batch = np.stack([arrays[view % len(arrays)][row] for row, view in zip(rows, views, strict=True)])
-    return batch.astype(np.float32) if batch.dtype == np.float16 else batch
 
 
 def as_dataset(batches: Batches) -> Any:

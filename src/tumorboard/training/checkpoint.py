@@ -94,11 +94,6 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
             )
         self._state.history.append(row)
         self._state.stopped = bool(self.model.stop_training)
-        self._write()
-        self._on_epoch(row)
-        progress.stop_if_asked()
-
-    def _write(self) -> None:
         arrays = {f"variable{i}": np.asarray(v) for i, v in enumerate(_variables(self.model))}
         early, memory = self._early, {}
         if early is not None:
@@ -107,6 +102,8 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
         content = {"history": self._state.history, "stopped": self._state.stopped, "early": memory}
         with writing(self._path) as file:
             np.savez(file, allow_pickle=False, progress=np.array(json.dumps(content)), **arrays)
+        self._on_epoch(row)
+        progress.stop_if_asked()
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -146,7 +146,7 @@ def _fit_on_images(context: RunContext, model: keras.Model, training: Training) 
 
 
 def _cached_views(context: RunContext, model: keras.Model, training: Training, split: str) -> Views:
-    """Compute each frozen part by itself, so that a chain uses those of its links; all share the disk."""
+    """Compute the views of each frozen trunk, which a chain reuses from its links; all share `cache_gb`."""
     views: list[Any] = []
     left, augmented, images = training.cache_gb, split == "train", context.images(split)
     for owner, trunk in trunks(model).items():

@@ -1,4 +1,4 @@
-"""Fit on validation what is reported beside a prediction: calibration.json, written before test is opened."""
+"""Fit temperatures, prediction sets and thresholds on validation, before test is opened: calibration.json."""
 
 import json
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def read(run: RunFolder) -> dict[str, Calibration]:
 
 
 def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
-    """Fit it on the training images' embeddings; its threshold, None if validation is too small for one."""
+    """Fit the detector on train; return its threshold from validation, None if there are too few images."""
     from tumorboard.models import saving  # Keras, seconds to import
     from tumorboard.models.inference import probabilities
     from tumorboard.models.model_spec import embedding_model

@@ -69,7 +69,17 @@ def predict_on_cluster(
         raise DataError(f"expected images in {sources[0]}, found no file; check the path")
     with progress.graceful():
         plan = {"plan": {"files": total, "part": FILES_PER_PART, "digest": digest.hexdigest()}}
-        _begin(out, plan)
+        record = RunFolder(out).fingerprint
+        if record.is_file() and read_json(record) != plan:
+            raise RunFolderError(
+                f"{storage.shown(out)} was begun with other files or models; choose another --out, "
+                "or repeat the command as it was"
+            )
+        if not record.is_file() and out.is_dir() and any(out.iterdir()):
+            raise RunFolderError(
+                f"expected a new folder at {storage.shown(out)}, found files; choose another --out"
+            )
+        storage.write_json(record, plan)
         with run_folder.locked(RunFolder(out)):
             missing = (part for part in parts(absolute, out.absolute()) if not _is_finished(part))
             _predict_parts(run.absolute(), models, missing, -(-total // FILES_PER_PART), console)
@@ -99,21 +109,6 @@ def _is_finished(part: Part) -> bool:
     except pyarrow.ArrowInvalid:  # damaged
         return False
     return bool(metadata.get(b"versions", b"").decode("utf-8", "replace") == part.versions)
-
-
-def _begin(out: Path, plan: dict[str, Any]) -> None:
-    """Record the plan of the folder; refuse a folder of another plan."""
-    state = RunFolder(out).fingerprint
-    if state.is_file() and read_json(state) != plan:
-        raise RunFolderError(
-            f"{storage.shown(out)} was begun with other files or models; choose another --out, "
-            "or repeat the command as it was"
-        )
-    if not state.is_file() and out.is_dir() and any(out.iterdir()):
-        raise RunFolderError(
-            f"expected a new folder at {storage.shown(out)}, found files; choose another --out"
-        )
-    storage.write_json(state, plan)
 
 
 def _count_errors(out: Path) -> int:

@@ -193,7 +193,7 @@ def _read_parts(
     missing = [split for split in ("train", "valid") if not manifest.select(split).samples]
     if missing:
         raise DataError(
-            f"expected train and valid parts in {data.path.name[:60]}, found no {missing[0]}; "
+            f"expected the splits train and valid in {data.path.name[:60]}, found no {missing[0]}; "
             "give the manifest.csv of the run that the models come from"
         )
     samples = tuple(sample for sample in manifest.samples if sample.split in ("train", "valid"))

@@ -125,7 +125,7 @@ def overlap_notes(data: Manifest, known: Manifest) -> tuple[str, ...]:
         n = sum(sample.sha256 in hashes for sample in data.samples)
         if n:
             notes.append(
-                f"{n} of these {len(data.samples)} images are files of the run's {split} part: {meaning}."
+                f"{n} of these {len(data.samples)} images are files of the run's {split} split: {meaning}."
             )
     return tuple(notes)
 

@@ -1,4 +1,4 @@
-"""Explain a run's predictions: heat maps as overlays, one per file and model, beside a table of them."""
+"""Explain a run's predictions: heat maps as overlays, one per file and model, and a table of them."""
 
 import csv
 import io

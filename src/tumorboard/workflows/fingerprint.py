@@ -100,7 +100,7 @@ def record(run: RunFolder, recipe: Recipe, now: Fingerprint) -> None:
 
 
 def threads(recipe: Recipe) -> int:
-    """Return the number of threads that the recipe asks for; all that this process may use if it says 0."""
+    """Return the number of threads that the recipe asks for; for 0, all that this process may use."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return recipe.threads or len(usable)
 

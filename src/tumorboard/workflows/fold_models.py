@@ -1,4 +1,4 @@
-"""What the models of cross-validation folds are used for beside their scores: mirror images, and a bag."""
+"""Further uses of the models of cross-validation folds: predict mirror images, and average them (bagging)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -71,9 +71,9 @@ def predict_mirrored(run: RunFolder, recipe: Recipe, split: str, cache: Path, co
 def bag_folds(whole: RunFolder, shared: RunFolder, folds: Sequence[RunFolder], console: Console) -> None:
     """Average the folds' ensembles into one model, `bagged`, and score it on test.
 
-    The folder can be used by `predict` and `evaluate`. No fold's models have seen test, so its test figures
-    are honest. Most of them were trained on any other image: there the bag cannot be judged as a whole, and
-    nothing is chosen or recommended by it.
+    The folder can be used by `predict` and `evaluate`. No fold's models were trained or selected on test, so
+    the test scores are unbiased. Every other image was used to train most of the models, so the average
+    cannot be scored on train and validation, and nothing is chosen or recommended by it.
 
     Args:
         whole: The folder of the cross-validation.

@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 def prediction_row(predictor: RunPredictor, source: Source) -> Row:
-    """Predict a file, or say why it could not be read.
+    """Predict a file, or record why it could not be read.
 
     If it could not be read now, but may be later, the row holds the key `again` as well.
     """

@@ -20,7 +20,7 @@ from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
 from tumorboard.reports import markdown
 from tumorboard.reports.checklist import checklist
-from tumorboard.reports.document import Picture
+from tumorboard.reports.document import CaptionedImage
 from tumorboard.reports.example_images import example_ids, thumbnails
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import model_card, run_report, run_summary
@@ -70,11 +70,11 @@ def write_results(context: RunContext, results: RunResults, predictor: "RunPredi
     run = context.run
     paths = {sample.id: sample.path for sample in context.manifest.samples}
     wanted = example_ids(results)
-    pictures = thumbnails(list(wanted), paths, context.recipe.image.window)
-    wanted = {image_id: wanted[image_id] for image_id in pictures}
+    images = thumbnails(list(wanted), paths, context.recipe.image.window)
+    wanted = {image_id: wanted[image_id] for image_id in images}
     maps = heat_maps(run, wanted, paths, predictor)
-    pictures = {image_id: [*images, *maps.get(image_id, ())] for image_id, images in pictures.items()}
-    results = replace(results, pictures=pictures, provenance=read_provenance(context))  # with all seconds
+    images = {image_id: [*copies, *maps.get(image_id, ())] for image_id, copies in images.items()}
+    results = replace(results, thumbnails=images, provenance=read_provenance(context))  # with all seconds
     storage.write_text(run.metrics, metrics_json(results))
     write_report(run_report(results), run, run_summary(results))
     storage.write_text(run.card, markdown.render(model_card(results)))
@@ -114,7 +114,12 @@ def read_provenance(context: RunContext) -> Provenance:
     """Return how the run was made so far, from its own records."""
     run, names, samples = context.run, context.recipe.names, context.manifest.samples
     details = {name: json.loads(run.model_spec(name).read_text("utf-8"))["details"] for name in names}
-    histories = {name: rows for name in names if (rows := _history(run.history(name)))}
+    histories: dict[str, list[dict[str, float]]] = {}
+    for name in names:
+        if run.history(name).is_file():
+            with run.history(name).open(encoding="utf-8", newline="") as file:
+                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            histories |= {name: rows} if rows else {}
     smoothing = {name: context.recipe.training(name).label_smoothing for name in names}
     return Provenance(
         recipe=context.recipe.name,
@@ -132,13 +137,6 @@ def read_provenance(context: RunContext) -> Provenance:
         synthetic=synthetic.is_synthetic(sample.id for sample in samples),
         seconds=context.seconds(),
     )
-
-
-def _history(path: Path) -> list[dict[str, float]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _model_line(name: str, details: Mapping[str, Any]) -> str:
@@ -161,7 +159,7 @@ def heat_maps(
     wanted: Mapping[str, Sequence[str]],
     paths: Mapping[str, Path],
     predictor: "RunPredictor | None" = None,
-) -> dict[str, list[Picture]]:
+) -> dict[str, list[CaptionedImage]]:
     """Compute Grad-CAM maps of the classes that models of a run predict.
 
     Args:
@@ -173,7 +171,7 @@ def heat_maps(
     Returns:
         Maps by image id; none of images that cannot be read, and none if the models cannot be loaded.
     """
-    maps: dict[str, list[Picture]] = {}
+    maps: dict[str, list[CaptionedImage]] = {}
     names = {name for models in wanted.values() for name in models}
     if not names or not any(paths[image_id].is_file() for image_id in wanted):
         return maps
@@ -195,7 +193,7 @@ def heat_maps(
             image = Image.fromarray(overlay(pixels, heat)).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             file = io.BytesIO()
             image.save(file, "JPEG", quality=85)
-            maps.setdefault(image_id, []).append(Picture(_caption(name, heat), file.getvalue()))
+            maps.setdefault(image_id, []).append(CaptionedImage(_caption(name, heat), file.getvalue()))
     return maps
 
 

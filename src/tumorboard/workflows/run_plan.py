@@ -1,4 +1,4 @@
-"""One run from its data to its report, in stages, and who carries them out: this process or a Ray cluster."""
+"""One run, from its data to its report, in stages, and its executor: this process or a Ray cluster."""
 
 import contextlib
 import os

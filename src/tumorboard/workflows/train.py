@@ -29,7 +29,7 @@ def train(
     A repeated call goes on where an interrupted one stopped, and ends with the same bits.
 
     Args:
-        data: Class folders or a manifest CSV; a `DataSource` also says how the classes are read.
+        data: Class folders or a manifest CSV; a `DataSource` also sets how classes are matched.
         out: The run folder.
         recipe: The settings, or the name or file of a recipe.
         folds: K, 2 or more, to cross-validate first, see `cross_validate`; 0 for one run.

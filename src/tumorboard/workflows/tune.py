@@ -1,7 +1,7 @@
 """Hyperparameter search: trials on cross-validation folds, with the settings of each proposed by Optuna.
 
-Optuna keeps nothing: its study is built anew, in memory, for each trial from the trials so far. So a search
-that was killed goes on as it would have gone on, and no second record can fall out of step with ours.
+Optuna stores nothing: its study object is rebuilt in memory for each trial from the trials so far. So a
+search that was killed resumes exactly, and no second record can disagree with ours.
 """
 
 import json
@@ -297,7 +297,7 @@ def _delete_models(run: RunFolder, model: str) -> None:
 
 
 class Proposal:
-    """The settings of a trial that Optuna proposes, and its judgement of how the trial goes.
+    """The settings of a trial that Optuna proposes, and whether Optuna would prune the trial.
 
     Args:
         trial: Optuna's trial.

@@ -1,1 +1,1 @@
-"""DICOM: one object read as a picture, patients told apart, and what a hostile file meets on the way."""
+"""DICOM: read an object as an image, group files by patient, and contain hostile files."""

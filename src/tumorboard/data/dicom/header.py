@@ -233,7 +233,11 @@ def read_header(source: io.RawIOBase | io.BytesIO, extra: Collection[str] = ()) 
     meta = elements(implicit=False, little=True, end=_META_END)
     syntax = text(meta, "TransferSyntaxUID")
     if syntax == DeflatedExplicitVRLittleEndian:
-        file = _inflated(file)
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        content = inflate.decompress(file.read_unlimited(_MAX_INFLATED), _MAX_INFLATED)
+        if inflate.unconsumed_tail:  # a file may hold a thousand times its size
+            raise DicomError(f"deflated DICOM that inflates beyond {_MAX_INFLATED >> 20} MiB")
+        file = LimitedReader(io.BytesIO(content))
     # As the first element shows it: some files contradict their transfer syntax.
     start = file.tell()
     first = file.read(6)
@@ -267,15 +271,6 @@ def _require_one_frame(frames: str) -> None:
             f"DICOM with {int(frames)} frames, which do not stand for one image",
             "save each frame that you want as a file of its own",
         )
-
-
-def _inflated(file: LimitedReader) -> LimitedReader:
-    """Inflate the rest of a file up to a limit: it may hold a thousand times its size."""
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflate.decompress(file.read_unlimited(_MAX_INFLATED), _MAX_INFLATED)
-    if inflate.unconsumed_tail:
-        raise DicomError(f"deflated DICOM that inflates beyond {_MAX_INFLATED >> 20} MiB")
-    return LimitedReader(io.BytesIO(content))
 
 
 def explained(error: BaseException) -> DicomError:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tumorboard.data import sandbox
 from tumorboard.data.dicom.display import Pixels, Setting, colour, grey, palette
-from tumorboard.data.dicom.header import ParsedHeader, explained, integers, raw, read_header, text
+from tumorboard.data.dicom.header import explained, integers, raw, read_header, text
 from tumorboard.data.dicom.pixels import photometric, stored_pixels
 from tumorboard.data.dicom.reader import BURNED_IN
 
@@ -91,7 +91,17 @@ def image(
         pixels, rule = palette(stored, layout, header.data), "PALETTE COLOR"
     else:
         pixels, rule = grey(stored, layout, header, setting)
-    return np.ascontiguousarray(pixels), rule, _warnings(header) + header.notes
+    # Burned-in text that the header suggests, and a program in the preamble.
+    reasons = []
+    if text(header.data, "BurnedInAnnotation") == "YES":
+        reasons.append("BurnedInAnnotation is YES")
+    if header.sop_class == _SECONDARY or header.sop_class.startswith(f"{_SECONDARY}."):
+        reasons.append("secondary capture")
+    if header.sop_class in _ULTRASOUND or text(header.data, "Modality") == "US":
+        reasons.append("ultrasound")
+    notes = [BURNED_IN.format(", ".join(reasons))] if reasons else []
+    notes += [PROGRAM.format(kind) for start, kind in _PROGRAMS.items() if header.preamble.startswith(start)]
+    return np.ascontiguousarray(pixels), rule, notes + header.notes
 
 
 def header_facts(file: io.FileIO | io.BytesIO) -> dict[str, Any]:
@@ -140,21 +150,6 @@ def _identity(path: Path) -> Identity | None:
         return None  # whoever decodes it reports the fault
     patient = b"" if patient.upper() in _PLACEHOLDERS else patient
     return Identity(patient, series, hashlib.blake2b(beginning).digest())
-
-
-def _warnings(header: ParsedHeader) -> list[str]:
-    """Note what the header suggests of burned-in text, and a program in the preamble."""
-    reasons = []
-    if text(header.data, "BurnedInAnnotation") == "YES":
-        reasons.append("BurnedInAnnotation is YES")
-    if header.sop_class == _SECONDARY or header.sop_class.startswith(f"{_SECONDARY}."):
-        reasons.append("secondary capture")
-    if header.sop_class in _ULTRASOUND or text(header.data, "Modality") == "US":
-        reasons.append("ultrasound")
-    notes = [BURNED_IN.format(", ".join(reasons))] if reasons else []
-    return notes + [
-        PROGRAM.format(kind) for start, kind in _PROGRAMS.items() if header.preamble.startswith(start)
-    ]
 
 
 if __name__ == "__main__":
