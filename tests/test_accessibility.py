@@ -38,6 +38,27 @@ def test_the_report_of_a_run(opened, context) -> None:  # noqa: F811
     assert faults_everywhere(unfolded(opened, context.run.report)) == []
 
 
+def test_the_first_screen_holds_the_answer_its_plot_samples_and_limitations(opened, context) -> None:  # noqa: F811
+    write_results(context)
+    opened.set_viewport_size({"width": 1280, "height": 900})
+    opened.goto(context.run.report.as_uri())
+    for part in ("#overview > ul", "#overview .IntervalChart", ".samples", "#limitations"):
+        box = opened.locator(part).first.bounding_box()
+        assert box["y"] + box["height"] <= 900, part
+
+
+def test_a_case_opens_to_large_pictures_without_a_script(opened, context) -> None:  # noqa: F811
+    write_results(context)
+    for width in (1280, 390):
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.goto(context.run.report.as_uri())
+        case = opened.locator(".cards summary").first
+        assert case.locator("img").first.bounding_box()["width"] < 224
+        case.focus()
+        opened.keyboard.press("Enter")
+        assert all(image.bounding_box()["width"] >= 224 for image in case.locator("img").all())
+
+
 def test_the_report_of_drawn_images_with_findings(opened, tmp_path) -> None:
     file = tmp_path / "report.html"
     findings = (

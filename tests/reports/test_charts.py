@@ -111,6 +111,19 @@ def test_every_chart_has_its_three_forms_and_they_depend_on_it_alone(chart) -> N
     assert mpl.__version__.encode() not in first
 
 
+def test_subsets_stand_below_all_images_of_each_row() -> None:
+    rows = {"a": Estimate(0.5, 4, 0.2, 0.8), "b": Estimate(0.75, 4, 0.3, 0.9)}
+    chart = IntervalChart("i", "t", "accuracy", rows, {"part": {"b": rows["a"], "a": rows["b"]}})
+    root = ElementTree.fromstring(to_svg(chart, standalone=True).encode())  # noqa: S314
+    points = [(dot.attrib["class"], float(dot.attrib["cy"])) for dot in root.findall("{*}circle")]
+    assert [color for color, _ in points] == ["c0", "c1", "c0", "c1"]
+    assert [y for _, y in points] == sorted(y for _, y in points)
+    assert [line.name for line in chart.legend] == ["all images", "part"]
+    assert to_csv(chart).splitlines()[3] == '"b, part",0.5,0.2,0.8,4'
+    assert to_png(chart)
+    assert not INTERVALS.legend
+
+
 def test_a_matrix_holds_every_count_and_shades_by_share() -> None:
     root = ElementTree.fromstring(to_svg(MATRIX, standalone=True).encode())  # noqa: S314
     texts = [element.text for element in root.findall("{*}text")]

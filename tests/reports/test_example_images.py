@@ -1,11 +1,21 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tests.data.pictures import grey_png, plant
-from tumorboard.reports.example_images import contact_sheet
+from tests.reports.runs import run_results
+from tumorboard.reports.document import CaptionedImage
+from tumorboard.reports.example_images import (
+    PICTURE_SIDE,
+    contact_sheet,
+    example_ids,
+    sample_ids,
+    samples,
+    small_copy,
+)
 
 
 def _sheet(tmp_path: Path, groups: list[list[str]]) -> np.ndarray:
@@ -34,3 +44,31 @@ def test_names_of_any_script_are_no_trouble(tmp_path: Path) -> None:
 def test_long_groups_and_many_groups_are_cut(tmp_path: Path) -> None:
     assert _sheet(tmp_path, [[f"{i}" for i in range(9)]]).shape[1] == 5 * 188 + 8
     assert _sheet(tmp_path, [[f"x{i}"] for i in range(45)]).shape[0] == 40 * 218 + 8
+
+
+def test_samples_of_a_class_are_of_train_and_test_and_each_image_of_them_is_read_once() -> None:
+    results = run_results()
+    chosen = sample_ids(results)
+    assert list(chosen) == list(results.class_names)
+    for label, ids in enumerate(chosen.values()):
+        assert [split for split, _ in ids] == ["train", "train", "test"]
+        for split, image_id in ids:
+            part = results.reference[split]
+            assert part.labels[part.ids.index(image_id)] == label
+    wanted = example_ids(results)
+    assert {image_id for ids in chosen.values() for _, image_id in ids} <= set(wanted)
+    assert {tuple(models) for models in wanted.values()} == {(), ("pretrained", "custom")}
+
+
+def test_only_samples_that_can_be_read_are_shown() -> None:
+    results = run_results()
+    (_, image_id), *_ = sample_ids(results)["normal"]
+    shown = samples(replace(results, thumbnails={image_id: [CaptionedImage("image", b"jpeg")]}))
+    assert shown.images == {"normal": [CaptionedImage("train image", b"jpeg")]}
+
+
+def test_a_small_copy_keeps_the_shape_of_its_image() -> None:
+    for shape in ((100, 400, 3), (512, 128, 3), (1, 9000, 3)):
+        height, width = small_copy(np.zeros(shape, np.uint8)).shape[:2]
+        assert max(height, width) == PICTURE_SIDE
+        assert min(height, width) == max(1, round(PICTURE_SIDE * min(shape[:2]) / max(shape[:2])))

@@ -4,6 +4,7 @@ from tumorboard.reports import markdown
 from tumorboard.reports.charts import LineChart
 from tumorboard.reports.document import (
     BulletList,
+    CaptionedImage,
     Card,
     Cards,
     Code,
@@ -49,9 +50,9 @@ def test_code_is_indented_line_by_line():
 def test_text_lists_and_examples_are_escaped():
     assert rendered(Paragraph("<b>", "*lead*")) == "**\\*lead\\*** \\<b\\>\n"
     assert rendered(BulletList(["a", Paragraph("c", "b:")])) == "- a\n- **b:** c\n"
-    assert rendered(Cards([Card("True class: <a>", (), ["m: b (0.98)"], "id|1")])) == (
-        "- True class: \\<a\\>; m: b (0.98); id\\|1\n"
-    )
+    assert rendered(
+        Cards([Card("True class: <a>", {"": CaptionedImage("image", b"")}, {"m": "b (0.98)"}, ["m"], "id|1")])
+    ) == ("- True class: \\<a\\>; m: b (0.98); id\\|1\n")
 
 
 def test_a_chart_is_a_link_to_its_file():

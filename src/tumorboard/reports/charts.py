@@ -4,13 +4,14 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tumorboard.evaluation.intervals import Estimate
 from tumorboard.predictions import neutralised
@@ -21,7 +22,7 @@ DASHES = ((), (6, 3), (2, 2), (8, 3, 2, 3), (1, 3), (10, 4))
 
 _WIDTH, _HEIGHT = 264, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 250, 8, 196
-_NAME_WIDTH, _ROW, _CELL = 110, 24, 42
+_NAME_WIDTH, _ROW, _SUBROW, _CELL = 110, 24, 12, 42
 _STYLE = "text{fill:#222;font:12px sans-serif}.axis,.guide{stroke:#767676}.heat{fill:#0072B2}" + "".join(
     f".c{n}{{stroke:{color}}}circle.c{n}{{fill:{color}}}" for n, color in enumerate(COLORS)
 )
@@ -200,23 +201,40 @@ class MatrixChart:
 
 @dataclass(frozen=True)
 class IntervalChart:
-    """Estimates between 0 and 1 with their intervals, a row each, on one scale."""
+    """Estimates between 0 and 1 with their intervals, a row each, on one scale.
+
+    Attributes:
+        name: Of the chart's files.
+        title: What stands above it.
+        x_label: What is estimated.
+        estimates: By row.
+        subsets: By title of a part of the images, the same rows estimated on that part alone.
+    """
 
     name: str
     title: str
     x_label: str
     estimates: Mapping[str, Estimate]
+    subsets: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+
+    @property
+    def legend(self) -> list[Line]:
+        """A line for all images and one per subset, if there are any."""
+        return [Line(title, (), ()) for title in ("all images", *self.subsets)] if self.subsets else []
 
     @property
     def description(self) -> str:
         """Which rows there are; their numbers stand in a table."""
-        return f"{self.title}: {self.x_label} with 95% CI of {', '.join(self.estimates)}."
+        parts = f" on {', '.join(line.name for line in self.legend)}" if self.subsets else ""
+        return f"{self.title}: {self.x_label} with 95% CI of {', '.join(self.estimates)}{parts}."
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Yield the data as a table."""
         yield "name", self.x_label, "low", "high", "n"
-        for name, estimate in self.estimates.items():
-            yield neutralised(name), estimate.value, estimate.low, estimate.high, estimate.n
+        for title, estimates in (("", self.estimates), *self.subsets.items()):
+            for name, estimate in estimates.items():
+                shown = f"{name}, {title}" if title else name
+                yield neutralised(shown), estimate.value, estimate.low, estimate.high, estimate.n
 
     def draw(self, svg: ElementTree.Element) -> tuple[int, int]:
         """Draw into an <svg>; return its width and height."""
@@ -225,28 +243,42 @@ class IntervalChart:
         def x_of(value: float) -> float:
             return left + (width - left - 12) * value
 
-        bottom = 6 + _ROW * len(self.estimates)
+        series = (self.estimates, *self.subsets.values())
+        height = (_SUBROW + 8 if self.subsets else _ROW) + _SUBROW * len(self.subsets)
+        bottom = 6 + height * len(self.estimates)
         _add(svg, "path", d=f"M{left} {bottom}H{width - 12}", class_="axis")
         for x in ticks(0.0, 1.0):
             _add_text(svg, f"{x:.3g}", x_of(x), bottom + 15)
         _add_text(svg, self.x_label, x_of(0.5), bottom + 32)
-        for row, (name, estimate) in enumerate(self.estimates.items()):
-            y = 6 + _ROW * row + 10
-            _add_text(svg, _short(name, 20), left - 6, y + 4, "end")
-            if estimate.value is not None:
-                if estimate.low is not None and estimate.high is not None:
-                    bar = f"M{x_of(estimate.low):.1f} {y}H{x_of(estimate.high):.1f}"
-                    _add(svg, "path", d=bar, class_="c0", stroke_width="3")
-                _add(svg, "circle", cx=f"{x_of(estimate.value):.1f}", cy=str(y), r="5", class_="c0")
+        for row, name in enumerate(self.estimates):
+            top = 6 + height * row
+            _add_text(svg, _short(name, 20), left - 6, top + height / 2 + 2, "end")
+            for number, estimate in enumerate(estimates[name] for estimates in series):
+                y, color = top + 10 + _SUBROW * number, f"c{number % 6}"
+                if estimate.value is not None:
+                    if estimate.low is not None and estimate.high is not None:
+                        bar = f"M{x_of(estimate.low):.1f} {y}H{x_of(estimate.high):.1f}"
+                        _add(svg, "path", d=bar, **_stroke(number) | {"stroke_width": "3"})
+                    _add(svg, "circle", cx=f"{x_of(estimate.value):.1f}", cy=str(y), r="5", class_=color)
         return width, bottom + 40
 
     def plot(self, panel: Axes) -> None:
         """Plot with matplotlib."""
-        for row, estimate in enumerate(self.estimates.values()):
-            if estimate.value is not None:
-                panel.plot([estimate.value], [row], "o", color=COLORS[0])
-                if estimate.low is not None and estimate.high is not None:
-                    panel.hlines(row, estimate.low, estimate.high, color=COLORS[0])
+        for number, estimates in enumerate((self.estimates, *self.subsets.values())):
+            color = COLORS[number % 6]
+            for row, name in enumerate(self.estimates):
+                estimate, y = estimates[name], row + number / 4
+                if estimate.value is not None:
+                    panel.plot([estimate.value], [y], "o", color=color)
+                    if estimate.low is not None and estimate.high is not None:
+                        panel.hlines(y, estimate.low, estimate.high, color=color)
+        if self.subsets:
+            handles = [
+                Line2D([], [], color=COLORS[n % 6], label=f" {line.name}")
+                for n, line in enumerate(self.legend)
+            ]
+            for label in panel.legend(handles=handles, fontsize="small", loc="lower left").get_texts():
+                label.set_parse_math(False)
         panel.set(xlim=(-0.02, 1.02), ylim=(len(self.estimates) - 0.5, -0.5))
         panel.set_yticks(range(len(self.estimates)), list(self.estimates), fontsize="small", parse_math=False)
         panel.set_xlabel(self.x_label)

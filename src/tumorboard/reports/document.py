@@ -1,6 +1,6 @@
 """A report as data: its sections, tables and charts, whatever it is rendered as."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tumorboard.evaluation.calibration import CalibrationError
@@ -9,6 +9,7 @@ from tumorboard.evaluation.significance import Comparison
 from tumorboard.reports.charts import Chart
 
 UNDEFINED = "n/a"
+VISIBLE_CARDS = 3
 
 Cell = str | int | float | Estimate | Comparison | CalibrationError | None
 """A comparison is shown as the difference of two models, a calibration error with its null band."""
@@ -45,27 +46,50 @@ class Figures:
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """A small JPEG with its caption."""
+    """A small JPEG with its caption; of a heat map also the name of its model."""
 
     caption: str
     jpeg: bytes
+    model: str = ""
 
 
 @dataclass(frozen=True)
 class Card:
-    """An example image: the image with its heat maps, and a line per model."""
+    """An example image: what it is, its images, and what each model predicts.
+
+    Attributes:
+        title: What it is.
+        images: By model its heat map, and by "" the image itself.
+        predictions: By model the predicted class and its probability.
+        wrong: The models whose prediction is wrong.
+        image_id: The image's id.
+    """
 
     title: str
-    images: Sequence[CaptionedImage]
-    lines: Sequence[str]
+    images: Mapping[str, CaptionedImage]
+    predictions: Mapping[str, str]
+    wrong: Collection[str]
     image_id: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The predictions, a line each, and whether the image is missing."""
+        lines = [f"{name}: {text}" for name, text in self.predictions.items()]
+        return lines if self.images else [*lines, "The file is no longer where it was."]
 
 
 @dataclass(frozen=True)
 class Cards:
-    """Example images side by side."""
+    """Example images, a row each; HTML shows the first `VISIBLE_CARDS` and folds the others."""
 
     cards: Sequence[Card]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A few images of each class; only HTML shows them."""
+
+    images: Mapping[str, Sequence[CaptionedImage]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +127,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report, or of a section; `folded` hides it in HTML until it is opened."""
+    """A part of a report, or of a section; HTML shows only the title of a folded one until it is opened."""
 
     title: str
     blocks: Sequence["Block"]
@@ -111,7 +135,7 @@ class Section:
     folded: bool = False
 
 
-Block = Paragraph | BulletList | Code | Figures | Cards | Table | Section
+Block = Paragraph | BulletList | Code | Figures | Cards | Samples | Table | Section
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,18 @@ from PIL import Image, ImageDraw
 
 from tumorboard import config
 from tumorboard.data.image_reader import read_image, to_input
+from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 from tumorboard.evaluation.error_agreement import disagreement
 from tumorboard.predictions import Predictions, aligned
-from tumorboard.reports.document import Block, CaptionedImage, Card, Cards, Paragraph, Section
+from tumorboard.reports.document import Block, CaptionedImage, Card, Cards, Paragraph, Samples, Section
 from tumorboard.reports.run_results import RunResults
 
 MOST = 8
 """Images per list."""
-_THUMBNAIL = config.Image(size=160, resize="pad")
+PICTURE_SIDE = 256
+"""Pixels of the longer side of a picture in the report."""
+_SAMPLES, _MOST_SAMPLES = 3, 24  # per class, and of all classes
 _SHEET_IMAGE = config.Image(size=180, resize="pad")
 _SIDE, _CAPTION, _GAP = 180, 30, 8
 _COLUMNS, _ROWS = 5, 40
@@ -53,10 +57,45 @@ def most_disagreed(models: Mapping[str, Predictions]) -> list[int]:
 
 
 def example_ids(results: RunResults) -> dict[str, list[str]]:
-    """Return the ids of the example images, each with the models whose heat maps are wanted."""
+    """Return the ids of all images to show, each with the models whose heat maps are wanted."""
     errors, disagreed, right = _chosen(results)
-    recommended, all_models = [results.recommended], list(results.predictions)
-    return dict.fromkeys((*errors, *right), recommended) | dict.fromkeys(disagreed, all_models)
+    wanted: dict[str, list[str]] = {
+        image_id: [] for ids in sample_ids(results).values() for _, image_id in ids
+    }
+    for image_id in (*errors, *disagreed, *right):
+        wanted[image_id] = list(results.predictions)
+    return wanted
+
+
+def sample_ids(results: RunResults) -> dict[str, list[tuple[str, str]]]:
+    """Return (split, id) by class: the first and the middle image of train, the first of test."""
+    names = results.class_names[:_MOST_SAMPLES]
+    chosen: dict[str, list[tuple[str, str]]] = {}
+    for c, name in enumerate(names):
+        of_class = {
+            split: [part.ids[row] for row in np.flatnonzero(part.labels == c)]
+            for split, part in results.reference.items()
+        }
+        train, test = of_class["train"], of_class["test"]
+        ids = [
+            ("train", image_id) for image_id in (*train[:1], *train[len(train) // 2 : len(train) // 2 + 1])
+        ]
+        ids = list(dict.fromkeys([*ids, *(("test", image_id) for image_id in test[:1])]))
+        chosen[name] = ids[: min(_SAMPLES, _MOST_SAMPLES // len(names))]
+    return chosen
+
+
+def samples(results: RunResults) -> Samples:
+    """A few images of each class, as far as their files can be read."""
+    images = {
+        name: [
+            CaptionedImage(f"{split} image", results.thumbnails[image_id][0].jpeg)
+            for split, image_id in ids
+            if image_id in results.thumbnails
+        ]
+        for name, ids in sample_ids(results).items()
+    }
+    return Samples({name: of_class for name, of_class in images.items() if of_class})
 
 
 def example_images(results: RunResults) -> Section:
@@ -64,9 +103,9 @@ def example_images(results: RunResults) -> Section:
     name = results.recommended
     errors, disagreed, right = _chosen(results)
     about_maps = (
-        "A heat map (Grad-CAM) is laid over the input of the network and is bright where the image supports "
-        "the class that this model predicts. A map of one color marks no region. A map shows which regions a "
-        "prediction depends on; not why, and not whether the prediction is right."
+        "A heat map (Grad-CAM) is laid over the image in its own shape and is bright where the image "
+        "supports the class that this model predicts. A map of one color marks no region. A map shows which "
+        "regions a prediction depends on; not why, and not whether the prediction is right."
     )
     if not any(len(images) > 1 for images in results.thumbnails.values()):
         about_maps = "There are no heat maps: the images or the models are no longer where they were."
@@ -84,8 +123,14 @@ def example_images(results: RunResults) -> Section:
                 disagreed,
                 "All models predict the same class for every image.",
             ),
-            _cards(
-                results, f"Right and most confident, per class: {name}", right, "It was never right on test."
+            replace(
+                _cards(
+                    results,
+                    f"Right and most confident, per class: {name}",
+                    right,
+                    "It was never right on test.",
+                ),
+                folded=True,
             ),
         ],
         "examples",
@@ -103,13 +148,26 @@ def thumbnails(ids: Sequence[str], paths: Mapping[str, Path], window: str) -> di
     images = {}
     for image_id in ids:
         try:
-            pixels = to_input(read_image(paths[image_id], window=window).pixels, _THUMBNAIL)
+            pixels = small_copy(read_image(paths[image_id], window=window).pixels)
         except DataError:  # moved or deleted since; the report says so in its place
             continue
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=85)  # encoded anew: no header of the original
-        images[image_id] = [CaptionedImage("image", file.getvalue())]
+        images[image_id] = [CaptionedImage("image", jpeg(pixels))]
     return images
+
+
+def small_copy(image: Pixels) -> Pixels:
+    """Resize an image, uint8 (H, W, 3), to a longer side of `PICTURE_SIDE`; it keeps its shape."""
+    height, width = image.shape[:2]
+    scale = PICTURE_SIDE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """Encode pixels, uint8 (H, W, 3), anew: nothing of the original file's header is left."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def contact_sheet(groups: Sequence[Sequence[str]], paths: Mapping[str, Path], window: str = "") -> bytes:
@@ -158,13 +216,13 @@ def _cards(results: RunResults, title: str, ids: Sequence[str], nothing: str) ->
     cards = []
     for image_id in ids:
         row = rows[image_id]
-        lines = [
-            f"{name}: {model.class_names[model.predicted[row]]} ({model.probabilities[row].max():.2f})"
+        predictions = {
+            name: f"{model.class_names[model.predicted[row]]} ({model.probabilities[row].max():.2f})"
             for name, model in models.items()
-        ]
-        images = results.thumbnails.get(image_id, ())
-        if not images:
-            lines.append("The file is no longer where it was.")
-        cards.append(Card(f"True class: {first.class_names[first.labels[row]]}", images, lines, image_id))
+        }
+        wrong = [name for name, model in models.items() if model.predicted[row] != model.labels[row]]
+        images = {image.model: image for image in results.thumbnails.get(image_id, ())}
+        true_class = f"True class: {first.class_names[first.labels[row]]}"
+        cards.append(Card(true_class, images, predictions, wrong, image_id))
     block: Block = Cards(cards) if cards else Paragraph(nothing)
     return Section(title, [block])

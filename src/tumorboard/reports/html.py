@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tumorboard.reports.charts import legend_sample, to_svg
-from tumorboard.reports.document import CaptionedImage, Document, printable
+from tumorboard.reports.document import VISIBLE_CARDS, CaptionedImage, Document, printable
 
 # Nothing may be fetched or run, whatever a name or an image tries.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -21,7 +21,10 @@ def render(document: Document) -> str:
     style = resources.files("tumorboard.reports").joinpath("report.css").read_text("utf-8")
     page = _ENVIRONMENT.get_template("report.html.jinja")
     style = Markup(style)  # noqa: S704  our own file
-    return page.render(document=document, policy=POLICY, style=style).lstrip() + "\n"
+    return (
+        page.render(document=document, policy=POLICY, style=style, visible_cards=VISIBLE_CARDS).lstrip()
+        + "\n"
+    )
 
 
 def data_url(image: CaptionedImage) -> str:

@@ -7,6 +7,7 @@ from tumorboard.reports.document import (
     Block,
     BulletList,
     Cell,
+    Figures,
     Paragraph,
     Section,
     Table,
@@ -16,6 +17,8 @@ from tumorboard.reports.document import (
     percent,
     plural,
 )
+from tumorboard.reports.example_images import samples
+from tumorboard.reports.performance import accuracy_chart
 from tumorboard.reports.run_results import MAJORITY_CLASS, SERIES, AuditFinding, RunResults
 
 _FEW_IMAGES = 100
@@ -43,13 +46,15 @@ def overview(results: RunResults) -> Section:
         f"Recommended model: {results.recommended}",
         [
             BulletList(headline),
+            Figures([accuracy_chart(results)]),
+            samples(results),
+            Section("Limitations", [BulletList(list(limitations(results)))], "limitations"),
             Paragraph(" ".join(_certainty(results)), "How certain:"),
             Paragraph(f"{results.recommendation.reason} {chosen_from}", "Why this model:"),
             Section(
                 f"Audit of the images: {count_findings(results.findings)}",
                 [BulletList(findings), all_findings],
             ),
-            Section("Limitations", [BulletList(list(limitations(results)))], "limitations"),
         ],
         "overview",
     )
@@ -63,7 +68,7 @@ def audit_findings(results: RunResults) -> Section:
     block: Block = Paragraph("The audit found nothing.")
     if rows:
         block = Table(["code", "severity", "finding", "consequence"], rows, "Findings, the most severe first")
-    return Section("Audit findings", [block], "audit")
+    return Section("Audit findings", [block], "audit", folded=True)
 
 
 def _certainty(results: RunResults) -> Iterator[str]:

@@ -37,7 +37,6 @@ def performance(results: RunResults) -> Section:
         for name, scores in results.all_scores.items()
     ]
     test = {name: scores["test"] for name, scores in results.all_scores.items()}
-    accuracies = {name: scores.accuracy for name, scores in test.items()}
     described: list[list[Cell]] = [
         [name, scores.balance, scores.average, scores.composite]
         for name, scores in results.description_scores.items()
@@ -45,23 +44,31 @@ def performance(results: RunResults) -> Section:
     return Section(
         "Performance",
         [
-            Table(["model", *columns], rows, "Log loss and accuracy"),
-            Paragraph(
-                "In parentheses: 95% CI, of proportions Wilson's interval"
-                + (", which accounts for groups (patients)" if results.test_scores.groups else "")
-                + ". Log loss is the mean in nats. The last two rows see no image: the majority class of "
-                "train for every image (always certain, hence the large loss), and the class frequencies of "
-                "train as probabilities."
-            ),
-            Figures([IntervalChart("accuracy-test", "Test accuracy with 95% CI", "accuracy", accuracies)]),
-            *(_subset_table(results, split) for split in ("test", "valid") if results.subsets[split]),
-            *(
-                Table(
-                    ["model", *results.class_names],
-                    [[name, *scores[split].recall.values()] for name, scores in results.scores.items()],
-                    f"Recall of each class on {SPLIT_TITLES[split]}",
-                )
-                for split in ("valid", "test")
+            Section(
+                "Log loss, accuracy and recall on train, validation and test",
+                [
+                    Table(["model", *columns], rows, "Log loss and accuracy"),
+                    Paragraph(
+                        "In parentheses: 95% CI, of proportions Wilson's interval"
+                        + (", which accounts for groups (patients)" if results.test_scores.groups else "")
+                        + ". Log loss is the mean in nats. The last two rows see no image: the majority "
+                        "class of train for every image (always certain, hence the large loss), and the "
+                        "class frequencies of train as probabilities."
+                    ),
+                    *(_subset_table(results, split) for split in ("test", "valid") if results.subsets[split]),
+                    *(
+                        Table(
+                            ["model", *results.class_names],
+                            [
+                                [name, *scores[split].recall.values()]
+                                for name, scores in results.scores.items()
+                            ],
+                            f"Recall of each class on {SPLIT_TITLES[split]}",
+                        )
+                        for split in ("valid", "test")
+                    ),
+                ],
+                folded=True,
             ),
             Section(
                 "All metrics on test",
@@ -85,6 +92,16 @@ def performance(results: RunResults) -> Section:
         ],
         "performance",
     )
+
+
+def accuracy_chart(results: RunResults) -> IntervalChart:
+    """Test accuracy of all models and baselines, also without the images that make it easy."""
+    accuracies = {name: scores["test"].accuracy for name, scores in results.all_scores.items()}
+    subsets = {
+        title: {name: scores[name].accuracy for name in accuracies}
+        for title, scores in results.subsets["test"].items()
+    }
+    return IntervalChart("accuracy-test", "Test accuracy with 95% CI", "accuracy", accuracies, subsets)
 
 
 def metric_blocks(scores: Mapping[str, Scores]) -> list[Block]:
@@ -139,6 +156,12 @@ def learning_curves(results: RunResults) -> Section:
         for name, rows in made.histories.items()
         for metric in ("loss", "accuracy")
     ]
+    note = (
+        "The vertical line marks the epoch whose weights were kept. Train is the mean over an epoch, on "
+        "augmented images, with dropout and while the weights change; validation is scored at the end of "
+        "the epoch, without. The loss is the one that was trained with: with smoothed labels even a perfect "
+        "model's is not 0, and it is not the log loss of the tables."
+    )
     verdicts = [Paragraph(text, f"{name}:") for name, text in results.fit_verdicts.items()]
     return Section(
         "Over- and underfitting",
@@ -146,12 +169,7 @@ def learning_curves(results: RunResults) -> Section:
             Paragraph("Judged from train and validation alone."),
             BulletList(verdicts),
             Figures(charts),
-            Paragraph(
-                "The vertical line marks the epoch whose weights were kept. Train is the mean over an "
-                "epoch, on augmented images, with dropout and while the weights change; validation is "
-                "scored at the end of the epoch, without. The loss is the one that was trained with: with "
-                "smoothed labels even a perfect model's is not 0, and it is not the log loss of the tables."
-            ),
+            Section("How to read the learning curves", [Paragraph(note)], folded=True),
         ],
         "learning",
     )
@@ -221,7 +239,7 @@ def ranking_curves(results: RunResults) -> Section:
         [
             Paragraph("Each class against the rest, on test. The diagonal is the ROC curve of a guess."),
             Figures(roc),
-            Figures(precision_recall),
+            Section("Precision-recall curves", [Figures(precision_recall)], folded=True),
         ],
         "curves",
     )

@@ -1,5 +1,7 @@
 """The documents of a run: its report, section by section, and the model card of the recommended model."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tumorboard import NOTICE
@@ -34,14 +36,14 @@ def run_report(results: RunResults) -> Document:
         [
             overview(results),
             performance(results),
-            differences(results.comparisons["test"]),
-            learning_curves(results),
             confusion_matrices(results),
+            learning_curves(results),
             ranking_curves(results),
             calibration(results),
             selective_prediction(results),
-            error_agreement(results),
             example_images(results),
+            replace(differences(results.comparisons["test"]), folded=True),
+            replace(error_agreement(results), folded=True),
             audit_findings(results),
             provenance(results),
         ],
@@ -106,7 +108,7 @@ def provenance(results: RunResults) -> Section:
         Section("All settings", [Code(made.settings)], folded=True),
         Section("Environment", [BulletList(others)], folded=True),
     ]
-    return Section("How the run was made", blocks, "provenance")
+    return Section("How the run was made", blocks, "provenance", folded=True)
 
 
 def model_card(results: RunResults) -> Document:

@@ -45,7 +45,11 @@ def calibration(results: RunResults) -> Section:
                 [BulletList([f"{chart.title}: {chart.note}" for chart in charts])],
                 folded=True,
             ),
-            *temperature_blocks(results.calibration, test),
+            Section(
+                "Temperature scaling, fitted on validation",
+                temperature_blocks(results.calibration, test),
+                folded=True,
+            ),
         ],
         "calibration",
     )
@@ -109,8 +113,10 @@ def selective_prediction(results: RunResults) -> Section:
     ]
     labels = "Accuracy of the images that are not referred", "coverage, most confident first", "accuracy"
     chart = LineChart("coverage-accuracy", *labels, lines, (0.4, 1.0))
-    blocks = calibrated_blocks(results.calibration)
-    return Section(title, [Paragraph(_referral(results)), Figures([chart]), *blocks], anchor)
+    tables = Section(
+        "Accuracy by coverage, prediction sets", calibrated_blocks(results.calibration), folded=True
+    )
+    return Section(title, [Figures([chart]), Paragraph(_referral(results)), tables], anchor)
 
 
 def calibrated_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]:

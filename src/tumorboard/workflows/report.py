@@ -1,7 +1,6 @@
 """The report of a finished run: gather its results from the run folder, compose documents, write them."""
 
 import csv
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from tumorboard import config, storage
 from tumorboard.data import synthetic
 from tumorboard.data.image_cache import Decoded
+from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import TumorboardError
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
 from tumorboard.reports import markdown
 from tumorboard.reports.checklist import checklist
 from tumorboard.reports.document import CaptionedImage
-from tumorboard.reports.example_images import example_ids, thumbnails
+from tumorboard.reports.example_images import example_ids, jpeg, small_copy, thumbnails
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import model_card, run_report, run_summary
 from tumorboard.reports.run_results import SPLITS, Provenance, RunResults, metrics_json, score_run
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from tumorboard.explain.gradcam import Map
     from tumorboard.workflows.predictor import RunPredictor
 
-_SIDE = 160  # pixels of a heat map in the report
 _FLAT = 0.5  # of the largest value
 _SECONDS = 60.0  # a slow machine gets the first maps, not a long wait
 
@@ -175,7 +173,7 @@ def heat_maps(
     names = {name for models in wanted.values() for name in models}
     if not names or not any(paths[image_id].is_file() for image_id in wanted):
         return maps
-    from tumorboard.explain.overlay import overlay  # Keras, seconds to import
+    from tumorboard.explain.overlay import in_picture, overlay  # Keras, seconds to import
     from tumorboard.workflows.predictor import load_run
 
     try:
@@ -184,16 +182,17 @@ def heat_maps(
         return maps
     end = time.monotonic() + _SECONDS
     for image_id, models in wanted.items():
+        if not models:
+            continue
         try:
-            pixels = predictor.read(paths[image_id])
+            image = read_image(paths[image_id], window=predictor.image.window).pixels
         except TumorboardError:
             continue
+        pixels, picture = to_input(image, predictor.image), small_copy(image)
         for name in models if time.monotonic() < end else ():
             heat = predictor.heat_map(name, pixels)
-            image = Image.fromarray(overlay(pixels, heat)).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-            file = io.BytesIO()
-            image.save(file, "JPEG", quality=85)
-            maps.setdefault(image_id, []).append(CaptionedImage(_caption(name, heat), file.getvalue()))
+            covered = overlay(picture, in_picture(heat, picture.shape[:2], predictor.image))
+            maps.setdefault(image_id, []).append(CaptionedImage(_caption(name, heat), jpeg(covered), name))
     return maps
 
 
