@@ -255,7 +255,7 @@ def locked(run: RunFolder) -> Iterator[None]:
     """
     with _held(run):
         for lock in run.root.glob(f"{_LOCK}-*"):
-            _acquired(run, lock.name.removeprefix(_LOCK)).release()  # nobody makes this model
+            _acquired(run, lock.name.removeprefix(_LOCK)).release()  # no process trains this model
         try:
             for file in run.root.rglob(f"{TEMPORARY}-*"):  # half-written files of a process that was killed
                 file.unlink(missing_ok=True)

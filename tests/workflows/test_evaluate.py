@@ -74,7 +74,7 @@ def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
     notes = json.loads((out / "metrics.json").read_text())["notes"]
     assert notes == [
         "1 of these 11 images are files of the run's train split: the models were fitted on them.",
-        "1 of these 11 images are files of the run's test part: they were scored before, by the run itself.",
+        "1 of these 11 images are files of the run's test split: they were scored before, by the run itself.",
     ]
     assert [look["images"] for look in json.loads(run.test_evaluations.read_text())] == [1]
 
@@ -82,7 +82,7 @@ def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
 def test_of_data_with_parts_test_is_scored(run: RunFolder, tmp_path: Path) -> None:
     whole = load(tmp_path / "data").manifest
     assert overlap_notes(whole.select("valid"), whole) == (
-        "9 of these 9 images are files of the run's valid part: models and thresholds were chosen on them.",
+        "9 of these 9 images are files of the run's valid split: models and thresholds were chosen on them.",
     )
     out = evaluate_data(run.root, tmp_path / "data")
     assert "9 images" in (out / "results.md").read_text()

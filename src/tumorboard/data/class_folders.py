@@ -116,7 +116,7 @@ def scan(source: Path) -> Listing:
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
-    """The folder of each split, or the root itself as the only one; and what lies beside them."""
+    """Return the folder of each split, or the root as the only one, and problems with other files."""
     inside, loose, problems = _list_folder(root)
     by_split = [(SPLIT_NAMES.get(folder.name.casefold(), ""), folder) for folder in inside]
     problems += [_outside(path) for path in loose]

@@ -20,7 +20,7 @@ class Header:
     """How an image is stored.
 
     Args:
-        format: PNG, JPEG, BMP, TIFF, WEBP, DICOM; "" if it could not be told.
+        format: PNG, JPEG, BMP, TIFF, WEBP, DICOM; "" if it was not recognised.
         mode: Of the pixels, as Pillow names it (L, RGB, RGBA, P, I;16 ...) or as DICOM does.
         bits: Of each value as stored.
         several: Whether there is more than one frame or page.

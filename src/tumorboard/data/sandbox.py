@@ -114,7 +114,7 @@ class SandboxPool:
 
 
 class _Watchdog:
-    """Kill children that do not answer in time; one thread, because a timer each is as dear as an answer."""
+    """Kill children that do not answer in time; one thread, for a timer per answer would double its cost."""
 
     def __init__(self) -> None:
         self._deadlines: dict[subprocess.Popen[bytes], float] = {}

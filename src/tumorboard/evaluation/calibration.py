@@ -79,7 +79,7 @@ def scale_predictions(predictions: Predictions, T: float) -> Predictions:
 
 
 def cross_scale_predictions(predictions: Predictions) -> Predictions:
-    """Scale each image by the temperature of the other folds, as images are scaled that the fit has not seen.
+    """Scale each image by a temperature that was fitted on the other folds, as for new images.
 
     Five folds, dealt by class in the order of ids; with five images or fewer one image is left out at a time.
     """

@@ -1,7 +1,7 @@
 """Selective prediction: what is fitted on validation to decide when a model refers an image to a human.
 
 A `Calibration` holds a temperature, the quantile of prediction sets, a referral threshold and an
-out-of-distribution threshold; `CalibratedPerformance` is how they do on other images.
+out-of-distribution threshold; `CalibratedPerformance` is their effect on other images.
 """
 
 from collections.abc import Mapping

@@ -80,7 +80,7 @@ class Evaluation:
 
     @cached_property
     def calibration(self) -> dict[str, CalibratedPerformance]:
-        """By model that has a calibration, how it does on these images."""
+        """By model that has a calibration, its calibrated performance on these images."""
         known = {name: each for name, each in self.calibrations.items() if name in self.models}
         return {name: calibrated_performance(self.models[name], each) for name, each in known.items()}
 

@@ -105,7 +105,7 @@ class RunResults:
         description_scores: By model, balance, average and composite, which contain test accuracies.
         recommendation: From validation alone.
         comparisons: By split ("valid", "test"), of all pairs of models.
-        calibration: By model, what was fitted on validation and how it does on test.
+        calibration: By model, what was fitted on validation and its performance on test.
         findings: Of the audit, the most severe first.
         provenance: How the run was made.
         thumbnails: By image id, each example image and its heat maps, small.

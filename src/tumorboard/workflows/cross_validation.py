@@ -18,7 +18,7 @@ from tumorboard.workflows.prepare import prepare
 from tumorboard.workflows.run_plan import Executor, RunPlan, run_executor
 from tumorboard.workflows.split import split
 
-_VALID = 0.1  # of all images; a fold's validation part chooses nothing when the recipe has no patience
+_VALID = 0.1  # of all images; a fold's validation split chooses nothing when the recipe has no patience
 
 
 def cross_validate(
@@ -91,7 +91,7 @@ def deal_folds(
     """Write the manifest of each fold, with the fold in the place of test, unless they are written.
 
     Args:
-        data: Class folders or a manifest CSV; the images of its test part are not opened.
+        data: Class folders or a manifest CSV; the images of its test split are not opened.
         folder: Where the manifests are kept.
         recipe: Its seed chooses among the possible deals.
         k: How many, 2 or more; 0 for none.

@@ -79,7 +79,7 @@ def split(
         test: The same; not with folds. None for 0.2.
         seed: Chooses among the possible splits.
         window: Of DICOM images: they are compared as they are seen through it.
-        keep_test: Leave out the images of a given test part, unopened: only the others are dealt anew.
+        keep_test: Leave out the images of a given test split, unopened: only the others are dealt anew.
         group_by_name: Group images that the data leaves without a group by their class and by what the
             groups of this regular expression find in their file names; "" for none.
         console: Where progress is shown; quiet by default.
