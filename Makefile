@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-offline test-slow check docs vulnerabilities bench cross-validation clean
+.PHONY: install install-dev demo test test-offline test-slow check docs pictures vulnerabilities bench cross-validation clean
 
 install: $(STAMP)
 
@@ -53,6 +53,10 @@ docs: .venv-docs/.installed
 	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --no-compile --requirement requirements-docs.txt
 	touch $@
+
+# The pictures in docs/images, from the run of `make demo`, in a browser.
+pictures: install-dev demo
+	$(BIN)/python tools/docs_pictures.py demo-run demo-data
 
 # Known vulnerabilities of the pinned packages; needs the network.
 vulnerabilities:
