@@ -59,6 +59,16 @@ def test_a_case_opens_to_large_pictures_without_a_script(opened, context) -> Non
         assert all(image.bounding_box()["width"] >= 224 for image in case.locator("img").all())
 
 
+def test_on_paper_nothing_is_folded(opened, tmp_path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(html.render(run_report(run_results())), "utf-8")
+    opened.goto(file.as_uri())
+    table = opened.get_by_text("Metrics over all classes")
+    assert not table.is_visible()
+    opened.emulate_media(media="print")
+    assert table.is_visible()
+
+
 def test_the_report_of_drawn_images_with_findings(opened, tmp_path) -> None:
     file = tmp_path / "report.html"
     findings = (

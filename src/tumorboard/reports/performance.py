@@ -37,7 +37,8 @@ def performance(results: RunResults) -> Section:
         for name, scores in results.all_scores.items()
     ]
     test = {name: scores["test"] for name, scores in results.all_scores.items()}
-    described: list[list[Cell]] = [
+    models = results.scores.items()
+    balance: list[list[Cell]] = [
         [name, scores.balance, scores.average, scores.composite]
         for name, scores in results.description_scores.items()
     ]
@@ -59,10 +60,7 @@ def performance(results: RunResults) -> Section:
                     *(
                         Table(
                             ["model", *results.class_names],
-                            [
-                                [name, *scores[split].recall.values()]
-                                for name, scores in results.scores.items()
-                            ],
+                            [[name, *scores[split].recall.values()] for name, scores in models],
                             f"Recall of each class on {SPLIT_TITLES[split]}",
                         )
                         for split in ("valid", "test")
@@ -83,9 +81,7 @@ def performance(results: RunResults) -> Section:
                         "Balance is 1 - the largest gap between any two of the accuracies on train, "
                         "validation and test, average is their mean, composite is 0.5 balance + 0.5 average."
                     ),
-                    Table(
-                        ["model", "balance", "average", "composite"], described, "Description of the models"
-                    ),
+                    Table(["model", "balance", "average", "composite"], balance, "Description of the models"),
                 ],
                 folded=True,
             ),
