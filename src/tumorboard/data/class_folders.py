@@ -11,6 +11,7 @@ from pathlib import Path
 from tumorboard.data.image_reader import display, require_regular
 from tumorboard.errors import DataError
 
+SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -144,7 +145,7 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
         raise DataError(
             f"expected one {repeated[0]} folder in {display(root)}, found several; join or rename them"
         )
-    return {split: folders[split] for split in ("train", "valid", "test") if split in folders}, problems
+    return {split: folders[split] for split in SPLITS if split in folders}, problems
 
 
 def _files_below(folder: Path, seen: set[tuple[int, int]]) -> tuple[list[Path], list[str]]:

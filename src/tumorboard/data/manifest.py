@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from tumorboard import storage
 from tumorboard.data import class_folders, class_matching
-from tumorboard.data.class_folders import SPLIT_NAMES, Entry, Listing, problem_with
+from tumorboard.data.class_folders import SPLIT_NAMES, SPLITS, Entry, Listing, problem_with
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import MAX_BYTES, display, unusable
 from tumorboard.errors import DataError
@@ -110,7 +110,7 @@ class Manifest:
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of images by split and class; every split that occurs names every class."""
         counts = Counter((sample.split, sample.label) for sample in self.samples)
-        splits = [split for split in ("train", "valid", "test", "") if any(s == split for s, _ in counts)]
+        splits = [split for split in (*SPLITS, "") if any(s == split for s, _ in counts)]
         return {split: {name: counts[split, name] for name in self.class_names} for split in splits}
 
 
@@ -255,7 +255,7 @@ def list_csv(source: Path) -> Listing:
         )
     folders = {
         split: tuple(sorted({entry.folder for entry in entries if entry.split == split}))
-        for split in ("train", "valid", "test", "")
+        for split in (*SPLITS, "")
     }
     return Listing.of(entries, {split: names for split, names in folders.items() if names})
 

@@ -17,13 +17,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tumorboard import config
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import Loaded, Manifest, Sample
 from tumorboard.data.near_duplicates import Duplicates
 from tumorboard.errors import DataError, UsageError
 
 _DEALS = 8
-_SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def assign_splits(
         raise DataError(
             "expected a train split or images without a split, found only valid or test; add a train folder"
         )
-    if set(_SPLITS) <= given and pool == "train":
+    if set(SPLITS) <= given and pool == "train":
         return manifest
     counts, sizes = (
         Counter(sample.label for sample in samples),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, PngImagePlugin
 from scipy import ndimage
 
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.errors import DataError, UsageError
 from tumorboard.storage import write_bytes, write_text
 
@@ -204,7 +205,6 @@ def _blob(
 
 MARK = "synthetic phantom, not a patient"
 FEWEST = 16  # images per class: with fewer, planted files would be missing
-SPLITS = ("train", "valid", "test")
 STAGES = ("_left.lower.lobe_T2_N0_M0_Ib", "_left.hilum_T2_N2_M0_IIIa", "", "_left.hilum_T1_N2_M0_IIIa")
 FORMATS = {6: "JPEG", 7: "I;16", 8: "L", 9: "RGB", 14: "RGB", 20: "I;16"}  # by number; the others are RGBA
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.reports.document import BulletList, Document, Paragraph, Section, Table, in_words, plural
 from tumorboard.reports.performance import METRICS
 from tumorboard.reports.run_report import notices
-from tumorboard.reports.run_results import COMBINED, SPLITS, RunResults
+from tumorboard.reports.run_results import COMBINED, RunResults
 
 OPEN = "open:"
 

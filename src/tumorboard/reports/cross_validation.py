@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tumorboard import NOTICE
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.evaluation import metrics, subgroups
 from tumorboard.evaluation.intervals import Estimate, Interval, wilson, wilson_grouped
 from tumorboard.evaluation.model_selection import most_accurate
@@ -16,7 +17,7 @@ from tumorboard.evaluation.scores import Scores, group_indices, order_by_id, sco
 from tumorboard.evaluation.significance import accuracy_test
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reports.document import Block, Cell, Document, Paragraph, Section, Table, number, plural
-from tumorboard.reports.run_results import COMBINED, SPLIT_TITLES, SPLITS, as_json, scores_as_dicts
+from tumorboard.reports.run_results import COMBINED, SPLIT_TITLES, as_json, scores_as_dicts
 
 FORMAT_VERSION = 3
 

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Mapping
 
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.evaluation import metrics
 from tumorboard.evaluation.metrics import confusion_matrix
 from tumorboard.evaluation.scores import Scores
 from tumorboard.predictions import Predictions
 from tumorboard.reports.charts import IntervalChart, Line, LineChart, MatrixChart
 from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table
-from tumorboard.reports.run_results import SPLIT_TITLES, SPLITS, History, RunResults
+from tumorboard.reports.run_results import SPLIT_TITLES, History, RunResults
 
 METRICS = {
     "balanced_accuracy": "balanced accuracy",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from tumorboard import NOTICE
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.reports.agreement import differences, error_agreement
 from tumorboard.reports.document import (
     Block,
@@ -20,7 +21,7 @@ from tumorboard.reports.document import (
 from tumorboard.reports.example_images import example_images
 from tumorboard.reports.overview import audit_findings, count_findings, limitations, overview
 from tumorboard.reports.performance import confusion_matrices, learning_curves, performance, ranking_curves
-from tumorboard.reports.run_results import MAJORITY_CLASS, SPLIT_TITLES, SPLITS, SYNTHETIC, RunResults
+from tumorboard.reports.run_results import MAJORITY_CLASS, SPLIT_TITLES, SYNTHETIC, RunResults
 from tumorboard.reports.uncertainty import calibration, selective_prediction
 
 _SHOWN = 3

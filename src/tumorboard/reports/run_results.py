@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tumorboard import NOTICE
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.errors import DataError
 from tumorboard.evaluation.baselines import baselines
 from tumorboard.evaluation.model_selection import (
@@ -27,7 +28,6 @@ from tumorboard.predictions import Predictions, aligned
 from tumorboard.reports.document import CaptionedImage
 
 FORMAT_VERSION = 3
-SPLITS = ("train", "valid", "test")
 SPLIT_TITLES = {"train": "train", "valid": "validation", "test": "test"}
 MAJORITY_CLASS = "majority class"
 COMBINED = ("ensemble", "chained")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from tumorboard import config, storage
 from tumorboard.config import Recipe
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.ensembles import combination
 from tumorboard.errors import RunFolderError
 from tumorboard.predictions import Predictions
@@ -15,7 +16,6 @@ from tumorboard.reports.cross_validation import (
     cross_validation_summary,
 )
 from tumorboard.reports.output import write_report
-from tumorboard.reports.run_results import SPLITS
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.workflows.audit import shortcut_classes
 from tumorboard.workflows.run_context import read_manifest, read_predictions

@@ -12,6 +12,7 @@ import numpy as np
 
 from tumorboard import config, storage
 from tumorboard.data import synthetic
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import TumorboardError
@@ -23,7 +24,7 @@ from tumorboard.reports.document import CaptionedImage
 from tumorboard.reports.example_images import example_ids, jpeg, small_copy, thumbnails
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import model_card, run_report, run_summary
-from tumorboard.reports.run_results import SPLITS, Provenance, RunResults, metrics_json, score_run
+from tumorboard.reports.run_results import Provenance, RunResults, metrics_json, score_run
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate, fold_results
 from tumorboard.workflows.audit import audit_findings, subsets_without_shortcuts
