@@ -1,12 +1,14 @@
 import re
 
+import pytest
+
 from tests.reports.runs import run_results
 from tumorboard import NOTICE
 from tumorboard.reports import checklist as claim
 from tumorboard.reports import markdown
 from tumorboard.reports.checklist import OPEN, answers
 from tumorboard.reports.document import in_words
-from tumorboard.reports.run_report import model_card
+from tumorboard.reports.run_report import model_card, model_card_metadata
 
 
 def checklist(results):
@@ -48,6 +50,21 @@ def test_the_card_tells_how_good_and_for_what_not() -> None:
     assert NOTICE in text
     assert f"test: accuracy {in_words(one.test_scores.accuracy)}" in text
     assert "Diagnosis, and any decision about a patient" in text
+
+
+def test_the_metadata_of_the_card_are_yaml_and_hold_the_test_metrics() -> None:
+    yaml = pytest.importorskip("yaml")
+    results = run_results(class_names=("a: |b", "---", "d"))
+    start, content, rest = model_card_metadata(results).split("---\n")
+    assert (start, rest) == ("", "\n")
+    metadata = yaml.safe_load(content)
+    assert metadata["library_name"] == "keras"
+    assert metadata["pipeline_tag"] == "image-classification"
+    (entry,) = metadata["model-index"]
+    assert entry["name"] == results.recommended
+    values = {metric["type"]: metric["value"] for metric in entry["results"][0]["metrics"]}
+    assert values["accuracy"] == results.test_scores.accuracy.value
+    assert values["balanced_accuracy"] == results.test_scores.balanced_accuracy.value
 
 
 def test_names_cannot_end_a_cell() -> None:

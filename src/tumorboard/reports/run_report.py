@@ -1,5 +1,6 @@
 """The documents of a run: its report, section by section, and the model card of the recommended model."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +111,39 @@ def provenance(results: RunResults) -> Section:
         Section("Environment", [BulletList(others)], folded=True),
     ]
     return Section("How the run was made", blocks, "provenance", folded=True)
+
+
+def model_card_metadata(results: RunResults) -> str:
+    """Return the block of metadata in front of a model card, as the Hugging Face hub reads it.
+
+    It is YAML, whose values are written as JSON, which is YAML too: no name can break out of its string.
+    The license of the model is the author's to choose.
+    """
+    scores = results.test_scores
+    metrics = [
+        {"type": kind, "name": f"{title}, {in_words(estimate)}", "value": estimate.value}
+        for kind, title, estimate in (
+            ("accuracy", "Accuracy", scores.accuracy),
+            ("balanced_accuracy", "Balanced accuracy", scores.balanced_accuracy),
+            ("roc_auc", "AUROC, mean over classes", scores.auroc),
+        )
+        if estimate.value is not None
+    ]
+    task = {"type": "image-classification", "name": "Image classification"}
+    dataset = {"type": "image-folder", "name": "the test split of the run", "split": "test"}
+    entry = {
+        "name": results.recommended,
+        "results": [{"task": task, "dataset": dataset, "metrics": metrics}],
+    }
+    fields: dict[str, object] = {
+        "license": "unknown",
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["medical", "research-only", "not-a-medical-device"],
+        "model-index": [entry],
+    }
+    lines = [f"{key}: {json.dumps(value, allow_nan=False)}" for key, value in fields.items()]
+    return "\n".join(["---", *lines, "---", "", ""])
 
 
 def model_card(results: RunResults) -> Document:

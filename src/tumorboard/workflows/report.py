@@ -23,7 +23,7 @@ from tumorboard.reports.checklist import checklist
 from tumorboard.reports.document import CaptionedImage
 from tumorboard.reports.example_images import example_ids, jpeg, small_copy, thumbnails
 from tumorboard.reports.output import write_report
-from tumorboard.reports.run_report import model_card, run_report, run_summary
+from tumorboard.reports.run_report import model_card, model_card_metadata, run_report, run_summary
 from tumorboard.reports.run_results import Provenance, RunResults, metrics_json, score_run
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import calibrate, fold_results
@@ -76,7 +76,7 @@ def write_results(context: RunContext, results: RunResults, predictor: "RunPredi
     results = replace(results, thumbnails=images, provenance=read_provenance(context))  # with all seconds
     storage.write_text(run.metrics, metrics_json(results))
     write_report(run_report(results), run, run_summary(results))
-    storage.write_text(run.card, markdown.render(model_card(results)))
+    storage.write_text(run.card, model_card_metadata(results) + markdown.render(model_card(results)))
     storage.write_text(run.checklist, markdown.render(checklist(results)))
 
 
