@@ -15,6 +15,7 @@ A message is one line: what was expected, what was found and where, what to do.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 _LONGEST = 300
 
@@ -91,3 +92,9 @@ class Interrupted(TumorboardError):
     def __init__(self, message: str, signal_number: int = 2) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def display(path: Path | str) -> str:
+    """Make a path or name fit a one-line message: printable, and only its end if it is long."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    return text if len(text) <= 100 else f"...{text[-97:]}"

@@ -23,8 +23,8 @@ from typing import Any
 
 import filelock
 
-from tumorboard.errors import ModelError, RunFolderError, UsageError
-from tumorboard.storage import TEMPORARY, sha256, shown, storage_error, write_json, write_text
+from tumorboard.errors import ModelError, RunFolderError, UsageError, display
+from tumorboard.storage import TEMPORARY, sha256, storage_error, write_json, write_text
 
 _LOCK, _HOLDER = ".lock", ".holder{}.json"
 _ATTEMPTS = 20  # to read who holds the lock, 30 ms apart
@@ -163,7 +163,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(
-            f"expected JSON in {shown(path)}, found none that can be read; restore the file"
+            f"expected JSON in {display(path)}, found none that can be read; restore the file"
         ) from error
     return content if isinstance(content, dict) else {}
 
@@ -184,7 +184,7 @@ def read_checksums(run: RunFolder) -> dict[str, str]:
         text = run.checksums.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunFolderError(
-            f"expected a finished run with SHA256SUMS in {shown(run.root)}, found none that can be "
+            f"expected a finished run with SHA256SUMS in {display(run.root)}, found none that can be "
             "read; check the path, or repeat tumorboard train until it is done"
         ) from error
     pairs = (line.split("  models/", 1) for line in text.splitlines())
@@ -226,7 +226,7 @@ def verify(path: Path, hashes: dict[str, str]) -> None:
     Raises:
         ModelError: It is missing, not listed, or another one; names it.
     """
-    where = shown(path)
+    where = display(path)
     if path.name not in hashes:
         raise ModelError(f"expected {where} in the run's SHA256SUMS, found it not listed; train again")
     try:
@@ -294,7 +294,7 @@ def _acquired(run: RunFolder, part: str) -> filelock.BaseFileLock:
         used = run.root.is_dir() and any(run.root.iterdir())
         if used and not lock_file.exists() and not run.fingerprint.exists():
             raise RunFolderError(
-                f"expected a new folder or one of an earlier run at {shown(run.root)}, found other files "
+                f"expected a new folder or one of an earlier run at {display(run.root)}, found other files "
                 "there; choose another --out"
             )
         run.root.mkdir(parents=True, exist_ok=True)
@@ -303,7 +303,7 @@ def _acquired(run: RunFolder, part: str) -> filelock.BaseFileLock:
         return lock
     except filelock.Timeout:
         raise FolderInUse(
-            f"{shown(run.root)} is in use by {_holder(run.root / _HOLDER.format(part))}; "
+            f"{display(run.root)} is in use by {_holder(run.root / _HOLDER.format(part))}; "
             "wait for it to end, or choose another --out"
         ) from None
     except OSError as error:

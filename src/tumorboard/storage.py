@@ -17,12 +17,10 @@ import filelock
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tumorboard.errors import StorageError
+from tumorboard.errors import StorageError, display
 
 TEMPORARY = ".writing"
 """Marks a file that is not finished; what carries it after a kill may be deleted."""
-
-_SHOWN = 80  # characters of a path in an error
 
 
 @contextlib.contextmanager
@@ -115,15 +113,9 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     remedy = "make room or " if full else "make it writable or " if refused else ""
     return StorageError(
-        f"cannot write {shown(path)}: {what[:60]} ({free}); {remedy}choose another --out, "
+        f"cannot write {display(path)}: {what[:60]} ({free}); {remedy}choose another --out, "
         "then repeat the command: what was finished is kept"
     )
-
-
-def shown(path: Path) -> str:
-    """Shorten a path for errors to its end."""
-    text = str(path)
-    return text if len(text) <= _SHOWN else f"…{text[1 - _SHOWN :]}"
 
 
 def sha256(path: Path) -> str:

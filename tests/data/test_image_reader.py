@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 
 from tumorboard import config
 from tumorboard.data import image_cache, manifest
-from tumorboard.data.image_reader import display, read_image, read_input, to_input
-from tumorboard.errors import DataError
+from tumorboard.data.image_reader import read_image, read_input, to_input
+from tumorboard.errors import DataError, display
 
 from .pictures import GREY, RGB, bmp, chunk, grey_png, png, saved, tiff
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tumorboard.data.image_reader import display, require_regular
-from tumorboard.errors import DataError
+from tumorboard.data.image_reader import require_regular
+from tumorboard.errors import DataError, display
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {

@@ -16,8 +16,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tumorboard.data.image_reader import display
-from tumorboard.errors import DataError, UsageError
+from tumorboard.errors import DataError, UsageError, display
 
 _SEPARATORS = re.compile(r"[\s._\-]+")
 

@@ -19,7 +19,7 @@ from tumorboard.data import pixels
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.dicom.reader import DicomError
 from tumorboard.data.pixels import Pixels, readers_quiet
-from tumorboard.errors import DataError, TumorboardError
+from tumorboard.errors import DataError, TumorboardError, display
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000
@@ -130,12 +130,6 @@ def to_input(image: Pixels, settings: config.Image) -> Pixels:
     top, left = (size - height) // 2, (size - width) // 2
     padded[top : top + height, left : left + width] = resized
     return padded
-
-
-def display(path: Path | str) -> str:
-    """A path as it may stand in a one-line message: printable, and only its end if it is long."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
-    return text if len(text) <= 100 else f"...{text[-97:]}"
 
 
 def unusable(path: Path | str, found: str, remedy: str = "") -> DataError:

@@ -21,8 +21,8 @@ from tumorboard import storage
 from tumorboard.data import class_folders, class_matching
 from tumorboard.data.class_folders import SPLIT_NAMES, SPLITS, Entry, Listing, problem_with
 from tumorboard.data.dicom import reader as dicom
-from tumorboard.data.image_reader import MAX_BYTES, display, unusable
-from tumorboard.errors import DataError
+from tumorboard.data.image_reader import MAX_BYTES, unusable
+from tumorboard.errors import DataError, display
 
 SOURCE_COLUMNS = ("path", "label", "split", "group")
 RUN_COLUMNS = ("id", "path", "split", "label", "group", "sha256")

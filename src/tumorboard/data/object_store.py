@@ -19,8 +19,8 @@ from typing import Any
 from tumorboard import optional, storage
 from tumorboard.data import class_folders
 from tumorboard.data.class_folders import ignored
-from tumorboard.data.image_reader import display, require_regular, require_size
-from tumorboard.errors import DataError, UsageError
+from tumorboard.data.image_reader import require_regular, require_size
+from tumorboard.errors import DataError, UsageError, display
 
 STORES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 """The stores that are read, each with the package that reads it through fsspec; only s3 is tested."""

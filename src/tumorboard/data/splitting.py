@@ -18,10 +18,9 @@ from scipy.sparse.csgraph import connected_components
 
 from tumorboard import config
 from tumorboard.data.class_folders import SPLITS
-from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import Loaded, Manifest, Sample
 from tumorboard.data.near_duplicates import Duplicates
-from tumorboard.errors import DataError, UsageError
+from tumorboard.errors import DataError, UsageError, display
 
 _DEALS = 8
 

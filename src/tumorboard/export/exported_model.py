@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import progress, storage
-from tumorboard.errors import ModelError, UsageError
+from tumorboard.errors import ModelError, UsageError, display
 from tumorboard.export import formats
 from tumorboard.export.formats import FORMATS, Array, Predict
 from tumorboard.models.model_spec import ModelSpec
@@ -94,7 +94,7 @@ def export_checked(
         ending = f"to end in {format_.suffix}" if format_.suffix else "to be a folder's name without a suffix"
         raise UsageError(f"expected --out {ending} for {name}, found {path.name[-60:]!r}")
     if path.is_dir():
-        raise UsageError(f"expected a new --out, found a folder: {storage.shown(path)}; delete it first")
+        raise UsageError(f"expected a new --out, found a folder: {display(path)}; delete it first")
     graph = formats.inference_graph(networks)
     outputs = {output: list(tensor.shape[1:]) for output, tensor in zip(networks, graph.outputs, strict=True)}
     record = {**spec.to_json(), "outputs": outputs, "format": name, "model_sha256": sha256}

@@ -20,9 +20,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tumorboard import isolation, storage
+from tumorboard import isolation
 from tumorboard.data import sandbox
-from tumorboard.errors import ModelError, TumorboardError
+from tumorboard.errors import ModelError, TumorboardError, display
 from tumorboard.models.pretrained_weights import plain_arrays
 
 MAX_PARAMETERS = 500_000_000
@@ -136,9 +136,10 @@ def inspect(path: Path) -> None:
 
 def load_error(path: Path, found: str) -> ModelError:
     """Make the error for a file that is not loaded."""
+    where = display(path)
     return ModelError(
-        f"{storage.shown(path)} cannot be loaded as a model: expected one that Tumorboard saved, "
-        f"found {found[:130]}; restore it or train again"
+        f"{where} cannot be loaded as a model: expected one that Tumorboard saved, "
+        f"found {found[: 200 - len(where)]}; restore it or train again"
     )
 
 

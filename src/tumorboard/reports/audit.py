@@ -5,7 +5,7 @@ from collections import Counter
 from tumorboard import NOTICE
 from tumorboard.audit.findings import SEVERITIES, Finding
 from tumorboard.audit.runner import CHECKS, Report
-from tumorboard.data.image_reader import display
+from tumorboard.errors import display
 from tumorboard.reports.document import Block, BulletList, Cell, Document, Paragraph, Section, Table, plural
 
 _SHOWN = 3

@@ -12,10 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tumorboard import NOTICE, __version__
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import RunFolderError
+from tumorboard.errors import RunFolderError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.uploads import DecodedUpload
-from tumorboard.storage import shown
 
 if TYPE_CHECKING:  # which imports Keras
     from tumorboard.workflows.predictor import ImagePrediction, RunPredictor
@@ -209,7 +208,7 @@ def read_test_accuracies(run: RunFolder) -> dict[str, list[Accuracy]]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise RunFolderError(
-            f"expected the results of a finished run at {shown(run.metrics)}, found none that can be read; "
+            f"expected the results of a finished run at {display(run.metrics)}, found none that can be read; "
             "finish it with `tumorboard train`"
         ) from error
 

@@ -12,7 +12,7 @@ import filelock
 from tumorboard import progress, storage
 from tumorboard.data import object_store
 from tumorboard.data.object_store import Source
-from tumorboard.errors import DataError, RunFolderError, UsageError
+from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.export import KERAS, on_engine
@@ -85,7 +85,7 @@ def predict_files(
     if out.suffix.lower() != ".csv":
         raise UsageError(f"expected --out to end in .csv, found {out.name[-60:]!r}")
     if out.resolve() in {Path(source).resolve() for source in sources}:
-        raise UsageError(f"expected --out to be a new file, found one of the lists: {storage.shown(out)}")
+        raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
     total = sum(1 for _ in object_store.sources(sources))
     if not total:
         raise DataError(f"expected images in {sources[0]}, found no file; check the path")
@@ -114,7 +114,7 @@ def _locked_table(out: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise RunFolderError(
-            f"{storage.shown(out)} is being written by another predict; wait for it, or choose another --out"
+            f"{display(out)} is being written by another predict; wait for it, or choose another --out"
         ) from None
     except OSError as error:
         raise storage.storage_error(out, error) from error

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tumorboard import storage
-from tumorboard.errors import RunFolderError
+from tumorboard.errors import RunFolderError, display
 from tumorboard.evaluation import out_of_distribution, selective_prediction
 from tumorboard.evaluation.model_selection import recommend
 from tumorboard.evaluation.selective_prediction import Calibration
@@ -49,7 +49,7 @@ def read(run: RunFolder) -> dict[str, Calibration]:
         return {name: Calibration.from_json(values) for name, values in content["models"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(
-            f"expected what train wrote in {storage.shown(run.calibration)}, found other content; restore "
+            f"expected what train wrote in {display(run.calibration)}, found other content; restore "
             "the file, or delete it and repeat the command"
         ) from error
 

@@ -17,7 +17,7 @@ from tumorboard import progress, run_folder, storage
 from tumorboard.data import object_store
 from tumorboard.data.object_store import Source
 from tumorboard.distributed import ray_cluster
-from tumorboard.errors import DataError, RunFolderError
+from tumorboard.errors import DataError, RunFolderError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.workflows.prediction_table import digest_of, prediction_row, write_parquet
@@ -72,12 +72,12 @@ def predict_on_cluster(
         record = RunFolder(out).fingerprint
         if record.is_file() and read_json(record) != plan:
             raise RunFolderError(
-                f"{storage.shown(out)} was begun with other files or models; choose another --out, "
+                f"{display(out)} was begun with other files or models; choose another --out, "
                 "or repeat the command as it was"
             )
         if not record.is_file() and out.is_dir() and any(out.iterdir()):
             raise RunFolderError(
-                f"expected a new folder at {storage.shown(out)}, found files; choose another --out"
+                f"expected a new folder at {display(out)}, found files; choose another --out"
             )
         storage.write_json(record, plan)
         with run_folder.locked(RunFolder(out)):

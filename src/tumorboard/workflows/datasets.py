@@ -8,7 +8,7 @@ from pathlib import Path
 from tumorboard import storage
 from tumorboard.data import synthetic
 from tumorboard.data.manifest import DataSource
-from tumorboard.errors import DataError, TumorboardError
+from tumorboard.errors import DataError, TumorboardError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.train import train
@@ -36,9 +36,7 @@ def fetch(out: str | Path, console: Console | None = None) -> Path:
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(
-            f"expected a new or empty folder, found {storage.shown(out)} in use; name another --out"
-        )
+        raise DataError(f"expected a new or empty folder, found {display(out)} in use; name another --out")
     (console or Console(quiet=True)).print(f"{HANDLE} from Kaggle; licence: {LICENCE}")
     partial = out.with_name(f"{storage.TEMPORARY}-{out.name}")
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from tumorboard import progress, storage
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.manifest import DataSource, Manifest, Sample, read_rows
-from tumorboard.errors import DataError, RunFolderError, UsageError
+from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.reports.evaluation_report import (
@@ -24,7 +24,6 @@ from tumorboard.reports.evaluation_report import (
 )
 from tumorboard.reports.output import write_report
 from tumorboard.run_folder import RunFolder, read_json
-from tumorboard.storage import shown
 from tumorboard.workflows import calibrate
 from tumorboard.workflows.prepare import decode_images, find_images
 from tumorboard.workflows.run_context import (
@@ -170,11 +169,11 @@ def read_metadata(path: Path) -> dict[str, dict[str, str]]:
     """
     header, *body = read_rows(_read_text(path), str(path)) or [[]]
     if "id" not in header or len(set(header)) < len(header):
-        raise DataError(f"expected a column id, and each column once, in {shown(path)}; repair the header")
+        raise DataError(f"expected a column id, and each column once, in {display(path)}; repair the header")
     ids = [row[header.index("id")] for row in body]
     if len(set(ids)) < len(ids):
         raise DataError(
-            f"expected each id once in {shown(path)}, found some more often; keep one row of each"
+            f"expected each id once in {display(path)}, found some more often; keep one row of each"
         )
     return {
         name: dict(zip(ids, (row[place] for row in body), strict=True))
@@ -189,7 +188,7 @@ def _read_text(path: Path) -> str:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"expected a table in UTF-8 at {shown(path)}, found none that can be read; check the path"
+            f"expected a table in UTF-8 at {display(path)}, found none that can be read; check the path"
         ) from error
 
 
@@ -235,7 +234,7 @@ def _recommended_model(run: RunFolder) -> str:
         return str(read_json(run.metrics)["recommendation"]["model"])
     except (KeyError, TypeError) as error:
         raise RunFolderError(
-            f"expected a finished run with a recommended model in {shown(run.root)}, found none; "
+            f"expected a finished run with a recommended model in {display(run.root)}, found none; "
             "repeat tumorboard train"
         ) from error
 

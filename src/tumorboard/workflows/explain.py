@@ -11,7 +11,7 @@ from PIL import Image
 from tumorboard import NOTICE, progress, storage
 from tumorboard.data import class_folders
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, display
 from tumorboard.explain import gradcam, occlusion
 from tumorboard.explain.overlay import overlay
 from tumorboard.models.inference import probabilities
@@ -69,7 +69,7 @@ def explain(
     images = [Path(source) for source in sources]
     total = sum(1 for _ in class_folders.files(images))
     if not total:
-        raise DataError(f"expected images in {storage.shown(images[0])}, found no file; check the path")
+        raise DataError(f"expected images in {display(images[0])}, found no file; check the path")
     rows: list[list[str]] = []
     correlations: dict[str, float] = {}
     with progress.graceful(), console.task("explaining") as update:

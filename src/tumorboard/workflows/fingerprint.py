@@ -13,7 +13,7 @@ from typing import Any
 from tumorboard import storage
 from tumorboard.config import Recipe, dump
 from tumorboard.data.manifest import Manifest
-from tumorboard.errors import RunFolderError
+from tumorboard.errors import RunFolderError, display
 from tumorboard.run_folder import RunFolder
 
 Fingerprint = dict[str, dict[str, Any]]
@@ -54,13 +54,13 @@ def require_same(run: RunFolder, now: Fingerprint) -> None:
         before = json.loads(run.fingerprint.read_text(encoding="utf-8"))
     if not isinstance(before, dict) or not all(isinstance(section, dict) for section in before.values()):
         raise RunFolderError(
-            f"expected the fingerprint of the run in {storage.shown(run.fingerprint)}, found "
+            f"expected the fingerprint of the run in {display(run.fingerprint)}, found "
             "nothing readable; restore the file or choose another --out"
         )
     changes = [change for name in now for change in _differences(name, before.get(name, {}), now[name])]
     if changes:
         raise RunFolderError(
-            f"{storage.shown(run.root)} was begun with other data or settings ({changes[0][-100:]}"
+            f"{display(run.root)} was begun with other data or settings ({changes[0][-85:]}"
             f"{f' and {len(changes) - 1} more' if len(changes) > 1 else ''}); choose another --out, "
             "or repeat the command as it was",
             [*changes[:_SHOWN], *([f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else [])],

@@ -7,7 +7,7 @@ from tumorboard import config, storage
 from tumorboard.config import Recipe
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.ensembles import combination
-from tumorboard.errors import RunFolderError
+from tumorboard.errors import RunFolderError, display
 from tumorboard.predictions import Predictions
 from tumorboard.reports.cross_validation import (
     CrossValidation,
@@ -101,7 +101,7 @@ def rewrite_results(whole: RunFolder) -> None:
     seeds = sorted(whole.root.glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
     if not seeds:
         raise RunFolderError(
-            f"expected a finished run or cross-validation in {storage.shown(whole.root)}, found neither"
+            f"expected a finished run or cross-validation in {display(whole.root)}, found neither"
         )
     runs = [RunFolder(path) for path in seeds]
     recipe = config.load(str((folds or runs)[0].recipe))

@@ -19,7 +19,7 @@ from tumorboard import config, run_folder
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.pixels import Pixels
 from tumorboard.ensembles.ensemble import check_compatible
-from tumorboard.errors import RunFolderError
+from tumorboard.errors import RunFolderError, display
 from tumorboard.evaluation import calibration, conformal
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.explain import gradcam
@@ -29,7 +29,6 @@ from tumorboard.models.inference import merge_networks
 from tumorboard.models.model_spec import LoadedModel, ModelSpec, embedding_model
 from tumorboard.predictions import Probabilities
 from tumorboard.run_folder import RunFolder, read_json
-from tumorboard.storage import shown
 from tumorboard.training import fit
 from tumorboard.workflows import calibrate
 
@@ -207,7 +206,7 @@ def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict
     shares = [share for share in (fitted.quantile, fitted.refer_below) if share is not None]
     if not 0 < fitted.temperature < math.inf or any(not 0 <= share <= _LARGEST_SHARE for share in shares):
         raise RunFolderError(
-            f"expected a temperature above 0 and shares from 0 to 1 in {shown(run.calibration)}, "
+            f"expected a temperature above 0 and shares from 0 to 1 in {display(run.calibration)}, "
             "found others; restore the file, or delete it to predict without calibration"
         )
     known = Reliability(fitted.temperature, fitted.quantile, fitted.refer_below)
@@ -215,7 +214,7 @@ def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict
         return known
     file = run.out_of_distribution(name)
     run_folder.verify(file, hashes)
-    detector = OutOfDistribution.from_bytes(file.read_bytes(), shown(file))
+    detector = OutOfDistribution.from_bytes(file.read_bytes(), display(file))
     return replace(
         known,
         outlier_threshold=fitted.ood_threshold,

@@ -15,7 +15,7 @@ from tumorboard.config import Recipe
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, Rows
 from tumorboard.data.manifest import Manifest, read_csv
-from tumorboard.errors import DataError, RunFolderError
+from tumorboard.errors import DataError, RunFolderError, display
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
@@ -32,7 +32,7 @@ def read_predictions(run: RunFolder, name: str, split: str) -> Predictions:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"expected predictions in {storage.shown(path)}, found none that can be read; "
+            f"expected predictions in {display(path)}, found none that can be read; "
             "delete the file and repeat the command"
         ) from error
     return Predictions.from_csv(text, str(path))
@@ -49,7 +49,7 @@ def read_manifest(run: RunFolder) -> Manifest:
         return read_csv(run.manifest.read_text("utf-8"), str(run.manifest))
     except (OSError, UnicodeDecodeError) as error:
         raise RunFolderError(
-            f"expected a readable manifest.csv in {storage.shown(run.root)}, found none; restore it"
+            f"expected a readable manifest.csv in {display(run.root)}, found none; restore it"
         ) from error
 
 
@@ -57,7 +57,7 @@ def require_finished(run: RunFolder) -> None:
     """Raise RunFolderError unless the folder holds a run or a cross-validation that is finished."""
     if not run.metrics.is_file():
         raise RunFolderError(
-            f"expected a finished run with metrics.json in {storage.shown(run.root)}, found none; "
+            f"expected a finished run with metrics.json in {display(run.root)}, found none; "
             "repeat tumorboard train until it is done"
         )
 

@@ -12,10 +12,9 @@ from tumorboard.audit.dataset_facts import FactsCollector
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache
 from tumorboard.data.manifest import DataSource
-from tumorboard.errors import RunFolderError
+from tumorboard.errors import RunFolderError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.storage import shown
 from tumorboard.workflows import fingerprint, report
 from tumorboard.workflows.audit import audit_run
 from tumorboard.workflows.prepare import prepare
@@ -167,7 +166,7 @@ def refuse_cross_validation(run: RunFolder) -> None:
     if os.path.isfile(RunFolder(run.root / "data").manifest):  # no error at a name that cannot be
         raise RunFolderError(
             f"expected a run folder or a new one, found several runs (--folds or --seeds) in "
-            f"{shown(run.root)}; repeat that command, or choose another --out"
+            f"{display(run.root)}; repeat that command, or choose another --out"
         )
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from tumorboard import config, storage
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.data import manifest, splitting
-from tumorboard.data.image_reader import display
 from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
-from tumorboard.errors import DataError, UsageError
+from tumorboard.errors import DataError, UsageError, display
 from tumorboard.progress import Console
 from tumorboard.workflows.prepare import find_images
 

@@ -20,7 +20,7 @@ from tumorboard.config import Recipe
 from tumorboard.data import manifest
 from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import combination
-from tumorboard.errors import ModelError, RecipeError, RunFolderError, TrainingError, UsageError
+from tumorboard.errors import ModelError, RecipeError, RunFolderError, TrainingError, UsageError, display
 from tumorboard.evaluation import metrics
 from tumorboard.evaluation.scores import score
 from tumorboard.predictions import Predictions
@@ -188,7 +188,7 @@ class Search:
             return trials_from_json(json.loads(self.record.read_text("utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
-                f"expected the trials so far in {storage.shown(self.record)}, found nothing readable; "
+                f"expected the trials so far in {display(self.record)}, found nothing readable; "
                 "restore the file or choose another --out"
             ) from error
 
