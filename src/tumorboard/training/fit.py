@@ -98,12 +98,15 @@ def fit(
             verbose=0,
         )
         if settings.average:
-            # Update trained batch norms for the averaged weights in one pass (Izmailov et al. 2018).
-            settling = Batches(train.inputs, train.labels, settings.batch, order=seed)
-            for number in range(len(settling)):
-                progress.stop_if_asked()
-                model(settling[number][0], training=True)
+            _update_batch_norms(model, Batches(train.inputs, train.labels, settings.batch, order=seed))
     return resumed.history
+
+
+def _update_batch_norms(model: keras.Model, batches: Batches) -> None:
+    """Update trained batch norms for averaged weights in one pass (Izmailov et al. 2018)."""
+    for number in range(len(batches)):
+        progress.stop_if_asked()
+        model(batches[number][0], training=True)
 
 
 @contextlib.contextmanager

@@ -55,12 +55,7 @@ def cross_validate(
     Raises:
         TumorboardError: A subclass, see `tumorboard.errors`.
     """
-    if folds == 1 or folds < 0:
-        raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for none")
-    if seeds < 1:
-        raise UsageError(f"expected 1 or more --seeds, found {seeds}")
-    if bag and not folds:
-        raise UsageError("expected --folds with --bag, found none; it averages the folds' ensembles")
+    _check_numbers(folds, seeds, bag)
     recipe = config.load(recipe) if isinstance(recipe, str) else recipe
     whole, console = RunFolder(Path(out)), console or Console(quiet=True)
     with (
@@ -83,6 +78,16 @@ def cross_validate(
         write_results(whole, held_out, methods, of_folds, runs, recipe)
         shutil.rmtree(shared.cache, ignore_errors=True)
     return whole
+
+
+def _check_numbers(folds: int, seeds: int, bag: bool) -> None:
+    """Raise UsageError for numbers of runs that cannot be made."""
+    if folds == 1 or folds < 0:
+        raise UsageError(f"expected 2 or more --folds, found {folds}; leave it out for none")
+    if seeds < 1:
+        raise UsageError(f"expected 1 or more --seeds, found {seeds}")
+    if bag and not folds:
+        raise UsageError("expected --folds with --bag, found none; it averages the folds' ensembles")
 
 
 def deal_folds(

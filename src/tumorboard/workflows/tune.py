@@ -92,12 +92,8 @@ def tune(
     folder, console = RunFolder(Path(out)), console or Console(quiet=True)
     refuse_cross_validation(folder)
     with progress.graceful(), run_folder.locked(folder):
-        if "test" not in manifest.splits(source.path):  # split off as `train` would
-            split = RunFolder(folder.root / "split")
-            with run_folder.locked(split):
-                prepare(source, split, recipe, console)
-                shutil.rmtree(split.cache, ignore_errors=True)
-            source = DataSource(split.manifest, skip_bad=source.skip_bad)
+        if "test" not in manifest.splits(source.path):
+            source = _with_test_split(source, RunFolder(folder.root / "split"), recipe, console)
         now = fingerprint.take(recipe, find_images(source, Console(quiet=True), leave_out="test").manifest)
         now["settings"] |= {"--model": model, "--folds": folds}
         now["settings"] |= {f"search.{setting}": str(values) for setting, values in space.items()}
@@ -112,6 +108,14 @@ def tune(
         Search(folder, recipe, space, model, manifests, groups, console).run(trials)
         shutil.rmtree(folder.cache, ignore_errors=True)
     return folder
+
+
+def _with_test_split(source: DataSource, split: RunFolder, recipe: Recipe, console: Console) -> DataSource:
+    """Split the data as `train` would, in a folder that keeps the manifest of it."""
+    with run_folder.locked(split):
+        prepare(source, split, recipe, console)
+        shutil.rmtree(split.cache, ignore_errors=True)
+    return DataSource(split.manifest, skip_bad=source.skip_bad)
 
 
 def _searched(space: Space, recipe: Recipe, model: str, trials: int, folds: int) -> Space:
