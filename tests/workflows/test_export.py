@@ -67,7 +67,7 @@ def test_without_images_it_compares_on_random_ones_and_says_so(tmp_path, monkeyp
     out = tmp_path / "new" / "a.onnx"
     assert main(["export", str(run.root), "--model", "custom", "--format", "onnx", "--out", str(out)]) == 0
     text = capsys.readouterr().out
-    assert "; on 3 random images, for the run's own are gone" in text
+    assert "; on 3 random images, because the images of the run are missing" in text
     assert "Keras: probabilities " in text
     assert ", embedding " in text
     assert NOTICE in text
