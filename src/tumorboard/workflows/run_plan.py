@@ -74,17 +74,20 @@ class RunPlan:
         with progress.graceful(), run_folder.locked_part(run, stage):
             if stage == RESULTS:
                 self._run_all_stages(run, _QUIET)
-                return
-            from tumorboard.training import fit
-            from tumorboard.workflows import build_models
-
-            manifest = read_manifest(run)
-            now = fingerprint.take(self.recipe, manifest)
-            fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may differ
-            decoded = image_cache.decode(manifest, self.cache or run.cache, self.recipe.image)
-            fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
-            build_models.train_model(RunContext(run, self.recipe, manifest, decoded, _QUIET), stage)
+            else:
+                self._train_model(run, stage)
         _clear_graphs()
+
+    def _train_model(self, run: RunFolder, name: str) -> None:
+        from tumorboard.training import fit
+        from tumorboard.workflows import build_models
+
+        manifest = read_manifest(run)
+        now = fingerprint.take(self.recipe, manifest)
+        fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may differ
+        decoded = image_cache.decode(manifest, self.cache or run.cache, self.recipe.image)
+        fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
+        build_models.train_model(RunContext(run, self.recipe, manifest, decoded, _QUIET), name)
 
     def _run_all_stages(self, run: RunFolder, console: Console) -> None:
         collector = FactsCollector()  # the audit needs no second pass over images that are decoded now
