@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import optional
-from tumorboard.cli.options import add_class_names, add_classes, command, data_source, write
+from tumorboard.cli.options import add_class_names, add_classes, add_data, command, data_source, write
 
 if TYPE_CHECKING:
     from tumorboard.workflows.split import NewSplits
@@ -24,11 +24,7 @@ def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "The exit code is 9 if there are errors or warnings that are not muted.",
         _audit,
     )
-    audit.add_argument(
-        "data",
-        type=Path,
-        help="class folders, with or without train/valid/test folders above them, or a manifest CSV",
-    )
+    add_data(audit)
     audit.add_argument(
         "--out",
         type=Path,

@@ -39,6 +39,15 @@ def command(
     return parser
 
 
+def add_data(command: argparse.ArgumentParser) -> None:
+    """Add the argument that names the labelled images."""
+    command.add_argument(
+        "data",
+        type=Path,
+        help="class folders, with or without train/valid/test folders above them, or a manifest CSV",
+    )
+
+
 def add_settings(command: argparse.ArgumentParser) -> None:
     """Add the flags that choose and change a recipe."""
     command.add_argument(

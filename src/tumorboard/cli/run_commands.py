@@ -174,10 +174,11 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from tumorboard.distributed import ray_cluster
     from tumorboard.progress import Console
 
     if options.ray:
+        from tumorboard.distributed import ray_cluster
+
         ray_cluster.require()
     check_run(options)
     from tumorboard.workflows.batch_predict import predict_files

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tumorboard.cli.options import (
     add_classes,
+    add_data,
     add_settings,
     command,
     data_source,
@@ -29,11 +30,7 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "Repeat an interrupted command to resume it.",
         _train,
     )
-    train.add_argument(
-        "data",
-        type=Path,
-        help="class folders, with or without train/valid/test folders above them, or a manifest CSV",
-    )
+    add_data(train)
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder")
     train.add_argument(
         "--folds",
@@ -130,11 +127,7 @@ def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "or with more --trials to continue. Requires the package optuna.",
         _tune,
     )
-    tune.add_argument(
-        "data",
-        type=Path,
-        help="class folders, with or without train/valid/test folders above them, or a manifest CSV",
-    )
+    add_data(tune)
     tune.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the search")
     tune.add_argument(
         "--trials",
