@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import io
 import json
 import math
@@ -203,26 +204,25 @@ def test_json_is_json(tmp_path: Path) -> None:
 
 def test_array_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "view.npy"
-    with storage.writing_array(path, (3, 2), np.float16) as array:
+    with storage.writing_array(path, (3, 2), np.float16) as append:
+        append(np.arange(4).reshape(2, 2))
         assert not path.exists()
-        array[:] = np.arange(6).reshape(3, 2)
+        append(np.arange(4, 6, dtype=np.float32)[np.newaxis])
     np.testing.assert_array_equal(np.load(path, allow_pickle=False), np.arange(6.0).reshape(3, 2))
     assert [one.name for one in path.parent.iterdir()] == ["view.npy"]
 
 
-@pytest.mark.parametrize("name", ["replace", "posix_fallocate"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_array_that_cannot_be_written_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, name, full)
+    faults = Faults(monkeypatch, n, errno.ENOSPC)
     with (
         pytest.raises(StorageError, match=r"view\.npy: no space left \(\d+ MB free\)"),
-        storage.writing_array(tmp_path / "view.npy", (3, 2), np.float32),
+        storage.writing_array(tmp_path / "view.npy", (3, 512), np.float32) as append,
     ):
-        pass
+        append(np.zeros((3, 512)))
+    assert faults.names[-1] == "unlink"
     assert not list(tmp_path.iterdir())
 
 
@@ -230,6 +230,40 @@ def test_array_left_half_filled_does_not_appear(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), storage.writing_array(tmp_path / "view.npy", (3, 2), np.float32):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+def test_files_are_written_where_the_system_is_as_strict_as_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows opens no folder, syncs no file that is open for reading only, and renames no mapped file."""
+    opened, synced, renamed = os.open, os.fsync, os.replace
+    refused = PermissionError(errno.EACCES, "Permission denied")
+
+    def open_file(path: str, *flags: int) -> int:
+        if os.path.isdir(path):
+            raise refused
+        return opened(path, *flags)
+
+    def sync(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        synced(descriptor)
+
+    def rename(source: Path, target: Path) -> None:
+        maps = Path("/proc/self/maps")  # Linux only; elsewhere this part of the test holds nothing
+        if maps.exists() and str(source) in maps.read_text("utf-8"):
+            raise refused
+        renamed(source, target)
+
+    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    storage.write_bytes(tmp_path / "file", NEW)
+    assert (tmp_path / "file").read_bytes() == NEW
+    with storage.writing_array(tmp_path / "view.npy", (2, 3), np.float32) as append:
+        append(np.ones((2, 3)))
+    assert (np.load(tmp_path / "view.npy", allow_pickle=False) == 1).all()
 
 
 def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:

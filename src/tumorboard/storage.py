@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,10 +34,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs only what is open for writing
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        with contextlib.suppress(OSError):  # makes the rename durable; not every system can, or needs it
+        with contextlib.suppress(OSError):  # makes the rename durable; Windows opens no folder
             handle = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(handle)
@@ -89,16 +89,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextlib.contextmanager
-def writing_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[np.ndarray]:
-    """Yield an array on disk to be filled, which then appears at `path` as a whole `.npy` file."""
-    with replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), shape)
-        if hasattr(os, "posix_fallocate"):
-            # Take the disk space now: a full disk is an error here, but a fatal signal in a memory map.
-            with temporary.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-        yield array
-        array.flush()
+def writing_array(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike
+) -> Iterator[Callable[[np.ndarray], object]]:
+    """Yield a function that appends rows to an array, which then appears at `path` as a whole `.npy` file.
+
+    The file is not mapped into memory: in a map a full disk is a fatal signal instead of an error, and
+    Windows does not rename a file that is mapped.
+    """
+    kind = np.dtype(dtype)
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    with writing(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        yield lambda rows: file.write(np.ascontiguousarray(rows, kind).data)
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -112,7 +112,7 @@ def test_full_disk_leaves_no_half_view(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="no space left"):
         compute(trunk, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -181,6 +181,7 @@ def _start(module: str) -> "subprocess.Popen[bytes]":
             env=isolation.child_environment(),
             cwd=isolation.FOLDER,
             start_new_session=True,  # Ctrl-C is for the parent to answer
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
     except OSError as error:
         reason = error.strerror or type(error).__name__

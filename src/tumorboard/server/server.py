@@ -1,6 +1,7 @@
 """Open a run, listen, print the address, and reply until asked to stop; then finish what is in progress."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # on Windows it lets another process take the address over
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(256)
     except (OSError, OverflowError) as error:

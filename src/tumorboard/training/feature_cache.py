@@ -73,7 +73,7 @@ def _write_view(
 ) -> None:
     """Write one array per frozen tensor; all are renamed to their final names at the end."""
     with contextlib.ExitStack() as stack:
-        targets = [
+        appends = [
             stack.enter_context(storage.writing_array(file, shape, _storage(shape)))
             for file, shape in zip(files, shapes, strict=True)
         ]
@@ -82,8 +82,8 @@ def _write_view(
             batch = images[start : start + _BATCH]
             outputs = network.predict_on_batch(batch)
             outputs = outputs if isinstance(outputs, list) else [outputs]
-            for target, values in zip(targets, outputs, strict=True):
-                target[start : start + len(batch)] = values
+            for append, values in zip(appends, outputs, strict=True):
+                append(values)
             on_batch(start + len(batch))
 
 

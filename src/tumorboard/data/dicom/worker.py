@@ -7,6 +7,7 @@ is answered goes to the parent; so no value of a header is, except a photometric
 import hashlib
 import io
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def answer(request: dict[str, Any], content: bytes) -> sandbox.Message:
     sandbox.limit_time(_SECONDS)
     try:
         if request["task"] == "groups":
-            paths = [Path(name.decode("utf-8", "surrogateescape")) for name in content.split(b"\0")]
+            paths = [Path(os.fsdecode(name)) for name in content.split(b"\0")]
             return {}, "\n".join(groups(paths)).encode()
         with io.FileIO(request["path"]) if "path" in request else io.BytesIO(content) as file:
             if request["task"] == "header":
