@@ -18,6 +18,7 @@ from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.evaluate import (
+    claim_folder,
     compare,
     evaluate_data,
     evaluate_predictions,
@@ -62,6 +63,25 @@ def test_other_images_are_scored_by_every_model_into_a_folder_of_their_own(
     assert (out / "report.html").is_file()
     assert not run.test_evaluations.exists()
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_results_on_other_data_are_never_overwritten(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    longest = "x" * 255
+    places = ["hospital.2020", "hospital.2021", "siteA/test", "siteB/test", "v1/siteA/test", longest]
+    for place in places:
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "hospital.2020.csv").touch()
+    data = [*places, "hospital.2020.csv"]
+    claimed = [claim_folder(run, tmp_path / place) for place in data]
+    assert [folder.name for folder in claimed[:4]] == ["hospital.2020", "hospital.2021", "test", "siteB_test"]
+    assert len(set(claimed)) == len(data)
+    assert [claim_folder(run, tmp_path / place) for place in reversed(data)] == claimed[::-1]
+
+
+def test_the_folder_of_an_unknown_evaluation_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run/evaluations/test").mkdir(parents=True)
+    assert claim_folder(RunFolder(tmp_path / "run"), tmp_path / "site/test").name == "site_test"
 
 
 def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
@@ -133,6 +153,8 @@ def test_files_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
         evaluate_predictions([first, second])
     with pytest.raises(DataError, match=r"none\.csv"):
         evaluate_predictions([tmp_path / "none.csv"])
+    with pytest.raises(UsageError, match="one file twice"):
+        evaluate_predictions([first, tmp_path / "." / "first.csv"])
 
 
 @pytest.mark.parametrize(("text", "what"), [("name,site\nx,y\n", "column id"), ("id,a\nx,1\nx,2\n", "once")])

@@ -1,5 +1,7 @@
 """Evaluate a run on other images, or any tables of predictions; compare runs with each other."""
 
+import hashlib
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +38,10 @@ from tumorboard.workflows.run_context import (
 if TYPE_CHECKING:
     from tumorboard.workflows.predictor import RunPredictor
 
+_OWNER = "data.json"
+"""Records which data an evaluation is of."""
+_LONGEST_NAME = 255  # bytes of a file's name
+
 
 def evaluate_data(
     run: str | Path,
@@ -44,7 +50,7 @@ def evaluate_data(
     metadata: Path | None = None,
     console: Console | None = None,
 ) -> Path:
-    """Score a run's models on other labelled images; results go to RUN/evaluations/<name of data>/.
+    """Score a run's models on other labelled images; results go to RUN/evaluations/NAME, see `claim_folder`.
 
     Of data with splits only test is scored, of class folders everything.
 
@@ -75,7 +81,7 @@ def evaluate_data(
         )
     samples = loaded.manifest.select("test").samples or loaded.manifest.samples
     part = replace(loaded.manifest, samples=samples, class_names=known.class_names)  # labels as the models'
-    out = folder.root / "evaluations" / path.resolve().stem
+    out = claim_folder(folder, path)
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         predictor = load_run(run)
         decoded = decode_images(replace(loaded, manifest=part), Path(cache), predictor.image, console)
@@ -96,6 +102,30 @@ def evaluate_data(
     )
     write_evaluation(evaluation, out)
     return out
+
+
+def claim_folder(run: RunFolder, data: Path) -> Path:
+    """Return the folder of a run's results on `data`, which results on no other data get.
+
+    It is named after the data; if that name is in use for other data, after the folder above it as well; if
+    that is in use too, after a digest of the whole path.
+
+    Raises:
+        StorageError: The disk is full or not writable.
+    """
+    place = data.resolve()
+    name = place.stem if place.is_file() else place.name
+    digest = hashlib.sha256(os.fsencode(place)).hexdigest()
+    record, names = {"path_sha256": digest}, [name, f"{place.parent.name}_{name}"]
+    names = [text for text in names if text and len(os.fsencode(text)) <= _LONGEST_NAME]
+    folders = [run.root / "evaluations" / text for text in (*names, f"data_{digest}")]
+    with storage.exclusive(run.root / "evaluations"):  # two commands may want one name at once
+        for folder in folders:
+            if (folder / _OWNER).is_file() and read_json(folder / _OWNER) == record:
+                return folder
+        folder = next(folder for folder in folders if not folder.exists() or folder == folders[-1])
+        storage.write_json(folder / _OWNER, record)
+    return folder
 
 
 def _predict(predictor: "RunPredictor", decoded: Decoded, console: Console) -> dict[str, Predictions]:
@@ -147,8 +177,11 @@ def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) ->
         metadata: A CSV with the column id and others, each of which makes subgroups; group is the patient.
 
     Raises:
+        UsageError: A file twice.
         DataError: A file is no such table, or two are not of the same samples.
     """
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError("expected tables of different models, found one file twice; give each once")
     names = [file.stem for file in files]
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
