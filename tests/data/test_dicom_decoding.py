@@ -645,6 +645,15 @@ def test_a_frame_of_another_form_than_asked_for_is_refused(monkeypatch):
         decoded(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"].read_bytes())
 
 
+def test_a_mask_of_a_mammogram_is_read_however_small_its_frame(tmp_path):
+    mask = Image.new("L", (3328, 4096))
+    mask.paste(255, (100, 100, 200, 200))
+    frame = saved(mask, "JPEG2000", no_jp2=True)
+    assert len(frame) < 20_000
+    (tmp_path / "mask").write_bytes(encapsulated([frame], J2K, rows=4096, columns=3328, allocated=8))
+    assert read_image(tmp_path / "mask").pixels[..., 0].sum(dtype=int) == 255 * 100 * 100
+
+
 def test_codestreams_under_a_wrong_transfer_syntax_are_refused(tmp_path):
     jpeg = saved(Image.new("L", (8, 8), 100), "JPEG")
     (tmp_path / "x").write_bytes(encapsulated([jpeg], JPEG_LS, rows=8, columns=8, allocated=8))

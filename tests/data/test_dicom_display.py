@@ -66,6 +66,18 @@ GOLDEN = {
         [0, 153, 255],
     ),
     "lower case": ([10, 20, 60], {"photometric": "monochrome1"}, "", [255, 204, 0]),
+    "negative width": (
+        [0, 864, 1064, 1263, 2000],
+        {**HU, "center": 40, "width": -400},
+        "",
+        [0, 0, 128, 255, 255],
+    ),
+    "negative width, SIGMOID in lower case": (
+        [1064, 1164, 864],
+        {**HU, "center": 40, "width": -400, "function": "sigmoid"},
+        "",
+        [128, 186, 30],
+    ),
     "width of 1": ([98, 99, 100, 101], {"center": 100, "width": 1}, "", [0, 0, 255, 255]),
     "no window": ([10, 20, 30, 60], {}, "", [0, 51, 102, 255]),
     "no window, MONOCHROME1": ([10, 20, 60], {"photometric": "MONOCHROME1"}, "", [255, 204, 0]),
@@ -168,6 +180,7 @@ def test_monochrome1_and_its_monochrome2_twin_are_identical(function, tmp_path):
 NOTED = {
     "no window": ({}, "", "--window makes images comparable"),
     "a narrow window": ({"center": 0.5, "width": 0.5}, "", "read as LINEAR_EXACT"),
+    "a negative width": ({"center": 2, "width": -3}, "", "negative width, read as if positive"),
     "a preset on another modality": ({"modality": "MR", **HU}, "lung", "not a CT in Hounsfield units"),
     "a preset without rescale": ({}, "mediastinum", "not a CT in Hounsfield units"),
     "a decimal comma": ({"center": "1,5", "width": 3}, "", "decimal comma"),
@@ -189,7 +202,6 @@ def test_only_doubtful_grey_is_noted(name, tmp_path):
 
 REFUSED_GREY = {
     "a window of no width": {"center": 40, "width": 0},
-    "a window of negative width": {"center": 40, "width": -1},
     "an unknown function": {**SOFT, "function": "CUBIC"},
     "a window that is no number": {"center": "forty", "width": 400},
     "a window that is NaN": {"center": "nan", "width": 400},

@@ -157,6 +157,30 @@ REFUSED = {
 }
 
 
+TRANSPARENT = {
+    "png grey alpha": png(2, 1, 8, GREY_ALPHA, b"\xff\0\x80\0"),
+    "png grey alpha 16": png(2, 1, 16, GREY_ALPHA, deep(">", [511, 0, 65535, 0])),
+    "png rgba": png(1, 1, 8, RGBA, b"\1\2\3\0"),
+    "png palette": png(2, 1, 8, PALETTE, b"\0\1", PLTE + chunk(b"tRNS", b"\0\0")),
+    "png one transparent grey": png(2, 1, 8, GREY, b"\7\7", chunk(b"tRNS", b"\0\7")),
+    "png one transparent grey 16": png(
+        2, 1, 16, GREY, deep(">", [700, 700]), chunk(b"tRNS", deep(">", [700]))
+    ),
+    "png one transparent colour": png(1, 1, 8, RGB, b"\1\2\3", chunk(b"tRNS", b"\0\1\0\2\0\3")),
+    "tiff grey alpha": tiff("<", 2, 1, 8, 1, b"\xff\0\1\0", samples=2, extra=2),
+    "tiff rgb premultiplied": tiff("<", 1, 1, 8, 2, b"\0\0\0\0", samples=4, extra=1),
+    "webp": saved(Image.new("RGBA", (1, 1), (255, 128, 0, 0)), "WEBP", lossless=True, exact=True),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_an_image_of_which_nothing_can_be_seen_is_refused(name, tmp_path):
+    path = tmp_path / "nothing.png"
+    path.write_bytes(TRANSPARENT[name])
+    with pytest.raises(DataError, match="found an image that is wholly transparent"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_pixels_without_an_agreed_form_are_refused(name, tmp_path):
     content, reason = REFUSED[name]

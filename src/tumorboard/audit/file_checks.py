@@ -28,7 +28,7 @@ _FLAT, _DARK = 2.0, 16  # grey levels: standard deviation, brightest
 def unreadable_files(facts: DatasetFacts) -> Outcome:
     """Report files of the class folders that cannot be read as images.
 
-    They are empty, damaged, truncated or of another format, decompression bombs, named pipes, folders named
+    They are empty, damaged, truncated, too large or of another format, named pipes, folders named
     like an image, dangling links, or their name is not valid UTF-8.
 
     Why it matters: Other tools skip such files silently or fail in the middle of an epoch. The data set is

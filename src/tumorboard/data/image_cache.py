@@ -21,7 +21,7 @@ from tumorboard.data.manifest import Manifest, Sample, require_usable
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Raise it whenever `image_reader`, `pixels` or `dicom` gives other pixels for any file."""
 
 _AT_ONCE = 64

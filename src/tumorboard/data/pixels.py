@@ -1,7 +1,8 @@
 """Convert any of Pillow's pixel modes to 8-bit RGB, so that an image gives one array however it is stored.
 
 1, L, P, RGB, CMYK, YCbCr    Pillow's own conversion; embedded colour profiles are not applied
-any of them with alpha       composited on black, the background of a CT: round(value * alpha / 255)
+any of them with alpha       composited on black, the background of a CT: round(value * alpha / 255);
+                             refused if nothing of it can be seen
 16-bit grey                  value >> 8, in every byte order; 16-bit colour likewise (Pillow does it)
 32-bit integers              as 16-bit grey when all values fit 16 bits, otherwise refused
 floats, LAB, anything else   refused: they have no agreed range or form in 8 bits
@@ -33,13 +34,14 @@ def to_rgb(image: Image.Image) -> Pixels:
     """Convert a decoded image of any mode to uint8 (H, W, 3), 0-255.
 
     Raises:
-        UnsupportedPixelsError: Floats, LAB, or integers beyond 16 bits.
+        UnsupportedPixelsError: Floats, LAB, integers beyond 16 bits, or a wholly transparent image.
     """
     if image.mode in _SIXTEEN or image.mode == "I":
         values = _sixteen_bits(image)
         grey = (values >> 8).astype(np.uint8)
         transparent = image.info.get("transparency")
         if isinstance(transparent, int):
+            _require_visible(bool((values != transparent).any()))
             grey[values == transparent] = 0
         return np.repeat(grey[..., np.newaxis], 3, axis=2)
     if image.mode not in _EIGHT:
@@ -50,9 +52,16 @@ def to_rgb(image: Image.Image) -> Pixels:
     alpha = rgba.getchannel("A")
     if alpha.getextrema() == (255, 255):
         return np.array(rgba.convert("RGB"))  # as most files with alpha are: the same pixels, sooner
+    _require_visible(alpha.getbbox() is not None)
     black = Image.new("RGB", image.size)
     black.paste(rgba.convert("RGB"), mask=alpha)
     return np.array(black)
+
+
+def _require_visible(visible: bool) -> None:
+    """Raise UnsupportedPixelsError unless a pixel can be seen: a black image would get a prediction."""
+    if not visible:
+        raise UnsupportedPixelsError("an image that is wholly transparent")
 
 
 def refuse_ambiguous(image: Image.Image) -> None:

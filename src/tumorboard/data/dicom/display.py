@@ -42,6 +42,7 @@ Rule = Callable[[Values], Values]
 
 _TABLE = 1 << 16
 _NO_WINDOW = "has no window: grey from its least to its greatest value; --window makes images comparable"
+_NEGATIVE = "has a window of negative width, read as if positive"
 _NARROW = "has a window narrower than 1, read as LINEAR_EXACT"
 _NOT_HOUNSFIELD = "is not a CT in Hounsfield units, for which this window is meant"
 
@@ -212,7 +213,10 @@ def _own_rule(header: ParsedHeader, layout: Layout, rescaled: bool) -> tuple[Rul
     # PS3.3 C.11.2.1.2 and C.11.2.1.3
     centers, widths = (decimals(group, name, header.notes) for name in ("WindowCenter", "WindowWidth"))
     center, width = (centers or (math.nan,))[0], (widths or (math.nan,))[0]
-    function = text(group, "VOILUTFunction") or "LINEAR"
+    function = text(group, "VOILUTFunction").upper() or "LINEAR"
+    if width < 0:
+        width = -width
+        header.notes.append(_NEGATIVE)
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID") or not width > 0:
         raise DicomError("DICOM with a window of no width or unknown form", "pass --window CENTER,WIDTH")
     if function == "SIGMOID":

@@ -31,7 +31,6 @@ from tumorboard.data.dicom.reader import DicomError
 
 _MAX_FRAGMENTS = 1000
 _MAX_TILES = 4096
-_UNSUSPICIOUS, _PIXELS_PER_BYTE = 5_000_000, 500
 _SLACK = 1 << 20
 _SECONDS, _PIXELS_PER_SECOND = 1, 1_000_000
 _NATIVE = (
@@ -55,19 +54,28 @@ _LOWER_CASE = "names its photometric interpretation in lower case, read as if in
 
 
 class Codec(NamedTuple):
-    """How a transfer syntax is decoded: pydicom's plugin, the module it needs, and its pip package."""
+    """How a transfer syntax is decoded.
+
+    Args:
+        kind: Its name in messages.
+        plugin: pydicom's name for the decoder.
+        module: What the decoder needs.
+        package: Its pip package.
+        densest: The most pixels that a byte can stand for; 0 if there is no limit.
+    """
 
     kind: str
     plugin: str
     module: str
     package: str
+    densest: int = 0
 
 
 _J2K = Codec("JPEG 2000", "pylibjpeg", "openjpeg", "pylibjpeg pylibjpeg-openjpeg")
 _JPEG = Codec("JPEG", "pillow", "PIL", "pillow")
-_LOSSLESS = Codec("lossless JPEG", "gdcm", "gdcm", "python-gdcm")
+_LOSSLESS = Codec("lossless JPEG", "gdcm", "gdcm", "python-gdcm", densest=8)  # a bit for each value
 _LS = Codec("JPEG-LS", "pyjpegls", "jpeg_ls", "pyjpegls")
-_RLE = Codec("RLE", "pydicom", "pydicom", "pydicom")
+_RLE = Codec("RLE", "pydicom", "pydicom", "pydicom", densest=64)  # two bytes for a run of 128
 CODECS = {
     "1.2.840.10008.1.2.5": _RLE,
     "1.2.840.10008.1.2.4.50": _JPEG,
@@ -230,9 +238,9 @@ def _compressed_frame(header: ParsedHeader, layout: Layout, codec: Codec) -> byt
             raise DicomError(
                 f"DICOM in lossy JPEG of {size.bits} bits, which is not decoded", "save it uncompressed"
             )
-    if layout.rows * layout.columns > max(_UNSUSPICIOUS, _PIXELS_PER_BYTE * len(frame)):
+    if codec.densest and layout.rows * layout.columns > codec.densest * len(frame):
         raise DicomError(
-            f"{layout.columns} x {layout.rows} pixels in {len(frame)} bytes: a decompression bomb"
+            f"{layout.columns} x {layout.rows} pixels in {len(frame)} bytes: too few for {codec.kind}"
         )
     if find_spec(codec.module) is None or (codec is _J2K and find_spec("pylibjpeg") is None):
         raise DicomError(f"{codec.kind} DICOM without its codec", f"pip install {codec.package}")
