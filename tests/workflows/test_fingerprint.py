@@ -1,14 +1,19 @@
 """A run folder begun with other data or settings is refused: T7 of the hazards. Nothing here needs Keras."""
 
+import json
 import shutil
+import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.small_runs import RECIPE, draw, prepared
 from tumorboard import config
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import RunFolderError
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
@@ -206,3 +211,29 @@ def test_long_names_leave_room_for_the_advice(study: Path) -> None:
 def test_recipe_asks_for_threads_or_takes_what_there_is() -> None:
     assert fingerprint.threads(config.parse("threads = 3\n" + RECIPE, "test")) == 3
     assert fingerprint.threads(config.parse(RECIPE, "test")) >= 1
+
+
+def repeated(root: Path, **options: object) -> str:
+    return str(json.loads(prepared(root, **options).run.environment.read_text())["command"])
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/tumorboard", "/lib/tumorboard/__main__.py"])
+def test_a_run_of_the_command_line_records_its_command(begun: Path, monkeypatch: Patch, program: str) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "train", "my scans", "--out", "run"])
+    assert repeated(begun) == "tumorboard train 'my scans' --out run"
+
+
+@pytest.mark.parametrize("program", ["/lib/ipykernel_launcher.py", "/lib/pytest/__main__.py", "study.py", ""])
+@pytest.mark.parametrize("options", [{}, {"skip_bad": True, "merge": {"shape": ("bar", "disc")}}])
+def test_a_run_of_a_notebook_or_a_script_records_the_call_that_repeats_it(
+    tmp_path: Path, monkeypatch: Patch, program: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "-f", "kernel.json"])
+    draw(tmp_path / "data")
+    calls: list[tuple[Any, ...]] = []
+    package = SimpleNamespace(DataSource=DataSource, train=lambda *arguments: calls.append(arguments))
+    exec(repeated(tmp_path, **options), {"tumorboard": package})  # noqa: S102
+    [(data, out, recipe)] = calls
+    assert DataSource.of(data) == DataSource(tmp_path / "data", **options)
+    assert out == str(tmp_path / "run")
+    assert config.load(recipe) == config.parse(RECIPE, "test")

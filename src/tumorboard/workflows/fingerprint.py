@@ -8,11 +8,12 @@ import shlex
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from tumorboard import storage
 from tumorboard.config import Recipe, dump
-from tumorboard.data.manifest import Manifest
+from tumorboard.data.manifest import DataSource, Manifest
 from tumorboard.errors import RunFolderError, display
 from tumorboard.run_folder import RunFolder
 
@@ -83,20 +84,32 @@ def _differences(section: str, before: Mapping[str, Any], now: Mapping[str, Any]
     return sorted(lines)
 
 
-def record(run: RunFolder, recipe: Recipe, now: Fingerprint) -> None:
+def record(run: RunFolder, source: DataSource, recipe: Recipe, now: Fingerprint) -> None:
     """Write the recipe, the environment with the command, and the fingerprint last."""
     storage.write_text(run.recipe, dump(recipe))
     storage.write_json(
         run.environment,
         {
             **now["environment"],
-            "command": shlex.join(["tumorboard", *sys.argv[1:]]),
+            "command": _command(run, source),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "machine": platform.machine(),
         },
     )
     storage.write_json(run.fingerprint, now)
+
+
+def _command(run: RunFolder, source: DataSource) -> str:
+    """Return the command that made the run, or for a run made from Python the call that repeats it."""
+    program = Path(sys.argv[0])
+    if program.stem == "tumorboard" or program.parts[-2:] == ("tumorboard", "__main__.py"):
+        return shlex.join(["tumorboard", *sys.argv[1:]])
+    options = {"class_map": dict(source.class_map), "merge": dict(source.merge), "skip_bad": source.skip_bad}
+    given = "".join(f", {name}={value!r}" for name, value in options.items() if value)
+    data = repr(str(source.path))
+    data = f"tumorboard.DataSource({data}{given})" if given else data
+    return f"tumorboard.train({data}, {str(run.root)!r}, {str(run.recipe)!r})"
 
 
 def threads(recipe: Recipe) -> int:

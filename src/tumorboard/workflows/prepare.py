@@ -51,7 +51,7 @@ def prepare(
         for settings in pretrained:
             check_backbone(settings.backbone, settings.weights)
     storage.write_text(run.manifest, manifest.write_csv(whole))
-    fingerprint.record(run, recipe, now)
+    fingerprint.record(run, loaded.source, recipe, now)
     return RunContext(run, recipe, whole, decoded, console, loaded.matching)
 
 
