@@ -33,6 +33,6 @@ def test_every_shell_has_a_script_that_names_the_commands(capsys, shell):
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):
-    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional, "find_spec", lambda name: None if name == "shtab" else name)
     assert main(["completion", "bash"]) == 2
     assert 'pip install "shtab>=' in capsys.readouterr().err

@@ -111,7 +111,7 @@ def test_offline_fetch_tells_what_to_do(monkeypatch, capsys):
 
 
 def test_without_the_extra_fetch_tells_how_to_install_it(monkeypatch, capsys):
-    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional, "find_spec", lambda name: None if name == "kagglehub" else name)
     assert main(["fetch", "chest-ct"]) == 2
     assert 'pip install "kagglehub>=' in capsys.readouterr().err
 

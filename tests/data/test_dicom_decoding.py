@@ -21,6 +21,7 @@ from PIL import Image
 from pydicom.datadict import tag_for_keyword
 from pydicom.encaps import generate_frames
 
+from tumorboard import optional
 from tumorboard.data import sandbox
 from tumorboard.data.dicom import header as dicom_header
 from tumorboard.data.dicom import pixels, reader
@@ -618,7 +619,7 @@ def test_a_missing_codec_names_its_package(name, package, monkeypatch):
     monkeypatch.setattr(pixels, "find_spec", lambda module: None)
     with pytest.raises(DicomError, match=r"without its codec$") as caught:
         decoded(PYDICOMS[name].read_bytes())
-    assert caught.value.remedy == f"pip install {package}"
+    assert caught.value.remedy == optional.install(*package.split())
 
 
 @pytest.mark.parametrize("codec", sorted(set(pixels.CODECS.values())))

@@ -126,5 +126,5 @@ def test_other_stores_and_credentials_in_an_address_are_refused_and_not_repeated
 
 def test_without_the_package_the_address_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(optional, "find_spec", lambda name: None if name == "s3fs" else name)
-    with pytest.raises(UsageError, match=r's3:// .*: pip install "fsspec>=\S+" "s3fs>=\S+"$'):
+    with pytest.raises(UsageError, match=r's3:// .*pip install "fsspec>=\S+" "s3fs>=\S+"$'):
         urls("s3://scans/x")

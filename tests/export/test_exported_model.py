@@ -190,7 +190,7 @@ def test_a_folder_is_not_overwritten(tmp_path):
 
 
 def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional, "find_spec", lambda name: None if name != "pip" else name)
     with pytest.raises(UsageError, match=r'pip install "onnx>=\S+" "onnxruntime>=\S+" "tf2onnx>=\S+"$'):
         formats.find("onnx")
     with pytest.raises(UsageError, match="expected a format of onnx, openvino, litert, saved-model"):

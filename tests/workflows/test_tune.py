@@ -318,12 +318,12 @@ def test_a_recipe_without_settings_for_the_model_is_one_line(root, capsys, text,
 
 
 def test_without_optuna_one_line_says_how_to_install_it(root, monkeypatch, capsys):
-    monkeypatch.setattr(optional, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional, "find_spec", lambda name: None if name == "optuna" else name)
     assert tune_command(root)[0] == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(
-        'tumorboard: tune needs packages that are not installed: pip install "optuna>='
+        f'tumorboard: tune needs packages that are not installed: {sys.executable} -m pip install "optuna>='
     )
     assert not (root / "tuned").exists()
 

@@ -25,6 +25,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from tumorboard import optional
 from tumorboard.data import sandbox
 from tumorboard.data.dicom.header import PIXELS, UNDEFINED, ParsedHeader, PixelElement, integers, text
 from tumorboard.data.dicom.reader import DicomError
@@ -243,7 +244,7 @@ def _compressed_frame(header: ParsedHeader, layout: Layout, codec: Codec) -> byt
             f"{layout.columns} x {layout.rows} pixels in {len(frame)} bytes: too few for {codec.kind}"
         )
     if find_spec(codec.module) is None or (codec is _J2K and find_spec("pylibjpeg") is None):
-        raise DicomError(f"{codec.kind} DICOM without its codec", f"pip install {codec.package}")
+        raise DicomError(f"{codec.kind} DICOM without its codec", optional.install(*codec.package.split()))
     return frame
 
 
