@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-offline test-slow check docs pictures vulnerabilities bench cross-validation clean
+.PHONY: install install-dev demo test test-offline test-slow check docs pictures release vulnerabilities bench cross-validation clean
 
 install: $(STAMP)
 
@@ -58,6 +58,12 @@ docs: .venv-docs/.installed
 pictures: install-dev demo
 	$(BIN)/python tools/docs_pictures.py demo-run demo-data
 
+# make release VERSION=1.2.3: sets the version, dates the changelog, builds dist/, commits and tags; publishes nothing.
+release:
+	test -x .venv-release/bin/python || $(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet build==1.6.1 cyclonedx-bom==7.5.0 wheel==0.48.0
+	.venv-release/bin/python tools/release.py $(VERSION)
+
 # Known vulnerabilities of the pinned packages; needs the network.
 vulnerabilities:
 	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
@@ -79,4 +85,4 @@ demo-data: install
 	$(BIN)/python -c "from pathlib import Path; from tumorboard.data.synthetic import draw; draw(Path('$@'))"
 
 clean:
-	rm -rf $(VENV) .venv-docs .venv-audit site demo-run demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov
+	rm -rf $(VENV) .venv-docs .venv-audit .venv-release dist site demo-run demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov

@@ -13,7 +13,9 @@ def test_what_is_installed_raises_nothing() -> None:
 
 
 def test_the_message_names_the_packages_of_the_extra_so_that_the_command_can_be_typed() -> None:
-    with pytest.raises(UsageError, match=r'^--ray needs .*: \S+ -m pip install "\S+>=\S+" "\S+>=\S+"$') as raised:
+    with pytest.raises(
+        UsageError, match=r'^--ray needs .*: \S+ -m pip install "\S+>=\S+" "\S+>=\S+"$'
+    ) as raised:
         optional.require("--ray", "numpy", "no_such_module", extra="cluster")
     assert all(f'"{package}>=' in str(raised.value) for package in ("ray", "pyarrow"))
 
@@ -28,7 +30,9 @@ def test_a_source_tree_that_is_not_installed_names_the_modules(monkeypatch: pyte
         raise optional.PackageNotFoundError(name)
 
     monkeypatch.setattr(optional, "requires", missing)
-    assert optional.install("optuna", extra="tune") == f'{shlex.quote(sys.executable)} -m pip install "optuna"'
+    assert (
+        optional.install("optuna", extra="tune") == f'{shlex.quote(sys.executable)} -m pip install "optuna"'
+    )
 
 
 def test_the_command_installs_where_pip_is_missing_as_in_a_tool_of_uv_or_pipx(
