@@ -62,7 +62,7 @@ pictures: install-dev demo
 release:
 	test -x .venv-release/bin/python || $(PYTHON) -m venv .venv-release
 	.venv-release/bin/python -m pip install --quiet build==1.6.1 cyclonedx-bom==7.5.0 wheel==0.48.0
-	.venv-release/bin/python tools/release.py $(VERSION)
+	.venv-release/bin/python tools/release.py "$(VERSION)"
 
 # Known vulnerabilities of the pinned packages; needs the network.
 vulnerabilities:
