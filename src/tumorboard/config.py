@@ -320,11 +320,11 @@ def parse(text: str, source: str) -> Recipe:
     try:
         content = tomllib.loads(text)
         return Recipe.model_validate({key: value for key, value in content.items() if key != SEARCH})
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{source} is not valid TOML: {error}") from error
     except ValidationError as error:
         lines = [_validation_message(details) for details in error.errors()]
         raise RecipeError(f"{source}: {lines[0]}", lines[1:]) from error
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, nested brackets
+        raise RecipeError(f"{source} is not valid TOML: {error}") from error
 
 
 def dump(recipe: Recipe) -> str:

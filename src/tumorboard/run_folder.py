@@ -153,19 +153,29 @@ class RunFolder:
         return self.root / "test_evaluations.json"
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever is raised while a file of a run is read and taken apart into one error.
+
+    Raises:
+        RunFolderError: The file is missing, or was changed since it was written.
+    """
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RunFolderError(
+            f"expected what tumorboard wrote in {display(path)}, found nothing like it; restore the file"
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of a run.
 
     Raises:
         RunFolderError: The file is missing or damaged.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(
-            f"expected JSON in {display(path)}, found none that can be read; restore the file"
-        ) from error
-    return content if isinstance(content, dict) else {}
+    with reading(path):
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
 
 
 def write_checksums(run: RunFolder) -> None:
@@ -201,15 +211,17 @@ def select_models(
         RunFolderError: metrics.json is damaged.
     """
     metrics = read_json(run.metrics) if run.metrics.is_file() else {}
+    with reading(run.metrics):
+        evaluated = list(metrics.get("models", {}))
+        recommended = str(metrics.get("recommendation", {}).get("model", "ensemble"))
     saved = [name.removesuffix(".keras") for name in hashes if name.endswith(".keras")]
-    known = [name for name in metrics.get("models", {}) if name in saved] or saved
+    known = [name for name in evaluated if name in saved] or saved
     known += [name for name in saved if name not in known]
     unknown = [name for name in wanted if name not in known]
     if unknown or not known:
         received = f"{unknown[0][:60]!r}" if unknown else "none"
         raise UsageError(f"expected models of the run ({', '.join(known)[:120]}), found {received}")
     names = tuple(name for name in known if not wanted or name in wanted)
-    recommended = metrics.get("recommendation", {}).get("model", "ensemble")
     if recommended not in names:
         recommended = "ensemble" if "ensemble" in names else names[0]
     return names, recommended

@@ -148,7 +148,7 @@ def _read_record(path: Path, settings: config.Image) -> _Record | None:
         record: _Record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         rows, files = len(record["pixel_sha256"]), len(record["files"])
         whole = path.stat().st_size == rows * settings.size**2 * 3 and rows + len(record["bad"]) == files
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return record if whole else None
 

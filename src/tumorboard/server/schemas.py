@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from tumorboard import NOTICE, __version__
 from tumorboard.data.pixels import Pixels
@@ -206,7 +206,7 @@ def read_test_accuracies(run: RunFolder) -> dict[str, list[Accuracy]]:
             ]
             for name in metrics["models"]
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunFolderError(
             f"expected the results of a finished run at {display(run.metrics)}, found none that can be read; "
             "finish it with `tumorboard train`"

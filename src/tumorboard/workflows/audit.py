@@ -17,7 +17,7 @@ from tumorboard.reports.audit import audit_report, audit_summary
 from tumorboard.reports.example_images import contact_sheet
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_results import AuditFinding
-from tumorboard.run_folder import RunFolder, read_json
+from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows.run_context import RunContext
 
 METADATA_CHECK = "TB501"
@@ -147,9 +147,9 @@ def audit_run(context: RunContext, collected: FactsCollector | None = None) -> N
 def audit_findings(run: RunFolder) -> tuple[AuditFinding, ...]:
     """Return what the audit of a run found, the most severe first."""
     keys = ("severity", "code", "title", "consequence")
-    return tuple(
-        AuditFinding(*(finding[key] for key in keys)) for finding in read_json(run.audit)["findings"]
-    )
+    report = read_json(run.audit)
+    with reading(run.audit):
+        return tuple(AuditFinding(*(finding[key] for key in keys)) for finding in report["findings"])
 
 
 def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, dict[str, set[str]]]:
@@ -159,8 +159,10 @@ def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, d
     file metadata reveal.
     """
     report = read_json(run.audit)
+    with reading(run.audit):
+        leaked, revealed = set(report["leaked"]), _revealed_by_metadata(report, manifest.class_names)
     clean = {
-        split: {sample.id for sample in manifest.select(split).samples} - set(report["leaked"])
+        split: {sample.id for sample in manifest.select(split).samples} - leaked
         for split in ("valid", "test")
     }
     earlier = {"valid": "train", "test": "train or validation"}
@@ -170,7 +172,7 @@ def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, d
         else {}
         for split, others in earlier.items()
     }
-    for name in _revealed_by_metadata(report, manifest.class_names):
+    for name in revealed:
         others = {sample.id for sample in manifest.select("test").samples if sample.label != name}
         subsets["test"][f"also without {name}, which file metadata reveal"] = others & clean["test"]
     return subsets
@@ -178,7 +180,9 @@ def subsets_without_shortcuts(run: RunFolder, manifest: Manifest) -> dict[str, d
 
 def shortcut_classes(run: RunFolder, class_names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes that file metadata reveal; none if no other class would be left."""
-    revealed = tuple(_revealed_by_metadata(read_json(run.audit), class_names))
+    report = read_json(run.audit)
+    with reading(run.audit):
+        revealed = tuple(_revealed_by_metadata(report, class_names))
     return revealed if len(revealed) < len(class_names) else ()
 
 

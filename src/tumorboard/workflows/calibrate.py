@@ -1,15 +1,13 @@
 """Fit temperatures, prediction sets and thresholds on validation, before test is opened: calibration.json."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 
 from tumorboard import storage
-from tumorboard.errors import RunFolderError, display
 from tumorboard.evaluation import out_of_distribution, selective_prediction
 from tumorboard.evaluation.model_selection import recommend
 from tumorboard.evaluation.selective_prediction import Calibration
-from tumorboard.run_folder import RunFolder
+from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows.run_context import RunContext
 
 FORMAT_VERSION = 1
@@ -44,14 +42,9 @@ def read(run: RunFolder) -> dict[str, Calibration]:
     """
     if not run.calibration.is_file():
         return {}
-    try:
-        content = json.loads(run.calibration.read_text("utf-8"))
+    content = read_json(run.calibration)
+    with reading(run.calibration):
         return {name: Calibration.from_json(values) for name, values in content["models"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(
-            f"expected what train wrote in {display(run.calibration)}, found other content; restore "
-            "the file, or delete it and repeat the command"
-        ) from error
 
 
 def _fit_outlier_detector(context: RunContext, name: str) -> float | None:

@@ -50,15 +50,14 @@ def require_same(run: RunFolder, now: Fingerprint) -> None:
     """
     if not run.fingerprint.is_file() and not run.model("any").parent.exists():
         return
-    before: Any = None
-    with contextlib.suppress(OSError, ValueError):
+    try:
         before = json.loads(run.fingerprint.read_text(encoding="utf-8"))
-    if not isinstance(before, dict) or not all(isinstance(section, dict) for section in before.values()):
+        changes = [change for name in now for change in _differences(name, before.get(name, {}), now[name])]
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RunFolderError(
             f"expected the fingerprint of the run in {display(run.fingerprint)}, found "
             "nothing readable; restore the file or choose another --out"
-        )
-    changes = [change for name in now for change in _differences(name, before.get(name, {}), now[name])]
+        ) from error
     if changes:
         raise RunFolderError(
             f"{display(run.root)} was begun with other data or settings ({changes[0][-85:]}"

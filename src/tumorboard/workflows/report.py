@@ -1,7 +1,6 @@
 """The report of a finished run: gather its results from the run folder, compose documents, write them."""
 
 import csv
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,10 +24,10 @@ from tumorboard.reports.example_images import example_ids, jpeg, small_copy, thu
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import model_card, model_card_metadata, run_report, run_summary
 from tumorboard.reports.run_results import Provenance, RunResults, metrics_json, score_run
-from tumorboard.run_folder import RunFolder
+from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows import calibrate, fold_results
 from tumorboard.workflows.audit import audit_findings, subsets_without_shortcuts
-from tumorboard.workflows.run_context import RunContext, read_manifest, require_finished
+from tumorboard.workflows.run_context import RunContext, read_manifest, require_finished, test_evaluations
 
 if TYPE_CHECKING:
     from tumorboard.explain.gradcam import Map
@@ -112,11 +111,15 @@ def report(root: str | Path) -> Path:
 def read_provenance(context: RunContext) -> Provenance:
     """Return how the run was made so far, from its own records."""
     run, names, samples = context.run, context.recipe.names, context.manifest.samples
-    details = {name: json.loads(run.model_spec(name).read_text("utf-8"))["details"] for name in names}
+    details: dict[str, Any] = {}
+    for name in names:
+        content = read_json(run.model_spec(name))
+        with reading(run.model_spec(name)):
+            details[name] = content["details"]
     histories: dict[str, list[dict[str, float]]] = {}
     for name in names:
         if run.history(name).is_file():
-            with run.history(name).open(encoding="utf-8", newline="") as file:
+            with reading(run.history(name)), run.history(name).open(encoding="utf-8", newline="") as file:
                 rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
             histories |= {name: rows} if rows else {}
     smoothing = {name: context.recipe.training(name).label_smoothing for name in names}
@@ -124,8 +127,8 @@ def read_provenance(context: RunContext) -> Provenance:
         recipe=context.recipe.name,
         seed=context.recipe.seed,
         settings=run.recipe.read_text("utf-8"),
-        environment=json.loads(run.environment.read_text("utf-8")),
-        test_scorings=len(json.loads(run.test_evaluations.read_text("utf-8"))),
+        environment=read_json(run.environment),
+        test_scorings=len(test_evaluations(run)),
         models=tuple(_model_line(name, details[name]) for name in names),
         histories=histories,
         best_epochs={name: int(details[name]["best_epoch"]) for name in histories},

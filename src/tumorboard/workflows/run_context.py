@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from tumorboard.data.manifest import Manifest, read_csv
 from tumorboard.errors import DataError, RunFolderError, display
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
-from tumorboard.run_folder import RunFolder, read_json
+from tumorboard.run_folder import RunFolder, read_json, reading
 
 
 def read_predictions(run: RunFolder, name: str, split: str) -> Predictions:
@@ -64,10 +65,19 @@ def require_finished(run: RunFolder) -> None:
 
 def record_test_evaluation(run: RunFolder, images: int) -> None:
     """Record that test is being scored; each time makes its estimate a little less independent."""
-    file = run.test_evaluations
-    times = json.loads(file.read_text("utf-8")) if file.is_file() else []
+    times = test_evaluations(run) if run.test_evaluations.is_file() else []
     times.append({"when": datetime.now(UTC).isoformat(timespec="seconds"), "images": images})
-    storage.write_json(file, times)
+    storage.write_json(run.test_evaluations, times)
+
+
+def test_evaluations(run: RunFolder) -> list[dict[str, Any]]:
+    """Read when test was scored.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+    """
+    with reading(run.test_evaluations):
+        return list(json.loads(run.test_evaluations.read_text("utf-8")))
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ class Search:
             return []
         try:
             return trials_from_json(json.loads(self.record.read_text("utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunFolderError(
                 f"expected the trials so far in {display(self.record)}, found nothing readable; "
                 "restore the file or choose another --out"
