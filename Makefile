@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-offline test-slow check docs pictures release vulnerabilities bench cross-validation clean
+.PHONY: install install-dev demo test test-offline test-slow fuzz check docs pictures release vulnerabilities bench cross-validation clean
 
 install: $(STAMP)
 
@@ -37,6 +37,12 @@ test-offline: install-dev
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
+
+# Random files for every reader, SECONDS each; ends at the first find, which `make test` then reads too.
+SECONDS ?= 60
+fuzz: install-dev
+	for target in image dicom table recipe run keras; do \
+	    $(BIN)/python -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
 
 check: install-dev
 	$(BIN)/ruff check .
