@@ -1,5 +1,8 @@
+import errno
+import io
 import re
 import signal
+import sys
 import threading
 
 import pytest
@@ -27,6 +30,23 @@ def test_everything_goes_to_standard_error(capsys: Capture) -> None:
     assert captured.out == ""
     assert captured.err.startswith("one\n[bold]two[/bold] long")  # no markup, no line broken
     assert len(captured.err.splitlines()) == 3
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device")])
+def test_where_nothing_can_be_written_the_work_goes_on(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    class Unwritable(io.StringIO):
+        def write(self, text: str) -> int:
+            raise error
+
+    shown, done = Console(), []
+    monkeypatch.setattr(sys, "stderr", Unwritable())
+    shown.print("one")
+    with shown.task("work") as update:
+        update(1, 1)
+        done.append("work")
+    assert done
 
 
 def test_quiet_says_nothing(capsys: Capture) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Protocol
 
-from rich.console import Console as Terminal
+import rich.console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -82,8 +82,16 @@ def text_table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
     return "\n".join(lines)
 
 
+class Terminal(rich.console.Console):
+    """Where lines and bars go."""
+
+    def on_broken_pipe(self) -> None:
+        """Show nothing more, as nobody reads it; by default rich would end the program."""
+        self.quiet = True
+
+
 class Console:
-    """Show progress on standard error.
+    """Show progress on standard error; where it cannot be written, nothing is shown and the work goes on.
 
     Args:
         quiet: Show nothing.
@@ -94,7 +102,8 @@ class Console:
 
     def print(self, text: str) -> None:
         """Print one line, or several."""
-        self._terminal.print(text, markup=False)
+        with contextlib.suppress(OSError):  # a full disk
+            self._terminal.print(text, markup=False)
 
     @contextlib.contextmanager
     def task(self, title: str) -> Iterator[Update]:

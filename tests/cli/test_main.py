@@ -132,12 +132,36 @@ sys.exit(main.main(["evaluate"]))
 """
 
 
-def shell(redirection: str, **environment: str) -> subprocess.CompletedProcess[str]:
+PROGRESS = EVALUATE.replace(
+    "def evaluate(options):",
+    """
+from tumorboard.progress import Console
+
+def evaluate(options):
+    Console().print("progress")
+""",
+)
+NOTE = EVALUATE.replace(
+    "def evaluate(options):",
+    """
+import os
+
+def evaluate(options):
+    with open("file", "w") as file:
+        os.write(2, b"a note of a library")
+""",
+)
+
+
+def shell(
+    redirection: str, script: str = EVALUATE, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", f'"$0" -c "$1" {redirection}', sys.executable, EVALUATE],
+        ["bash", "-c", f'"$0" -c "$1" {redirection}', sys.executable, script],
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=cwd,
         env={**os.environ, **environment},
     )
 
@@ -158,8 +182,24 @@ def test_output_that_cannot_be_written_is_one_line(redirection: str, reason: str
     assert ran.stderr.count("\n") == 1
 
 
-def test_a_closed_standard_error_changes_nothing() -> None:
-    assert shell("2>&-", PYTHONIOENCODING="utf-8").returncode == 0
+@pytest.mark.parametrize(
+    "redirection",
+    [
+        "2>&-",
+        "2>&- <&-",
+        "2> /dev/full",
+        "2> >(true)",  # a pipe whose reader has ended
+    ],
+)
+def test_a_standard_error_that_cannot_be_written_changes_nothing(redirection: str) -> None:
+    ran = shell(redirection, PROGRESS)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.count("results of") == 2000
+
+
+def test_what_a_library_writes_to_a_closed_stream_goes_into_no_file(tmp_path: Path) -> None:
+    assert shell("2>&- <&-", NOTE, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "file").read_text() == ""
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])

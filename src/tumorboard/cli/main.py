@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error(error)
         return error.exit_code
     except KeyboardInterrupt:  # before a run began, or after it ended
-        sys.stderr.write("tumorboard: stopped by SIGINT; repeat the same command\n")
+        _print_error(TumorboardError("stopped by SIGINT; repeat the same command"))
         return 130
     return 0
 
@@ -58,9 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare_output() -> None:
     """Make both streams take every character, such as a file name that their encoding lacks.
 
+    A file that is opened gets the lowest free descriptor. That of a closed stream is taken here, or what a
+    library writes to that stream would go into a file of the run.
+
     Raises:
         StorageError: Standard output is closed.
     """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)  # by the processes that are started
+    os.close(descriptor)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if sys.stdout is None:
