@@ -70,11 +70,12 @@ release:
 	.venv-release/bin/python -m pip install --quiet build==1.6.1 cyclonedx-bom==7.5.0 wheel==0.48.0
 	.venv-release/bin/python tools/release.py "$(VERSION)"
 
-# Known vulnerabilities of the pinned packages; needs the network.
+# Known vulnerabilities of all pinned packages. It needs pypi.org: a package that cannot be looked up is no success.
 vulnerabilities:
 	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
-	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
-	.venv-audit/bin/pip-audit --requirement requirements.txt --no-deps
+	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1 && \
+	.venv-audit/bin/pip-audit --strict --requirement requirements-dev.txt --no-deps || \
+	{ echo "vulnerabilities: some were found, or not every package could be looked up at pypi.org (see above)" >&2; exit 1; }
 
 # make bench [DATA=FOLDER] [RUN=RUN], where RUN is a finished run on DATA; writes benchmarks/RESULTS.md
 bench: install-dev $(DATA)

@@ -10,11 +10,23 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import tumorboard
 from tumorboard.cli import main
 
 ROOT = Path(__file__).parents[1]
+WITHOUT_KNOWN_HOLES = {
+    "keras": "3.15.1",  # CVE-2026-1462, CVE-2026-1669 and those before
+    "pillow": "12.3",
+    "pydicom": "3.0.2",
+    "onnx": "1.21",
+    "torch": "2.6",  # CVE-2025-32434
+    "starlette": "1.3.1",  # CVE-2026-54283
+    "python-multipart": "0.0.27",
+}
+"""Of packages that read what strangers send, the first version without the holes that were known in 2026."""
 
 
 @pytest.mark.parametrize("name", tumorboard.__all__)
@@ -74,3 +86,29 @@ def test_notice_and_command_are_those_of_the_project_file() -> None:
     assert project["scripts"] == {"tumorboard": "tumorboard.__main__:main"}
     assert "not a medical device" in tumorboard.NOTICE
     assert "not a medical device" in project["description"]
+
+
+def requirements(*lines: str) -> list[Requirement]:
+    """Without comments and options of pip."""
+    return [Requirement(line.split("#")[0]) for line in lines if line and line[0] not in "#-"]
+
+
+def test_every_pin_is_newer_than_the_known_holes() -> None:
+    pins = [
+        pin for file in ROOT.glob("requirements*.txt") for pin in requirements(*file.read_text().split("\n"))
+    ]
+    assert {"keras", "pillow", "pydicom", "onnx", "starlette"} <= {pin.name for pin in pins}
+    for pin in pins:
+        (exact,) = pin.specifier
+        assert exact.operator == "==", pin
+        assert Version(exact.version) >= Version(WITHOUT_KNOWN_HOLES.get(pin.name.lower(), "0")), pin
+
+
+def test_no_package_is_accepted_with_a_known_hole() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [package for extra in project["optional-dependencies"].values() for package in extra]
+    accepted = requirements(*project["dependencies"], *extras)
+    assert {"keras", "pillow", "pydicom", "onnx", "starlette"} <= {package.name for package in accepted}
+    for package in accepted:
+        least = max(Version(bound.version) for bound in package.specifier)
+        assert least >= Version(WITHOUT_KNOWN_HOLES.get(package.name, "0")), package
