@@ -136,13 +136,14 @@ def test_a_recipe_cannot_be_changed() -> None:
         config.parse(MINIMAL, "minimal").seed = 1  # type: ignore[misc]
 
 
-def test_a_file_is_read_like_a_shipped_recipe(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])  # the last two are Notepad's
+def test_a_file_is_read_like_a_shipped_recipe(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(MINIMAL)
+    path.write_bytes(MINIMAL.replace("\n", "\r\n").encode(encoding))
     assert config.load(str(path)) == config.parse(MINIMAL, "x")
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe", "folder"], ids=["missing", "not UTF-8", "a folder"])
+@pytest.mark.parametrize("content", [None, b"\xff\x81", "folder"], ids=["missing", "not UTF-8", "a folder"])
 def test_what_is_no_recipe_lists_the_shipped_ones(tmp_path: Path, content: bytes | str | None) -> None:
     path = tmp_path / "mine.toml"
     if content == "folder":

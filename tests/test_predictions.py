@@ -103,6 +103,9 @@ def test_a_csv_made_elsewhere_is_read():
     text = "\ufeffid,label,predicted,probability:a,probability:b\r\n'quoted,a,b,.25,.75\r\n"
     one = Predictions.from_csv(text, "file")
     assert (one.ids, one.labels.tolist(), one.class_names) == (("'quoted",), [0], ("a", "b"))
+    text = "sep=;\r\nID;Label;Predicted ;probability:a;probability:b\r\nx;a;b;0,25;0,75\r\n"
+    one = Predictions.from_csv(text, "file")
+    assert (one.ids, one.probabilities.tolist(), one.class_names) == (("x",), [[0.25, 0.75]], ("a", "b"))
 
 
 HEADER = "id,label,predicted,probability:a,probability:b\n"
@@ -111,16 +114,17 @@ HEADER = "id,label,predicted,probability:a,probability:b\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected in every row"),
-        ("x,y\n1,2\n", "expected in every row"),
-        (HEADER + "x,a,a,1\n", "expected in every row"),
-        (HEADER.replace(",predicted", "") + "x,a,1,0\n", "expected in every row"),
+        ("", "expected the columns id"),
+        ("x,y\n1,2\n", "expected the columns id.*found 'x, y'"),
+        (HEADER + "x,a,a,1\n", "found 4 in line 2"),
+        (HEADER.replace(",predicted", "") + "x,a,1,0\n", "expected the columns id"),
+        ("path,sha256,prediction,confidence\n", "evaluate a run with --data"),
         (HEADER + "x,c,a,1,0\n", "found 'c'"),
-        (HEADER + "x,a,a,one,0\n", "'one'"),
+        (HEADER + "x,a,a,1,0\ny,a,a,one,0\n", "line 3.*'one'"),
         (HEADER + "x,a,a,nan,0\n", "'x'"),
         (HEADER + "x,a,b,1,0\n", "most probable class as predicted, not so for 'x'"),
         (HEADER + "x,a,a,1,0\nx,a,a,1,0\n", "more than once"),
-        (HEADER + '"x,a,a,1,0\n', "unexpected end"),
+        (HEADER + '"x,a,a,1,0\n', "line 2: a quotation mark"),
         (HEADER + "x" * 200_000 + ",a,a,1,0\n", "field larger"),
         ("id,label,predicted,probability:a,probability:a\n", "class names"),
     ],

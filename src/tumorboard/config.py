@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tumorboard.errors import RecipeError, UsageError
+from tumorboard import text_files
+from tumorboard.errors import DataError, RecipeError, UsageError
 
 PRESETS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0)}
 """Centre and width in Hounsfield units, as commonly set for reading a chest CT."""
@@ -303,12 +304,10 @@ def read(name_or_file: str) -> tuple[str, str]:
         return (shipped / f"{name_or_file}.toml").read_text(encoding="utf-8"), name_or_file
     path = Path(name_or_file)
     try:
-        return path.read_text(encoding="utf-8"), str(path)[-80:]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"expected a recipe ({', '.join(known)}) or a TOML file in UTF-8, found neither at "
-            f"{name_or_file[-80:]!r} ({getattr(error, 'strerror', 'not UTF-8')})"
-        ) from error
+        return text_files.read_text(path), str(path)[-80:]
+    except DataError as error:
+        expected = f"a recipe ({', '.join(known)}) or a TOML file"
+        raise RecipeError(f"expected {expected}, found neither at {name_or_file[-80:]!r}: {error}") from error
 
 
 def parse(text: str, source: str) -> Recipe:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.errors import DataError
+from tumorboard import text_files
+from tumorboard.errors import DataError, display
 
 ClassIndices = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
@@ -112,16 +113,20 @@ class Predictions:
             DataError: Not such a table, or its content does not hold together.
         """
         try:
-            rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-            header, *body = [*rows] or [[]]
-            names = tuple(column.removeprefix(_PROBABILITY) for column in header[3:])
-            if header != _header(names) or {len(row) for row in body} - {len(header)}:
-                raise DataError(f"expected in every row id, label, predicted, {_PROBABILITY}<class>…")
-            ids, labels, predicted = ([_restored(row[column]) for row in body] for column in range(3))
+            header, *body = [*text_files.rows(text, source)] or [text_files.Row(1, [])]
+            columns = [*(text_files.clean(name).casefold() for name in header.cells[:3]), *header.cells[3:]]
+            names = tuple(column.removeprefix(_PROBABILITY) for column in columns[3:])
+            if columns != _header(names):
+                remedy = "; it has no labels: evaluate a run with --data" if "prediction" in columns else ""
+                raise DataError(
+                    f"expected the columns id, label, predicted, {_PROBABILITY}<class>…, "
+                    f"found {', '.join(columns)[:90]!r}{remedy}"
+                )
+            ids, labels, predicted = ([_restored(row.cells[column]) for row in body] for column in range(3))
+            values = [_numbers(row) for row in body]
             unknown = sorted({*labels, *predicted} - set(names))
             if unknown:
                 raise DataError(f"expected classes {_few(names)}, found {_few(unknown)}")
-            values = [[float(cell) for cell in row[3:]] for row in body]
             triples = zip(ids, values, predicted, strict=True)
             wrong = [sample for sample, p, name in triples if p[names.index(name)] < max(p)]
             if wrong:
@@ -131,9 +136,16 @@ class Predictions:
             indices = np.array([names.index(name) for name in labels], dtype=np.int64)
             probabilities = np.array(values, dtype=np.float64).reshape(len(body), len(names))
             return cls(tuple(ids), indices, names, probabilities)
-        except (csv.Error, ValueError, DataError) as error:
-            details = getattr(error, "details", ())
-            raise DataError(f"{source} is not a table of predictions: {error}"[:300], details) from error
+        except DataError as error:
+            message = f"{display(source)} is not a table of predictions: {error}"
+            raise DataError(message, error.details) from error
+
+
+def _numbers(row: text_files.Row) -> list[float]:
+    try:
+        return [text_files.number(cell) for cell in row.cells[3:]]
+    except ValueError as error:
+        raise DataError(f"expected probabilities in line {row.line}, found another value: {error}") from error
 
 
 def aligned(*predictions: Predictions, names: Sequence[str] = ()) -> tuple[Predictions, ...]:

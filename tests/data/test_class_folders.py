@@ -176,7 +176,7 @@ def test_a_folder_gives_every_file_below_it_in_order(tree):
 
 
 def test_files_are_taken_as_they_are_named_and_as_often(tree):
-    chosen = [tree / "z.txt", tree / "missing.png", tree / "z.txt"]
+    chosen = [tree / "b/2.png", tree / "missing.png", tree / "b/2.png"]
     assert list(files(chosen)) == chosen
 
 
@@ -186,12 +186,32 @@ def test_a_list_is_relative_to_its_own_folder(tree):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.txt", "b\\2.png\r\n\r\na/deep/x.png\r\n"),
+        ("list.TXT", '\ufeff"b\\2.png"\n"a\\deep\\x.png"'),
+        ("list.tsv", "nr\tFile name\n1\tb/2.png\n2\ta/deep/x.png\n"),
+        ("list.csv", "sep=;\nfile;note\nb\\2.png;a, b\na/deep/x.png;\n"),
+    ],
+)
+def test_lists_are_text_and_tables_of_any_program(tree, name, text):
+    (tree / name).write_bytes(text.encode("utf-16" if name == "list.txt" else "utf-8"))
+    assert list(files([tree / name])) == [tree / "b/2.png", tree / "a/deep/x.png"]
+
+
+def test_text_that_is_no_list_is_refused_as_a_whole(tree):
+    (tree / "notes.txt").write_text("These images\nmay be used by everybody.\n")
+    with pytest.raises(DataError, match=r"notes\.txt names, found none of the 2, the first .*These images"):
+        list(files([tree / "notes.txt"]))
+
+
+@pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"", "a column path"),
-        (b"path,path\na,b\n", "a column path"),
+        (b"", "the column path"),
+        (b"path,path\na,b\n", "the column path"),
         (b"label,path\na\n", "line 2"),
-        (b"path\n\xff\n", "UTF-8"),
+        (b"path\n\x81\n", "UTF-8"),
         (b'path\n"a"b\n', "a fault"),
     ],
 )

@@ -11,7 +11,6 @@ from tumorboard.data.manifest import (
     list_csv,
     load,
     read_csv,
-    read_rows,
     require_usable,
     write_csv,
 )
@@ -211,14 +210,14 @@ def test_missing_files_are_problems(tmp_path):
     ("text", "reason"),
     [
         ("", "expected the columns path, label"),
-        ("path;label\n1;a\n", "'path;label'"),
+        ("1.png;a\n", "'1.png, a'; the first line must name the columns"),
         ("path,label,path\n1,a,2\n", "each once"),
-        ("path,label\ni/1.png\n", "found 1 in row 2"),
-        ("path,label\ni/1.png,\n", "row 2 of .* found an empty one"),
+        ("path,label\ni/1.png\n", "found 1 in line 2"),
+        ("path,label\ni/1.png,\n", "line 2 of .* found an empty one"),
         ("path,label,split\ni/1.png,a,dev\n", "found 'dev'"),
         ("path,label\ni/1.png,a\n./i/1.png,b\n", "the first i/1.png"),
-        ('path,label\n"i/1.png,a\n', "found a fault"),
-        (b"PK\x03\x04\xff\xfe", "found other bytes"),
+        ('path,label\n"i/1.png,a\n', "found a fault in line 2"),
+        (b"PK\x03\x04\xff\xfe", "workbook or an archive"),
     ],
 )
 def test_tables_that_do_not_fit(text, reason, tmp_path):
@@ -233,18 +232,25 @@ def test_a_table_that_cannot_be_opened(tmp_path, monkeypatch):
     def denied(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_text", denied)
+    monkeypatch.setattr(type(path), "open", denied)
     with pytest.raises(DataError, match="Permission denied"):
         list_csv(path)
 
 
-def test_a_huge_file_is_no_table(tmp_path):
-    path = table(tmp_path, "path,label\n")
-    with path.open("r+b") as file:
-        file.truncate(2 << 30)
-    with pytest.raises(DataError, match="larger than 1 GiB"):
-        list_csv(path)
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=;\r\nDateiname;Filename;Class\r\n1;i\\1.png;bösartig\r\n2;i\\2.png;normal\r\n".encode("cp1252"),
+        "\ufeffimage\t\ufeffcategory\ni/1.png\tbösartig\n\u202ai/2.png\t normal \n\n".encode("utf-16"),
+        'file_name,label,,\r\n"i/1.png",bösartig,,\r\ni/2.png,normal,,\r\n,,,\r\n'.encode("utf-8-sig"),
+    ],
+)
+def test_tables_of_spreadsheets_and_of_windows_are_read(content, tmp_path):
+    entries = list_csv(table(tmp_path, content)).entries
+    assert [(entry.id, entry.folder) for entry in entries] == [("i/1.png", "bösartig"), ("i/2.png", "normal")]
+    assert all(entry.path.is_file() for entry in entries)
 
 
-def test_rows_keep_quoted_commas():
-    assert read_rows('a,b\n"x, y",2\n', "t.csv") == [["a", "b"], ["x, y", "2"]]
+def test_a_table_whose_files_are_all_elsewhere_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"none of the 2, .*C:/scans/1.png.*relative to the folder"):
+        list_csv(table(tmp_path, "path,label\nC:\\scans\\1.png,a\nC:\\scans\\2.png,b\n"))

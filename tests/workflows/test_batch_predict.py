@@ -172,11 +172,13 @@ def test_two_commands_never_write_one_table(run, scans, tmp_path, monkeypatch):
         ([], "o.txt", UsageError, "end in .csv"),
         (["list.csv"], "list.csv", UsageError, "one of the lists"),
         (["nothing"], "o.csv", DataError, "found no file"),
-        (["list.csv"], "o.csv", DataError, "a column path"),
+        (["list.csv"], "o.csv", DataError, "the column path"),
+        (["list.xlsx"], "o.csv", DataError, "a workbook or an archive"),
     ],
 )
 def test_what_cannot_be_asked(run, tmp_path, sources, out, kind, match):
     (tmp_path / "list.csv").write_text("name\na.png\n")
+    (tmp_path / "list.xlsx").write_bytes(b"PK\x03\x04\xff")
     (tmp_path / "nothing").mkdir()
     with pytest.raises(kind, match=match):
         predict_files(run.root, [tmp_path / name for name in sources], tmp_path / out)

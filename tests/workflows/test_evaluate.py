@@ -157,11 +157,31 @@ def test_files_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
         evaluate_predictions([first, tmp_path / "." / "first.csv"])
 
 
-@pytest.mark.parametrize(("text", "what"), [("name,site\nx,y\n", "column id"), ("id,a\nx,1\nx,2\n", "once")])
+def test_metadata_of_a_spreadsheet_is_joined_by_the_paths_that_windows_writes(tmp_path: Path) -> None:
+    text = "sep=;\r\nFile name;Größe;Patient ID;\r\nt\\a.png; 1,5 ;p1;\r\nt/b.png;;p2;\r\nother.png;9;p3;\r\n"
+    (tmp_path / "table.csv").write_bytes(text.encode("cp1252"))
+    assert read_metadata(tmp_path / "table.csv", ["t/a.png", "t/b.png", "t/c.png"]) == {
+        "Größe": {"t/a.png": "1,5", "t/b.png": ""},
+        "group": {"t/a.png": "p1", "t/b.png": "p2"},
+    }
+
+
+def test_metadata_that_cannot_be_read_stops_before_any_image_is_predicted(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "table.csv").write_text("id,site\nother.png,n\n")
+    with pytest.raises(DataError, match=r"such as 'a/0\.png', found none, but 'other\.png'"):
+        evaluate_data(run.root, pictures(tmp_path / "elsewhere", 9), metadata=tmp_path / "table.csv")
+    assert not (run.root / "evaluations").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("name,site\nx,y\n", "the column id"), ("id,a\nx,1\nx,2\n", "'x' again in line 3")]
+)
 def test_metadata_without_ids_or_with_one_twice_are_refused(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(DataError, match=what):
-        read_metadata(tmp_path / "table.csv")
+        read_metadata(tmp_path / "table.csv", ["x"])
 
 
 def test_a_run_or_predictions_must_be_given_and_not_both(capsys: pytest.CaptureFixture[str]) -> None:

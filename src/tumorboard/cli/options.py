@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tumorboard import NOTICE
-from tumorboard.errors import StorageError
+from tumorboard import NOTICE, text_files
+from tumorboard.errors import DataError, StorageError
 
 if TYPE_CHECKING:
     from tumorboard.data.manifest import DataSource
@@ -117,8 +117,9 @@ def add_images(command: argparse.ArgumentParser, kind: Callable[[str], Path | st
         "images",
         type=kind,
         nargs="+",
-        metavar="FILES|FOLDER|LIST.csv",
-        help="images (PNG, JPEG, BMP, TIFF, WebP, DICOM), folders of any depth, or a CSV with a column path",
+        metavar="FILES|FOLDER|LIST|-",
+        help="images (PNG, JPEG, BMP, TIFF, WebP, DICOM), folders of any depth, lists (a CSV with a column "
+        "path, or a .txt with one path per line), or - for a list on standard input",
     )
     command.add_argument(
         "--model",
@@ -127,6 +128,27 @@ def add_images(command: argparse.ArgumentParser, kind: Callable[[str], Path | st
         metavar="NAME",
         help="use only this model; repeat the flag for several",
     )
+
+
+def named_images(options: argparse.Namespace) -> list[Path | str]:
+    """Return the images of a command that has the arguments of `add_images`; `-` is a list on standard input.
+
+    Raises:
+        DataError: Standard input is closed, empty, or no list.
+    """
+    images: list[Path | str] = []
+    for image in options.images:
+        if str(image) != "-":
+            images.append(image)
+            continue
+        source, content = "standard input", sys.stdin.buffer.read() if sys.stdin else b""
+        # Names on this disk need not be UTF-8, and are kept as they are.
+        text = text_files.decoded(content, source) if b"\0" in content else os.fsdecode(content)
+        names = list(text_files.paths(text, source, Path(), lines=True))
+        if not names:
+            raise DataError("expected a list of paths on standard input, found nothing; give one per line")
+        images += [name if "://" in name else text_files.located(Path(), name) for name in names]
+    return images
 
 
 def check_run(options: argparse.Namespace) -> None:

@@ -2,19 +2,19 @@
 
 import argparse
 import contextlib
-import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tumorboard import NOTICE
+from tumorboard import NOTICE, text_files
 from tumorboard.cli.options import (
     add_classes,
     add_images,
     check_run,
     command,
     data_source,
+    named_images,
     path_or_address,
     print_results,
     write,
@@ -146,6 +146,7 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "  tumorboard predict runs/first slice.png other.dcm --out predictions.csv\n"
         "  tumorboard predict runs/first scans/new/ --out new.csv --model ensemble\n"
         "  tumorboard predict runs/first list.csv --out listed.csv\n"
+        "  find scans -name '*.png' | tumorboard predict runs/first -\n"
         "  tumorboard predict runs/first s3://bucket/scans --out stored.csv   (requires the extra s3)\n"
         "The row of a file that cannot be read holds the reason; the exit code is then 3.\n"
         "Repeat an interrupted command to resume it.",
@@ -185,7 +186,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     done = predict_files(
         options.run_folder,
-        options.images,
+        named_images(options),
         options.out,
         models=options.model,
         engine=options.engine,
@@ -207,8 +208,9 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _rows(table: Path) -> list[str]:
-    with table.open(encoding="utf-8", newline="") as file:
-        return [f"{row['path']}: {_short(row)}" for row in csv.DictReader(file)]
+    header, *rows = text_files.rows(text_files.read_text(table), str(table))
+    cells = [dict(zip(header.cells, row.cells, strict=True)) for row in rows]
+    return [f"{row['path']}: {_short(row)}" for row in cells]
 
 
 def _short(row: dict[str, str]) -> str:
@@ -259,7 +261,7 @@ def _explain(options: argparse.Namespace) -> None:
 
     done = explain(
         options.run_folder,
-        options.images,
+        named_images(options),
         options.out,
         models=options.model,
         target=options.target,
@@ -389,9 +391,9 @@ def _token(file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        return file.read_text("utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the token from {file}: {error}") from error
+        return text_files.read_text(file).strip()
+    except DataError as error:
+        raise UsageError(f"cannot read the token: {error}") from error
 
 
 def _announce(url: str, token: bool, options: argparse.Namespace) -> None:

@@ -1,6 +1,5 @@
 """Find images in class folders, and files in folders and lists; no image is opened."""
 
-import csv
 import os
 import stat
 import unicodedata
@@ -8,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tumorboard import text_files
 from tumorboard.data.image_reader import require_regular
 from tumorboard.errors import DataError, display
 
@@ -23,6 +23,8 @@ SPLIT_NAMES = {
 }
 _IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
 _IGNORED_STEMS = frozenset({"readme", "license"})
+LISTS = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods"})
+"""The reader of lists refuses a workbook, and says how to save it."""
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
 
 
@@ -196,14 +198,20 @@ def files(sources: Sequence[Path]) -> Iterator[Path]:
 
     Args:
         sources: Files; folders, for every file below them in the order of names except those that are
-            `ignored`; and CSVs with a column `path`, relative to the CSV's folder.
+            `ignored`; and lists: tables (.csv, .tsv) with a column `path`, or text (.txt) of one path per
+            line, relative to the list's folder.
 
     Raises:
-        DataError: A CSV that cannot be read or has no such column.
+        DataError: A list that cannot be read or of which no file exists, or a table without such a column.
     """
     for source in sources:
-        if source.suffix.lower() == ".csv":
-            yield from _paths_in_csv(source)
+        if source.suffix.lower() in LISTS:
+            text, root, lines = text_files.read_text(source), source.parent, source.suffix.lower() == ".txt"
+            paths = [
+                text_files.located(root, name) for name in text_files.paths(text, str(source), root, lines)
+            ]
+            require_found(paths, source)
+            yield from paths
         elif source.is_dir():
             for here, folders, names in os.walk(source):  # links to folders are not followed: no circles
                 folders[:] = sorted(name for name in folders if not ignored(Path(name)))
@@ -212,31 +220,10 @@ def files(sources: Sequence[Path]) -> Iterator[Path]:
             yield source
 
 
-def _paths_in_csv(source: Path) -> Iterator[Path]:
-    try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            header = next(rows, [])
-            names = [name.strip().casefold() for name in header]
-            if names.count("path") != 1:
-                raise DataError(
-                    f"expected a column path in {display(source)}, found {display(', '.join(header))!r}; the "
-                    "first line names the columns"
-                )
-            column = names.index("path")
-            for row in filter(None, rows):
-                path = row[column].strip() if column < len(row) else ""
-                if not path:
-                    raise DataError(
-                        f"expected a path in line {rows.line_num} of {display(source)}, found none; "
-                        "fill it in"
-                    )
-                yield source.parent / path
-    except UnicodeDecodeError as error:
-        raise DataError(f"expected a CSV in UTF-8, found other bytes in {display(source)}") from error
-    except csv.Error as error:
-        raise DataError(f"expected a CSV in {display(source)}, found a fault ({error}); repair it") from error
-    except OSError as error:
+def require_found(paths: Sequence[Path], source: Path) -> None:
+    """Raise DataError if a list or table names files, and none of them exists."""
+    if paths and not any(map(os.path.lexists, paths)):
         raise DataError(
-            f"cannot read the list {display(source)}: {error.strerror}; check its path"
-        ) from error
+            f"expected the files that {display(source)} names, found none of the {len(paths)}, the first "
+            f"{display(paths[0])}; write paths relative to the folder of {display(source.name)}"
+        )

@@ -17,11 +17,11 @@ from pathlib import Path, PurePath
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard import storage
+from tumorboard import storage, text_files
 from tumorboard.data import class_folders, class_matching
 from tumorboard.data.class_folders import SPLIT_NAMES, SPLITS, Entry, Listing, problem_with
 from tumorboard.data.dicom import reader as dicom
-from tumorboard.data.image_reader import MAX_BYTES, unusable
+from tumorboard.data.image_reader import unusable
 from tumorboard.errors import DataError, display
 
 SOURCE_COLUMNS = ("path", "label", "split", "group")
@@ -220,30 +220,26 @@ def list_csv(source: Path) -> Listing:
     """List every file of a manifest CSV; the images are not opened.
 
     Raises:
-        DataError: Not a UTF-8 CSV, a column missing, an empty or unknown value, a path twice.
+        DataError: No table, a column missing, an empty or unknown value, a path twice, no file that exists.
     """
     where, root = display(source), source.absolute().parent
-    header, *rows = read_rows(_read_text(source), str(source)) or [[]]
-    columns = [name.strip().casefold() for name in header]
-    if any(columns.count(name) != 1 for name in ("path", "label")) or max(map(columns.count, columns)) > 1:
-        raise DataError(
-            "expected the columns path, label and if there split, group (separated by commas, each once) in "
-            f"{where}, found {display(', '.join(header))!r}; repair the first line"
-        )
+    table = text_files.rows(text_files.read_text(source), str(source))
+    header = next(table, text_files.Row(1, [])).cells
+    places = text_files.places(header, str(source), SOURCE_COLUMNS[:2], SOURCE_COLUMNS[2:])
     entries = []
-    for number, cells in enumerate(rows, start=2):
-        row = dict(zip(columns, map(str.strip, cells), strict=True))
+    for line, cells in table:
+        row = {column: text_files.clean(cells[place]) for column, place in places.items()}
         split = row.get("split", "").casefold()
         if not row["path"] or not row["label"]:
             raise DataError(
-                f"expected a path and a label in row {number} of {where}, found an empty one; fill it in"
+                f"expected a path and a label in line {line} of {where}, found an empty one; fill it in"
             )
         if split and split not in SPLIT_NAMES:
             raise DataError(
-                f"expected train, valid, test or nothing as split in row {number} of {where}, "
+                f"expected train, valid, test or nothing as split in line {line} of {where}, "
                 f"found {display(split)!r}; correct it"
             )
-        path = Path(os.path.normpath(root / row["path"]))
+        path = Path(os.path.normpath(text_files.located(root, row["path"])))
         name = PurePath(os.path.relpath(path, root)).as_posix()
         entries.append(Entry(name, path, SPLIT_NAMES.get(split, ""), row["label"], row.get("group", "")))
     repeated = sorted(name for name, count in Counter(entry.id for entry in entries).items() if count > 1)
@@ -257,44 +253,8 @@ def list_csv(source: Path) -> Listing:
         split: tuple(sorted({entry.folder for entry in entries if entry.split == split}))
         for split in (*SPLITS, "")
     }
+    class_folders.require_found([entry.path for entry in entries], source)
     return Listing.of(entries, {split: names for split, names in folders.items() if names})
-
-
-def _read_text(source: Path) -> str:
-    try:
-        if source.stat().st_size > MAX_BYTES:
-            raise DataError(
-                f"expected a manifest CSV, found {display(source)} larger than 1 GiB; split the data set"
-            )
-        return source.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"expected a folder or a manifest CSV in UTF-8, found other bytes in {display(source)}; "
-            "save it as UTF-8, or unpack it if it is an archive"
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read {display(source)}: {error.strerror}; check its permissions") from error
-
-
-def read_rows(text: str, source: str) -> list[list[str]]:
-    """Read the rows of a CSV, the header first, without empty lines; `source` is named in errors.
-
-    Raises:
-        DataError: Not a CSV, or a row of another length than the header.
-    """
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except csv.Error as error:
-        raise DataError(
-            f"expected a CSV in {display(source)}, found a fault ({error}); repair the file"
-        ) from error
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(rows[0]):
-            raise DataError(
-                f"expected {len(rows[0])} columns in {display(source)}, found {len(row)} in row {number}; "
-                "repair the row (a comma in a name needs quotes)"
-            )
-    return rows
 
 
 def write_csv(manifest: Manifest) -> str:
@@ -310,7 +270,7 @@ def read_csv(text: str, source: str) -> Manifest:
     Raises:
         DataError: Other columns, or a row that does not fit them.
     """
-    rows = read_rows(text, source)
+    rows = [cells for _, cells in text_files.rows(text, source)]
     if not rows or tuple(rows[0]) != RUN_COLUMNS:
         raise DataError(
             f"expected the columns {','.join(RUN_COLUMNS)} in {display(source)}, found others; "
@@ -332,7 +292,8 @@ def write_source_csv(manifest: Manifest, file: Path) -> str:
         if problem:
             raise DataError(f"the CSV cannot name an image from there: {problem}; or choose another --out")
         # Readers strip the blanks around a value; these two change no path.
-        before, after = "./" * (name != name.lstrip()), "/." * (name != name.rstrip())
+        stripped = text_files.clean(name)
+        before, after = "./" * (not name.startswith(stripped)), "/." * (not name.endswith(stripped))
         rows.append((f"{before}{name}{after}", sample.label, sample.split, sample.group))
     return _csv(rows)
 

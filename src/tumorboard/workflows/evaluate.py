@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tumorboard import progress, storage
+from tumorboard import progress, storage, text_files
 from tumorboard.data.image_cache import Decoded
-from tumorboard.data.manifest import DataSource, Manifest, Sample, read_rows
+from tumorboard.data.manifest import DataSource, Manifest, Sample
 from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
@@ -57,7 +57,8 @@ def evaluate_data(
     Args:
         run: A finished run's folder; its models are not changed.
         data: Class folders or a manifest CSV; classes as the run's.
-        metadata: A CSV with the column id and others, each of which makes subgroups.
+        metadata: A table with the column id and others, each of which makes subgroups; group is the patient,
+            if the data has no groups.
         console: Where progress is shown; quiet by default.
 
     Returns:
@@ -81,6 +82,8 @@ def evaluate_data(
         )
     samples = loaded.manifest.select("test").samples or loaded.manifest.samples
     part = replace(loaded.manifest, samples=samples, class_names=known.class_names)  # labels as the models'
+    columns = read_metadata(metadata, part.ids) if metadata else {}
+    groups = columns.pop("group", {})
     out = claim_folder(folder, path)
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         predictor = load_run(run)
@@ -95,8 +98,8 @@ def evaluate_data(
     evaluation = Evaluation(
         f"{path.name}: {len(decoded.manifest.samples)} images",
         models,
-        part.groups,
-        read_metadata(metadata) if metadata else {},
+        part.groups or groups,
+        columns,
         calibrate.read(folder),
         overlap_notes(decoded.manifest, known),
     )
@@ -174,7 +177,7 @@ def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) ->
 
     Args:
         files: CSVs with id, label, predicted, probability:<class>…
-        metadata: A CSV with the column id and others, each of which makes subgroups; group is the patient.
+        metadata: A table with the column id and others, each of which makes subgroups; group is the patient.
 
     Raises:
         UsageError: A file twice.
@@ -186,43 +189,57 @@ def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) ->
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
     models = {
-        name: Predictions.from_csv(_read_text(file), str(file))
+        name: Predictions.from_csv(text_files.read_text(file), str(file))
         for name, file in zip(names, files, strict=True)
     }
-    columns = {} if metadata is None else read_metadata(metadata)
+    columns = read_metadata(metadata, next(iter(models.values())).ids) if metadata else {}
     groups = columns.pop("group", {})
     return Evaluation("Evaluation of predictions", models, groups, columns)
 
 
-def read_metadata(path: Path) -> dict[str, dict[str, str]]:
-    """Read a table of metadata: by column, the value of each sample id.
+def read_metadata(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Read a table of metadata of images.
+
+    Args:
+        path: A table with the column id, or a path for it, and others; rows of other images are ignored.
+        ids: Of the images.
+
+    Returns:
+        By column, the value of each of these ids that has a row; a column that names patients is "group".
 
     Raises:
-        DataError: No CSV in UTF-8 with a column id, or an id twice.
+        DataError: No such table, an id twice, or no row of any of these images.
     """
-    header, *body = read_rows(_read_text(path), str(path)) or [[]]
-    if "id" not in header or len(set(header)) < len(header):
-        raise DataError(f"expected a column id, and each column once, in {display(path)}; repair the header")
-    ids = [row[header.index("id")] for row in body]
-    if len(set(ids)) < len(ids):
+    table = text_files.rows(text_files.read_text(path), str(path))
+    header = next(table, text_files.Row(1, [])).cells
+    places = text_files.places(header, str(path), ["id"], ["group"])
+    known, values = set(ids), {}
+    for line, cells in table:
+        name = cells[places["id"]]
+        # As it stands, or as other programs and Windows write it.
+        candidates = (name, text_files.clean(name), text_files.clean(name).replace("\\", "/"))
+        image = next((candidate for candidate in candidates if candidate in known), name)
+        if image in values:
+            raise DataError(
+                f"expected each id once in {display(path)}, found {display(image)!r} again in line {line}; "
+                "keep one row of each"
+            )
+        values[image] = cells
+    if not known & values.keys():
+        example = display(next(iter(values), ""))
         raise DataError(
-            f"expected each id once in {display(path)}, found some more often; keep one row of each"
+            f"expected ids of the images in {display(path)}, such as {display(ids[0])!r}, found none, "
+            f"but {example!r}; write the ids as the predictions have them"
         )
-    return {
-        name: dict(zip(ids, (row[place] for row in body), strict=True))
+    names = [
+        "group" if place == places.get("group") else text_files.clean(name)
         for place, name in enumerate(header)
-        if name != "id"
+    ]
+    return {
+        name: {image: text_files.clean(values[image][place]) for image in ids if image in values}
+        for place, name in enumerate(names)
+        if name and place != places["id"]
     }
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"expected a table in UTF-8 at {display(path)}, found none that can be read; check the path"
-        ) from error
 
 
 def compare(runs: Sequence[str | Path]) -> Evaluation:

@@ -1,6 +1,5 @@
 """The report of a finished run: gather its results from the run folder, compose documents, write them."""
 
-import csv
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tumorboard import config, storage
+from tumorboard import config, storage, text_files
 from tumorboard.data import synthetic
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.image_cache import Decoded
@@ -118,10 +117,12 @@ def read_provenance(context: RunContext) -> Provenance:
             details[name] = content["details"]
     histories: dict[str, list[dict[str, float]]] = {}
     for name in names:
-        if run.history(name).is_file():
-            with reading(run.history(name)), run.history(name).open(encoding="utf-8", newline="") as file:
-                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-            histories |= {name: rows} if rows else {}
+        file = run.history(name)
+        if file.is_file():
+            with reading(file):
+                header, *rows = text_files.rows(text_files.read_text(file), str(file))
+                epochs = [dict(zip(header.cells, map(float, row.cells), strict=True)) for row in rows]
+            histories |= {name: epochs} if epochs else {}
     smoothing = {name: context.recipe.training(name).label_smoothing for name in names}
     return Provenance(
         recipe=context.recipe.name,
