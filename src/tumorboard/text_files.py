@@ -91,8 +91,8 @@ def decoded(content: bytes, source: str) -> str:
         text = "" if mark else _windows_1252(content)
         if not text:
             raise DataError(
-                f"expected text in UTF-8, found other bytes in {display(source)}; save it as UTF-8 (Excel: CSV "
-                f"UTF-8), or convert it, e.g. iconv -f GB18030 -t UTF-8 {shlex.quote(source)} > utf8.csv"
+                f"expected text in UTF-8, found other bytes in {display(source)}; save it as UTF-8 (Excel: "
+                f"CSV UTF-8), or convert it, e.g. iconv -f GB18030 -t UTF-8 {shlex.quote(source)} > utf8.csv"
             ) from error
     position = text.find("\0")
     if position >= 0:
