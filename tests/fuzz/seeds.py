@@ -64,6 +64,8 @@ def table() -> Iterator[bytes]:
     yield b"id,label,predicted,probability:a,probability:b\nx,a,a,0.75,0.25\n'=y,b,a,1.0,0.0\n"
     yield b"id,sex,age,group\nx,f,41,p1\ny,m,,p2\n"
     yield "\ufeffPath;Label\r\nbild.png;Tumör\r\n".encode()
+    yield "sep=;\r\nFile name;Class;;\r\nx\\bild.png;Tumör;;\r\n".encode("cp1252")
+    yield '"a b.png"\r\nsub\\c.png\r\n'.encode("utf-16")
 
 
 def recipe() -> Iterator[bytes]:

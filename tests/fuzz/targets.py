@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 
 import tumorboard
-from tumorboard import config, run_folder, search_space
+from tumorboard import config, run_folder, search_space, text_files
 from tumorboard.data import class_folders, image_reader, manifest, sandbox
 from tumorboard.data.dicom import pixels, reader, worker
 from tumorboard.data.dicom.display import Setting
@@ -82,7 +82,8 @@ def table(content: bytes) -> None:
     with _file(content, ".csv") as path:
         listing = _result(lambda: manifest.list_csv(path))
         _result(lambda: list(class_folders.files([path])))
-        _result(lambda: read_metadata(path))
+        _result(lambda: read_metadata(path, ["a"]))
+        _result(lambda: list(text_files.paths(text, "list", path.parent, lines=True)))
         entries = listing.entries if listing else ()
         samples = [manifest.Sample(e.id, e.path, e.split, e.folder, e.group, "") for e in entries]
         written = _result(lambda: manifest.write_source_csv(manifest.Manifest.of(samples), path))
