@@ -7,7 +7,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 from typing import Protocol
 
@@ -70,16 +70,6 @@ class Update(Protocol):
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` are done; the note may be the current loss."""
-
-
-def text_table(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
-    """Lay out rows in columns; with `numbers`, all columns but the first are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [c.rjust(w) if numbers else c.ljust(w) for c, w in zip(row, widths, strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip())
-    return "\n".join(lines)
 
 
 class Terminal(rich.console.Console):

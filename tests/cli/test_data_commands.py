@@ -40,7 +40,7 @@ def test_findings_end_with_code_9_and_a_last_line_that_says_where_all_is(
     out = leaking.parent / "out"
     assert main(["audit", str(leaking), "--out", str(out), "--quiet"]) == 9
     said = capsys.readouterr()
-    assert "ERROR TB401" in said.out
+    assert "error TB401: " in said.out
     assert said.out.splitlines()[-2:] == [f"Report: {out / 'report.html'}", f"Results: {out}"]
     assert "test/a/0.png" in (out / "report.html").read_text()
     assert json.loads((out / "audit.json").read_text())["leaked"] == ["test/a/0.png"]
@@ -51,7 +51,7 @@ def test_findings_end_with_code_9_and_a_last_line_that_says_where_all_is(
 
 def test_notes_alone_end_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", str(_calm(tmp_path)), "--quiet"]) == 0
-    assert "NOTE TB408" in capsys.readouterr().out
+    assert "note TB408: " in capsys.readouterr().out
 
 
 def test_muting_what_is_accepted_ends_with_0(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +63,11 @@ def test_muting_what_is_accepted_ends_with_0(leaking: Path, capsys: pytest.Captu
 def test_json_is_the_only_thing_on_standard_output(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", str(leaking), "--json"]) == 9
     content = json.loads(capsys.readouterr().out)
+    assert not {"results", "report"} & content.keys()  # nothing was written
+    assert main(["audit", str(leaking), "--json", "--out", str(leaking.parent / "report")]) == 9
+    written = json.loads(capsys.readouterr().out)
+    assert Path(written["report"]).is_file()
+    assert written == {"results": str(leaking.parent / "report"), "report": written["report"], **content}
     assert content["format_version"] == 1
     assert content["leaked"] == ["test/a/0.png"]
 

@@ -331,7 +331,8 @@ def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -
     assert data.merge == {"shape": ("bar", "disc"), "other": ("noise", "more")}
     assert capsys.readouterr().out == f"In short\nReport: {done.report}\nResults: {done.root}\n"
     assert run(study, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"results": str(done.root), "seed": 7}
+    written = {"results": str(done.root), "report": str(done.report)}
+    assert json.loads(capsys.readouterr().out) == {**written, "seed": 7}
 
 
 def test_a_kind_of_error_decides_the_exit_code_and_details_are_indented(
@@ -381,8 +382,9 @@ def test_demo_draws_and_runs_where_it_is_told(
     assert lines[-1] == f"Results: {done.root}"
     steps = [line.strip() for line in lines[lines.index("Next:") + 1 :]][:3]
     assert steps[0].endswith(f" serve {out}")
-    assert steps[1].endswith(f" {done.report}")
-    assert steps[2].endswith(" train YOUR_IMAGES --out runs/first")
+    assert steps[1].endswith(f" predict {out} {data}/test/normal --out predictions.csv")
+    assert steps[2].endswith(f" audit {data}")
+    assert len(lines) == len(["In short", "Next:", *steps, "Report: ", "Results: "])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 from tests.audit.facts import Row, dataset
 from tumorboard.audit.runner import CHECKS, run
 from tumorboard.reports import terminal
-from tumorboard.reports.audit import audit_report, summary_line
+from tumorboard.reports.audit import audit_report, audit_summary, summary_line
 
 REPORT = run(
     dataset(
@@ -54,3 +56,13 @@ def test_the_title_sums_up() -> None:
     assert line.startswith(f"{counts[0]} error")
     assert f"{counts[2]} note" in line
     assert line.endswith("1 muted")
+
+
+def test_the_summary_fits_a_screen() -> None:
+    code, finding = REPORT.findings[0]
+    findings = [(code, replace(finding, title="long title " * 30))] * 9
+    lines = terminal.render(audit_summary(replace(REPORT, findings=tuple(findings)))).splitlines()
+    assert len(lines) <= 18
+    assert max(map(len, lines)) <= 80
+    assert "  and 3 errors" in lines
+    assert lines[-1] == "Readable images: 6 train, 2 test; 2 classes"

@@ -67,8 +67,17 @@ DOCUMENT = Document(
 
 def test_a_terminal_shows_the_notice_the_title_and_every_section():
     everything = terminal.render(DOCUMENT)
-    assert everything.startswith("Notice.\n\nTitle\n\nFirst\n  Lead: text\nInner\n  - point\n\nSecond\n")
+    assert everything.startswith("Notice.\nTitle\nFirst\n  Lead: text\nInner\n  - point\nSecond\n")
     assert everything.index("Title") < everything.index("Counts")
+
+
+def test_a_table_of_long_names_fits_the_terminal_and_breaks_no_number():
+    name = f"left.{'x' * 70}"
+    for header in (["model", "x", "y"], ["model", name, name]):
+        lines = list(terminal.table(Table(header, [[name, HALF, HALF], ["b", HALF, HALF]], "")))
+        assert max(map(len, lines)) <= terminal.WIDTH
+        assert sum(line.count("0.500 (0.150-0.850)") for line in lines) == 4
+    assert lines[-1].split() == ["b", "0.500", "(0.150-0.850)", "0.500", "(0.150-0.850)"]
 
 
 def test_no_name_can_steer_the_terminal():

@@ -2,8 +2,13 @@ import json
 
 from tests.predictions_strategies import made
 from tumorboard.evaluation.intervals import wilson
-from tumorboard.reports import markdown
-from tumorboard.reports.evaluation_report import Evaluation, evaluation_json, evaluation_report
+from tumorboard.reports import markdown, terminal
+from tumorboard.reports.evaluation_report import (
+    Evaluation,
+    evaluation_json,
+    evaluation_report,
+    evaluation_summary,
+)
 
 ONE = Evaluation("Elsewhere", {"mine": made([True] * 5 + [False], [0, 0, 0, 1, 1, 2])})
 
@@ -16,3 +21,16 @@ def test_the_accuracy_of_the_majority_class_stands_beside_the_models() -> None:
     majority = json.loads(evaluation_json(ONE))["majority_class"]
     accuracy = majority["accuracy"]
     assert (majority["class"], accuracy["value"], accuracy["n"]) == ("a", 0.5, 6)
+
+
+def test_the_summary_fits_a_screen() -> None:
+    labels = [0, 1, 2] * 20
+    models = {f"seed-{i}: chained": made([i % 7 != j % 7 for j in range(60)], labels) for i in range(12)}
+    evaluation = Evaluation(
+        "Comparison", models, notes=("A first note. " * 20, "A second note; and more. " * 9)
+    )
+    lines = terminal.render(evaluation_summary(evaluation)).splitlines()
+    assert len(lines) <= 18
+    assert max(map(len, lines)) <= 80
+    assert "  and 6 more" in lines
+    assert "Differences in accuracy (3 of 66), p after Holm's correction" in lines

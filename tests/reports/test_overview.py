@@ -25,10 +25,11 @@ def test_what_test_says_against_the_choice_is_told_and_changes_nothing() -> None
     results = reversed_on_test()
     text = "\n".join(contradicted_by_test(results))
     assert results.recommended == "flatterer"
-    assert "On test modest (by 1.000, p = " in text
+    assert "On test modest is significantly more accurate than flatterer. " in text
+    assert "The differences: modest by 1.000, p = " in text
     assert "Validation accuracy was 1.000" in text
     assert "Confidence on test differs from accuracy by" in text
-    assert "fitted to hold the true class of 90%" in text
+    assert "hold the true class of 0% of the test images instead of 90%" in text
 
 
 def test_nothing_is_said_against_a_choice_that_holds() -> None:

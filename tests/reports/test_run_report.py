@@ -1,15 +1,16 @@
 """What the report of a run says, in Markdown, which is the same text as in HTML."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.reports.runs import COUNTS, all_predictions, run_results
 from tumorboard import NOTICE
 from tumorboard.evaluation.scores import score
-from tumorboard.reports import markdown
+from tumorboard.reports import markdown, terminal
 from tumorboard.reports.document import cell_text
-from tumorboard.reports.run_report import run_report
+from tumorboard.reports.run_report import run_report, run_summary
 from tumorboard.reports.run_results import AuditFinding
 
 
@@ -31,6 +32,25 @@ def section(text, title):
 def table(text, caption):
     """The rows of the table with this caption."""
     return rows(text.split(f"{caption}:\n\n")[1].split("\n\n")[0])
+
+
+def test_the_summary_fits_a_screen():
+    findings = [AuditFinding("error", f"TB40{i}", f"{'long title ' * 30}(1 of 2)", "So.") for i in range(9)]
+    names = ("pretrained", "custom", "ensemble", "chained")
+    for class_names in (("adenocarcinoma", "normal", "squamous"), tuple(c * 90 for c in "abc")):
+        results = run_results(class_names, names, findings=findings, synthetic=True, calibrated=True)
+        lines = terminal.render(run_summary(results)).splitlines()
+        assert len(lines) <= 16  # and two paths
+        assert max(map(len, lines)) <= 80
+        assert [name for name in names if sum(line.startswith(f"  {name} ") for line in lines) != 1] == []
+        assert lines[2].startswith("Recommended model: ")
+        assert "95% CI" in lines[2]
+
+
+def test_the_summary_says_why_heat_maps_are_missing():
+    results = replace(run_results(), missing_maps="the models are gone")
+    assert "Heat maps are missing: the models are gone.\n" in terminal.render(run_summary(results))
+    assert "Heat maps" not in terminal.render(run_summary(run_results()))
 
 
 def test_the_first_line_says_that_it_is_no_diagnosis():

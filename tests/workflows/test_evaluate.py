@@ -93,8 +93,8 @@ def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
     out = evaluate_data(run.root, mixed)
     notes = json.loads((out / "metrics.json").read_text())["notes"]
     assert notes == [
-        "1 of these 11 images are files of the run's train split: the models were fitted on them.",
-        "1 of these 11 images are files of the run's test split: they were scored before, by the run itself.",
+        "1 of 11 images are in the run's train split: models were fitted on them.",
+        "1 of 11 images are in the run's test split: the run has scored them before.",
     ]
     assert [look["images"] for look in json.loads(run.test_evaluations.read_text())] == [1]
 
@@ -102,7 +102,7 @@ def test_images_that_the_run_knows_are_told_and_another_look_at_test_is_counted(
 def test_of_data_with_parts_test_is_scored(run: RunFolder, tmp_path: Path) -> None:
     whole = load(tmp_path / "data").manifest
     assert overlap_notes(whole.select("valid"), whole) == (
-        "9 of these 9 images are files of the run's valid split: models and thresholds were chosen on them.",
+        "9 of 9 images are in the run's valid split: models were chosen on them.",
     )
     out = evaluate_data(run.root, tmp_path / "data")
     assert "9 images" in (out / "results.md").read_text()
@@ -140,6 +140,9 @@ def test_anybodys_predictions_are_judged_and_compared(
     assert "  - mine - theirs: +" in printed
     assert printed.endswith(f"Results: {tmp_path / 'out'}\n")
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == content
+    assert main(["evaluate", "--predictions", *map(str, files), *shown, "--json"]) == 0
+    written = {"results": str(tmp_path / "out"), "report": str(tmp_path / "out/report.html")}
+    assert json.loads(capsys.readouterr().out) == {**written, **content}
     page = (tmp_path / "out/results.md").read_text()
     assert "## Differences between models" in page
     assert "| site = n |" in page
@@ -211,7 +214,7 @@ def test_runs_are_compared_by_their_recommended_models_with_mean_and_spread(
     assert main(["compare", *map(str, runs)]) == 0
     page = capsys.readouterr().out
     assert "x: custom - y: custom" in page
-    assert "standard deviation" in page
+    assert ", SD 0." in page
     assert compare(runs).comparisons[0].n == 60
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,4 +95,6 @@ def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(scan, tmp_p
     assert said.err == "tumorboard: 1 files could not be read; maps.csv holds the reasons\n"
     assert "bad.png" in rows(tmp_path / "maps")[-1]["error"]
     assert main([*command, "--json"]) == 3
-    assert json.loads(capsys.readouterr().out)["overlays"] == 6
+    told = json.loads(capsys.readouterr().out)
+    assert told["overlays"] == 6
+    assert Path(told["table"]).read_text().startswith("path,model,")

@@ -87,6 +87,7 @@ def test_json(run, capsys):
     assert main(["export", str(run.root), "--model", "custom", "--format", "onnx", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["export"] == str(run.export("custom", "onnx", ".onnx"))
+    assert told["record"] == str(run.export("custom", "onnx", ".onnx.json"))
     assert told["real"] is True
 
 

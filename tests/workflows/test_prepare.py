@@ -52,13 +52,26 @@ def test_missing_parts_are_split_off_once_and_the_same_again(tmp_path: Path) -> 
     assert prepared(tmp_path).manifest == context.manifest
 
 
-def test_the_match_of_classes_is_shown_as_a_table(tmp_path: Path, capsys: Capture) -> None:
+def test_folders_of_other_names_than_their_class_are_shown_in_lines_that_fit(
+    tmp_path: Path, capsys: Capture
+) -> None:
     draw(tmp_path / "data")
-    (tmp_path / "data/train/bar").rename(tmp_path / "data/train/bar_left.T2")
+    for split in ("train", "valid"):
+        (tmp_path / f"data/{split}/bar").rename(tmp_path / f"data/{split}/bar_{'left' * 40}")
     prepared(tmp_path, console=Console())
-    lines = [line.split() for line in capsys.readouterr().err.splitlines()]
-    assert ["class", "train", "valid", "test"] in lines
-    assert ["bar", "bar_left.T2", "bar", "bar"] in lines
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    begin, end = lines.index("Classes, and their folders of other names:"), lines.index("  disc")
+    assert lines[begin + 1] == "  bar"
+    folders = "".join(line.strip() for line in lines[begin + 2 : end])
+    assert folders == f"train, valid: bar_{'left' * 40}"
+    assert lines[end + 1] == "  noise"
+
+
+def test_folders_of_the_names_of_their_classes_are_not_listed(tmp_path: Path, capsys: Capture) -> None:
+    draw(tmp_path / "data")
+    prepared(tmp_path, console=Console())
+    assert "Classes" not in capsys.readouterr().err
 
 
 def test_bad_files_are_named_all_at_once_or_left_out(tmp_path: Path, capsys: Capture) -> None:

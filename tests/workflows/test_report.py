@@ -14,7 +14,7 @@ from tests.small_predictors import finished
 from tests.small_runs import MODELS, SPLITS, draw, prepared
 from tumorboard.cli.main import main
 from tumorboard.data.manifest import Manifest
-from tumorboard.errors import DataError, RunFolderError
+from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
@@ -168,33 +168,58 @@ def paths(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_each_wanted_model_gives_one_small_map(models: RunFolder, paths: dict[str, Path]) -> None:
-    found = heat_maps(models, {"a": ["custom"], "gone": ["custom"]}, paths)
+    found, missing = heat_maps(models, {"a": ["custom"], "gone": ["custom"]}, paths)
+    assert missing == "1 image can no longer be read"
     assert list(found) == ["a"]
     assert found["a"][0].caption.startswith("map of custom")
     assert len(found["a"]) == 1
     assert found["a"][0].jpeg.startswith(b"\xff\xd8")
-    assert found == heat_maps(models, {"a": ["custom"]}, paths)
+    assert (found, "") == heat_maps(models, {"a": ["custom"]}, paths)
     in_memory = load_run(models.root)
     shutil.rmtree(models.root)
-    assert found == heat_maps(models, {"a": ["custom"]}, paths, in_memory)
+    assert (found, "") == heat_maps(models, {"a": ["custom"]}, paths, in_memory)
 
 
 def test_time_bounds_how_many_are_made(
     models: RunFolder, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "_SECONDS", -1.0)
-    assert not heat_maps(models, {"a": ["custom"]}, paths)
+    assert heat_maps(models, {"a": ["custom"]}, paths) == ({}, "1 map would have taken longer than -1 s")
 
 
 def test_a_model_that_is_gone_leaves_the_report_without_maps(
     models: RunFolder, paths: dict[str, Path]
 ) -> None:
     shutil.rmtree(models.root / "models")
-    assert not heat_maps(models, {"a": ["custom"]}, paths)
+    maps, missing = heat_maps(models, {"a": ["custom"]}, paths)
+    assert not maps
+    assert "custom.keras" in missing
 
 
 def test_without_an_image_no_model_is_loaded(tmp_path: Path) -> None:
-    assert not heat_maps(RunFolder(tmp_path), {"gone": ["custom"]}, {"gone": tmp_path / "gone.png"})
+    maps, missing = heat_maps(RunFolder(tmp_path), {"gone": ["custom"]}, {"gone": tmp_path / "gone.png"})
+    assert not maps
+    assert missing == "the images are no longer where they were"
+    assert heat_maps(RunFolder(tmp_path), {"gone": []}, {"gone": tmp_path / "gone.png"}) == ({}, "")
+
+
+def test_a_backend_that_fails_leaves_a_report_that_says_so(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_results(context)
+    capsys.readouterr()
+
+    def fail(*_: object) -> None:
+        raise UsageError("expected an installed Keras backend, found KERAS_BACKEND=jax; install it")
+
+    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", fail)
+    assert main(["report", str(context.run.root)]) == 0
+    why = "expected an installed Keras backend, found KERAS_BACKEND=jax; install it."
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"Heat maps are missing: {why}" in printed
+    limitations = context.run.results.read_text("utf-8").split("### Limitations")[1].split("\n\n### ")[0]
+    assert f"Heat maps are missing: {why}" in limitations.replace("\\", "")
+    assert f"There are no heat maps: {why}" in context.run.report.read_text("utf-8")
 
 
 def test_a_map_without_a_dark_place_is_said_to_show_none() -> None:

@@ -57,9 +57,12 @@ def _audit(options: argparse.Namespace) -> None:
         console=Console(options.quiet or options.json),
     )
     if options.json:
-        write(json.dumps(done.report.to_json()) + "\n")
+        content = done.report.to_json()
+        if options.out:
+            content = {"results": str(options.out), "report": str(options.out / "report.html"), **content}
+        write(json.dumps(content) + "\n")
     else:
-        where = "Files, consequences and remedies: --out FOLDER, or --json"
+        where = "All findings, files and remedies: --out FOLDER, or --json"
         if options.out:
             where = f"Report: {options.out / 'report.html'}\nResults: {options.out}"
         write(f"{terminal.render(audit_summary(done.report))}\n{where}\n")
@@ -153,15 +156,16 @@ def _as_text(done: "NewSplits") -> str:
 
 def _table(done: "NewSplits") -> str:
     """Counts by fold, split and class."""
-    from tumorboard.progress import text_table
+    from tumorboard.reports import terminal
+    from tumorboard.reports.document import Cell, Table
 
     names = done.manifests[0].class_names
-    rows = [["split", *names, "all"]]
+    rows: list[list[Cell]] = []
     for fold, manifest in enumerate(done.manifests, start=1):
         before = f"fold {fold} " if len(done.manifests) > 1 else ""
         for split, counts in manifest.counts.items():
-            rows.append([before + split, *map(str, counts.values()), str(sum(counts.values()))])
-    return text_table(rows, numbers=True)
+            rows.append([before + split, *counts.values(), sum(counts.values())])
+    return "\n".join(terminal.table(Table(["split", *names, "all"], rows, "")))
 
 
 def add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -184,7 +184,8 @@ def print_results(folder: "RunFolder", as_json: bool, further: str = "") -> None
     """Print the summary of a run or evaluation; the last line names its folder."""
     if as_json:
         metrics = json.loads(folder.metrics.read_text("utf-8"))
-        write(json.dumps({"results": str(folder.root), **metrics}) + "\n")
+        written = {"results": str(folder.root), "report": str(folder.report)}
+        write(json.dumps({**written, **metrics}) + "\n")
         return
     summary = folder.summary.read_text("utf-8")
     write(f"{summary}{further}Report: {folder.report}\nResults: {folder.root}\n")

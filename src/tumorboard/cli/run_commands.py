@@ -125,10 +125,9 @@ def _print_evaluation(evaluation: "Evaluation", options: argparse.Namespace) -> 
 
     if options.out:
         write_evaluation(evaluation, options.out)
-    if options.json:
+        print_results(RunFolder(options.out), options.json)
+    elif options.json:
         write(evaluation_json(evaluation))
-    elif options.out:
-        print_results(RunFolder(options.out), as_json=False)
     else:
         text = terminal.render(evaluation_summary(evaluation))
         write(f"{text}\nAll metrics: --out FOLDER, or --json\n")
@@ -274,7 +273,8 @@ def _explain(options: argparse.Namespace) -> None:
 
 
 def _maps_as_json(done: "Explained") -> str:
-    return json.dumps({**asdict(done), "folder": str(done.folder), "notice": NOTICE}) + "\n"
+    written = {"folder": str(done.folder), "table": str(done.folder / "maps.csv")}
+    return json.dumps({**asdict(done), **written, "notice": NOTICE}) + "\n"
 
 
 def _maps_as_text(done: "Explained") -> str:
@@ -315,6 +315,7 @@ def add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _export(options: argparse.Namespace) -> None:
     check_run(options)
+    from tumorboard.export.exported_model import record_path
     from tumorboard.workflows.export import export
 
     done = export(options.run_folder, options.model, options.format, options.out)
@@ -324,7 +325,8 @@ def _export(options: argparse.Namespace) -> None:
         "differences": dict(done.check.differences),
     }
     if options.json:
-        write(json.dumps({"export": str(done.path), **check, "notice": NOTICE}) + "\n")
+        written = {"export": str(done.path), "record": str(record_path(done.path))}
+        write(json.dumps({**written, **check, "notice": NOTICE}) + "\n")
         return
     kind = (
         "images of the run" if done.check.real else "random images, because the images of the run are missing"
@@ -349,10 +351,11 @@ def add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _report(options: argparse.Namespace) -> None:
+    from tumorboard.run_folder import RunFolder
     from tumorboard.workflows.report import report
 
-    path = report(options.run_folder)
-    write(json.dumps({"report": str(path)}) + "\n" if options.json else f"Report: {path}\n")
+    report(options.run_folder)
+    print_results(RunFolder(options.run_folder), options.json)
 
 
 def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import shlex
-import sys
 from pathlib import Path
 
 from tumorboard.cli.options import (
@@ -106,13 +105,13 @@ def _demo(options: argparse.Namespace) -> None:
     from tumorboard.workflows.datasets import demo
 
     run = demo(options.data, options.out, Console(options.quiet or options.json))
-    opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    typed, out = program(), shlex.quote(str(options.out))
     steps = [
-        f"{program()} serve {shlex.quote(str(options.out))}",
-        f"{opener} {shlex.quote(str(run.report))}",
-        f"{program()} train YOUR_IMAGES --out runs/first",
+        f"{typed} serve {out}",
+        f"{typed} predict {out} {shlex.quote(str(options.data / 'test' / 'normal'))} --out predictions.csv",
+        f"{typed} audit {shlex.quote(str(options.data))}",
     ]
-    print_results(run, options.json, "".join(["\nNext:\n", *(f"  {step}\n" for step in steps), "\n"]))
+    print_results(run, options.json, "".join(["Next:\n", *(f"  {step}\n" for step in steps)]))
 
 
 def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -208,6 +207,7 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _combine(options: argparse.Namespace) -> None:
+    from tumorboard.models.saving import spec_path
     from tumorboard.progress import Console
     from tumorboard.workflows.combine import combine
 
@@ -219,4 +219,5 @@ def _combine(options: argparse.Namespace) -> None:
         seed=options.seed,
         console=Console(options.quiet or options.json),
     )
-    write(json.dumps(spec.to_json()) + "\n" if options.json else f"Model: {options.out}\n")
+    written = {"model": str(options.out), "specification": str(spec_path(options.out))}
+    write(json.dumps({**written, **spec.to_json()}) + "\n" if options.json else f"Model: {options.out}\n")

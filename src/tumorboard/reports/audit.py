@@ -6,10 +6,13 @@ from tumorboard import NOTICE
 from tumorboard.audit.findings import SEVERITIES, Finding
 from tumorboard.audit.runner import CHECKS, Report
 from tumorboard.errors import display
+from tumorboard.reports import terminal
 from tumorboard.reports.document import Block, BulletList, Cell, Document, Paragraph, Section, Table, plural
 
 _SHOWN = 3
 """Groups of files per finding, and files per group."""
+_LINES = 6
+"""Findings in a summary."""
 
 
 def audit_report(report: Report) -> Document:
@@ -44,11 +47,18 @@ def _image_section(report: Report) -> Section:
 
 
 def audit_summary(report: Report) -> Document:
-    """Compose what `audit` prints: one line per finding."""
-    findings = [f"{finding.severity.upper()} {code} {finding.title}" for code, finding in report.findings]
-    sections = [Section("Findings", [BulletList(findings or ["None."])]), _image_section(report)]
-    if report.muted:
-        sections.append(Section(f"Muted: {', '.join(report.muted)}", []))
+    """Compose what `audit` prints, some fifteen lines: the gravest findings and the number of images."""
+    findings = [f"{finding.severity} {code}: {finding.title}" for code, finding in report.findings]
+    rest = Counter(finding.severity for _, finding in report.findings[_LINES:])
+    others = ", ".join(plural(rest[severity], severity) for severity in SEVERITIES if rest[severity])
+    images = ", ".join(f"{sum(of.values())} {split or 'in all'}" for split, of in report.counts.items())
+    classes = len(next(iter(report.counts.values()), {}))
+    sections = [
+        terminal.short_lines("Findings", findings[:_LINES] or ["None."], rows=2),
+        Section(f"  and {others}" if others else "", []),
+        Section(f"Muted: {', '.join(report.muted)}" if report.muted else "", []),
+        Section(f"Readable images: {images}; {classes} classes", []),
+    ]
     return Document(f"Audit: {summary_line(report)}", [], sections)
 
 

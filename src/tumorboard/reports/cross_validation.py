@@ -160,7 +160,7 @@ def cross_validation_summary(results: CrossValidation) -> Document:
         for (model, split, metric), values in results.spreads.items()
         if (split, metric) == ("test", "accuracy")
     ]
-    title = f"Test accuracy over {plural(len(results.runs), 'run')}: {', '.join(results.runs)}"
+    title = f"Test accuracy over {plural(len(results.runs), 'run')}"
     sections.append(Section(title, [Table(["model", "mean", "SD", "lowest", "highest"], spreads, "")]))
     if results.seconds:
         sections.append(Section(f"Time per run: {mean(results.seconds.values()):.0f} s", []))

@@ -15,6 +15,7 @@ from tumorboard.evaluation.selective_prediction import (
 from tumorboard.evaluation.significance import Comparison, compare
 from tumorboard.evaluation.subgroups import MIN_SUBGROUP_SIZE, Subgroup, subgroups
 from tumorboard.predictions import Predictions, aligned
+from tumorboard.reports import terminal
 from tumorboard.reports.agreement import differences
 from tumorboard.reports.document import (
     Block,
@@ -32,8 +33,7 @@ from tumorboard.reports.uncertainty import calibrated_blocks, temperature_blocks
 
 FORMAT_VERSION = 2
 
-_SHOWN = 6
-"""Pairs of models in a summary."""
+_MODELS, _PAIRS = 6, 3  # in a summary
 
 
 @dataclass(frozen=True)
@@ -147,19 +147,22 @@ def evaluation_report(evaluation: Evaluation) -> Document:
 
 
 def evaluation_summary(evaluation: Evaluation) -> Document:
-    """Compose what a command prints at its end."""
-    rows: list[list[Cell]] = [
-        [name, scores.accuracy, scores.loss] for name, scores in evaluation.scores.items()
-    ]
+    """Compose what a command prints at its end: some fifteen lines."""
+    models = list(evaluation.scores.items())
+    rows: list[list[Cell]] = [[name, scores.accuracy, scores.loss] for name, scores in models[:_MODELS]]
     majority, share = evaluation.majority_class
-    table = Table(["model", "accuracy", "log loss"], [*rows, [f"always {majority}", share, None]], "")
-    sections = [Section("In parentheses 95% CI", [table])]
+    rows.append([f"always {majority}", share, None])
+    sections = [Section("", [Table(["in parentheses 95% CI", "accuracy", "log loss"], rows, "")])]
+    if len(models) > _MODELS:
+        sections.append(Section(f"  and {len(models) - _MODELS} more", []))
     pairs = [pair for pair in evaluation.comparisons if pair.metric == "accuracy"]
+    surest = sorted(pairs, key=lambda pair: 1.0 if pair.p_holm is None else pair.p_holm)[:_PAIRS]
     if pairs:
-        lines = [f"{pair.first} - {pair.second}: {cell_text(pair)}" for pair in pairs[:_SHOWN]]
-        sections.append(Section("Differences in accuracy, p after Holm's correction", [BulletList(lines)]))
+        title = f"Differences in accuracy ({len(surest)} of {len(pairs)}), p after Holm's correction"
+        lines = [f"{pair.first} - {pair.second}: {cell_text(pair)}" for pair in surest]
+        sections.append(Section(title, [BulletList(lines)]))
     if evaluation.notes:
-        sections.append(Section("Notes", [BulletList(evaluation.notes)]))
+        sections.append(terminal.short_lines("Notes", evaluation.notes))
     return Document(evaluation.title, [NOTICE], sections)
 
 

@@ -107,8 +107,8 @@ def example_images(results: RunResults) -> Section:
         "supports the class that this model predicts. A map of one color marks no region. A map shows which "
         "regions a prediction depends on; not why, and not whether the prediction is right."
     )
-    if not any(len(images) > 1 for images in results.thumbnails.values()):
-        about_maps = "There are no heat maps: the images or the models are no longer where they were."
+    if results.missing_maps and not any(len(images) > 1 for images in results.thumbnails.values()):
+        about_maps = f"There are no heat maps: {results.missing_maps}."
     return Section(
         "Example images",
         [

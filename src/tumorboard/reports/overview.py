@@ -107,7 +107,7 @@ def limitations(results: RunResults) -> Iterator[str]:
             "in several splits; then results are too good and intervals too narrow."
         )
         yield from (
-            f"{finding.title}. {finding.consequence}"
+            f"Series of similar images lie in several splits. {finding.title}. {finding.consequence}"
             for finding in results.findings
             if finding.code == SERIES
         )
@@ -126,6 +126,8 @@ def limitations(results: RunResults) -> Iterator[str]:
         worst = min(known, key=lambda name: known[name].value or 0.0)
         recall = known[worst]
         yield f"Weakest class on test: {worst}, recall {in_words(recall)}, {count_in_words(recall)}."
+    if results.missing_maps:
+        yield f"Heat maps are missing: {results.missing_maps}."
     yield "No image from another hospital or scanner was tested: nothing here is about how it does elsewhere."
 
 
@@ -136,21 +138,21 @@ def contradicted_by_test(results: RunResults) -> Iterator[str]:
     calibration, ece = results.calibration.get(results.recommended), results.calibrated_test_scores.ece
     if ece.value is not None and ece.null_high is not None and ece.value > ece.null_high:
         yield (
-            f"Confidence on test differs from accuracy by {number(ece.value)} on average (calibrated "
-            f"models: up to {number(ece.null_high)}): do not read 0.9 as 9 in 10."
+            f"Confidence on test differs from accuracy by {number(ece.value)} on average. That of a "
+            f"calibrated model differs by up to {number(ece.null_high)}: do not read 0.9 as 9 in 10."
         )
     coverage = calibration.set_coverage.get("all") if calibration else None
     if calibration and coverage and coverage.high is not None:
         wanted = 1 - calibration.calibration.alpha
         if coverage.high < wanted:
             yield (
-                f"Prediction sets were fitted to hold the true class of {percent(wanted)} of the images; on "
-                f"test the share is {in_words(coverage)}."
+                f"Prediction sets hold the true class of {percent(coverage.value or 0.0)} of the test images "
+                f"instead of {percent(wanted)}. Their coverage on test is {in_words(coverage)}."
             )
 
 
 def _better_on_test(results: RunResults) -> Iterator[str]:
-    better = []
+    better: dict[str, str] = {}
     for comparison in results.comparisons["test"]:
         models = [comparison.first, comparison.second]
         if comparison.metric != "accuracy" or results.recommended not in models:
@@ -161,15 +163,13 @@ def _better_on_test(results: RunResults) -> Iterator[str]:
         gain = -gain if comparison.first == results.recommended else gain
         models.remove(results.recommended)
         if gain > 0:
-            better.append(
-                f"{models[0]} (by {number(gain)}, p = {comparison.p_holm:.2g} after Holm's correction)"
-            )
+            better[models[0]] = f"by {number(gain)}, p = {comparison.p_holm:.2g} after Holm's correction"
     if better:
         yield (
-            f"On test {' and '.join(better)} is more accurate than {results.recommended}, and the "
-            "difference is statistically significant: validation chose another model than test would have. "
-            "The recommendation stays, because a model that is picked by its test result has no independent "
-            "test result left."
+            f"On test {' and '.join(better)} is significantly more accurate than {results.recommended}. "
+            f"The differences: {'; '.join(f'{name} {by}' for name, by in better.items())}. Validation chose "
+            "another model than test would have. The recommendation stays, because a model that is picked "
+            "by its test result has no independent test result left."
         )
 
 
@@ -180,7 +180,7 @@ def _drop_from_validation(results: RunResults) -> Iterator[str]:
     low, high = gap_interval(valid.value, valid.n, test.value, test.n)
     if low > 0:
         yield (
-            f"Validation accuracy was {in_words(valid)}; test accuracy is lower by {100 * low:.0f} to "
-            f"{100 * high:.0f} percentage points (95% CI), statistically significantly: its images differ, "
-            "or validation was used up by choosing."
+            f"Test accuracy is lower than validation accuracy by {100 * low:.0f} to {100 * high:.0f} "
+            f"percentage points (95% CI). Validation accuracy was {in_words(valid)}; the difference is "
+            "statistically significant: test images differ, or validation was used up by choosing."
         )

@@ -7,6 +7,7 @@ import numpy as np
 
 from tumorboard import NOTICE
 from tumorboard.data.class_folders import SPLITS
+from tumorboard.reports import terminal
 from tumorboard.reports.agreement import differences, error_agreement
 from tumorboard.reports.document import (
     Block,
@@ -25,7 +26,7 @@ from tumorboard.reports.performance import confusion_matrices, learning_curves, 
 from tumorboard.reports.run_results import MAJORITY_CLASS, SPLIT_TITLES, SYNTHETIC, RunResults
 from tumorboard.reports.uncertainty import calibration, selective_prediction
 
-_SHOWN = 3
+_SHOWN = 2
 """Findings and limitations in a summary."""
 
 
@@ -53,24 +54,25 @@ def run_report(results: RunResults) -> Document:
 
 
 def run_summary(results: RunResults) -> Document:
-    """Compose what a command prints at its end: some twenty lines."""
+    """Compose what a command prints at its end: some fifteen lines."""
     guess = {MAJORITY_CLASS: results.baselines[MAJORITY_CLASS]}
     rows: list[list[Cell]] = [
         [name, scores["valid"].accuracy, scores["test"].accuracy]
         for name, scores in {**results.scores, **guess}.items()
     ]
-    gravest = [f"{finding.severity} {finding.code}: {finding.title}" for finding in results.findings]
+    accuracies = Table(["accuracy (95% CI)", "validation", "test"], rows, "")
+    gravest = [f"{finding.severity} {finding.code}: {finding.title}" for finding in results.findings[:_SHOWN]]
     caveats = [text.partition(". ")[0].rstrip(".") for text in limitations(results)]
+    missing = f"Heat maps are missing: {results.missing_maps}." if results.missing_maps else ""
     minutes, seconds = divmod(round(sum(results.provenance.seconds.values())), 60)
     return Document(
         f"Recommended model: {results.recommended}, test accuracy {in_words(results.test_scores.accuracy)}",
         notices(results),
         [
-            Section("Accuracy, in parentheses 95% CI", [Table(["model", "validation", "test"], rows, "")]),
-            Section(
-                f"Audit of the images: {count_findings(results.findings)}", [BulletList(gravest[:_SHOWN])]
-            ),
-            Section(f"Limitations ({_SHOWN} of {len(caveats)})", [BulletList(caveats[:_SHOWN])]),
+            Section("", [accuracies]),
+            terminal.short_lines(f"Audit of the images: {count_findings(results.findings)}", gravest),
+            terminal.short_lines(f"Limitations ({_SHOWN} of {len(caveats)})", caveats[:_SHOWN]),
+            Section(missing, []),
             Section(f"Time: {minutes} min {seconds} s", []),
         ],
     )

@@ -34,9 +34,7 @@ COMBINED = ("ensemble", "chained")
 """Names that a run gives to the models that it makes of its other models."""
 SERIES = "TB409"
 """The audit's code for series of images, recognised by file names, that lie in several splits."""
-SYNTHETIC = (
-    "Synthetic images, drawn by a program, of no patient. No number here says anything about medicine."
-)
+SYNTHETIC = "Synthetic images of no patient: no number here says anything about medicine."
 _PACKAGES = ("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy")
 
 BySplit = Mapping[str, Predictions]
@@ -109,6 +107,7 @@ class RunResults:
         findings: Of the audit, the most severe first.
         provenance: How the run was made.
         thumbnails: By image id, each example image and its heat maps, small.
+        missing_maps: Why some or all heat maps are missing; "" if none is.
     """
 
     predictions: Mapping[str, BySplit]
@@ -123,6 +122,7 @@ class RunResults:
     findings: tuple[AuditFinding, ...]
     provenance: Provenance
     thumbnails: Mapping[str, Sequence[CaptionedImage]] = field(default_factory=dict)
+    missing_maps: str = ""
 
     @property
     def recommended(self) -> str:

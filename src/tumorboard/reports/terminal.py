@@ -1,10 +1,12 @@
 """A document as plain text for a terminal: the same text whether it is shown or piped."""
 
 import io
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -22,58 +24,86 @@ from tumorboard.reports.document import (
 
 WIDTH = 80
 _INDENT = "  "
-_LONGEST_TEXT = 50  # of a column; longer text is wrapped
+_HANGING = "    "  # of the further lines of a text
+_GAP = 2  # between columns
+_LEAST_TEXT = 12  # width of a column of text; with many columns a table is wider than the terminal
 
 
 def render(document: Document) -> str:
     """Return text without a last line break; charts and example images are left out."""
-    notices = "\n".join(map(_filled, document.notices))
-    parts = [notices, _filled(document.title), *("\n".join(_lines(part)) for part in document.sections)]
-    return printable("\n\n".join(part for part in parts if part))
+    parts = [*map(filled, document.notices), filled(document.title)]
+    parts += [line for part in document.sections for line in _lines(part)]
+    return printable("\n".join(part for part in parts if part))
+
+
+def short_lines(title: str, sentences: Iterable[str], rows: int = 1) -> Section:
+    """Compose a section for a summary, in which each sentence takes so many lines at most.
+
+    One that is too long loses what is in parentheses, then its second clause, then its last words.
+    """
+    paragraphs = []
+    for sentence in sentences:
+        plain = re.sub(r" \([^()]*\)", "", sentence)
+        versions = (sentence, plain, plain.partition("; ")[0])
+        text = next((text for text in versions if len(_wrapped(text, _INDENT)) <= rows), versions[-1])
+        paragraphs.append(Paragraph(" ".join(line.strip() for line in _wrapped(text, _INDENT, rows))))
+    return Section(title, paragraphs)
 
 
 def _lines(block: Block) -> Iterator[str]:
     if isinstance(block, Section):
-        yield _filled(block.title)
+        yield filled(block.title)
         for part in block.blocks:
             yield from _lines(part)
     elif isinstance(block, Paragraph):
-        yield _filled(f"{block.lead} {block.text}".strip(), _INDENT)
+        yield filled(f"{block.lead} {block.text}".strip(), _INDENT)
     elif isinstance(block, BulletList):
         for item in block.items:
             text = item if isinstance(item, str) else f"{item.lead} {item.text}".strip()
-            yield _filled(text, f"{_INDENT}- ")
+            yield filled(text, f"{_INDENT}- ")
     elif isinstance(block, Code):
         yield from (_INDENT + line for line in block.text.splitlines())
     elif isinstance(block, Table):
-        yield from _table(block)
+        yield from table(block)
 
 
-def _filled(text: str, start: str = "") -> str:
-    return textwrap.fill(
+def filled(text: str, start: str = "") -> str:
+    """Wrap text to the width of a terminal; a name that is longer is broken."""
+    return "\n".join(_wrapped(text, start))
+
+
+def _wrapped(text: str, start: str, rows: int | None = None) -> list[str]:
+    return textwrap.wrap(
         text,
         WIDTH,
         initial_indent=start,
-        subsequent_indent=" " * len(start),
-        break_long_words=False,
+        subsequent_indent=_HANGING,
         break_on_hyphens=False,
+        max_lines=rows,
+        placeholder=" ...",
     )
 
 
-def _table(block: Table) -> Iterator[str]:
+def table(block: Table) -> Iterator[str]:
+    """Yield the lines of a table; text and headings are wrapped to fit, no number is broken or cut."""
+    columns = list(zip(block.text_header, *block.text_rows, strict=True))
+    texts = [any(isinstance(row[number], str) for row in block.rows) for number in range(len(columns))]
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [
+        min(width, _LEAST_TEXT if text else max(map(cell_len, cells), default=0))
+        for width, text, (_, *cells) in zip(widths, texts, columns, strict=True)
+    ]
+    while sum(widths) + _GAP * (len(widths) - 1) > WIDTH - len(_INDENT) and widths != least:
+        widest = max(range(len(widths)), key=lambda number: (widths[number] > least[number], widths[number]))
+        widths[widest] -= 1
     shown = RichTable(box=None, title=block.caption or None, title_justify="left", pad_edge=False)
-    lines = [block.text_header, *block.text_rows]
-    widths = []
-    for number, column in enumerate(zip(*lines, strict=True)):
-        texts = any(isinstance(row[number], str) for row in block.rows)
-        longest = max(map(len, column))
-        widths.append(min(longest, _LONGEST_TEXT) if texts else longest)  # no number is broken or cut
-        justify: Literal["left", "right"] = "left" if texts else "right"
-        shown.add_column(Text(printable(column[0])), justify=justify, width=widths[-1])
-    for row in lines[1:]:
+    for (title, *_), text, width in zip(columns, texts, widths, strict=True):
+        justify: Literal["left", "right"] = "left" if text else "right"
+        shown.add_column(Text(printable(title)), justify=justify, width=width, overflow="fold")
+    for row in block.text_rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     file = io.StringIO()
-    width = max(WIDTH - len(_INDENT), sum(widths) + 2 * len(widths))  # columns stand two spaces apart
+    width = max(WIDTH - len(_INDENT), sum(widths) + _GAP * len(widths))
     Console(file=file, width=width, color_system=None, highlight=False, markup=False).print(shown)
     yield from (_INDENT + line.rstrip() for line in file.getvalue().splitlines() if line.strip())
     yield from (f"{_INDENT}* {note}" for note in block.footnotes)

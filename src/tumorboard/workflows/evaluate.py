@@ -149,16 +149,14 @@ def overlap_notes(data: Manifest, known: Manifest) -> tuple[str, ...]:
     """Return a note per split of the run that shares images with the data, compared by files' hashes."""
     notes = []
     for split, meaning in (
-        ("train", "the models were fitted on them"),
-        ("valid", "models and thresholds were chosen on them"),
-        ("test", "they were scored before, by the run itself"),
+        ("train", "models were fitted on them"),
+        ("valid", "models were chosen on them"),
+        ("test", "the run has scored them before"),
     ):
         hashes = {sample.sha256 for sample in known.select(split).samples}
         n = sum(sample.sha256 in hashes for sample in data.samples)
         if n:
-            notes.append(
-                f"{n} of these {len(data.samples)} images are files of the run's {split} split: {meaning}."
-            )
+            notes.append(f"{n} of {len(data.samples)} images are in the run's {split} split: {meaning}.")
     return tuple(notes)
 
 
@@ -267,11 +265,11 @@ def compare(runs: Sequence[str | Path]) -> Evaluation:
         models[f"{name}: {model}"] = replace(predictions, ids=ids)
     accuracies = [float((p.labels == p.predicted).mean()) for p in models.values()]
     spread = (
-        f"Test accuracy over {len(runs)} runs: mean {mean(accuracies):.3f}, standard deviation "
-        f"{stdev(accuracies):.3f}, lowest {min(accuracies):.3f}, highest {max(accuracies):.3f}."
+        f"Test accuracy of {len(runs)} runs: mean {mean(accuracies):.3f}, SD {stdev(accuracies):.3f}, "
+        f"lowest {min(accuracies):.3f}, highest {max(accuracies):.3f}."
     )
     caution = (
-        "Choosing a run by these numbers would be a choice made on test: its result would then be too good. "
+        "A run chosen by these numbers is chosen on test; its result is then too good. "
         "Runs that differ in the seed alone are one method; report their mean and spread, not the best."
     )
     groups = {sample.id: sample.group for sample in contents[0].values() if sample.group}

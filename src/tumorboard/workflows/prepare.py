@@ -5,9 +5,12 @@ from pathlib import Path
 from tumorboard import progress, storage
 from tumorboard.config import Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
+from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, OnImage
 from tumorboard.data.manifest import DataSource, Loaded
-from tumorboard.progress import Console, text_table
+from tumorboard.progress import Console
+from tumorboard.reports import terminal
+from tumorboard.reports.document import printable
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.run_context import RunContext
@@ -56,16 +59,27 @@ def prepare(
 
 
 def find_images(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:
-    """Find the images, except those of a split left out, and show how classes were matched across splits.
+    """Find the images, except those of a split left out, and show the class folders that have other names.
 
     Raises:
         DataError: The data cannot be used.
     """
     loaded = manifest.load(data, leave_out)
-    matching = loaded.matching
-    header = ("class", *(split or "images" for split in matching.splits))
-    console.print(text_table([header, *matching.rows]))
+    if any(folder != name for name, *folders in loaded.matching.rows for folder in folders):
+        console.print("\n".join(matching_lines(loaded.matching)))
     return loaded
+
+
+def matching_lines(matching: Matching) -> list[str]:
+    """Return every class, and below it the folders that have another name, in lines that fit a terminal."""
+    lines = [("", "Classes, and their folders of other names:")]
+    for name, *folders in matching.rows:
+        lines.append(("  ", name))
+        splits: dict[str, list[str]] = {}
+        for split, folder in zip(matching.splits, folders, strict=True):
+            splits.setdefault(folder, []).append(split or "images")
+        lines += [("    ", f"{', '.join(of)}: {folder}") for folder, of in splits.items() if folder != name]
+    return [terminal.filled(printable(text), indent) for indent, text in lines]
 
 
 def decode_images(

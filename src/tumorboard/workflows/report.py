@@ -18,7 +18,7 @@ from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
 from tumorboard.reports import markdown
 from tumorboard.reports.checklist import checklist
-from tumorboard.reports.document import CaptionedImage
+from tumorboard.reports.document import CaptionedImage, plural
 from tumorboard.reports.example_images import example_ids, jpeg, small_copy, thumbnails
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import model_card, model_card_metadata, run_report, run_summary
@@ -68,10 +68,10 @@ def write_results(context: RunContext, results: RunResults, predictor: "RunPredi
     paths = {sample.id: sample.path for sample in context.manifest.samples}
     wanted = example_ids(results)
     images = thumbnails(list(wanted), paths, context.recipe.image.window)
-    wanted = {image_id: wanted[image_id] for image_id in images}
-    maps = heat_maps(run, wanted, paths, predictor)
+    maps, missing = heat_maps(run, wanted, paths, predictor)
     images = {image_id: [*copies, *maps.get(image_id, ())] for image_id, copies in images.items()}
-    results = replace(results, thumbnails=images, provenance=read_provenance(context))  # with all seconds
+    made = read_provenance(context)  # with all seconds
+    results = replace(results, thumbnails=images, missing_maps=missing, provenance=made)
     storage.write_text(run.metrics, metrics_json(results))
     write_report(run_report(results), run, run_summary(results))
     storage.write_text(run.card, model_card_metadata(results) + markdown.render(model_card(results)))
@@ -162,7 +162,7 @@ def heat_maps(
     wanted: Mapping[str, Sequence[str]],
     paths: Mapping[str, Path],
     predictor: "RunPredictor | None" = None,
-) -> dict[str, list[CaptionedImage]]:
+) -> tuple[dict[str, list[CaptionedImage]], str]:
     """Compute Grad-CAM maps of the classes that models of a run predict.
 
     Args:
@@ -172,33 +172,39 @@ def heat_maps(
         predictor: These models, if they are in memory; loaded by default.
 
     Returns:
-        Maps by image id; none of images that cannot be read, and none if the models cannot be loaded.
+        Maps by image id, and why some or all are missing, "" if none is.
     """
     maps: dict[str, list[CaptionedImage]] = {}
-    names = {name for models in wanted.values() for name in models}
-    if not names or not any(paths[image_id].is_file() for image_id in wanted):
-        return maps
-    from tumorboard.explain.overlay import in_picture, overlay  # Keras, seconds to import
-    from tumorboard.workflows.predictor import load_run
-
+    wanted = {image_id: models for image_id, models in wanted.items() if models}
+    if not any(paths[image_id].is_file() for image_id in wanted):
+        return maps, "the images are no longer where they were" if wanted else ""
     try:
-        predictor = predictor or load_run(run.root, sorted(names))
-    except TumorboardError:  # models moved away or changed; the report says that there are no maps
-        return maps
-    end = time.monotonic() + _SECONDS
+        from tumorboard.explain.overlay import in_picture, overlay  # Keras, seconds to import
+        from tumorboard.workflows.predictor import load_run
+
+        predictor = predictor or load_run(
+            run.root, sorted({name for names in wanted.values() for name in names})
+        )
+    except TumorboardError as error:  # no backend, or models that were moved away or changed
+        return maps, str(error).replace(str(run.root), run.root.name)  # a report is moved and shared
+    end, unread, late = time.monotonic() + _SECONDS, 0, 0
     for image_id, models in wanted.items():
-        if not models:
-            continue
         try:
             image = read_image(paths[image_id], window=predictor.image.window).pixels
         except TumorboardError:
+            unread += 1
             continue
         pixels, picture = to_input(image, predictor.image), small_copy(image)
-        for name in models if time.monotonic() < end else ():
+        for name in models:
+            if time.monotonic() > end:
+                late += 1
+                continue
             heat = predictor.heat_map(name, pixels)
             covered = overlay(picture, in_picture(heat, picture.shape[:2], predictor.image))
             maps.setdefault(image_id, []).append(CaptionedImage(_caption(name, heat), jpeg(covered), name))
-    return maps
+    reasons = [f"{plural(unread, 'image')} can no longer be read"] if unread else []
+    reasons += [f"{plural(late, 'map')} would have taken longer than {_SECONDS:.0f} s"] if late else []
+    return maps, " and ".join(reasons)
 
 
 def _caption(name: str, heat: "Map") -> str:
