@@ -93,10 +93,15 @@ class Image(RecipeTable):
 
 
 class Splitting(RecipeTable):
-    """Sizes of the splits that the data lacks, as fractions of all images."""
+    """Sizes of the splits that the data lacks, as fractions of all images, and what they do not separate.
+
+    Identical images, and groups that the data names, stay together always; with `keep_together` = "found"
+    also near duplicates and groups that file names tell.
+    """
 
     valid: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     test: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
+    keep_together: Literal["found", "given"] = "found"
 
 
 class Augmentation(RecipeTable):
@@ -269,15 +274,21 @@ class Recipe(RecipeTable):
         return parts[name].training
 
     def with_options(
-        self, backbone: str | None, weights: str | None, seed: int | None, window: str | None = None
+        self,
+        backbone: str | None,
+        weights: str | None,
+        seed: int | None,
+        window: str | None = None,
+        keep_together: str | None = None,
     ) -> "Recipe":
-        """Apply the options of the command line, to all pretrained models and to the images."""
+        """Apply options of the command line, to all pretrained models, to the images and to new splits."""
         chosen = {"backbone": backbone, "weights": weights}
         content = self.model_dump(mode="json")
         for network in content["models"].values():
             if network["kind"] == "pretrained":
                 network |= {key: value for key, value in chosen.items() if value is not None}
         content["image"] |= {} if window is None else {"window": window}
+        content["splitting"] |= {} if keep_together is None else {"keep_together": keep_together}
         return parse(tomli_w.dumps({**content, "seed": self.seed if seed is None else seed}), self.name)
 
 

@@ -25,7 +25,7 @@ COLUMNS = {
     "path": _PATHS,
     "label": ("label", "class", "classname", "category", "diagnosis", "target"),
     "split": ("split", "subset", "partition", "set"),
-    "group": ("group", "groupid", "patient", "patientid", "subject", "subjectid"),
+    "group": ("group", "groupid", "patient", "patientid", "subject", "subjectid", "caseid"),
 }
 """Each column that is read, with its names in other people's tables: in small letters, without `_ -`."""
 

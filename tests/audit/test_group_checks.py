@@ -7,7 +7,7 @@ import pytest
 
 from tests.audit.facts import Row, dataset, only, passes, reason, scene
 from tumorboard.audit.dataset_facts import DatasetFacts
-from tumorboard.audit.group_checks import groups_across_splits, images_without_a_group, series_in_file_names
+from tumorboard.audit.group_checks import groups_across_splits, groups_in_file_names, images_without_a_group
 from tumorboard.data.manifest import Manifest
 
 
@@ -73,28 +73,45 @@ def of_scans(
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"),
+    ("name", "expression"),
     [
-        (lambda scan, n: f"a/{n:06d}{f' ({scan + 1})' if scan else ''}.png", "the number in brackets"),
-        (lambda scan, n: f"a/patient{scan}_slice{n}.png", "the text before the last number"),
+        (lambda scan, n: f"a/{n:06d}{f' ({scan + 1})' if scan else ''}.png", r"^\d+(?: ?\((\d+)\))?"),
+        (lambda scan, n: f"a/patient{scan}_slice{n}.png", r"^patient(\d+)"),
+        (lambda scan, n: f"a/{100 + scan}-{n}.png", r"^(\d+)"),
     ],
 )
-def test_names_of_slices_that_look_alike_are_series(name: Name, rule: str) -> None:
-    found = only(series_in_file_names, of_scans(name))
-    assert found.severity == "warning"
-    assert found.numbers["rule"] == rule
-    assert (found.numbers["series"], found.numbers["across splits"]) == (5, 5)
-    assert {len(series) for series in found.files} == {12}
-    assert "--group-by-name" in found.remedy
+def test_names_of_slices_that_look_alike_are_groups(name: Name, expression: str) -> None:
+    finding = only(groups_in_file_names, of_scans(name))
+    assert finding.severity == "warning"
+    assert finding.numbers["expression"] == expression
+    assert (finding.numbers["groups"], finding.numbers["across splits"]) == (5, 5)
+    assert {len(group) for group in finding.files} == {12}
+    assert f"--group-by-name '{expression}'" in finding.remedy
+
+
+def test_groups_in_names_that_no_split_divides_are_a_note() -> None:
+    facts = of_scans(lambda scan, n: f"a/patient{scan}_slice{n}.png")
+    samples = [dataclasses.replace(sample, split="train") for sample in facts.samples]
+    whole = dataclasses.replace(facts, manifest=Manifest.of(samples))
+    assert only(groups_in_file_names, whole).severity == "note"
+
+
+def test_groups_that_were_found_in_names_are_no_given_ones() -> None:
+    facts = of_scans(lambda scan, n: f"a/patient{scan}_slice{n}.png")
+    found = facts.with_manifest(facts.with_found_groups())
+    assert {sample.group for sample in found.samples} == {f"name:{scan}" for scan in range(5)}
+    assert "no groups are given" in reason(groups_across_splits, found)
+    assert only(images_without_a_group, found).numbers["without"] == 60
+    assert only(groups_in_file_names, found).numbers["groups"] == 5
 
 
 def test_names_that_say_nothing_of_the_pictures_pass() -> None:
-    assert passes(series_in_file_names, of_scans(lambda scan, n: f"a/{n:06d} ({scan + 1}).png", alike=False))
+    assert passes(groups_in_file_names, of_scans(lambda scan, n: f"a/{n:06d} ({scan + 1}).png", alike=False))
 
 
 def test_a_name_for_every_picture_passes() -> None:
-    assert passes(series_in_file_names, of_scans(lambda scan, n: f"a/{'abcdefghijkl'[n] * (scan + 1)}1.png"))
+    assert passes(groups_in_file_names, of_scans(lambda scan, n: f"a/{'abcdefghijkl'[n] * (scan + 1)}1.png"))
 
 
 def test_groups_that_are_known_are_not_guessed() -> None:
-    assert "have a group" in reason(series_in_file_names, dataset([Row(group="p"), Row(group="q")]))
+    assert "have a group" in reason(groups_in_file_names, dataset([Row(group="p"), Row(group="q")]))

@@ -9,11 +9,10 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from tumorboard import config
-from tumorboard.data.class_matching import match
-from tumorboard.data.manifest import DataSource, Loaded, Manifest, Sample
+from tumorboard.data.manifest import Manifest, Sample
 from tumorboard.data.near_duplicates import Duplicates
-from tumorboard.data.splitting import assign_splits, components, group_by_name, new_folds, new_split
-from tumorboard.errors import DataError, UsageError
+from tumorboard.data.splitting import assign_splits, components, new_folds, new_split
+from tumorboard.errors import DataError
 
 SPLITTING = config.Splitting(valid=0.15, test=0.20)
 
@@ -345,48 +344,3 @@ def test_random_studies_are_split_without_tearing_and_stratified(drawn):
     if k:
         tested = Counter(sample.id for one in done for sample in one.select("test").samples)
         assert tested == Counter(manifest.ids)
-
-
-PATTERN = r"^\d+(?: \((\d+)\))?\.png$"
-
-
-def loaded(*names: str, group: str = "") -> Loaded:
-    samples = [
-        Sample(f"{label}/{name}", Path(f"/{label}/{name}"), "", label, group, "")
-        for label in "ab"
-        for name in names
-    ]
-    return Loaded(DataSource(Path("data")), Manifest.of(samples), match({"": {"a", "b"}}), ())
-
-
-def test_the_class_and_what_stands_in_brackets_are_the_group() -> None:
-    found = group_by_name(loaded("7.png", "8.png", "7 (2).png", "x1.png"), PATTERN).manifest.samples
-    assert {sample.id: sample.group for sample in found} == {
-        "a/7.png": "a/",
-        "a/8.png": "a/",
-        "a/7 (2).png": "a/2",
-        "a/x1.png": "",
-        "b/7.png": "b/",
-        "b/8.png": "b/",
-        "b/7 (2).png": "b/2",
-        "b/x1.png": "",
-    }
-
-
-def test_without_a_pattern_nothing_changes() -> None:
-    data = loaded("7.png")
-    assert group_by_name(data, "") is data
-
-
-@pytest.mark.parametrize(
-    ("pattern", "said"),
-    [("(", "regular expression"), (r"\d+", "in brackets"), (r"(no such name)", "none that")],
-)
-def test_a_pattern_that_cannot_group_is_refused(pattern: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        group_by_name(loaded("7.png"), pattern)
-
-
-def test_groups_that_the_data_names_stay() -> None:
-    with pytest.raises(UsageError, match="no group yet"):
-        group_by_name(loaded("7.png", group="patient"), PATTERN)

@@ -193,7 +193,7 @@ def test_the_command_as_json(data: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_groups_in_names_stay_together(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "splits.csv"
-    done = split(data, file, group_by_name=r"^[ab]\d*(\d)\.png$")  # a3 and a13 are one patient
+    done = split(DataSource(data, group_by_name=r"^[ab]\d*(\d)\.png$"), file)  # a3 and a13 are one patient
     assert done.tied.groups == 20
     found = by_name(file)
     for digit in range(8):

@@ -18,7 +18,8 @@ from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.image_headers import Header, read_header
 from tumorboard.data.image_reader import DecodedImage, read_image
-from tumorboard.data.manifest import Manifest, Sample
+from tumorboard.data.manifest import FOUND_GROUP, Manifest, Sample
+from tumorboard.data.name_keys import NameKey, find_name_keys
 from tumorboard.data.near_duplicates import Duplicates, Indices
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
@@ -34,6 +35,8 @@ _MIN_HEIGHT, _MAX_HEIGHT = 5, 0.08  # of a character: pixels, and share of the i
 _CONNECTED = np.ones((3, 3), np.bool_)
 
 _Box = tuple[int, int, int, int]  # top, bottom, left, right
+
+_KEPT = ("duplicates", "name_keys")  # computed properties that do not depend on splits and groups
 
 Progress = Callable[[int, int], None]
 
@@ -99,6 +102,25 @@ class DatasetFacts:
     def duplicates(self) -> Duplicates:
         """Which images are the same, exactly or nearly."""
         return near_duplicates.find_duplicates([image.pixel_sha256 for image in self.images], self.thumbnails)
+
+    @cached_property
+    def name_keys(self) -> tuple[NameKey, ...]:
+        """Parts of file names, and folders, that tie images without a group together."""
+        ungrouped = [replace(sample, group=sample.given_group) for sample in self.samples]
+        return find_name_keys(ungrouped, self.thumbnails, self.duplicates.component)
+
+    def with_manifest(self, manifest: Manifest) -> "DatasetFacts":
+        """Return the facts of the same images in other splits or groups, without computing them again."""
+        facts = replace(self, manifest=manifest)
+        facts.__dict__.update({name: self.__dict__[name] for name in _KEPT if name in self.__dict__})
+        return facts
+
+    def with_found_groups(self) -> Manifest:
+        """Return the samples, those without a group in the groups that their file names tell."""
+        found = {name: group for key in self.name_keys for name, group in key.groups.items()}
+        groups = [s.group or (FOUND_GROUP + found[s.id] if s.id in found else "") for s in self.samples]
+        pairs = zip(self.samples, groups, strict=True)
+        return replace(self.manifest, samples=tuple(replace(sample, group=group) for sample, group in pairs))
 
     @cached_property
     def development(self) -> Indices:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import optional
-from tumorboard.cli.options import add_class_names, add_classes, add_data, command, data_source, write
+from tumorboard.cli.options import (
+    add_class_names,
+    add_classes,
+    add_data,
+    add_keep_together,
+    command,
+    data_source,
+    write,
+)
 
 if TYPE_CHECKING:
     from tumorboard.workflows.split import NewSplits
@@ -102,14 +110,7 @@ def add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         action="store_true",
         help="leave out the current test images and split the others",
     )
-    split.add_argument(
-        "--group-by-name",
-        default="",
-        metavar="REGEX",
-        help="images of one class are one group (patient) if this expression's capture groups match the same "
-        r"text in their file names: with '^\d+(?: \((\d+)\))?\.png$', '7.png' and '8.png' are one group, "
-        "'7 (2).png' and '8 (2).png' another",
-    )
+    add_keep_together(split)
     split.add_argument("--seed", type=int, default=0, help="random seed of the split (default: 0)")
     split.add_argument("--window", default="", help="grey-value window of DICOM images, as in train")
     add_classes(split)
@@ -128,7 +129,7 @@ def _split(options: argparse.Namespace) -> None:
         seed=options.seed,
         window=options.window,
         keep_test=options.keep_test,
-        group_by_name=options.group_by_name,
+        keep_together=options.keep_together or "found",
         console=Console(options.quiet or options.json),
     )
     if not options.json:

@@ -66,6 +66,17 @@ def add_settings(command: argparse.ArgumentParser) -> None:
         metavar="lung|mediastinum|CENTER,WIDTH",
         help="window of DICOM images, e.g. --window=-600,1500 (default: the window stored in each file)",
     )
+    add_keep_together(command)
+
+
+def add_keep_together(command: argparse.ArgumentParser) -> None:
+    """Add the flag that says which images a new split does not separate."""
+    command.add_argument(
+        "--keep-together",
+        choices=("found", "given"),
+        help="images that no new split separates: found (default): groups (patients), also those that file "
+        "names tell, and near duplicates; given: only groups that the data names, and identical images",
+    )
 
 
 def add_classes(command: argparse.ArgumentParser) -> None:
@@ -75,7 +86,7 @@ def add_classes(command: argparse.ArgumentParser) -> None:
 
 
 def add_class_names(command: argparse.ArgumentParser) -> None:
-    """Add the flags that define classes."""
+    """Add the flags that define classes and groups."""
     command.add_argument(
         "--class-map",
         action="append",
@@ -90,6 +101,31 @@ def add_class_names(command: argparse.ArgumentParser) -> None:
         metavar="NAME=CLASS,…",
         help="merge these classes into one class NAME",
     )
+    command.add_argument(
+        "--group-column",
+        default="",
+        metavar="NAME",
+        help="the column of a manifest CSV that names the patient (default: group, patient, patient_id, "
+        "subject, subject_id or case_id)",
+    )
+    command.add_argument(
+        "--group-by-folder",
+        action="store_true",
+        help="each folder in a class folder holds the images of one patient",
+    )
+    command.add_argument(
+        "--group-by-name",
+        default="",
+        metavar="REGEX",
+        help="images of one class are of one patient if this expression captures the same text in their "
+        r"file names: with '^\d+(?: \((\d+)\))?', '7.png' and '8.png' are of one patient, '7 (2).png' and "
+        "'8 (2).png' of another; tumorboard audit names the expression that fits",
+    )
+    command.add_argument(
+        "--groups-across-classes",
+        action="store_true",
+        help="with --group-by-name: images of different classes can be of one patient",
+    )
 
 
 def data_source(options: argparse.Namespace) -> "DataSource":
@@ -102,6 +138,10 @@ def data_source(options: argparse.Namespace) -> "DataSource":
         parse_groups(options.class_map),
         parse_groups(options.merge),
         getattr(options, "skip_bad", False),
+        options.group_column,
+        options.group_by_folder,
+        options.group_by_name,
+        options.groups_across_classes,
     )
 
 

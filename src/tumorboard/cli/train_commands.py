@@ -74,7 +74,9 @@ def _train(options: argparse.Namespace) -> None:
     run = train(
         data_source(options),
         options.out,
-        load(options.recipe).with_options(options.backbone, options.weights, options.seed, options.window),
+        load(options.recipe).with_options(
+            options.backbone, options.weights, options.seed, options.window, options.keep_together
+        ),
         folds=options.folds,
         seeds=options.seeds,
         bag=options.bag,
@@ -159,7 +161,7 @@ def _tune(options: argparse.Namespace) -> None:
     from tumorboard.workflows.tune import tune
 
     recipe = load(options.recipe).with_options(
-        options.backbone, options.weights, options.seed, options.window
+        options.backbone, options.weights, options.seed, options.window, options.keep_together
     )
     study = tune(
         data_source(options),

@@ -7,6 +7,7 @@ folder. Further columns are ignored. An empty split is decided later.
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,28 +22,43 @@ from tumorboard import storage, text_files
 from tumorboard.data import class_folders, class_matching
 from tumorboard.data.class_folders import SPLIT_NAMES, SPLITS, Entry, Listing, problem_with
 from tumorboard.data.dicom import reader as dicom
+from tumorboard.data.groups import captured, compile_expression, names_below_class
 from tumorboard.data.image_reader import unusable
-from tumorboard.errors import DataError, display
+from tumorboard.errors import DataError, UsageError, display
 
 SOURCE_COLUMNS = ("path", "label", "split", "group")
+FOUND_GROUP = "name:"
+"""Begins the name of a group that was found in file names, which is evidence and no proof."""
 RUN_COLUMNS = ("id", "path", "split", "label", "group", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where the images are, and how their classes are read.
+    r"""Where the images are, and how their classes and groups are read.
 
     Args:
         path: A folder of splits of class folders, of class folders, or a manifest CSV; text becomes a path.
         class_map: Class name to the folders that are this class.
         merge: New class name to the classes that it takes in.
         skip_bad: Leave out files that cannot be read, instead of refusing to begin.
+        group_column: The column of a manifest CSV that names the group (patient); "" for `group`
+            or another name of it in `text_files.COLUMNS`.
+        group_by_folder: Group the images that have no group yet by the first folder below their class folder,
+            whatever their class.
+        group_by_name: Group the images that have no group yet by their class and what the capture groups of
+            this regular expression find in their file names: with ``^\\d+( \\(\\d+\\))?\\.png`` the files
+            ``007.png`` and ``008.png`` of a class are one group, ``007 (2).png`` and ``008 (2).png`` another.
+        groups_across_classes: The class is no part of what `group_by_name` finds.
     """
 
     path: Path
     class_map: Mapping[str, Sequence[str]] = field(default_factory=dict)
     merge: Mapping[str, Sequence[str]] = field(default_factory=dict)
     skip_bad: bool = False
+    group_column: str = ""
+    group_by_folder: bool = False
+    group_by_name: str = ""
+    groups_across_classes: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -62,7 +78,8 @@ class Sample:
         path: Where the file is, absolute.
         split: "train", "valid", "test", or "" while unknown.
         label: The class.
-        group: What a split must not separate, as a patient (of DICOM: `dicom.reader.groups`); "" for none.
+        group: What a split must not separate, as a patient (of DICOM: `dicom.reader.groups`); it starts with
+            `FOUND_GROUP` if file names gave it unasked; "" for none.
         sha256: Of the file's bytes, hex.
     """
 
@@ -72,6 +89,11 @@ class Sample:
     label: str
     group: str
     sha256: str
+
+    @property
+    def given_group(self) -> str:
+        """The group that the user or the data named; "" for none."""
+        return "" if self.group.startswith(FOUND_GROUP) else self.group
 
 
 @dataclass(frozen=True)
@@ -142,7 +164,8 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
         DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
     """
     source = DataSource.of(data)
-    listing = _list(source.path)
+    expression = compile_expression(source.group_by_name) if source.group_by_name else None
+    listing = _list(source.path, source.group_column)
     if not listing.folders:
         raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
     # Train will be made of samples of no split yet, so these count as train.
@@ -172,10 +195,44 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
         else:
             label = matching.class_of[entry.folder]
             samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
+    samples = _grouped(samples, source, expression)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     require_usable(manifest, str(source.path), problems)
     return Loaded(source, manifest, matching, tuple(problems))
+
+
+def _grouped(samples: list[Sample], source: DataSource, expression: re.Pattern[str] | None) -> list[Sample]:
+    """Give groups to the samples without one, by folder and by name.
+
+    Raises:
+        UsageError: A way of grouping that gives none to any sample.
+    """
+    if source.group_by_folder:
+        columns = ([sample.id for sample in samples], [s.split for s in samples], [s.label for s in samples])
+        below = names_below_class(*columns)
+        folders = [name.partition("/")[0] if "/" in name else "" for name in below]
+        samples = _with_groups(
+            samples, folders, "--group-by-folder to find a folder per patient in each class folder"
+        )
+    if expression is not None:
+        across = source.groups_across_classes
+        groups = [captured(expression, s.path.name, s.label, across) for s in samples]
+        samples = _with_groups(
+            samples, groups, f"--group-by-name {source.group_by_name[:60]!r} to match file names"
+        )
+    return samples
+
+
+def _with_groups(samples: list[Sample], groups: Sequence[str], expectation: str) -> list[Sample]:
+    grouped = [
+        replace(sample, group=sample.group or group) for sample, group in zip(samples, groups, strict=True)
+    ]
+    if grouped == samples:
+        raise UsageError(
+            f"expected {expectation}, found none without a group yet; leave it out or correct it"
+        )
+    return grouped
 
 
 def splits(source: Path) -> frozenset[str]:
@@ -187,8 +244,15 @@ def splits(source: Path) -> frozenset[str]:
     return frozenset(_list(source).folders)
 
 
-def _list(source: Path) -> Listing:
-    return list_csv(source) if source.is_file() else class_folders.scan(source)
+def _list(source: Path, group_column: str = "") -> Listing:
+    if source.is_file():
+        return list_csv(source, group_column)
+    if group_column:
+        raise UsageError(
+            f"expected a manifest CSV with --group-column, found the folder {display(source)}; "
+            "use --group-by-folder or --group-by-name"
+        )
+    return class_folders.scan(source)
 
 
 def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()) -> None:
@@ -216,7 +280,7 @@ def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()
             )
 
 
-def list_csv(source: Path) -> Listing:
+def list_csv(source: Path, group_column: str = "") -> Listing:
     """List every file of a manifest CSV; the images are not opened.
 
     Raises:
@@ -226,6 +290,14 @@ def list_csv(source: Path) -> Listing:
     table = text_files.rows(text_files.read_text(source), str(source))
     header = next(table, text_files.Row(1, [])).cells
     places = text_files.places(header, str(source), SOURCE_COLUMNS[:2], SOURCE_COLUMNS[2:])
+    if group_column:
+        names = [text_files.clean(name).casefold() for name in header]
+        if names.count(group_column.strip().casefold()) != 1:
+            raise UsageError(
+                f"expected the column {display(group_column)!r} once in {where}, found "
+                f"{display(', '.join(header))!r}; correct --group-column"
+            )
+        places["group"] = names.index(group_column.strip().casefold())
     entries = []
     for line, cells in table:
         row = {column: text_files.clean(cells[place]) for column, place in places.items()}

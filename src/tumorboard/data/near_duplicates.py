@@ -97,18 +97,6 @@ def find_duplicates(pixel_sha256: Sequence[str], thumbnails: Pixels) -> Duplicat
     return Duplicates(identical, near, _components(pairs.reshape(-1, 2), len(firsts))[identical])
 
 
-def most_similar(thumbnails: Pixels) -> Indices:
-    """Find for each of at least two images the position of the most similar other one, as they are.
-
-    Args:
-        thumbnails: uint8 (N, 64, 64); N x N numbers are made.
-    """
-    rows = _normalised(thumbnails).reshape(len(thumbnails), -1)
-    similarity = np.nan_to_num(rows @ rows.T, nan=-1.0)
-    np.fill_diagonal(similarity, -np.inf)
-    return np.asarray(similarity.argmax(axis=1), np.int64)
-
-
 def close_pairs(points: Floats, largest: float) -> Indices:
     """Find pairs of points at most `largest` apart; of those half as far apart, practically all.
 

@@ -7,7 +7,6 @@ never promises that a small class reaches every split. Of several random deals t
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +17,9 @@ from scipy.sparse.csgraph import connected_components
 
 from tumorboard import config
 from tumorboard.data.class_folders import SPLITS
-from tumorboard.data.manifest import Loaded, Manifest, Sample
+from tumorboard.data.manifest import Manifest
 from tumorboard.data.near_duplicates import Duplicates
-from tumorboard.errors import DataError, UsageError, display
+from tumorboard.errors import DataError, display
 
 _DEALS = 8
 
@@ -45,7 +44,8 @@ def assign_splits(
 
     Args:
         manifest: The samples; a split of "" is unknown.
-        pixel_sha256: For each sample the hash of its decoded pixels; equal ones are tied.
+        pixel_sha256: For each sample the hash of its decoded pixels, or the name of its component, see
+            `components`; equal ones are tied.
         splitting: The sizes of valid and test as fractions of all images.
         seed: Chooses among the possible deals.
 
@@ -95,60 +95,21 @@ def assign_splits(
     )
 
 
-def group_by_name(loaded: Loaded, pattern: str) -> Loaded:
-    r"""Give a group to each sample that has none and whose file name matches the pattern.
-
-    The group is the class and what the pattern's own groups match: with ``^\d+( \(\d+\))?\.png`` the files
-    ``007.png`` and ``008.png`` of a class are one group, ``007 (2).png`` and ``008 (2).png`` another.
-
-    Args:
-        loaded: From `manifest.load`.
-        pattern: A regular expression with at least one group, searched in file names; "" leaves all as it is.
-
-    Raises:
-        UsageError: No regular expression, one without a group, or one that fits no file.
-    """
-    if not pattern:
-        return loaded
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(
-            f"expected a regular expression as --group-by-name, found {pattern[:60]!r} ({error})"
-        ) from error
-    if not expression.groups:
-        raise UsageError(
-            f"expected a group in brackets in --group-by-name, found none in {pattern[:60]!r}; "
-            r"for example '\((\d+)\)\.png$'"
-        )
-
-    def grouped(sample: Sample) -> Sample:
-        match = expression.search(sample.path.name)
-        if sample.group or match is None:
-            return sample
-        return replace(sample, group="/".join((sample.label, *(part or "" for part in match.groups()))))
-
-    samples = tuple(map(grouped, loaded.manifest.samples))
-    if samples == loaded.manifest.samples:
-        raise UsageError(
-            f"expected --group-by-name to fit file names, found none that {pattern[:60]!r} fits and that has "
-            "no group yet"
-        )
-    return replace(loaded, manifest=replace(loaded.manifest, samples=samples))
-
-
-def components(manifest: Manifest, pixel_sha256: Sequence[str], duplicates: Duplicates) -> tuple[str, ...]:
+def components(
+    manifest: Manifest, pixel_sha256: Sequence[str], duplicates: Duplicates | None
+) -> tuple[str, ...]:
     """Name for each sample the component that it is in.
 
     Args:
         manifest: The N samples; equal groups other than "" are tied.
         pixel_sha256: For each sample the hash of its decoded pixels.
-        duplicates: Which of them are identical or near duplicates.
+        duplicates: Which of them are near duplicates; None if these may be separated.
 
     Returns:
         N names; two samples have the same one exactly if they must be in the same split.
     """
-    tied = _tied(duplicates.component.tolist(), [sample.group for sample in manifest.samples])
+    near = duplicates.component.tolist() if duplicates else [""] * len(pixel_sha256)
+    tied = _tied(pixel_sha256, near, [sample.group for sample in manifest.samples])
     digests: dict[int, set[str]] = {}
     for number, digest in zip(tied, pixel_sha256, strict=True):
         digests.setdefault(number, set()).add(digest)

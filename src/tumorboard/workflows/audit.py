@@ -7,7 +7,7 @@ from typing import Any
 
 from tumorboard import storage
 from tumorboard.audit import runner
-from tumorboard.audit.dataset_facts import FactsCollector, gather
+from tumorboard.audit.dataset_facts import gather
 from tumorboard.audit.runner import Report
 from tumorboard.config import require_window
 from tumorboard.data.class_matching import Matching
@@ -78,7 +78,6 @@ def audit_manifest(
     manifest: Manifest,
     console: Console,
     *,
-    collected: FactsCollector | None = None,
     problems: Sequence[str] = (),
     matching: Matching | None = None,
     mute: Collection[str] = (),
@@ -89,7 +88,6 @@ def audit_manifest(
     Args:
         manifest: The samples, with or without splits.
         console: Where progress is shown.
-        collected: Facts of images that were decoded already; the others are decoded.
         problems: Files that are known to be unusable and are not in the manifest.
         matching: How class folders were matched across splits; None if unknown.
         mute: Codes of checks that are not made.
@@ -100,14 +98,7 @@ def audit_manifest(
         DataError: Too few readable images are left.
     """
     with console.task("auditing") as update:
-        facts = gather(
-            manifest,
-            collected=collected,
-            problems=problems,
-            matching=matching,
-            window=window,
-            progress=update,
-        )
+        facts = gather(manifest, problems=problems, matching=matching, window=window, progress=update)
     require_usable(facts.manifest, "the data", facts.problems)
     return runner.run(facts, mute)
 
@@ -128,19 +119,20 @@ def write_audit(report: Report, manifest: Manifest, out: Path, window: str = "")
     return file
 
 
-def audit_run(context: RunContext, collected: FactsCollector | None = None) -> None:
+def audit_run(context: RunContext) -> None:
     """Audit the run's images, unless that is done; its findings affect neither training nor selection."""
     if context.run.audit.is_file():
         return
-    window, problems = context.recipe.image.window, context.decoded.problems
-    report = audit_manifest(
-        context.manifest,
-        context.console,
-        collected=collected,
-        problems=problems,
-        matching=context.matching,
-        window=window,
-    )
+    if context.facts is not None:
+        report = runner.run(context.facts.with_manifest(context.manifest))
+    else:
+        report = audit_manifest(
+            context.manifest,
+            context.console,
+            problems=context.decoded.problems,
+            matching=context.matching,
+            window=context.recipe.image.window,
+        )
     storage.write_json(context.run.audit, report.to_json())
 
 

@@ -1,19 +1,23 @@
 """Prepare a run: find and match the images, compare with an earlier start, decode, split, record the plan."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from tumorboard import progress, storage
+from tumorboard.audit.dataset_facts import DatasetFacts, FactsCollector, gather
 from tumorboard.config import Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
+from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, OnImage
-from tumorboard.data.manifest import DataSource, Loaded
+from tumorboard.data.manifest import DataSource, Loaded, Manifest
 from tumorboard.progress import Console
 from tumorboard.reports import terminal
 from tumorboard.reports.document import printable
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
-from tumorboard.workflows.run_context import RunContext
+from tumorboard.workflows.run_context import RunContext, read_manifest
 
 
 def prepare(
@@ -23,7 +27,6 @@ def prepare(
     console: Console,
     *,
     cache: Path | None = None,
-    on_image: OnImage | None = None,
 ) -> RunContext:
     """Prepare a run; every error of data and settings is raised here, one of data before Keras is imported.
 
@@ -32,8 +35,8 @@ def prepare(
         run: The run folder.
         recipe: The settings.
         console: Where progress is shown.
-        cache: The folder of the decoded images; by default the run's own cache.
-        on_image: Called for each image that is decoded, see `image_cache.decode`.
+        cache: The folder of decoded images that runs share, whose manifest names the groups already; by
+            default the run's own cache.
 
     Raises:
         DataError: The data cannot be used; all bad files are named.
@@ -45,8 +48,22 @@ def prepare(
     loaded = find_images(data, console)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
-    decoded = decode_images(loaded, cache or run.cache, recipe.image, console, on_image)
-    whole = splitting.assign_splits(decoded.manifest, decoded.pixel_sha256, recipe.splitting, recipe.seed)
+    collector = FactsCollector()  # what is decoded now need not be decoded again to be compared
+    decoded = decode_images(loaded, cache or run.cache, recipe.image, console, collector.add)
+    facts, whole = None, _recorded_splits(run, decoded.manifest)
+    if whole is None and (cache is None or decoded.manifest.counts.keys() != set(SPLITS)):
+        with console.task("finding groups") as update:
+            facts = gather(
+                decoded.manifest,
+                collected=collector,
+                problems=decoded.problems,
+                matching=loaded.matching,
+                window=recipe.image.window,
+                progress=update,
+            )
+        tied_samples, tied = tie(facts, recipe.splitting.keep_together)
+        whole = splitting.assign_splits(tied_samples, tied, recipe.splitting, recipe.seed)
+    whole = whole or decoded.manifest
     pretrained = [settings for settings in recipe.models.values() if settings.kind == "pretrained"]
     if pretrained:  # an unknown backbone is refused before the folder belongs to this recipe
         from tumorboard.models.backbones import check_backbone
@@ -55,7 +72,34 @@ def prepare(
             check_backbone(settings.backbone, settings.weights)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, loaded.source, recipe, now)
-    return RunContext(run, recipe, whole, decoded, console, loaded.matching)
+    return RunContext(run, recipe, whole, decoded, console, loaded.matching, facts)
+
+
+def _recorded_splits(run: RunFolder, samples: Manifest) -> Manifest | None:
+    """The samples in the groups and splits of an earlier start with the same data and settings."""
+    if not (run.fingerprint.is_file() and run.manifest.is_file()):
+        return None
+    recorded = {sample.id: sample for sample in read_manifest(run).samples}
+    if recorded.keys() != set(samples.ids):
+        return None
+    pairs = ((sample, recorded[sample.id]) for sample in samples.samples)
+    return replace(
+        samples,
+        samples=tuple(replace(sample, split=before.split, group=before.group) for sample, before in pairs),
+    )
+
+
+def tie(facts: DatasetFacts, keep_together: Literal["found", "given"]) -> tuple[Manifest, tuple[str, ...]]:
+    """Return the samples in their groups, and for each the name of the component that no split separates.
+
+    Args:
+        facts: Of the images.
+        keep_together: As in `config.Splitting`.
+    """
+    everything = keep_together == "found"
+    whole = facts.with_found_groups() if everything else facts.manifest
+    digests = [image.pixel_sha256 for image in facts.images]
+    return whole, splitting.components(whole, digests, facts.duplicates if everything else None)
 
 
 def find_images(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tumorboard import storage
+from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.config import Recipe
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, Rows
@@ -91,6 +92,8 @@ class RunContext:
         decoded: Their images, in the manifest's order.
         console: Where progress is shown.
         matching: How class folders were matched; None if that is no longer known.
+        facts: For the audit, of the images as they were before splits and groups were assigned; None if they
+            have to be gathered.
         track: One of `training.tracking.NEEDED`, which also shows the training curves; none if empty.
     """
 
@@ -100,6 +103,7 @@ class RunContext:
     decoded: Decoded
     console: Console
     matching: Matching | None = None
+    facts: DatasetFacts | None = field(default=None, repr=False)
     track: str = ""
     _predictions: dict[tuple[str, str], Predictions] = field(default_factory=dict, repr=False)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tumorboard import progress, run_folder
-from tumorboard.audit.dataset_facts import FactsCollector
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache
 from tumorboard.data.manifest import DataSource
@@ -90,12 +89,10 @@ class RunPlan:
         build_models.train_model(RunContext(run, self.recipe, manifest, decoded, _QUIET), name)
 
     def _run_all_stages(self, run: RunFolder, console: Console) -> None:
-        collector = FactsCollector()  # the audit needs no second pass over images that are decoded now
-        on_image = None if run.audit.is_file() else collector.add
-        context = prepare(self.source, run, self.recipe, console, cache=self.cache, on_image=on_image)
-        context = replace(context, track=self.track)
+        context = prepare(self.source, run, self.recipe, console, cache=self.cache)
         with context.phase("audit"):
-            audit_run(context, collector)
+            audit_run(context)
+        context = replace(context, track=self.track, facts=None)  # the thumbnails of all images
 
         # Keras takes seconds to import: only once the data is known to be good.
         from tumorboard.training import fit, tracking

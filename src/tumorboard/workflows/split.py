@@ -5,16 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from tumorboard import config, storage
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.data import manifest, splitting
-from tumorboard.data.manifest import DataSource, Loaded, Manifest, require_usable
+from tumorboard.data.manifest import FOUND_GROUP, DataSource, Loaded, Manifest, Sample, require_usable
 from tumorboard.errors import DataError, UsageError, display
 from tumorboard.progress import Console
-from tumorboard.workflows.prepare import find_images
+from tumorboard.workflows.prepare import find_images, tie
 
 _SIZES = config.Splitting()
 
@@ -65,7 +66,7 @@ def split(
     seed: int = 0,
     window: str = "",
     keep_test: bool = False,
-    group_by_name: str = "",
+    keep_together: Literal["found", "given"] = "found",
     console: Console | None = None,
 ) -> NewSplits:
     """Make new splits of all images, whatever split they were in; groups and duplicates stay together.
@@ -79,8 +80,7 @@ def split(
         seed: Chooses among the possible splits.
         window: Of DICOM images: they are compared as they are seen through it.
         keep_test: Leave out the images of a given test split, unopened: only the others are dealt anew.
-        group_by_name: Group images that the data leaves without a group by their class and by what the
-            groups of this regular expression find in their file names; "" for none.
+        keep_together: "given" deals near duplicates and groups that only file names tell like other images.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -92,19 +92,17 @@ def split(
     sizes = _check_sizes(folds, valid, test, window)
     files = _new_files(DataSource.of(data).path, Path(out), folds)
     loaded = find_images(data, console, "test" if keep_test else None)
-    facts = _gather_facts(splitting.group_by_name(loaded, group_by_name), window, console)
-    tied = splitting.components(
-        facts.manifest, [image.pixel_sha256 for image in facts.images], facts.duplicates
-    )
+    facts = _gather_facts(loaded, window, console)
+    whole, tied = tie(facts, keep_together)
     if folds:
-        manifests = splitting.new_folds(facts.manifest, tied, folds, sizes, seed)
+        manifests = splitting.new_folds(whole, tied, folds, sizes, seed)
     else:
-        manifests = (splitting.new_split(facts.manifest, tied, sizes, seed),)
+        manifests = (splitting.new_split(whole, tied, sizes, seed),)
     pairs = zip(manifests, files, strict=True)
     texts = [manifest.write_source_csv(_with_components_as_groups(part, tied), file) for part, file in pairs]
     for file, text in zip(files, texts, strict=True):
         storage.write_text(file, text)
-    group_names = [sample.group for sample in facts.samples]
+    group_names = [sample.group for sample in whole.samples]
     counts = TiedImages(
         images=len(tied),
         components=len(set(tied)),
@@ -161,10 +159,14 @@ def _gather_facts(loaded: Loaded, window: str, console: Console) -> DatasetFacts
 
 
 def _with_components_as_groups(manifest: Manifest, tied: Sequence[str]) -> Manifest:
-    """Components as groups; a single image without a group gets none, which would hide that it has none."""
+    """Components as groups, which name nobody; a single image without a group gets none, to show that."""
     sizes = Counter(tied)
-    samples = (
-        replace(sample, group=name if sample.group or sizes[name] > 1 else "")
-        for sample, name in zip(manifest.samples, tied, strict=True)
-    )
+    given = {name for sample, name in zip(manifest.samples, tied, strict=True) if sample.given_group}
+
+    def group(sample: Sample, component: str) -> str:
+        if not sample.group and sizes[component] == 1:
+            return ""
+        return component if component in given or not sample.group else FOUND_GROUP + component
+
+    samples = (replace(s, group=group(s, name)) for s, name in zip(manifest.samples, tied, strict=True))
     return replace(manifest, samples=tuple(samples))
