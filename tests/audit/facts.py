@@ -1,7 +1,7 @@
 """Build facts of data sets from a few words, without files."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,15 @@ def dataset(
     looks = [scene(i) if row.thumbnail is None else row.thumbnail for i, row in enumerate(rows)]
     small = np.array(looks) if rows else np.empty((0, 64, 64), np.uint8)
     return DatasetFacts(Manifest.of(samples), images, small, problems, matching)
+
+
+def named(facts: DatasetFacts, names: Sequence[str]) -> DatasetFacts:
+    """The same images under these ids."""
+    pairs = zip(facts.samples, names, strict=True)
+    samples = [replace(sample, id=name, path=Path(name)) for sample, name in pairs]
+    order = np.argsort(names)  # a manifest sorts by id
+    images = tuple(facts.images[row] for row in order)
+    return replace(facts, manifest=Manifest.of(samples), images=images, thumbnails=facts.thumbnails[order])
 
 
 def scene(seed: int) -> Pixels:

@@ -1,11 +1,10 @@
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.audit.facts import Row, dataset, only, passes, reason, scene
+from tests.audit.facts import Row, dataset, named, only, passes, reason, scene
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.group_checks import groups_across_splits, groups_in_file_names, images_without_a_group
 from tumorboard.data.manifest import Manifest
@@ -61,15 +60,7 @@ def of_scans(
                 )
             )
             names.append(name(scan, number))
-    plain = dataset(rows)
-    samples = [
-        dataclasses.replace(sample, id=one, path=Path(one))
-        for sample, one in zip(plain.samples, names, strict=True)
-    ]
-    order = np.argsort(names)  # a manifest sorts by id
-    return dataclasses.replace(
-        plain, manifest=Manifest.of(samples), thumbnails=plain.thumbnails[order], images=plain.images
-    )
+    return named(dataset(rows), names)
 
 
 @pytest.mark.parametrize(

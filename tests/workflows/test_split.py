@@ -6,13 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from tests.audit.facts import Row, dataset, named, scene
 from tests.data.pictures import grey_png, plant
+from tumorboard import config
+from tumorboard.audit.dataset_facts import DatasetFacts
+from tumorboard.audit.findings import NotApplicable
+from tumorboard.audit.runner import CHECKS
 from tumorboard.cli.main import main
 from tumorboard.data import manifest
 from tumorboard.data.manifest import DataSource
+from tumorboard.data.splitting import assign_splits
 from tumorboard.errors import DataError, UsageError
+from tumorboard.workflows.prepare import tie
 from tumorboard.workflows.split import split
 
 
@@ -198,3 +207,52 @@ def test_groups_in_names_stay_together(data: Path, tmp_path: Path) -> None:
     found = by_name(file)
     for digit in range(8):
         assert len({found[f"{label}{n}{digit}.png"]["split"] for label in "a" for n in ("", "1")}) == 1
+
+
+NAMES = ("patient{p}_{k}", "{p:04d}-{k}", "{n:05d}", "IMG{n}", "p{p}/{n}", "{k:03d} ({p})")
+
+
+@st.composite
+def images_without_splits(draw: st.DrawFn) -> DatasetFacts:
+    """Images of patients, some stored twice, others nearly; their names may tell the patient."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    name = draw(st.sampled_from(NAMES))
+    rows, names = [], []
+    for number, label in enumerate("ab"):
+        for patient in range(draw(st.integers(8, 16))):
+            common = scene(int(rng.integers(1, 10**6))).astype(float)
+            for image in range(int(rng.integers(1, 4))):
+                look = 0.6 * common + 0.4 * scene(int(rng.integers(1, 10**6)))
+                for copy in range(1 + int(rng.random() < 0.2)):
+                    noisy = np.clip(look + rng.normal(0, 2, look.shape) * (rng.random() < 0.5), 0, 255)
+                    digest = f"{number} {patient} {image} {copy}"
+                    rows.append(Row("", label, digest=digest, thumbnail=noisy.astype(np.uint8)))
+                    file = name.format(p=patient + 50 * number, k=10 * image + copy, n=len(names))
+                    names.append(f"{label}/{file}.png")
+    return named(dataset(rows), names)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(images_without_splits(), st.integers(0, 99))
+def test_no_group_and_no_near_duplicate_is_in_two_splits_of_ours(facts: DatasetFacts, seed: int) -> None:
+    whole, tied = tie(facts, "found")
+    try:
+        made = assign_splits(whole, tied, config.Splitting(), seed)
+    except DataError:
+        assume(False)
+    groups: dict[str, set[str]] = {}
+    for sample in made.samples:
+        groups.setdefault(sample.group or sample.id, set()).add(sample.split)
+    assert {len(splits) for splits in groups.values()} == {1}
+    event(f"groups found: {any(sample.group for sample in made.samples)}")
+    audited = facts.with_manifest(made)
+    for code in ("TB401", "TB404", "TB407", "TB409"):
+        outcome = CHECKS[code].run(audited)
+        assert isinstance(outcome, NotApplicable) or all(part.severity == "note" for part in outcome)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(images_without_splits(), st.integers(0, 99))
+def test_the_same_of_many_more_data_sets(facts: DatasetFacts, seed: int) -> None:
+    test_no_group_and_no_near_duplicate_is_in_two_splits_of_ours.hypothesis.inner_test(facts, seed)  # type: ignore[attr-defined]

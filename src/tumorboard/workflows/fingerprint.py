@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,8 @@ def _command(run: RunFolder, source: DataSource) -> str:
     program = Path(sys.argv[0])
     if program.stem == "tumorboard" or program.parts[-2:] == ("tumorboard", "__main__.py"):
         return shlex.join(["tumorboard", *sys.argv[1:]])
-    options = {"class_map": dict(source.class_map), "merge": dict(source.merge), "skip_bad": source.skip_bad}
-    given = "".join(f", {name}={value!r}" for name, value in options.items() if value)
+    options = ((option.name, getattr(source, option.name)) for option in fields(source)[1:])
+    given = "".join(f", {name}={value!r}" for name, value in options if value)
     data = repr(str(source.path))
     data = f"tumorboard.DataSource({data}{given})" if given else data
     return f"tumorboard.train({data}, {str(run.root)!r}, {str(run.recipe)!r})"
