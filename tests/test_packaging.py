@@ -3,6 +3,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -44,6 +45,14 @@ def test_every_command_is_a_function_and_the_building_blocks_are_there() -> None
     )
     assert promised <= set(tumorboard.__all__)
     assert list(tumorboard.__all__) == list(dict.fromkeys(tumorboard.__all__))
+
+
+@pytest.mark.parametrize("name", [name for name in tumorboard.__all__ if name.islower()])
+def test_a_path_may_be_given_as_text(name: str) -> None:
+    function = getattr(tumorboard, name)
+    parameters = inspect.signature(function).parameters.values() if callable(function) else ()
+    types = [set(re.findall(r"\w+", str(parameter.annotation))) for parameter in parameters]
+    assert all("str" in names for names in types if "Path" in names), types
 
 
 @pytest.mark.parametrize("name", ["audit", "explain", "export"])

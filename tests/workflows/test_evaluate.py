@@ -151,6 +151,7 @@ def test_anybodys_predictions_are_judged_and_compared(
 def test_files_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     first.write_text(made([True, False], [0, 1]).to_csv())
+    assert list(evaluate_predictions([str(first)]).models) == ["first"]
     second.write_text(made([True], [0]).to_csv())
     with pytest.raises(DataError, match="first and second"):
         evaluate_predictions([first, second])

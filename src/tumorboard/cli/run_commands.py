@@ -79,7 +79,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tumorboard.workflows.report import report
 
     if options.predictions:
-        _print_evaluation(evaluate_predictions(options.predictions, options.metadata), options)
+        _print_evaluation(evaluate_predictions(options.predictions, options.metadata, out=options.out), options)
     elif options.data:
         check_run(argparse.Namespace(run_folder=options.run_folder, model=[]))
         out = evaluate_data(
@@ -114,17 +114,15 @@ def _add_out(command: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from tumorboard.workflows.evaluate import compare
 
-    _print_evaluation(compare(options.run_folders), options)
+    _print_evaluation(compare(options.run_folders, out=options.out), options)
 
 
 def _print_evaluation(evaluation: "Evaluation", options: argparse.Namespace) -> None:
     from tumorboard.reports import terminal
     from tumorboard.reports.evaluation_report import evaluation_json, evaluation_summary
     from tumorboard.run_folder import RunFolder
-    from tumorboard.workflows.evaluate import write_evaluation
 
     if options.out:
-        write_evaluation(evaluation, options.out)
         print_results(RunFolder(options.out), options.json)
     elif options.json:
         write(evaluation_json(evaluation))

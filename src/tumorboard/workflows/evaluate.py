@@ -47,7 +47,7 @@ def evaluate_data(
     run: str | Path,
     data: str | Path | DataSource,
     *,
-    metadata: Path | None = None,
+    metadata: str | Path | None = None,
     console: Console | None = None,
 ) -> Path:
     """Score a run's models on other labelled images; results go to RUN/evaluations/NAME, see `claim_folder`.
@@ -82,7 +82,7 @@ def evaluate_data(
         )
     samples = loaded.manifest.select("test").samples or loaded.manifest.samples
     part = replace(loaded.manifest, samples=samples, class_names=known.class_names)  # labels as the models'
-    columns = read_metadata(metadata, part.ids) if metadata else {}
+    columns = read_metadata(Path(metadata), part.ids) if metadata else {}
     groups = columns.pop("group", {})
     out = claim_folder(folder, path)
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
@@ -170,29 +170,37 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     write_report(evaluation_report(evaluation), RunFolder(out), evaluation_summary(evaluation))
 
 
-def evaluate_predictions(files: Sequence[Path], metadata: Path | None = None) -> Evaluation:
+def evaluate_predictions(
+    files: Sequence[str | Path], metadata: str | Path | None = None, *, out: str | Path | None = None
+) -> Evaluation:
     """Score tables of predictions of the same samples, made by any model.
 
     Args:
         files: CSVs with id, label, predicted, probability:<class>…
         metadata: A table with the column id and others, each of which makes subgroups; group is the patient.
+        out: The folder of the report.
 
     Raises:
         UsageError: A file twice.
         DataError: A file is no such table, or two are not of the same samples.
+        StorageError: `out` cannot be written.
     """
-    if len({file.resolve() for file in files}) < len(files):
+    tables = [Path(file) for file in files]
+    if len({table.resolve() for table in tables}) < len(tables):
         raise UsageError("expected tables of different models, found one file twice; give each once")
-    names = [file.stem for file in files]
+    names = [table.stem for table in tables]
     if len(set(names)) < len(names):
-        names = [str(file) for file in files]
+        names = [str(table) for table in tables]
     models = {
-        name: Predictions.from_csv(text_files.read_text(file), str(file))
-        for name, file in zip(names, files, strict=True)
+        name: Predictions.from_csv(text_files.read_text(table), str(table))
+        for name, table in zip(names, tables, strict=True)
     }
-    columns = read_metadata(metadata, next(iter(models.values())).ids) if metadata else {}
+    columns = read_metadata(Path(metadata), next(iter(models.values())).ids) if metadata else {}
     groups = columns.pop("group", {})
-    return Evaluation("Evaluation of predictions", models, groups, columns)
+    evaluation = Evaluation("Evaluation of predictions", models, groups, columns)
+    if out:
+        write_evaluation(evaluation, Path(out))
+    return evaluation
 
 
 def read_metadata(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -240,13 +248,18 @@ def read_metadata(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def compare(runs: Sequence[str | Path]) -> Evaluation:
+def compare(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Evaluation:
     """Compare the recommended models of two runs or more on the test images that they share.
+
+    Args:
+        runs: The run folders.
+        out: The folder of the report.
 
     Raises:
         UsageError: Fewer than two runs, or one twice.
         RunFolderError: A run is not finished.
         DataError: The runs have other test images, labels or classes.
+        StorageError: `out` cannot be written.
     """
     folders = [RunFolder(Path(run)) for run in runs]
     if len(folders) < 2 or len({folder.root.resolve() for folder in folders}) < len(folders):
@@ -273,7 +286,10 @@ def compare(runs: Sequence[str | Path]) -> Evaluation:
         "Runs that differ in the seed alone are one method; report their mean and spread, not the best."
     )
     groups = {sample.id: sample.group for sample in contents[0].values() if sample.group}
-    return Evaluation("Comparison of runs on test", models, notes=(spread, caution), groups=groups)
+    evaluation = Evaluation("Comparison of runs on test", models, notes=(spread, caution), groups=groups)
+    if out:
+        write_evaluation(evaluation, Path(out))
+    return evaluation
 
 
 def _recommended_model(run: RunFolder) -> str:
