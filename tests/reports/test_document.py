@@ -1,4 +1,5 @@
 import pytest
+from rich.console import Console
 
 from tumorboard.evaluation.calibration import CalibrationError
 from tumorboard.evaluation.intervals import Estimate
@@ -78,6 +79,13 @@ def test_a_table_of_long_names_fits_the_terminal_and_breaks_no_number():
         assert max(map(len, lines)) <= terminal.WIDTH
         assert sum(line.count("0.500 (0.150-0.850)") for line in lines) == 4
     assert lines[-1].split() == ["b", "0.500", "(0.150-0.850)", "0.500", "(0.150-0.850)"]
+
+
+def test_the_text_is_the_same_in_a_notebook(monkeypatch):
+    text = terminal.render(DOCUMENT)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert terminal.render(DOCUMENT) == text
+    assert Console().is_jupyter
 
 
 def test_no_name_can_steer_the_terminal():

@@ -79,7 +79,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tumorboard.workflows.report import report
 
     if options.predictions:
-        _print_evaluation(evaluate_predictions(options.predictions, options.metadata, out=options.out), options)
+        _print_evaluation(
+            evaluate_predictions(options.predictions, options.metadata, out=options.out), options
+        )
     elif options.data:
         check_run(argparse.Namespace(run_folder=options.run_folder, model=[]))
         out = evaluate_data(

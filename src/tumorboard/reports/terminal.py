@@ -104,6 +104,14 @@ def table(block: Table) -> Iterator[str]:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     file = io.StringIO()
     width = max(WIDTH - len(_INDENT), sum(widths) + _GAP * len(widths))
-    Console(file=file, width=width, color_system=None, highlight=False, markup=False).print(shown)
+    console = Console(
+        file=file,
+        width=width,
+        color_system=None,
+        force_jupyter=False,  # in a notebook, rich would display the table instead of writing it to the file
+        highlight=False,
+        markup=False,
+    )
+    console.print(shown)
     yield from (_INDENT + line.rstrip() for line in file.getvalue().splitlines() if line.strip())
     yield from (f"{_INDENT}* {note}" for note in block.footnotes)
