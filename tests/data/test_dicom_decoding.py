@@ -22,7 +22,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.encaps import generate_frames
 
 from tumorboard import optional
-from tumorboard.data import sandbox
+from tumorboard.data import manifest, sandbox
 from tumorboard.data.dicom import header as dicom_header
 from tumorboard.data.dicom import pixels, reader
 from tumorboard.data.dicom.header import ParsedHeader, explained, first_item, integers, raw, read_header
@@ -589,15 +589,29 @@ def test_a_decoder_that_dies_costs_a_line_and_the_next_file_is_read(name, tmp_pa
     assert outcome(PYDICOMS[original])[1] == ""
 
 
-def test_a_worker_that_dies_is_not_asked_again():
-    read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"])
-    for pid in reader.POOL.pids:
-        os.kill(pid, signal.SIGKILL)
-    left = len(reader.POOL.pids)
-    with pytest.raises(DataError, match="found DICOM with damaged pixels"):
-        read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"])
-    assert len(reader.POOL.pids) == left - 1
+def test_a_worker_that_something_else_kills_is_replaced_and_its_file_is_not_called_damaged():
     reader.POOL.close()
+    expected = read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"]).pixels
+    (killed,) = reader.POOL.pids
+    os.kill(killed, signal.SIGKILL)
+    np.testing.assert_array_equal(read_image(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"]).pixels, expected)
+    assert killed not in reader.POOL.pids
+    reader.POOL.close()
+
+
+def test_groups_that_cannot_be_read_are_one_line(tmp_path, monkeypatch):
+    for label in ("a", "b"):
+        for number in range(2):
+            path = tmp_path / "data" / label / f"{number}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(PYDICOMS["MR_small.dcm"].read_bytes())
+
+    def ended(*_):
+        raise sandbox.SandboxEndedError
+
+    monkeypatch.setattr(reader.POOL, "ask", ended)
+    with pytest.raises(DataError, match=r"which DICOM files show one patient.*ended twice"):
+        manifest.load(tmp_path / "data")
 
 
 def test_a_machine_that_starts_no_process_is_not_a_damaged_file(monkeypatch):

@@ -177,7 +177,13 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     matching = class_matching.match(folders, source.class_map, source.merge)
     entries = [entry for entry in listing.entries if entry.split != leave_out]
     if not any(entry.group for entry in entries):
-        groups = dicom.groups([entry.path for entry in entries])
+        try:
+            groups = dicom.groups([entry.path for entry in entries])
+        except dicom.DicomError as error:
+            raise DataError(
+                f"cannot tell which DICOM files show one patient in {display(source.path)}: found {error}; "
+                "free memory and repeat, or name the groups in a manifest CSV"
+            ) from error
         entries = [replace(entry, group=group) for entry, group in zip(entries, groups, strict=True)]
 
     def sha256(entry: Entry) -> str | OSError:

@@ -157,9 +157,14 @@ def _ask(
     if isinstance(source, Path):
         request["path"] = str(source.absolute())
     try:
-        answer, content = POOL.ask(request, content, seconds)
-    except SandboxEndedError:
-        raise DicomError("DICOM with damaged pixels or header, at which the decoding process ended") from None
+        answer, answered = POOL.ask(request, content, seconds)
+    except SandboxEndedError:  # or something else killed it, as a machine does that runs out of memory
+        try:
+            answer, answered = POOL.ask(request, content, seconds)
+        except SandboxEndedError:
+            raise DicomError(
+                "DICOM with damaged pixels or header, at which the decoding process ended twice"
+            ) from None
     if "error" in answer:
         raise DicomError(answer["error"], answer["remedy"])
-    return answer, content
+    return answer, answered
