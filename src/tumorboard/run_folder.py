@@ -1,7 +1,7 @@
 """The run folder: its file names, its lock, and the hashes of its models.
 
 recipe.toml  manifest.csv  environment.json           settings, samples, versions
-audit.json                                            findings of the audit
+audit.json  leak_meter.json                           findings of the audit
 models/<model>.keras  models/<model>.json             the networks, each with its spec beside it
 SHA256SUMS                                            of everything in models/
 exports/<format>/<model>.*                            the networks for other runtimes, made on demand
@@ -55,6 +55,11 @@ class RunFolder:
     def audit(self) -> Path:
         """Findings of the audit."""
         return self.root / "audit.json"
+
+    @property
+    def leak_meter(self) -> Path:
+        """How much of the accuracy on a random split is recognition of patients."""
+        return self.root / "leak_meter.json"
 
     @property
     def checksums(self) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from tumorboard.audit.leak_meter import LeakMeter
 from tumorboard.data import near_duplicates
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import pixel_digest
@@ -85,6 +86,7 @@ class DatasetFacts:
         thumbnails: uint8 (N, 64, 64), grey.
         problems: The files that cannot be read, one line each.
         matching: How class folders were matched across splits; None if unknown.
+        leaks: What `leak_meter.measure` returned; "" if it was not called.
     """
 
     manifest: Manifest
@@ -92,6 +94,7 @@ class DatasetFacts:
     thumbnails: Pixels
     problems: tuple[str, ...] = ()
     matching: Matching | None = None
+    leaks: LeakMeter | str = ""
 
     @property
     def samples(self) -> tuple[Sample, ...]:

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import applications, layers
 
+from tumorboard.data.image_cache import Images
 from tumorboard.errors import ModelError, RecipeError
 from tumorboard.models import efficientnet_lite
 from tumorboard.models.pretrained_weights import (
@@ -20,6 +22,8 @@ from tumorboard.models.pretrained_weights import (
 )
 
 NAMED_WEIGHTS = frozenset({"imagenet", "none"})  # not files
+_BATCH = 32
+Features = npt.NDArray[np.float32]
 Scaling = Literal["caffe", "tf", "torch", "lite", "inside"]
 
 
@@ -217,6 +221,28 @@ def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], p
     elif weights not in NAMED_WEIGHTS:
         load_file(backbone, Path(weights))
     return backbone
+
+
+def embed_images(images: Images, progress: Callable[[int, int], None] = lambda done, total: None) -> Features:
+    """Compute the pooled features of the embedded backbone, frozen with its own weights.
+
+    Args:
+        images: uint8 (N, S, S, 3), 0-255.
+        progress: Called with (done, all) after each batch.
+
+    Returns:
+        float32 (N, 1280).
+    """
+    shape = images[0:1].shape[1:]
+    image = keras.Input(shape)
+    network = build_backbone(EMBEDDED, "imagenet", shape, "embedding")
+    pooled = layers.GlobalAveragePooling2D()(network(preprocess(image, EMBEDDED, "own", "embedding")))
+    model = keras.Model(image, pooled)
+    batches = []
+    for start in range(0, len(images), _BATCH):
+        batches.append(np.asarray(model.predict_on_batch(images[start : start + _BATCH])))
+        progress(min(start + _BATCH, len(images)), len(images))
+    return np.concatenate(batches)
 
 
 def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.Model, keras.Model | None]:

@@ -111,6 +111,8 @@ def limitations(results: RunResults) -> Iterator[str]:
             for finding in results.findings
             if finding.code == SERIES
         )
+    if results.leaks:
+        yield f"{results.leaks.sentence}."
     yield (
         f"This is one run, with seed {made.seed}. The intervals do not include the variation between seeds; "
         "another seed may change the order of the models."

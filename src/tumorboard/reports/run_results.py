@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tumorboard import NOTICE
+from tumorboard.audit.leak_meter import LeakMeter
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.errors import DataError
 from tumorboard.evaluation.baselines import baselines
@@ -106,6 +107,7 @@ class RunResults:
         calibration: By model, what was fitted on validation and its performance on test.
         findings: Of the audit, the most severe first.
         provenance: How the run was made.
+        leaks: How much of the accuracy on a random split is recognition of patients; None if unknown.
         thumbnails: By image id, each example image and its heat maps, small.
         missing_maps: Why some or all heat maps are missing; "" if none is.
     """
@@ -121,6 +123,7 @@ class RunResults:
     calibration: Mapping[str, CalibratedPerformance]
     findings: tuple[AuditFinding, ...]
     provenance: Provenance
+    leaks: LeakMeter | None = None
     thumbnails: Mapping[str, Sequence[CaptionedImage]] = field(default_factory=dict)
     missing_maps: str = ""
 
@@ -176,6 +179,7 @@ def score_run(
     groups: Mapping[str, str] = {},
     calibrations: Mapping[str, Calibration] = {},
     findings: tuple[AuditFinding, ...] = (),
+    leaks: LeakMeter | None = None,
 ) -> RunResults:
     """Compute every number that a run reports.
 
@@ -187,6 +191,7 @@ def score_run(
         groups: By image id its group (patient), where groups are known.
         calibrations: By model, what was fitted on validation.
         findings: Of the audit, the most severe first.
+        leaks: What the leak meter measured.
 
     Raises:
         DataError: No model, a split that is missing or empty, or models that were given other images.
@@ -227,6 +232,7 @@ def score_run(
         },
         findings,
         provenance,
+        leaks,
     )
 
 
@@ -255,6 +261,7 @@ def metrics_json(results: RunResults) -> str:
             }
             for name, scores in results.scores.items()
         },
+        "leak_meter": asdict(results.leaks) if results.leaks else None,
         "comparisons": {
             split: [asdict(pair) for pair in pairs] for split, pairs in results.comparisons.items()
         },

@@ -1,17 +1,24 @@
 """Audit a data set: decode every image once, run all checks, write their findings."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tumorboard import storage
-from tumorboard.audit import runner
+from tumorboard.audit import leak_meter, runner
 from tumorboard.audit.dataset_facts import gather
+from tumorboard.audit.leak_meter import Features, LeakMeter
 from tumorboard.audit.runner import Report
-from tumorboard.config import require_window
+from tumorboard.config import Image, require_window
+from tumorboard.data import image_cache
 from tumorboard.data.class_matching import Matching
+from tumorboard.data.image_cache import Images, Rows
 from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
+from tumorboard.data.near_duplicates import Indices
 from tumorboard.progress import Console
 from tumorboard.reports.audit import audit_report, audit_summary
 from tumorboard.reports.example_images import contact_sheet
@@ -20,7 +27,7 @@ from tumorboard.reports.run_results import AuditFinding
 from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows.run_context import RunContext
 
-METADATA_CHECK = "TB501"
+METADATA_CHECK, LEAK_CHECK = "TB501", "TB410"
 _MIN_SENSITIVITY, _MAX_FALSE_POSITIVES = 0.8, 0.1
 """Limits from which file metadata predict a class so well that it is a shortcut."""
 
@@ -70,6 +77,7 @@ def audit_data(
         matching=loaded.matching,
         mute=mute,
         window=window,
+        leaks=True,
     )
     return Audited(report, write_audit(report, loaded.manifest, Path(out), window) if out else None)
 
@@ -82,6 +90,7 @@ def audit_manifest(
     matching: Matching | None = None,
     mute: Collection[str] = (),
     window: str = "",
+    leaks: bool = False,
 ) -> Report:
     """Audit a manifest.
 
@@ -92,6 +101,7 @@ def audit_manifest(
         matching: How class folders were matched across splits; None if unknown.
         mute: Codes of checks that are not made.
         window: Of DICOM images.
+        leaks: Whether the recognition of patients is measured, which takes some of the images a second time.
 
     Raises:
         UsageError: An unknown code in `mute`.
@@ -100,7 +110,60 @@ def audit_manifest(
     with console.task("auditing") as update:
         facts = gather(manifest, problems=problems, matching=matching, window=window, progress=update)
     require_usable(facts.manifest, "the data", facts.problems)
+    if leaks and LEAK_CHECK not in mute:
+        facts = replace(facts, leaks=_decode_and_measure(facts.with_found_groups(), window, console))
     return runner.run(facts, mute)
+
+
+def _decode_and_measure(manifest: Manifest, window: str, console: Console) -> LeakMeter | str:
+    def decoded(rows: Indices) -> Images:
+        chosen = Manifest.of(manifest.samples[row] for row in rows)
+        with tempfile.TemporaryDirectory() as folder, console.task("decoding a sample") as update:
+            images = image_cache.decode(chosen, Path(folder), Image(window=window), progress=update).images
+            return np.array(images[0 : len(images)])
+
+    return measure_leaks(manifest, decoded, console)
+
+
+def measure_leaks(
+    manifest: Manifest, images: Callable[[Indices], Images], console: Console
+) -> LeakMeter | str:
+    """Measure the recognition of patients with the features of the embedded backbone.
+
+    Args:
+        manifest: The samples, in their groups.
+        images: Returns the network inputs, uint8 (n, S, S, 3), of the samples at these n ascending positions.
+        console: Where progress is shown.
+    """
+
+    def embed(rows: Indices) -> Features:
+        from tumorboard.models.backbones import embed_images  # Keras, seconds to import
+
+        order = np.argsort(rows)
+        features = np.empty((0, 0), np.float32)
+        with console.task("measuring leaks") as update:
+            features = embed_images(images(rows[order]), update)
+        return features[np.argsort(order)]
+
+    is_test = np.array([sample.split == "test" for sample in manifest.samples], np.bool_)
+    return leak_meter.measure(manifest.labels, [s.group for s in manifest.samples], is_test, embed)
+
+
+def measure_leaks_of_run(context: RunContext) -> None:
+    """Measure the recognition of patients in a run's data, unless that is done."""
+    if context.run.leak_meter.is_file():
+        return
+    measured = measure_leaks(
+        context.manifest, lambda rows: Rows(context.decoded.images, rows), context.console
+    )
+    content = {"not_applicable": measured} if isinstance(measured, str) else asdict(measured)
+    storage.write_json(context.run.leak_meter, content)
+
+
+def read_leaks(run: RunFolder) -> LeakMeter | None:
+    """Return what a run measured; None if it could not or did not."""
+    content = read_json(run.leak_meter) if run.leak_meter.is_file() else {}
+    return LeakMeter.from_dict(content) if "inflation" in content else None
 
 
 def write_audit(report: Report, manifest: Manifest, out: Path, window: str = "") -> Path:

@@ -25,7 +25,7 @@ from tumorboard.reports.run_report import model_card, model_card_metadata, run_r
 from tumorboard.reports.run_results import Provenance, RunResults, metrics_json, score_run
 from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows import calibrate, fold_results
-from tumorboard.workflows.audit import audit_findings, subsets_without_shortcuts
+from tumorboard.workflows.audit import audit_findings, read_leaks, subsets_without_shortcuts
 from tumorboard.workflows.run_context import RunContext, read_manifest, require_finished, test_evaluations
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def read_results(context: RunContext) -> RunResults:
         groups=context.manifest.groups,
         calibrations=calibrate.read(context.run),
         findings=audit_findings(context.run),
+        leaks=read_leaks(context.run),
     )
 
 

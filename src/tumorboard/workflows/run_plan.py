@@ -15,7 +15,7 @@ from tumorboard.errors import RunFolderError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint, report
-from tumorboard.workflows.audit import audit_run
+from tumorboard.workflows.audit import audit_run, measure_leaks_of_run
 from tumorboard.workflows.prepare import prepare
 from tumorboard.workflows.run_context import RunContext, read_manifest, record_test_evaluation
 
@@ -114,6 +114,9 @@ class RunPlan:
             record_test_evaluation(run, len(context.manifest.select("test").samples))
         with context.phase("test"):
             loaded = {name: build_models.predict_splits(context, name, "test") for name in names}
+        if self.cache is None:  # of runs that share their images, one measurement would be like another
+            with context.phase("leak meter"):
+                measure_leaks_of_run(context)
         with context.phase("results"):
             results = report.read_results(context)
         # Heat maps use the models that predicted test just now; a resumed run has to load them.
