@@ -10,11 +10,11 @@ import numpy as np
 
 from tumorboard import storage
 from tumorboard.audit import leak_meter, runner
-from tumorboard.audit.dataset_facts import gather
+from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.audit.leak_meter import Features, LeakMeter
 from tumorboard.audit.runner import Report
 from tumorboard.config import Image, require_window
-from tumorboard.data import image_cache
+from tumorboard.data import image_cache, splitting
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Images, Rows
 from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
@@ -111,27 +111,30 @@ def audit_manifest(
         facts = gather(manifest, problems=problems, matching=matching, window=window, progress=update)
     require_usable(facts.manifest, "the data", facts.problems)
     if leaks and LEAK_CHECK not in mute:
-        facts = replace(facts, leaks=_decode_and_measure(facts.with_found_groups(), window, console))
+        facts = replace(facts, leaks=_decode_and_measure(facts, window, console))
     return runner.run(facts, mute)
 
 
-def _decode_and_measure(manifest: Manifest, window: str, console: Console) -> LeakMeter | str:
+def _decode_and_measure(facts: DatasetFacts, window: str, console: Console) -> LeakMeter | str:
+    manifest = facts.with_found_groups()
+
     def decoded(rows: Indices) -> Images:
         chosen = Manifest.of(manifest.samples[row] for row in rows)
         with tempfile.TemporaryDirectory() as folder, console.task("decoding a sample") as update:
             images = image_cache.decode(chosen, Path(folder), Image(window=window), progress=update).images
             return np.array(images[0 : len(images)])
 
-    return measure_leaks(manifest, decoded, console)
+    return measure_leaks(manifest, [image.pixel_sha256 for image in facts.images], decoded, console)
 
 
 def measure_leaks(
-    manifest: Manifest, images: Callable[[Indices], Images], console: Console
+    manifest: Manifest, pixel_sha256: Sequence[str], images: Callable[[Indices], Images], console: Console
 ) -> LeakMeter | str:
     """Measure the recognition of patients with the features of the embedded backbone.
 
     Args:
         manifest: The samples, in their groups.
+        pixel_sha256: For each the hash of its decoded pixels; identical ones are kept together too.
         images: Returns the network inputs, uint8 (n, S, S, 3), of the samples at these n ascending positions.
         console: Where progress is shown.
     """
@@ -140,13 +143,13 @@ def measure_leaks(
         from tumorboard.models.backbones import embed_images  # Keras, seconds to import
 
         order = np.argsort(rows)
-        features = np.empty((0, 0), np.float32)
         with console.task("measuring leaks") as update:
             features = embed_images(images(rows[order]), update)
         return features[np.argsort(order)]
 
     is_test = np.array([sample.split == "test" for sample in manifest.samples], np.bool_)
-    return leak_meter.measure(manifest.labels, [s.group for s in manifest.samples], is_test, embed)
+    groups = splitting.components(manifest, pixel_sha256, None) if manifest.groups else [""] * len(is_test)
+    return leak_meter.measure(manifest.labels, groups, is_test, embed)
 
 
 def measure_leaks_of_run(context: RunContext) -> None:
@@ -154,7 +157,10 @@ def measure_leaks_of_run(context: RunContext) -> None:
     if context.run.leak_meter.is_file():
         return
     measured = measure_leaks(
-        context.manifest, lambda rows: Rows(context.decoded.images, rows), context.console
+        context.manifest,
+        context.decoded.pixel_sha256,
+        lambda rows: Rows(context.decoded.images, rows),
+        context.console,
     )
     content = {"not_applicable": measured} if isinstance(measured, str) else asdict(measured)
     storage.write_json(context.run.leak_meter, content)
