@@ -89,6 +89,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
         "manifest.csv",
         "environment.json",
         "audit.json",
+        "leak_meter.json",
         "calibration.json",
         "SHA256SUMS",
         "test_evaluations.json",
@@ -225,6 +226,7 @@ def test_a_second_command_makes_nothing_again_and_answers_as_json(finished: Fini
     assert (finished.run / "metrics.json").read_text() == metrics
     printed = json.loads(again.out)
     assert printed.pop("results") == str(finished.run)
+    assert printed.pop("report") == str(finished.run / "report.html")
     assert printed == json.loads(metrics)
     assert again.err == ""
 
