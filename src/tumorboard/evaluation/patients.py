@@ -1,0 +1,139 @@
+"""Combine the predictions of a patient's images into one per patient.
+
+A case is a group (patient), or an image that belongs to none. Its class is that of its images. A patient with
+images of two classes is positive if one class of two means "nothing found", as normal and benign do, and any
+image is of the other; elsewhere such a patient counts as one case per class, of the images of that class.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tumorboard.evaluation import metrics
+from tumorboard.predictions import Predictions, Probabilities
+
+METHODS = ("mean", "log_odds", "any")
+"""How probabilities are combined; "any" is for two classes, one of which means "nothing found"."""
+FEW_PATIENTS = 10
+"""With fewer validation patients of several images nothing can be chosen, and the mean is used."""
+
+_NEGATIVE = frozenset(
+    {"normal", "healthy", "negative", "neg", "benign", "control", "controls", "no", "none", "nofinding", "0"}
+)
+_SMALLEST = 1e-7  # of a probability, as in Keras; it bounds the log-odds
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRule:
+    """How the predictions of a patient's images are combined.
+
+    Args:
+        method: One of `METHODS`.
+        reason: Why it was chosen.
+    """
+
+    method: str
+    reason: str
+
+
+def positive_class(class_names: Sequence[str]) -> int | None:
+    """Return the position of the class that means a finding, if there are two and one means none."""
+    negative = ["".join(filter(str.isalnum, name.casefold())) in _NEGATIVE for name in class_names]
+    return negative.index(False) if len(class_names) == 2 and sum(negative) == 1 else None
+
+
+def combine(
+    probabilities: npt.ArrayLike, method: str, positive: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Combine the probabilities of one patient's images.
+
+    Args:
+        probabilities: (N, C), each row summing to 1; N >= 1.
+        method: "mean": their mean; "log_odds": the softmax of the mean logarithms, which for two classes
+            is the mean of the log-odds; "any": the largest probability of the positive class.
+        positive: The position of the positive class, for "any".
+
+    Returns:
+        (C,), summing to 1.
+    """
+    values = np.asarray(probabilities, np.float64)
+    if method == "any" and positive is not None:
+        highest = float(values[:, positive].max())
+        combined = np.full(values.shape[1], 1 - highest)
+        combined[positive] = highest
+        return combined
+    if method == "log_odds":
+        logits = np.log(np.maximum(values, _SMALLEST)).mean(axis=0)
+        exponentials = np.exp(logits - logits.max())
+        return np.asarray(exponentials / exponentials.sum())
+    mean = values.mean(axis=0)
+    return np.asarray(mean / mean.sum())
+
+
+def cases(predictions: Predictions, groups: Mapping[str, str]) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the rows of each case by its name; the name of a patient counted once per class ends with it.
+
+    Args:
+        predictions: Of images.
+        groups: Group by image id, of images that have one.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(predictions.ids):
+        rows.setdefault(f"group:{groups[name]}" if name in groups else f"image:{name}", []).append(row)
+    by_case: dict[str, npt.NDArray[np.int64]] = {}
+    any_positive = positive_class(predictions.class_names) is not None
+    for case, members in rows.items():
+        array = np.array(members, np.int64)
+        classes = np.unique(predictions.labels[array])
+        if len(classes) == 1 or any_positive:
+            by_case[case] = array
+        else:
+            for label in classes:
+                name = f"{case} ({predictions.class_names[label]})"
+                by_case[name] = array[predictions.labels[array] == label]
+    return by_case
+
+
+def per_patient(predictions: Predictions, groups: Mapping[str, str], method: str) -> Predictions:
+    """Combine the predictions of images into those of cases, whose names are their ids.
+
+    Args:
+        predictions: Of images.
+        groups: Group by image id, of images that have one.
+        method: One of `METHODS`.
+    """
+    positive = positive_class(predictions.class_names)
+    by_case = cases(predictions, groups)
+    labels = [
+        int(predictions.labels[rows[0]])
+        if positive is None or not (predictions.labels[rows] == positive).any()
+        else positive
+        for rows in by_case.values()
+    ]
+    combined = [combine(predictions.probabilities[rows], method, positive) for rows in by_case.values()]
+    values: Probabilities = np.array(combined).reshape(len(by_case), len(predictions.class_names))
+    return Predictions(tuple(by_case), np.array(labels, np.int64), predictions.class_names, values)
+
+
+def choose(valid: Predictions, groups: Mapping[str, str]) -> PatientRule:
+    """Choose the method with the lowest log loss per patient on validation.
+
+    Args:
+        valid: A model's predictions of the validation images.
+        groups: Group by image id, of images that have one.
+    """
+    several = sum(len(rows) > 1 for rows in cases(valid, groups).values())
+    if several < FEW_PATIENTS:
+        return PatientRule(
+            "mean", f"validation has {several} patients of several images, fewer than {FEW_PATIENTS}"
+        )
+    methods = METHODS if positive_class(valid.class_names) is not None else METHODS[:2]
+    losses = {}
+    for method in methods:
+        combined = per_patient(valid, groups, method)
+        losses[method] = float(metrics.log_loss(combined.labels, combined.probabilities))
+    best = min(losses, key=lambda method: losses[method])
+    listed = ", ".join(f"{method} {loss:.3f}" for method, loss in losses.items())
+    return PatientRule(best, f"lowest log loss per patient on validation ({several} patients): {listed}")

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from tumorboard.evaluation.patients import choose, combine, per_patient, positive_class
+from tumorboard.predictions import Predictions
+
+BINARY, THREE = ("NORMAL", "PNEUMONIA"), ("a", "b", "c")
+
+
+def predictions(
+    rows: list[tuple[str, int, tuple[float, ...]]], names: tuple[str, ...] = THREE
+) -> Predictions:
+    ids, labels, probabilities = zip(*rows, strict=True)
+    return Predictions(tuple(ids), np.array(labels), names, np.array(probabilities))
+
+
+def test_methods_by_hand() -> None:
+    values = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]
+    np.testing.assert_allclose(combine(values, "mean"), [17 / 30, 13 / 30])
+    odds = np.exp((np.log(0.9 / 0.1) + np.log(0.6 / 0.4) + np.log(0.2 / 0.8)) / 3)
+    np.testing.assert_allclose(combine(values, "log_odds"), [odds / (1 + odds), 1 / (1 + odds)])
+    np.testing.assert_allclose(combine(values, "any", positive=1), [0.2, 0.8])
+    np.testing.assert_allclose(combine(values, "any", positive=0), [0.9, 0.1])
+
+
+@pytest.mark.parametrize("method", ["mean", "log_odds", "any"])
+def test_one_image_is_its_own_answer_and_certainty_stays_finite(method: str) -> None:
+    np.testing.assert_allclose(combine([[0.3, 0.7]], method, positive=1), [0.3, 0.7])
+    combined = combine([[1.0, 0.0], [0.0, 1.0]], method, positive=1)
+    assert np.isfinite(combined).all()
+    assert combined.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("names", "positive"),
+    [
+        (BINARY, 1),
+        (("abnormal", "normal"), 0),
+        (("benign", "malignant"), 1),
+        (("No finding", "tumour"), 1),
+        (("left", "right"), None),
+        (("benign", "normal"), None),
+        (("benign", "malignant", "normal"), None),
+    ],
+)
+def test_the_positive_class_is_told_by_the_other_ones_name(
+    names: tuple[str, ...], positive: int | None
+) -> None:
+    assert positive_class(names) == positive
+
+
+def test_images_of_a_patient_become_one_case_and_others_stay() -> None:
+    rows = [("1", 0, (0.6, 0.2, 0.2)), ("2", 0, (0.2, 0.6, 0.2)), ("3", 2, (0.1, 0.1, 0.8))]
+    combined = per_patient(predictions(rows), {"1": "p", "2": "p"}, "mean")
+    assert combined.ids == ("group:p", "image:3")
+    assert combined.labels.tolist() == [0, 2]
+    np.testing.assert_allclose(combined.probabilities, [[0.4, 0.4, 0.2], [0.1, 0.1, 0.8]])
+
+
+def test_a_patient_with_any_positive_image_is_positive() -> None:
+    rows = [("1", 0, (0.9, 0.1)), ("2", 1, (0.3, 0.7)), ("3", 0, (0.8, 0.2))]
+    combined = per_patient(predictions(rows, BINARY), {"1": "p", "2": "p", "3": "q"}, "any")
+    assert combined.labels.tolist() == [1, 0]
+    np.testing.assert_allclose(combined.probabilities, [[0.3, 0.7], [0.8, 0.2]])
+
+
+def test_a_patient_with_images_of_two_of_three_classes_counts_once_per_class() -> None:
+    rows = [("1", 0, (0.6, 0.2, 0.2)), ("2", 1, (0.2, 0.6, 0.2)), ("3", 1, (0.1, 0.8, 0.1))]
+    combined = per_patient(predictions(rows), dict.fromkeys("123", "p"), "mean")
+    assert combined.ids == ("group:p (a)", "group:p (b)")
+    assert combined.labels.tolist() == [0, 1]
+
+
+def patients(sharp: bool) -> tuple[Predictions, dict[str, str]]:
+    """Patients of four images; `sharp` ones have a single positive image, others a hint in each."""
+    rng, rows, groups = np.random.default_rng(0), [], {}
+    for patient in range(60):
+        label = patient % 2
+        for image in range(4):
+            shown = label and image == 0 if sharp else label
+            p = np.clip((0.95 if sharp else 0.55) * shown + 0.05 + 0.02 * rng.normal(), 0.01, 0.99)
+            rows.append((f"{patient}/{image}", label, (1 - p, p)))
+            groups[f"{patient}/{image}"] = str(patient)
+    return predictions(rows, BINARY), groups
+
+
+def test_validation_chooses_the_method() -> None:
+    rule = choose(*patients(sharp=True))
+    assert rule.method == "any"
+    assert "log loss per patient on validation" in rule.reason
+    assert choose(*patients(sharp=False)).method in ("mean", "log_odds", "any")
+    three, groups = patients(sharp=True)
+    unnamed = Predictions(three.ids, three.labels, ("left", "right"), three.probabilities)
+    assert choose(unnamed, groups).method != "any"
+
+
+def test_with_few_patients_the_mean_is_used() -> None:
+    some, groups = patients(sharp=True)
+    few = some.take(np.arange(36))
+    assert choose(few, groups).method == "mean"
+    assert "fewer than 10" in choose(few, groups).reason
