@@ -5,6 +5,7 @@ audit.json  leak_meter.json                           findings of the audit
 models/<model>.keras  models/<model>.json             the networks, each with its spec beside it
 SHA256SUMS                                            of everything in models/
 exports/<format>/<model>.*                            the networks for other runtimes, made on demand
+calibration.json  patients.json                       chosen on validation
 history/<model>.csv   predictions/<model>-<split>.csv
 metrics.json  summary.txt  results.md  report.html  model-card.md  checklist.md  figures/
 state/                                                what a repeated command resumes from
@@ -70,6 +71,11 @@ class RunFolder:
     def calibration(self) -> Path:
         """Temperature, prediction sets and referral of each model, fitted on validation."""
         return self.root / "calibration.json"
+
+    @property
+    def patients(self) -> Path:
+        """How each model's predictions of a patient's images are combined, chosen on validation."""
+        return self.root / "patients.json"
 
     def out_of_distribution(self, name: str) -> Path:
         """The out-of-distribution detector on a model's embeddings."""

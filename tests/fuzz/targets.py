@@ -113,10 +113,17 @@ def run(content: bytes) -> None:
     """The files of a run folder that other commands read."""
     with tempfile.TemporaryDirectory() as folder:
         damaged = RunFolder(Path(folder))
-        for file in (damaged.calibration, damaged.metrics, damaged.checksums, damaged.fingerprint):
+        for file in (
+            damaged.calibration,
+            damaged.patients,
+            damaged.metrics,
+            damaged.checksums,
+            damaged.fingerprint,
+        ):
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
         _result(lambda: calibrate.read(damaged))
+        _result(lambda: calibrate.read_patient_rules(damaged))
         _result(lambda: read_test_accuracies(damaged))
         _result(lambda: run_folder.select_models(damaged, {"custom.keras": ""}, ()))
         _result(lambda: run_folder.read_checksums(damaged))

@@ -1,4 +1,4 @@
-"""calibration.json of a run: from validation alone, and a threshold for unlike images."""
+"""calibration.json and patients.json of a run: from validation alone, and a threshold for unlike images."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.small_runs import draw, prepared
 from tumorboard.data.image_cache import Rows
 from tumorboard.data.manifest import Manifest
 from tumorboard.errors import RunFolderError
-from tumorboard.evaluation import selective_prediction
+from tumorboard.evaluation import patients, selective_prediction
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
@@ -59,6 +59,33 @@ def test_what_is_written_stays_and_what_is_damaged_is_named(context: RunContext)
     context.run.calibration.write_text('{"models": {"custom": 3}}')
     with pytest.raises(RunFolderError, match=r"calibration\.json"):
         calibrate.read(context.run)
+
+
+def test_the_rule_per_patient_is_chosen_on_validation_and_comes_back(context: RunContext) -> None:
+    calibrate.calibrate(context)
+    rules = calibrate.read_patient_rules(context.run)
+    assert set(rules) == set(MODELS)
+    assert rules["custom"].method == "mean"
+    assert "0 patients of several images" in rules["custom"].reason
+
+    valid = context.predictions("custom", "valid")
+    rng, C = np.random.default_rng(0), 3
+    labels = np.repeat(np.arange(20) % C, 3)
+    made = Predictions(
+        tuple(f"{row}.png" for row in range(60)), labels, valid.class_names, rng.dirichlet(np.ones(C), 60)
+    )
+    groups = {name: str(row // 3) for row, name in enumerate(made.ids)}
+    calibrate.write_patient_rules(context.run, {"custom": made}, groups)
+    assert calibrate.read_patient_rules(context.run) == {"custom": patients.choose(made, groups)}
+    assert "(20 patients)" in json.loads(context.run.patients.read_text())["custom"]["reason"]
+
+
+@pytest.mark.parametrize("text", ['{"custom": 3}', '{"custom": {"method": "best", "reason": ""}}', "[]"])
+def test_a_damaged_rule_per_patient_is_named(context: RunContext, text: str) -> None:
+    assert calibrate.read_patient_rules(context.run) == {}  # of an earlier version
+    context.run.patients.write_text(text)
+    with pytest.raises(RunFolderError, match=r"patients\.json"):
+        calibrate.read_patient_rules(context.run)
 
 
 def test_unlike_images_are_told_by_the_recommended_models_embedding(

@@ -91,6 +91,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
         "audit.json",
         "leak_meter.json",
         "calibration.json",
+        "patients.json",
         "SHA256SUMS",
         "test_evaluations.json",
     }

@@ -1,12 +1,14 @@
-"""Fit temperatures, prediction sets and thresholds on validation, before test is opened: calibration.json."""
+"""Choose on validation, before test is opened: calibration.json, patients.json."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from tumorboard import storage
-from tumorboard.evaluation import out_of_distribution, selective_prediction
+from tumorboard.evaluation import out_of_distribution, patients, selective_prediction
 from tumorboard.evaluation.model_selection import recommend
+from tumorboard.evaluation.patients import PatientRule
 from tumorboard.evaluation.selective_prediction import Calibration
+from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows.run_context import RunContext
 
@@ -14,7 +16,7 @@ FORMAT_VERSION = 1
 
 
 def calibrate(context: RunContext) -> None:
-    """Fit temperatures, prediction sets and referral thresholds of all models.
+    """Fit temperatures, prediction sets, referral thresholds and the rules per patient of all models.
 
     For the recommended model also the detector of images that are out of distribution. A calibration that
     is written stays as it is.
@@ -22,6 +24,7 @@ def calibrate(context: RunContext) -> None:
     if context.run.calibration.is_file():
         return
     valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
+    write_patient_rules(context.run, valid, context.manifest.groups)
     fitted = {name: selective_prediction.fit_calibration(predictions) for name, predictions in valid.items()}
     chosen = recommend(valid, context.manifest.groups).model
     fitted[chosen] = replace(fitted[chosen], ood_threshold=_fit_outlier_detector(context, chosen))
@@ -45,6 +48,34 @@ def read(run: RunFolder) -> dict[str, Calibration]:
     content = read_json(run.calibration)
     with reading(run.calibration):
         return {name: Calibration.from_json(values) for name, values in content["models"].items()}
+
+
+def write_patient_rules(run: RunFolder, valid: Mapping[str, Predictions], groups: Mapping[str, str]) -> None:
+    """Choose how each model's predictions of a patient's images are combined, and write patients.json.
+
+    Args:
+        run: The run folder.
+        valid: By model, its predictions of the validation images.
+        groups: Group by image id, of images that have one.
+    """
+    rules = {name: asdict(patients.choose(predictions, groups)) for name, predictions in valid.items()}
+    storage.write_json(run.patients, rules)
+
+
+def read_patient_rules(run: RunFolder) -> dict[str, PatientRule]:
+    """Read patients.json, by model; empty if the run has none.
+
+    Raises:
+        RunFolderError: The file is damaged.
+    """
+    if not run.patients.is_file():
+        return {}
+    content = read_json(run.patients)
+    with reading(run.patients):
+        rules = {name: PatientRule(**values) for name, values in content.items()}
+        if unknown := {rule.method for rule in rules.values()} - set(patients.METHODS):
+            raise ValueError(unknown)
+        return rules
 
 
 def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
