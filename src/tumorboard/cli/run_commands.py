@@ -146,6 +146,7 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "  tumorboard predict runs/first scans/new/ --out new.csv --model ensemble\n"
         "  tumorboard predict runs/first list.csv --out listed.csv\n"
         "  find scans -name '*.png' | tumorboard predict runs/first -\n"
+        "  tumorboard predict runs/first patients/ --by folder --out new.csv\n"
         "  tumorboard predict runs/first s3://bucket/scans --out stored.csv   (requires the extra s3)\n"
         "The row of a file that cannot be read holds the reason; the exit code is then 3.\n"
         "Repeat an interrupted command to resume it.",
@@ -157,6 +158,13 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         choices=("keras", "openvino", "onnx"),
         default="keras",
         help="runtime of the models (default: keras); the others use an export, made on first use",
+    )
+    predict.add_argument(
+        "--by",
+        default="",
+        metavar="folder|dicom|COLUMN",
+        help="also write one row per patient, FILE-patients.csv: the images of a folder, of one DICOM "
+        "PatientID (or series), or with the same text in this column of LIST.csv are of one patient",
     )
     predict.add_argument(
         "--out",
@@ -190,16 +198,20 @@ def _predict(options: argparse.Namespace) -> None:
         models=options.model,
         engine=options.engine,
         ray=options.ray or "",
+        by=options.by,
         console=Console(options.quiet or options.json),
     )
     if options.json:
         facts = {"files": done.files, "failed": done.failed, "recommended": done.recommended}
+        facts |= {"patients": str(done.patients)} if done.patients else {}
         write(json.dumps({"predictions": str(done.table), **facts, "notice": NOTICE}) + "\n")
     else:
         lines = _rows(done.table) if done.recommended and done.files <= _SHOWN else []
+        lines += _patient_rows(done.patients) if done.patients else []
         summary = f"{done.files - done.failed} of {done.files} files predicted"
         summary += f"; prediction and confidence of the model {done.recommended}" if done.recommended else ""
-        write("\n".join([*lines, summary, NOTICE, f"Predictions: {done.table}\n"]))
+        places = [f"Patients: {done.patients}"] if done.patients else []
+        write("\n".join([*lines, summary, NOTICE, *places, f"Predictions: {done.table}\n"]))
     if done.failed:
         raise DataError(
             f"{done.failed} of {done.files} files could not be read; {done.table.name} holds the reasons"
@@ -210,6 +222,23 @@ def _rows(table: Path) -> list[str]:
     header, *rows = text_files.rows(text_files.read_text(table), str(table))
     cells = [dict(zip(header.cells, row.cells, strict=True)) for row in rows]
     return [f"{row['path']}: {_short(row)}" for row in cells]
+
+
+def _patient_rows(table: Path) -> list[str]:
+    header, *rows = text_files.rows(text_files.read_text(table), str(table))
+    if len(rows) > _SHOWN:
+        return [f"{len(rows)} patients"]
+    cells = [dict(zip(header.cells, row.cells, strict=True)) for row in rows]
+    return [
+        f"patient {row['patient']}, n = {row['images']}: "
+        + (
+            f"{row['prediction']} ({float(row['confidence']):.0%})"
+            if row["prediction"]
+            else "no readable image"
+        )
+        + ", low confidence: refer to a human reader" * (row["refer"] == "yes")
+        for row in cells
+    ]
 
 
 def _short(row: dict[str, str]) -> str:

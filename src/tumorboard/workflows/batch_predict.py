@@ -16,6 +16,7 @@ from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.export import KERAS, on_engine
+from tumorboard.workflows.patient_table import patients_of, write_patients
 from tumorboard.workflows.prediction_table import (
     Row,
     digest_of,
@@ -36,12 +37,14 @@ class Predicted:
         files: Its rows.
         failed: Rows with an error.
         recommended: The model whose prediction is the run's answer; "" with Ray.
+        patients: The CSV with one row per patient; None unless it was asked for.
     """
 
     table: Path
     files: int
     failed: int
     recommended: str
+    patients: Path | None = None
 
 
 def predict_files(
@@ -52,6 +55,7 @@ def predict_files(
     models: Sequence[str] = (),
     engine: str = KERAS,
     ray: str = "",
+    by: str = "",
     console: Console | None = None,
 ) -> Predicted:
     """Write a run's predictions of every file, one row per file; docs/predict.md describes the columns.
@@ -63,6 +67,8 @@ def predict_files(
         models: Of the run; all by default.
         engine: The runtime of the models: keras, openvino, onnx; see `export.on_engine`.
         ray: "local" or the address of a cluster that shares the files; "" for this process.
+        by: "folder", "dicom" or a column of the lists, see `patient_table.patients_of`: also write a table
+            with one row per patient, `OUT-patients.csv`.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -74,6 +80,8 @@ def predict_files(
     run, out, console = Path(run), Path(out), console or Console(quiet=True)
     sources = [place if "://" in str(place) else Path(place) for place in sources]
     if ray:
+        if by:
+            raise UsageError("expected --by without --ray, found both; leave one out")
         if engine != KERAS or out.suffix:
             raise UsageError("expected a folder as --out and no other --engine with --ray; it gets parts")
         from tumorboard.distributed import ray_cluster
@@ -89,14 +97,19 @@ def predict_files(
     total = sum(1 for _ in object_store.sources(sources))
     if not total:
         raise DataError(f"expected images in {sources[0]}, found no file; check the path")
+    patient_of = patients_of(sources, by) if by else {}
     with progress.graceful(), _locked_table(out):
         predictor = on_engine(load_run(run, models), run, engine)
         rows = unfinished_rows(out, run, predictor)
         failed = _predict_rows(predictor, sources, rows, total, console)
         with storage.writing(out) as file:
             write_csv(file, predictor, rows)
+        table = out.with_name(f"{out.stem}-patients.csv") if by else None
+        if table:
+            with storage.writing(table) as file:
+                write_patients(file, predictor, RunFolder(run), rows, patient_of)
         rows.unlink(missing_ok=True)
-    return Predicted(out, total, failed, predictor.recommended)
+    return Predicted(out, total, failed, predictor.recommended, table)
 
 
 def unfinished_rows(out: Path, run: Path, predictor: RunPredictor) -> Path:

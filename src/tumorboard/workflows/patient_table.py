@@ -1,0 +1,145 @@
+"""Predictions per patient, from the rows of a table of predictions per image: `predict --by`."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from tumorboard import NOTICE, text_files
+from tumorboard.data import class_folders, object_store
+from tumorboard.data.dicom import reader as dicom
+from tumorboard.data.object_store import Source
+from tumorboard.errors import UsageError, display
+from tumorboard.evaluation import calibration, patients
+from tumorboard.predictions import neutralised
+from tumorboard.run_folder import RunFolder, read_json
+from tumorboard.workflows.prediction_table import shown_path
+from tumorboard.workflows.predictor import RunPredictor
+
+COLUMNS = ("patient", "images", "unreadable", "prediction", "confidence", "refer", "decided_by", "method")
+
+
+def patients_of(named: Sequence[Path | str], by: str) -> dict[str, str]:
+    """Return the patient of each image that `object_store.sources` yields, by its path as the table shows it.
+
+    Args:
+        named: Files, folders, lists and addresses.
+        by: "folder": each folder is a patient; "dicom": the PatientID, or the series where it is missing, as
+            a hash; else a column of the lists.
+
+    Raises:
+        UsageError: An image without a patient: not in a list with this column, or no DICOM file.
+    """
+    if by == "folder":
+        sources = object_store.sources(named)
+        return {shown_path(source): _folder(source) for source in sources}
+    if by == "dicom":
+        paths = [source for source in object_store.sources(named) if isinstance(source, Path)]
+        groups = dicom.groups(paths)
+        by_path = {
+            shown_path(path): group or shown_path(path) for path, group in zip(paths, groups, strict=True)
+        }
+        if not any(groups):
+            raise UsageError("expected DICOM files with --by dicom, found none; use --by folder")
+        return by_path
+    by_path = {}
+    for place in named:
+        if isinstance(place, str) or place.suffix.lower() not in class_folders.LISTS:
+            raise UsageError(
+                f"expected a list (.csv, .tsv) with a column {display(by)!r} with --by, found "
+                f"{display(place)}; or use --by folder or --by dicom"
+            )
+        rows = text_files.rows(text_files.read_text(place), str(place))
+        header = [text_files.clean(cell) for cell in next(rows, text_files.Row(1, [])).cells]
+        column = text_files.places(header, str(place), ["path"])["path"]
+        folded = [name.casefold() for name in header]
+        if folded.count(by.casefold()) != 1:
+            raise UsageError(
+                f"expected one column {display(by)!r} in {display(place)}, found "
+                f"{display(', '.join(header))!r}; correct --by"
+            )
+        patient = folded.index(by.casefold())
+        for _, cells in rows:
+            path = text_files.located(place.parent, text_files.clean(cells[column]))
+            by_path[shown_path(path)] = text_files.clean(cells[patient]) or shown_path(path)
+    return by_path
+
+
+def _folder(source: Source) -> str:
+    return shown_path(source.parent) if isinstance(source, Path) else str(source).rpartition("/")[0]
+
+
+@dataclass
+class _Patient:
+    paths: list[str]
+    probabilities: dict[str, list[list[float]]]
+    unreadable: int = 0
+
+
+def write_patients(
+    file: IO[bytes], predictor: RunPredictor, run: RunFolder, rows: Path, patient_of: dict[str, str]
+) -> int:
+    """Write one row per patient as CSV, and return how many there are.
+
+    Args:
+        file: Where to write.
+        predictor: The models that made the rows.
+        run: Their run, whose patients.json says how images are combined; by their mean if it says nothing.
+        rows: One line of JSON per image, see `prediction_table.prediction_row`.
+        patient_of: From `patients_of`.
+    """
+    collected: dict[str, _Patient] = {}
+    with rows.open("rb") as lines:
+        for line in lines:
+            row = json.loads(line)
+            patient = collected.setdefault(
+                patient_of[row["path"]], _Patient([], {name: [] for name in predictor.names})
+            )
+            if row["error"]:
+                patient.unreadable += 1
+                continue
+            patient.paths.append(row["path"])
+            for name in predictor.names:
+                patient.probabilities[name].append(row["probabilities"][name])
+    rules = read_json(run.patients) if run.patients.is_file() else {}
+    text = io.TextIOWrapper(file, "utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    labels = [neutralised(f"{model}:{label}") for model in predictor.names for label in predictor.class_names]
+    writer.writerow([*COLUMNS, *labels, "notice"])
+    for name, patient in collected.items():
+        writer.writerow([neutralised(name), *_cells(predictor, patient, rules), NOTICE])
+    text.flush()
+    text.detach()
+    return len(collected)
+
+
+def _cells(predictor: RunPredictor, patient: _Patient, rules: dict[str, Any]) -> list[Any]:
+    count, classes = len(patient.paths), predictor.class_names
+    if not count:
+        return [0, patient.unreadable, *[""] * (len(COLUMNS) - 3 + len(classes) * len(predictor.names))]
+    positive = patients.positive_class(classes)
+
+    def combined(model: str, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        values = calibration.scale_probabilities(np.array(patient.probabilities[model]), temperature)
+        return patients.combine(values, rules.get(model, {}).get("method", "mean"), positive), values
+
+    recommended, reliability = predictor.recommended, predictor.reliability
+    answer, images = combined(recommended, reliability.temperature or 1.0)
+    predicted, confidence = int(answer.argmax()), float(answer.max())
+    refer = "" if reliability.refer_below is None else "yes" if confidence < reliability.refer_below else "no"
+    decisive = patient.paths[int(images[:, predicted].argmax())]
+    return [
+        count,
+        patient.unreadable,
+        neutralised(classes[predicted]),
+        confidence,
+        refer,
+        neutralised(decisive),
+        rules.get(recommended, {}).get("method", "mean"),
+        *(value for model in predictor.names for value in combined(model)[0].tolist()),
+    ]
