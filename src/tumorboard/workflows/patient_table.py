@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,8 @@ from tumorboard.data.object_store import Source
 from tumorboard.errors import UsageError, display
 from tumorboard.evaluation import calibration, patients
 from tumorboard.predictions import neutralised
-from tumorboard.run_folder import RunFolder, read_json
+from tumorboard.run_folder import RunFolder
+from tumorboard.workflows.calibrate import read_patient_rules
 from tumorboard.workflows.prediction_table import shown_path
 from tumorboard.workflows.predictor import RunPredictor
 
@@ -106,19 +107,20 @@ def write_patients(
             patient.paths.append(row["path"])
             for name in predictor.names:
                 patient.probabilities[name].append(row["probabilities"][name])
-    rules = read_json(run.patients) if run.patients.is_file() else {}
+    rules = read_patient_rules(run)
+    methods = {name: rules[name].method if name in rules else "mean" for name in predictor.names}
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     labels = [neutralised(f"{model}:{label}") for model in predictor.names for label in predictor.class_names]
     writer.writerow([*COLUMNS, *labels, "notice"])
     for name, patient in collected.items():
-        writer.writerow([neutralised(name), *_cells(predictor, patient, rules), NOTICE])
+        writer.writerow([neutralised(name), *_cells(predictor, patient, methods), NOTICE])
     text.flush()
     text.detach()
     return len(collected)
 
 
-def _cells(predictor: RunPredictor, patient: _Patient, rules: dict[str, Any]) -> list[Any]:
+def _cells(predictor: RunPredictor, patient: _Patient, methods: Mapping[str, str]) -> list[Any]:
     count, classes = len(patient.paths), predictor.class_names
     if not count:
         return [0, patient.unreadable, *[""] * (len(COLUMNS) - 3 + len(classes) * len(predictor.names))]
@@ -126,7 +128,7 @@ def _cells(predictor: RunPredictor, patient: _Patient, rules: dict[str, Any]) ->
 
     def combined(model: str, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         values = calibration.scale_probabilities(np.array(patient.probabilities[model]), temperature)
-        return patients.combine(values, rules.get(model, {}).get("method", "mean"), positive), values
+        return patients.combine(values, methods[model], positive), values
 
     recommended, reliability = predictor.recommended, predictor.reliability
     answer, images = combined(recommended, reliability.temperature or 1.0)
@@ -140,6 +142,6 @@ def _cells(predictor: RunPredictor, patient: _Patient, rules: dict[str, Any]) ->
         confidence,
         refer,
         neutralised(decisive),
-        rules.get(recommended, {}).get("method", "mean"),
+        methods[recommended],
         *(value for model in predictor.names for value in combined(model)[0].tolist()),
     ]
