@@ -277,6 +277,7 @@ def test_results_are_printed_and_the_last_line_names_them(root, stand_in, capsys
     code, out = tune_command(root, "--json")
     printed = json.loads(out)
     assert printed.pop("results") == str(folder.root)
+    assert printed.pop("report") == str(folder.report)
     assert printed == json.loads((root / "tuned/metrics.json").read_text())
     assert capsys.readouterr().err == ""
     for one in printed["trials"]:
