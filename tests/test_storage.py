@@ -132,7 +132,8 @@ def test_a_fault_at_any_operation_leaves_the_old_file_or_the_new_one(
     assert outcomes == {old, NEW}  # faults before and after the rename were tried
     assert path.read_bytes() == NEW
     order = [name for i, name in enumerate(faults.names) if faults.names[i - 1 : i] != [name]]
-    assert order[:4] == ["open", "write", "fsync", "replace"]  # on the disk before it has its name
+    # On the disk before it has its name, and then the name too.
+    assert order[:5] == ["open", "write", "fsync", "replace", "fsync"]
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)

@@ -5,9 +5,10 @@ then runs the command as if it had been started afresh; the parent never runs an
 
     python -m tests.zygote PLAN.json REPORT.json
 
-A step is {"argv": [...], "at": "batch" or "", "n": 3, "signals": [9], "limit": bytes or 0}: at the n-th
-event of that kind it sends itself the signals. Events: `batch` trained, `predict` called, `fsync` before and
-`replace` before and `replaced` after a file gets its name, `saved` a model, `any` of them.
+A step is {"argv": [...], "at": "batch" or "", "n": 3, "signals": [9], "limit": bytes or 0, "before": [...],
+"after": [...]}: at the n-th event of that kind it sends itself the signals. Events: `batch` trained,
+`predict` called, `fsync` before and `replace` before and `replaced` after a file gets its name, `saved` a
+model, `any` of them. The commands are those of other programs, such as `mount`.
 """
 
 import json
@@ -24,9 +25,17 @@ from typing import Any
 
 Step = dict[str, Any]
 
+UNSHARED = ("unshare", "--map-root-user", "--mount")
+
 
 def step(
-    *argv: object, at: str = "", n: int = 0, signals: tuple[int, ...] = (signal.SIGKILL,), limit: int = 0
+    *argv: object,
+    at: str = "",
+    n: int = 0,
+    signals: tuple[int, ...] = (signal.SIGKILL,),
+    limit: int = 0,
+    before: Sequence[Sequence[object]] = (),
+    after: Sequence[Sequence[object]] = (),
 ) -> Step:
     return {
         "argv": list(map(str, argv)),
@@ -34,14 +43,21 @@ def step(
         "n": n,
         "signals": list(map(int, signals)),
         "limit": limit,
+        "before": [list(map(str, command)) for command in before],
+        "after": [list(map(str, command)) for command in after],
     }
 
 
-def run_steps(folder: Path, plan: Sequence[Step]) -> list[dict[str, Any]]:
-    """Carry out the steps in a process of their own; returns code, out, err and counts of each."""
+def run_steps(folder: Path, plan: Sequence[Step], mounts: bool = False) -> list[dict[str, Any]]:
+    """Carry out the steps in a process of their own.
+
+    Returns:
+        Of each step its code, out, err, counts of events, and when each finished model of it was written.
+        With `mounts`, commands before and after a step may mount what only they and the steps see.
+    """
     files = folder / "plan.json", folder / "report.json"
     files[0].write_text(json.dumps(plan))
-    command = [sys.executable, "-m", "tests.zygote", *map(str, files)]
+    command = [*(UNSHARED if mounts else ()), sys.executable, "-m", "tests.zygote", *map(str, files)]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=1200, capture_output=True)
     results: list[dict[str, Any]] = json.loads(files[1].read_text())
     return results
@@ -53,14 +69,31 @@ def main(plan: Path, report: Path) -> None:
     for one in json.loads(plan.read_text()):
         folder = Path(tempfile.mkdtemp(dir=report.parent))
         files = [folder / name for name in ("out", "err", "counts")]
+        for command in one["before"]:
+            subprocess.run(command, check=True)
         child = os.fork()
         if child == 0:
             _run(one, *files)  # ends the process
         _, status = os.waitpid(child, 0)
         out, err, counts = (file.read_text() if file.exists() else "" for file in files)
-        code = os.waitstatus_to_exitcode(status)
-        results.append({"code": code, "out": out, "err": err, "counts": json.loads(counts or "{}")})
+        for command in one["after"]:
+            subprocess.run(command, check=True)
+        results.append(
+            {
+                "code": os.waitstatus_to_exitcode(status),
+                "out": out,
+                "err": err,
+                "counts": json.loads(counts or "{}"),
+                "models": _finished_models(one["argv"]),
+            }
+        )
     report.write_text(json.dumps(results))
+
+
+def _finished_models(argv: list[str]) -> dict[str, int]:
+    run = Path(argv[argv.index("--out") + 1])
+    models = run.glob("models/[!.]*.keras")
+    return {file.name: file.stat().st_mtime_ns for file in models if file.with_suffix(".json").exists()}
 
 
 def _import_everything() -> None:

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tumorboard import config
+from tumorboard import config, isolation
 from tumorboard.data import sandbox
 from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStartError
 
@@ -174,6 +175,8 @@ def test_a_worker_executes_nothing_from_the_working_directory(module, tmp_path, 
     frame = {"image": {}, "rows": 1, "columns": 1, "plugin": "pydicom", "syntax": "1.2.840.10008.1.2.5"}
     try:
         answer, _ = pool.ask(frame, b"x")
+        links = [Path(f"/proc/{pid}/cwd") for pid in pool.pids]
+        assert all(link.resolve() == Path(isolation.FOLDER) for link in links if link.exists())
     finally:
         pool.close()
     assert "error" in answer

@@ -16,6 +16,11 @@ def test_the_interval_of_a_proportion_is_wilson_s(n, part):
     assert intervals.wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+def test_a_proportion_knows_its_n():
+    assert intervals.proportion(7, 9) == intervals.Estimate(7 / 9, 9, *intervals.wilson(7, 9))
+    assert intervals.proportion(0, 0) == intervals.Estimate(None, 0, 0.0, 1.0)
+
+
 def test_wilson_stays_within_0_and_1_and_knows_when_it_knows_nothing():
     assert intervals.wilson(0, 10).low == 0.0
     assert intervals.wilson(10, 10).high == 1.0

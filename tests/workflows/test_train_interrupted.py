@@ -1,18 +1,21 @@
-"""Kills, signals and full disks at exact points of a run: its end is that of a run left alone, bit for bit.
+"""Kills, signals, full disks and moved folders in a run: its end is that of a run left alone, bit for bit.
 
 Every step is a process of its own; see tests/zygote.py.
 """
 
+import shutil
 import signal
+import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.small_runs import RECIPE, bits, draw
-from tests.zygote import Step, run_steps, step
+from tests.small_runs import MODELS, RECIPE, bits, draw
+from tests.zygote import UNSHARED, Step, run_steps, step
 
 SEED = 20261122
 
@@ -25,6 +28,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw(root / "data")
     (root / "recipe.toml").write_text(RECIPE)
     return root
+
+
+@pytest.fixture
+def mounts(root: Path) -> None:
+    command = [*UNSHARED, "mount", "-t", "tmpfs", "tmpfs", str(root)]
+    if not shutil.which("unshare") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this machine lets no process mount a disk of its own")
 
 
 def train(root: Path, run: str, **fault: Any) -> Step:
@@ -131,6 +141,88 @@ def test_fifty_kills_at_random_points(root: Path, runs: dict[str, Results]) -> N
     assert {one["code"] for one in results} == {-signal.SIGKILL, 0}
     for chain in range(10):
         assert bits(root / f"chain{chain}") == bits(root / "alone"), f"chain {chain}"
+        require_finished_models_untouched([*results[5 * chain : 5 * chain + 5], results[50 + chain]])
+
+
+def require_finished_models_untouched(results: Results) -> None:
+    """Check that no step of a run wrote a model that an earlier step had finished."""
+    for before, after in pairwise(results):
+        assert before["models"].items() <= after["models"].items()
+    assert len(results[-1]["models"]) == len(MODELS)
+
+
+def require_one_line(result: dict[str, Any]) -> None:
+    """Check that a step ended for a fault of the disk, which it says in one line."""
+    assert result["code"] == 8, result["err"]
+    assert result["out"] == ""
+    assert len(result["err"].splitlines()) == 1, result["err"]
+    assert "MB free" in result["err"]
+    assert len(result["err"]) <= 312
+
+
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.slow
+def test_a_disk_that_fills_at_twenty_points(root: Path, runs: dict[str, Results]) -> None:
+    disk = root / "disk"
+    disk.mkdir()
+    whole = sum(file.stat().st_size for file in (root / "alone").rglob("*") if file.is_file())
+    sizes = [whole * number // 21 for number in range(1, 21)]  # none of which holds what a run leaves
+    plan = [
+        step(
+            *("train", root / "data", "--recipe", root / "recipe.toml", "--quiet", "--out", disk / "filled"),
+            before=[("mount", "-o", f"remount,size={size}", disk)],
+        )
+        for size in [*sizes, 100 * whole]
+    ]
+    plan[0]["before"].insert(0, ["mount", "-t", "tmpfs", "tmpfs", str(disk)])
+    plan[-1]["after"].append(["cp", "-a", str(disk / "filled"), str(root)])
+    *full, last = run_steps(root, plan, mounts=True)
+    for result in full:
+        require_one_line(result)
+    assert (last["code"], last["err"]) == (0, "")
+    require_finished_models_untouched([*full, last])
+    assert bits(root / "filled") == bits(root / "alone")
+
+
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.slow
+def test_a_folder_of_models_that_cannot_be_written(root: Path, runs: dict[str, Results]) -> None:
+    models = root / "readonly/models"
+    mount = [("mount", "--bind", models, models), ("mount", "-o", "remount,bind,ro", models)]
+    killed, refused, last = run_steps(
+        root,
+        [
+            train(root, "readonly", at="saved", n=2),
+            train(root, "readonly", before=mount, after=[("umount", models)]),
+            train(root, "readonly"),
+        ],
+        mounts=True,
+    )
+    assert killed["code"] == -signal.SIGKILL
+    require_one_line(refused)
+    assert "models" in refused["err"]
+    assert "make it writable" in refused["err"]
+    assert last["code"] == 0
+    require_finished_models_untouched([killed, refused, last])
+    assert bits(root / "readonly") == bits(root / "alone")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_moved_and_a_clock_that_is_set_back(root: Path, runs: dict[str, Results]) -> None:
+    # Files from the future are what a clock leaves that is set back.
+    later = [("find", root / "moved", "-exec", "touch", "-d", "next year", "{}", "+")]
+    results = run_steps(
+        root,
+        [
+            train(root, "first", at="saved", n=1),
+            train(root, "moved", at="batch", n=2, before=[("mv", root / "first", root / "moved")]),
+            train(root, "moved", at="predict", n=20, before=later),
+            train(root, "moved", before=later),
+        ],
+    )
+    assert [one["code"] for one in results] == [-signal.SIGKILL] * 3 + [0]
+    assert results[0]["models"].items() <= results[1]["models"].items()
+    assert bits(root / "moved") == bits(root / "alone")
 
 
 @pytest.mark.slow
