@@ -120,8 +120,8 @@ class DatasetFacts:
 
     def with_found_groups(self) -> Manifest:
         """Return the samples, those without a group in the groups that their file names tell."""
-        found = {name: group for key in self.name_keys for name, group in key.groups.items()}
-        groups = [s.group or (FOUND_GROUP + found[s.id] if s.id in found else "") for s in self.samples]
+        group_of = {name: group for key in self.name_keys for name, group in key.groups.items()}
+        groups = [s.group or (FOUND_GROUP + group_of[s.id] if s.id in group_of else "") for s in self.samples]
         pairs = zip(self.samples, groups, strict=True)
         return replace(self.manifest, samples=tuple(replace(sample, group=group) for sample, group in pairs))
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Outcome, check
 from tumorboard.data.manifest import Sample
+from tumorboard.data.name_keys import NameKey
 
 
 @check("TB407", "groups across splits", "error")
@@ -106,23 +107,15 @@ def groups_in_file_names(facts: DatasetFacts) -> Outcome:
         for name, group in key.groups.items():
             members[group].append(name)
         divided = [group for group in members.values() if len({split_of[name] for name in group}) > 1]
-        agreement = key.agreement
-        shown = key.pattern or "the folder in the class folder"
-        evidence = (
-            f"'{key.word}' names a patient"
-            if key.word
-            else "the most similar image has the same key for "
-            f"{agreement.hits} of {agreement.images} images, by chance for {agreement.expected:.0f}"
-        )
-        option = f"--group-by-name '{key.pattern}'" if key.pattern else "--group-by-folder"
-        option += " --groups-across-classes" * bool(key.pattern and key.across_classes)
         findings.append(
             Finding(
                 "warning" if divided else "note",
                 f"File names tell {len(members)} groups of {len(key.groups)} images of "
-                f"{', '.join(key.classes)} ({shown}), {len(divided)} of them in more than one split",
-                f"They may be patients, whom a model can recognise: {evidence}.",
-                f"Ask who named the files; keep them together: tumorboard split DATA --out FILE.csv {option}",
+                f"{', '.join(key.classes)} ({key.pattern or 'the folder in the class folder'}), "
+                f"{len(divided)} of them in more than one split",
+                f"They may be patients, whom a model can recognise: {_evidence(key)}.",
+                "Ask who named the files; keep them together: tumorboard split DATA --out FILE.csv "
+                f"{_option(key)}",
                 tuple(map(tuple, divided)),
                 {
                     "expression": key.pattern,
@@ -130,13 +123,29 @@ def groups_in_file_names(facts: DatasetFacts) -> Outcome:
                     "classes": ", ".join(key.classes),
                     "groups": len(members),
                     "across splits": len(divided),
-                    "same key": agreement.hits,
-                    "images": agreement.images,
-                    "expected": round(agreement.expected, 1),
+                    "same key": key.agreement.hits,
+                    "images": key.agreement.images,
+                    "expected": round(key.agreement.expected, 1),
                 },
             )
         )
     return tuple(findings)
+
+
+def _evidence(key: NameKey) -> str:
+    if key.word:
+        return f"'{key.word}' names a patient"
+    hits, images, expected = key.agreement.hits, key.agreement.images, key.agreement.expected
+    return (
+        f"the most similar image has the same key for {hits} of {images} images, by chance for {expected:.0f}"
+    )
+
+
+def _option(key: NameKey) -> str:
+    """The flags that give these groups."""
+    if not key.pattern:
+        return "--group-by-folder"
+    return f"--group-by-name '{key.pattern}'" + " --groups-across-classes" * key.across_classes
 
 
 @check("TB410", "accuracy that is recognition of patients", "warning or note")
