@@ -210,6 +210,10 @@ def run(script, folder, environment):
 
 def test_neither_commands_nor_processes_that_python_code_starts_execute_what_lies_in_a_folder(trap):
     run(START + COMMANDS, *trap)
+    home = Path(trap[1]["HOME"])
+    files = {str(file.relative_to(home)) for file in home.rglob("*") if file.is_file()}
+    # No telemetry and no caches: Keras alone writes its default settings there.
+    assert files - {f"{name}.py" for name in MODULES} == {".keras/keras.json"}
 
 
 def test_nor_do_workers_of_ray(trap):

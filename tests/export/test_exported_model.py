@@ -198,6 +198,6 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_another_backend_is_refused(monkeypatch):
-    monkeypatch.setattr(formats.keras.backend, "backend", lambda: "jax")
-    with pytest.raises(UsageError, match="KERAS_BACKEND=jax"):
+    monkeypatch.setattr("tumorboard.backend.name", lambda: "jax")
+    with pytest.raises(UsageError, match="found the backend 'jax'; set KERAS_BACKEND=tensorflow"):
         formats.find("saved-model")

@@ -33,7 +33,7 @@ def preprocessing(name, mode="own"):
 def official(name, pixels):
     if name == "efficientnet-lite0":
         return (pixels - 127) / 128
-    family = BACKBONES[name].builder.__module__.rpartition(".")[2]
+    family = getattr(keras.applications, BACKBONES[name].builder).__module__.rpartition(".")[2]
     return importlib.import_module(f"keras.applications.{family}").preprocess_input(pixels.copy())
 
 

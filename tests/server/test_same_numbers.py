@@ -77,7 +77,7 @@ def url(run, predictor):
 
 
 def test_the_command_says_the_same(run, predictor, files, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch_predict, "load_run", lambda *_: predictor)
+    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda *_: predictor)
     done = batch_predict.predict_files(run.root, files, tmp_path / "out.csv")
     np.testing.assert_array_equal(same._table(done.table, predictor, "{}:{}"), expected)
     assert expected.shape == (COUNT, 4 * 3 + 1)

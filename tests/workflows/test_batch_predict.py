@@ -36,7 +36,7 @@ def predictor(run):
 @pytest.fixture(autouse=True)
 def _opened_once(monkeypatch, predictor):
     """Loading takes a second; test_predict.py tests it."""
-    monkeypatch.setattr(module, "load_run", lambda run, models: predictor)
+    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda run, models: predictor)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_fifty_bad_files_among_a_thousand(run, predictor, tmp_path, monkeypatch)
     one = RunPredictor(
         {"custom": predictor.models["custom"]}, predictor.spec, "custom", predictor.reliability
     )
-    monkeypatch.setattr(module, "load_run", lambda run, models: one)
+    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda run, models: one)
     clean, mixed = tmp_path / "clean", tmp_path / "mixed"
     for folder in (clean, mixed):
         folder.mkdir()

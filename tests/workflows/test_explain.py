@@ -11,19 +11,23 @@ from tumorboard import NOTICE
 from tumorboard.cli.main import main
 from tumorboard.errors import DataError
 from tumorboard.explain.overlay import overlay
-from tumorboard.workflows import explain as module
 from tumorboard.workflows.explain import explain
 from tumorboard.workflows.predictor import load_run
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory):
-    return load_run(finished(tmp_path_factory.mktemp("explaining") / "run").root)
+def run(tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("explaining") / "run").root
+
+
+@pytest.fixture(scope="module")
+def predictor(run):
+    return load_run(run)
 
 
 @pytest.fixture(autouse=True)
 def _opened_once(monkeypatch, predictor):
-    monkeypatch.setattr(module, "load_run", lambda run, models: predictor)
+    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda run, models: predictor)
 
 
 @pytest.fixture
@@ -37,8 +41,8 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_every_model_and_member_gets_its_picture(predictor, scan, tmp_path):
-    done = explain(str(tmp_path), [str(scan)], str(tmp_path / "maps"))
+def test_every_model_and_member_gets_its_picture(run, predictor, scan, tmp_path):
+    done = explain(str(run), [str(scan)], str(tmp_path / "maps"))
     parts = [*NAMES, "ensemble_pretrained", "ensemble_custom"]
     assert sorted(path.name for path in done.folder.iterdir()) == sorted(
         ["maps.csv", *(f"1-slice-{part}.png" for part in parts)]
@@ -59,8 +63,8 @@ def test_every_model_and_member_gets_its_picture(predictor, scan, tmp_path):
             np.testing.assert_array_equal(np.asarray(Image.open(done.folder / row["overlay"])), painted)
 
 
-def test_a_class_and_a_method_can_be_asked_for(predictor, scan, tmp_path):
-    done = explain(tmp_path, [scan], tmp_path / "maps", target="c", method="occlusion")
+def test_a_class_and_a_method_can_be_asked_for(run, predictor, scan, tmp_path):
+    done = explain(run, [scan], tmp_path / "maps", target="c", method="occlusion")
     found = rows(done.folder)
     assert [(row["model"], row["class"]) for row in found] == [(name, "c") for name in NAMES]
     assert (
@@ -69,20 +73,21 @@ def test_a_class_and_a_method_can_be_asked_for(predictor, scan, tmp_path):
     )
 
 
-def test_an_unknown_class_and_nothing_to_explain_are_named(scan, tmp_path):
+def test_an_unknown_class_and_nothing_to_explain_are_named(run, scan, tmp_path):
     with pytest.raises(DataError, match=r"expected a class \(a, b, c\), found 'd'"):
-        explain(tmp_path, [scan], tmp_path / "maps", target="d")
+        explain(run, [scan], tmp_path / "maps", target="d")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="found no file"):
-        explain(tmp_path, [tmp_path / "empty"], tmp_path / "maps")
+        explain(run, [tmp_path / "empty"], tmp_path / "maps")
 
 
-def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(scan, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("tumorboard.cli.run_commands.check_run", lambda options: None)  # a stand-in
+def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(
+    run, scan, tmp_path, capsys, monkeypatch
+):
     (tmp_path / "bad.png").write_text("bad")
     command = [
         "explain",
-        str(tmp_path),
+        str(run),
         str(scan),
         str(tmp_path / "bad.png"),
         "--out",

@@ -14,9 +14,6 @@ import numpy.typing as npt
 from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.linear_model import RidgeClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from tumorboard.data.near_duplicates import Indices
 from tumorboard.evaluation.intervals import Estimate, estimate, wilson_grouped
@@ -158,7 +155,11 @@ def neighbourhoods(features: Features) -> Indices:
     return np.asarray(connected_components(edges, directed=False)[1], np.int64)
 
 
-def _classifier() -> Pipeline:
+def _classifier() -> Any:
+    from sklearn.linear_model import RidgeClassifier  # a second to import
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(StandardScaler(), RidgeClassifier(_PENALTY, solver="cholesky"))
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import ExtraTreesClassifier
 
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Number, Outcome
@@ -197,6 +196,8 @@ def _cross_validated(features: Features, labels: Indices, groups: Indices) -> Fe
     folds = fold_of_group[group]
     # One tree suffices where there are so few different rows that every tree separates all of them.
     trees = 1 if len(np.unique(features, axis=0)) <= _FEW_ROWS else _TREES
+    from sklearn.ensemble import ExtraTreesClassifier  # a second to import
+
     votes = np.zeros((len(labels), labels.max() + 1))
     for fold in range(_FOLDS):
         train, rest = folds != fold, np.flatnonzero(folds == fold)

@@ -191,20 +191,6 @@ def named_images(options: argparse.Namespace) -> list[Path | str]:
     return images
 
 
-def check_run(options: argparse.Namespace) -> None:
-    """Check the run and the names of models before TensorFlow is imported, which takes seconds.
-
-    Raises:
-        RunFolderError: No finished run.
-        UsageError: The run has no such model.
-    """
-    from tumorboard import run_folder
-
-    folder = run_folder.RunFolder(options.run_folder)
-    models = [options.model] if isinstance(options.model, str) else options.model
-    run_folder.select_models(folder, run_folder.read_checksums(folder), models)
-
-
 def write(text: str) -> None:
     """Write results to standard output.
 

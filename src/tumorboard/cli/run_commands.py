@@ -11,7 +11,6 @@ from tumorboard import NOTICE, text_files
 from tumorboard.cli.options import (
     add_classes,
     add_images,
-    check_run,
     command,
     data_source,
     named_images,
@@ -83,7 +82,6 @@ def _evaluate(options: argparse.Namespace) -> None:
             evaluate_predictions(options.predictions, options.metadata, out=options.out), options
         )
     elif options.data:
-        check_run(argparse.Namespace(run_folder=options.run_folder, model=[]))
         out = evaluate_data(
             options.run_folder,
             data_source(options),
@@ -188,7 +186,6 @@ def _predict(options: argparse.Namespace) -> None:
         from tumorboard.distributed import ray_cluster
 
         ray_cluster.require()
-    check_run(options)
     from tumorboard.workflows.batch_predict import predict_files
 
     done = predict_files(
@@ -283,8 +280,6 @@ def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _explain(options: argparse.Namespace) -> None:
     from tumorboard.errors import DataError
     from tumorboard.progress import Console
-
-    check_run(options)
     from tumorboard.workflows.explain import explain
 
     done = explain(
@@ -343,7 +338,6 @@ def add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _export(options: argparse.Namespace) -> None:
-    check_run(options)
     from tumorboard.export.exported_model import record_path
     from tumorboard.workflows.export import export
 

@@ -9,6 +9,7 @@ signed addresses.
 import contextlib
 import importlib
 import io
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,12 @@ def sources(named: Sequence[Path | str]) -> Iterator[Source]:
     """
     for place in named:
         yield from _below(place) if isinstance(place, str) else class_folders.files([place])
+
+
+def require_existing(named: Sequence[Path | str]) -> None:
+    """Raise DataError if they are paths, and none of them exists."""
+    if not any(isinstance(place, str) or os.path.lexists(place) for place in named):
+        raise DataError(f"expected images in {display(named[0])}, found no file; check the path")
 
 
 def version(source: Source) -> str:

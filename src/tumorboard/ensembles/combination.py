@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from tumorboard.errors import UsageError
 from tumorboard.evaluation.metrics import accuracy, log_loss
@@ -120,6 +119,8 @@ def fit_softmax(
     Returns:
         Kernel (D, classes) and bias (classes,).
     """
+    from sklearn.linear_model import LogisticRegression  # a second to import
+
     model = LogisticRegression(C=C, max_iter=2000).fit(features, labels, sample_weights)
     kernel, bias = np.zeros((features.shape[1], classes)), np.full(classes, _ABSENT_LOGIT)
     if len(model.classes_) == 2:  # scikit-learn has the second class's logit only

@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import sklearn.metrics
 from scipy import stats
 
 from tumorboard.predictions import ClassIndices, Predictions, Probabilities
@@ -195,6 +194,8 @@ def roc_curve(predictions: Predictions, c: int) -> tuple[Floats, Floats] | None:
     positive = predictions.labels == c
     if not 0 < positive.sum() < len(positive):
         return None
+    import sklearn.metrics  # a second to import
+
     scores = predictions.probabilities[:, c]
     false_positive_rate, true_positive_rate, _ = sklearn.metrics.roc_curve(
         positive, scores, drop_intermediate=False
@@ -207,5 +208,7 @@ def precision_recall_curve(predictions: Predictions, c: int) -> tuple[Floats, Fl
     positive = predictions.labels == c
     if not positive.any():
         return None
+    import sklearn.metrics
+
     precision, recall, _ = sklearn.metrics.precision_recall_curve(positive, predictions.probabilities[:, c])
     return recall[-2::-1], precision[-2::-1]  # scikit-learn appends a point at recall 0, precision 1

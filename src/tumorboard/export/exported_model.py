@@ -5,9 +5,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -15,7 +14,11 @@ from tumorboard import progress, storage
 from tumorboard.errors import ModelError, UsageError, display
 from tumorboard.export import formats
 from tumorboard.export.formats import FORMATS, Array, Predict
-from tumorboard.models.model_spec import ModelSpec
+
+if TYPE_CHECKING:
+    import keras
+
+    from tumorboard.models.model_spec import ModelSpec
 
 LIMIT = 1e-4
 """The largest difference from Keras that is accepted, of each output."""
@@ -51,7 +54,7 @@ class ExportCheck:
     differences: Mapping[str, float]
 
 
-def open_exported(path: Path, name: str, spec: ModelSpec) -> ExportedModel:
+def open_exported(path: Path, name: str, spec: "ModelSpec") -> ExportedModel:
     """Open a file of the format `name` in its runtime, for one image per call.
 
     Raises:
@@ -64,9 +67,25 @@ def open_exported(path: Path, name: str, spec: ModelSpec) -> ExportedModel:
         raise ModelError(f"{path.name} cannot be opened by its runtime: {reason}; export it again") from error
 
 
+def check_path(path: Path, name: str) -> None:
+    """Check that an export in the format `name` can be written at `path`; needs no Keras.
+
+    Raises:
+        UsageError: Another suffix, or an existing folder.
+        StorageError: The disk is full or not writable.
+    """
+    suffix = FORMATS[name].suffix
+    if path.suffix != suffix:
+        ending = f"to end in {suffix}" if suffix else "to be a folder's name without a suffix"
+        raise UsageError(f"expected --out {ending} for {name}, found {path.name[-60:]!r}")
+    if path.is_dir():
+        raise UsageError(f"expected a new --out, found a folder: {display(path)}; delete it first")
+    storage.require_writable(path.parent)
+
+
 def export_checked(
-    networks: Mapping[str, keras.Model],
-    spec: ModelSpec,
+    networks: "Mapping[str, keras.Model]",
+    spec: "ModelSpec",
     sha256: str,
     name: str,
     path: Path,
@@ -85,16 +104,12 @@ def export_checked(
         real: Whether they are images of the run.
 
     Raises:
-        UsageError: Unknown format, missing packages, or an unsuitable `path`.
+        UsageError: Unknown format, missing packages, or as `check_path`.
         ModelError: An output differs from Keras by more than `LIMIT`; nothing is kept then.
         StorageError: The disk is full or not writable.
     """
     format_ = formats.find(name)
-    if path.suffix != format_.suffix:
-        ending = f"to end in {format_.suffix}" if format_.suffix else "to be a folder's name without a suffix"
-        raise UsageError(f"expected --out {ending} for {name}, found {path.name[-60:]!r}")
-    if path.is_dir():
-        raise UsageError(f"expected a new --out, found a folder: {display(path)}; delete it first")
+    check_path(path, name)
     graph = formats.inference_graph(networks)
     outputs = {output: list(tensor.shape[1:]) for output, tensor in zip(networks, graph.outputs, strict=True)}
     record = {**spec.to_json(), "outputs": outputs, "format": name, "model_sha256": sha256}
@@ -126,7 +141,7 @@ def export_checked(
 
 
 def _compare(
-    networks: Mapping[str, keras.Model], exported: ExportedModel, images: npt.NDArray[np.uint8], real: bool
+    networks: "Mapping[str, keras.Model]", exported: ExportedModel, images: npt.NDArray[np.uint8], real: bool
 ) -> ExportCheck:
     """Compare each network by itself with its output of the exported whole."""
     differences = {}

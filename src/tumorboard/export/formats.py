@@ -3,21 +3,22 @@
 import importlib
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import layers
 
-from tumorboard import optional
+from tumorboard import backend, optional
 from tumorboard.errors import UsageError
-from tumorboard.models.inference import merge_networks
+
+if TYPE_CHECKING:
+    import keras
 
 KEY = "tumorboard"
 """Key of the record, as JSON, in a file's own metadata."""
@@ -46,7 +47,7 @@ class Format:
     suffix: str
     packages: tuple[str, ...]
     extra: str
-    write: Callable[[keras.Model, Path, Mapping[str, Any]], None]
+    write: "Callable[[keras.Model, Path, Mapping[str, Any]], None]"
     open: Callable[[Path, int], Predict]
     embeds: bool = False
 
@@ -61,15 +62,15 @@ def find(name: str) -> Format:
         raise UsageError(f"expected a format of {', '.join(FORMATS)}, found {name[:40]!r}")
     entry = FORMATS[name]
     optional.require(f"the format {name}", *entry.packages, extra=entry.extra)
-    if keras.backend.backend() != "tensorflow":
+    if backend.name() != "tensorflow":
         raise UsageError(
-            f"models are exported by the TensorFlow backend, found KERAS_BACKEND={keras.backend.backend()}; "
-            "unset it for this command"
+            f"models are exported by the TensorFlow backend, found the backend {backend.name()[:40]!r}; "
+            "set KERAS_BACKEND=tensorflow for this command"
         )
     return entry
 
 
-def write_onnx(model: keras.Model, path: Path, record: Mapping[str, Any]) -> None:
+def write_onnx(model: "keras.Model", path: Path, record: Mapping[str, Any]) -> None:
     """Write ONNX, with the outputs named as in the record instead of as TensorFlow names them."""
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
@@ -90,7 +91,8 @@ def write_onnx(model: keras.Model, path: Path, record: Mapping[str, Any]) -> Non
 
 
 def open_onnx(path: Path, _: int) -> Predict:
-    """Open ONNX in ONNX Runtime on the CPU."""
+    """Open ONNX in ONNX Runtime on the CPU, without its telemetry: a database in the home folder."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at the import, which makes the database
     runtime = importlib.import_module("onnxruntime")
     runtime.disable_telemetry_events()
     options = runtime.SessionOptions()
@@ -106,7 +108,7 @@ def openvino() -> Any:
     return importlib.import_module("openvino")
 
 
-def write_openvino(model: keras.Model, path: Path, record: Mapping[str, Any]) -> None:
+def write_openvino(model: "keras.Model", path: Path, record: Mapping[str, Any]) -> None:
     """Write OpenVINO's IR in full precision, with named outputs."""
     ov = openvino()
     plain = path.with_name(f"plain-{path.name}")
@@ -133,7 +135,7 @@ def open_openvino(path: Path, size: int) -> Predict:
     return lambda image: [np.array(output) for output in request.infer([image]).to_tuple()]
 
 
-def write_litert(model: keras.Model, path: Path, _: Mapping[str, Any]) -> None:
+def write_litert(model: "keras.Model", path: Path, _: Mapping[str, Any]) -> None:
     """Write LiteRT (TensorFlow Lite)."""
     model.export(str(path), format="litert", verbose=False)
 
@@ -154,7 +156,7 @@ def open_litert(path: Path, size: int) -> Predict:
     return predict
 
 
-def write_saved_model(model: keras.Model, path: Path, record: Mapping[str, Any]) -> None:
+def write_saved_model(model: "keras.Model", path: Path, record: Mapping[str, Any]) -> None:
     """Write a SavedModel of TensorFlow."""
     model.export(str(path), format="tf_saved_model", verbose=False)
     extra = path / "assets.extra"
@@ -176,17 +178,17 @@ FORMATS: dict[str, Format] = {
     "saved-model": Format("", ("tensorflow",), "", write_saved_model, open_saved_model),
 }
 
-_TRAINING_ONLY = (
-    layers.RandomFlip,
-    layers.RandomRotation,
-    layers.RandomZoom,
-    layers.RandomTranslation,
-    layers.RandomContrast,
-    layers.Dropout,
-)
+_TRAINING_ONLY = {
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomTranslation",
+    "RandomContrast",
+    "Dropout",
+}
 
 
-def inference_graph(networks: Mapping[str, keras.Model]) -> keras.Model:
+def inference_graph(networks: "Mapping[str, keras.Model]") -> "keras.Model":
     """Copy networks into one frozen graph for inference, which computes shared layers once.
 
     It is frozen because Keras exports a batch norm that is trainable in its training form, whose outputs are
@@ -195,9 +197,13 @@ def inference_graph(networks: Mapping[str, keras.Model]) -> keras.Model:
     Returns:
         (N, S, S, 3) float32 of 0-255 -> the output of each network, in order.
     """
+    import keras  # seconds to import
+    from keras import layers
+
+    from tumorboard.models.inference import merge_networks
 
     def copy_layer(layer: keras.Layer) -> Any:
-        if isinstance(layer, _TRAINING_ONLY):
+        if type(layer).__name__ in _TRAINING_ONLY:
             return layers.Identity(name=layer.name)
         config = layer.get_config()
         if isinstance(layer, layers.Rescaling):  # tf2onnx skips an optimisation if the offset is a scalar

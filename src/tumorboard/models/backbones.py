@@ -1,18 +1,18 @@
-"""Backbones by name: how to build them, the input values they expect, and where they can be cut."""
+"""Backbones by name: how to build them, the input values they expect, and where they can be cut.
+
+Keras takes seconds to import; it is imported to build them, not to check a name.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import applications, layers
 
 from tumorboard.data.image_cache import Images
 from tumorboard.errors import ModelError, RecipeError
-from tumorboard.models import efficientnet_lite
 from tumorboard.models.pretrained_weights import (
     EMBEDDED,
     check_is_hdf5,
@@ -20,6 +20,9 @@ from tumorboard.models.pretrained_weights import (
     load_embedded,
     load_file,
 )
+
+if TYPE_CHECKING:
+    import keras
 
 NAMED_WEIGHTS = frozenset({"imagenet", "none"})  # not files
 _BATCH = 32
@@ -32,7 +35,7 @@ class Backbone:
     """A network and the input values that it expects.
 
     Args:
-        builder: Function of `keras.applications`; None for the embedded network.
+        builder: Function of `keras.applications`, or its name; None for the embedded network.
         scaling: Scaling of the input that its weights were trained with, see `preprocess`; "inside" if the
             network scales its input itself.
         stages: Where it can be cut, from input to output, as prefixes of layer names. Empty where the ends of
@@ -41,7 +44,7 @@ class Backbone:
             one.
     """
 
-    builder: Callable[..., keras.Model] | None
+    builder: "Callable[..., keras.Model] | str | None"
     scaling: Scaling
     stages: tuple[str, ...] = ()
     upper: int = 2
@@ -58,47 +61,43 @@ _VGG = _numbered("block{}_", 1, 4)
 
 BACKBONES = {
     EMBEDDED: Backbone(None, "lite", _EFFICIENTNET, upper=4),  # its upper stages cost little
-    "resnet50": Backbone(applications.ResNet50, "caffe", _RESNET),
-    "resnet101": Backbone(applications.ResNet101, "caffe", _RESNET),
-    "resnet152": Backbone(applications.ResNet152, "caffe", _RESNET),
-    "resnet50-v2": Backbone(applications.ResNet50V2, "tf", _RESNET),
-    "resnet101-v2": Backbone(applications.ResNet101V2, "tf", _RESNET),
-    "resnet152-v2": Backbone(applications.ResNet152V2, "tf", _RESNET),
-    "densenet121": Backbone(applications.DenseNet121, "torch", _DENSENET),
-    "densenet169": Backbone(applications.DenseNet169, "torch", _DENSENET),
-    "densenet201": Backbone(applications.DenseNet201, "torch", _DENSENET),
-    "efficientnet-b0": Backbone(applications.EfficientNetB0, "inside", _EFFICIENTNET),
-    "efficientnet-b1": Backbone(applications.EfficientNetB1, "inside", _EFFICIENTNET),
-    "efficientnet-b2": Backbone(applications.EfficientNetB2, "inside", _EFFICIENTNET),
-    "efficientnet-b3": Backbone(applications.EfficientNetB3, "inside", _EFFICIENTNET),
-    "efficientnet-b4": Backbone(applications.EfficientNetB4, "inside", _EFFICIENTNET),
-    "efficientnet-b5": Backbone(applications.EfficientNetB5, "inside", _EFFICIENTNET),
-    "efficientnet-b6": Backbone(applications.EfficientNetB6, "inside", _EFFICIENTNET),
-    "efficientnet-b7": Backbone(applications.EfficientNetB7, "inside", _EFFICIENTNET),
-    "efficientnet-v2-b0": Backbone(applications.EfficientNetV2B0, "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-b1": Backbone(applications.EfficientNetV2B1, "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-b2": Backbone(applications.EfficientNetV2B2, "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-b3": Backbone(applications.EfficientNetV2B3, "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-s": Backbone(applications.EfficientNetV2S, "inside", _EFFICIENTNET[:6]),
-    "efficientnet-v2-m": Backbone(applications.EfficientNetV2M, "inside", _EFFICIENTNET),
-    "efficientnet-v2-l": Backbone(applications.EfficientNetV2L, "inside", _EFFICIENTNET),
-    "mobilenet": Backbone(applications.MobileNet, "tf", _numbered("conv_pw_{}_", 1, 12)),
-    "mobilenet-v2": Backbone(applications.MobileNetV2, "tf", _numbered("block_{}_", 1, 16)),
-    "mobilenet-v3-small": Backbone(
-        applications.MobileNetV3Small, "inside", _numbered("expanded_conv_{}_", 1, 10)
-    ),
-    "mobilenet-v3-large": Backbone(
-        applications.MobileNetV3Large, "inside", _numbered("expanded_conv_{}_", 1, 14)
-    ),
-    "convnext-tiny": Backbone(applications.ConvNeXtTiny, "inside"),
-    "convnext-small": Backbone(applications.ConvNeXtSmall, "inside"),
-    "convnext-base": Backbone(applications.ConvNeXtBase, "inside"),
-    "convnext-large": Backbone(applications.ConvNeXtLarge, "inside"),
-    "inception-v3": Backbone(applications.InceptionV3, "tf", ("mixed2", "mixed7")),
-    "inception-resnet-v2": Backbone(applications.InceptionResNetV2, "tf", ("block35_", "block17_")),
-    "xception": Backbone(applications.Xception, "tf"),
-    "vgg16": Backbone(applications.VGG16, "caffe", _VGG),
-    "vgg19": Backbone(applications.VGG19, "caffe", _VGG),
+    "resnet50": Backbone("ResNet50", "caffe", _RESNET),
+    "resnet101": Backbone("ResNet101", "caffe", _RESNET),
+    "resnet152": Backbone("ResNet152", "caffe", _RESNET),
+    "resnet50-v2": Backbone("ResNet50V2", "tf", _RESNET),
+    "resnet101-v2": Backbone("ResNet101V2", "tf", _RESNET),
+    "resnet152-v2": Backbone("ResNet152V2", "tf", _RESNET),
+    "densenet121": Backbone("DenseNet121", "torch", _DENSENET),
+    "densenet169": Backbone("DenseNet169", "torch", _DENSENET),
+    "densenet201": Backbone("DenseNet201", "torch", _DENSENET),
+    "efficientnet-b0": Backbone("EfficientNetB0", "inside", _EFFICIENTNET),
+    "efficientnet-b1": Backbone("EfficientNetB1", "inside", _EFFICIENTNET),
+    "efficientnet-b2": Backbone("EfficientNetB2", "inside", _EFFICIENTNET),
+    "efficientnet-b3": Backbone("EfficientNetB3", "inside", _EFFICIENTNET),
+    "efficientnet-b4": Backbone("EfficientNetB4", "inside", _EFFICIENTNET),
+    "efficientnet-b5": Backbone("EfficientNetB5", "inside", _EFFICIENTNET),
+    "efficientnet-b6": Backbone("EfficientNetB6", "inside", _EFFICIENTNET),
+    "efficientnet-b7": Backbone("EfficientNetB7", "inside", _EFFICIENTNET),
+    "efficientnet-v2-b0": Backbone("EfficientNetV2B0", "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-b1": Backbone("EfficientNetV2B1", "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-b2": Backbone("EfficientNetV2B2", "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-b3": Backbone("EfficientNetV2B3", "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-s": Backbone("EfficientNetV2S", "inside", _EFFICIENTNET[:6]),
+    "efficientnet-v2-m": Backbone("EfficientNetV2M", "inside", _EFFICIENTNET),
+    "efficientnet-v2-l": Backbone("EfficientNetV2L", "inside", _EFFICIENTNET),
+    "mobilenet": Backbone("MobileNet", "tf", _numbered("conv_pw_{}_", 1, 12)),
+    "mobilenet-v2": Backbone("MobileNetV2", "tf", _numbered("block_{}_", 1, 16)),
+    "mobilenet-v3-small": Backbone("MobileNetV3Small", "inside", _numbered("expanded_conv_{}_", 1, 10)),
+    "mobilenet-v3-large": Backbone("MobileNetV3Large", "inside", _numbered("expanded_conv_{}_", 1, 14)),
+    "convnext-tiny": Backbone("ConvNeXtTiny", "inside"),
+    "convnext-small": Backbone("ConvNeXtSmall", "inside"),
+    "convnext-base": Backbone("ConvNeXtBase", "inside"),
+    "convnext-large": Backbone("ConvNeXtLarge", "inside"),
+    "inception-v3": Backbone("InceptionV3", "tf", ("mixed2", "mixed7")),
+    "inception-resnet-v2": Backbone("InceptionResNetV2", "tf", ("block35_", "block17_")),
+    "xception": Backbone("Xception", "tf"),
+    "vgg16": Backbone("VGG16", "caffe", _VGG),
+    "vgg19": Backbone("VGG19", "caffe", _VGG),
 }
 
 
@@ -158,6 +157,8 @@ def preprocess(x: Any, name: str, mode: Literal["own", "unit"], prefix: str) -> 
     Raises:
         RecipeError: Unknown name, or "unit" for a backbone that scales its input itself.
     """
+    from keras import layers
+
     scaling = find_backbone(name).scaling
     if scaling == "inside":
         if mode == "unit":
@@ -183,7 +184,7 @@ def preprocess(x: Any, name: str, mode: Literal["own", "unit"], prefix: str) -> 
     )
 
 
-def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], prefix: str) -> keras.Model:
+def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], prefix: str) -> "keras.Model":
     """Build a backbone without classifier and pooling.
 
     Args:
@@ -199,6 +200,10 @@ def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], p
         RecipeError: Unknown name, or an image size that the network does not accept.
         ModelError: Weights that are missing, damaged or of another network.
     """
+    import keras
+
+    from tumorboard.models import efficientnet_lite
+
     builder = find_backbone(name).builder
     if weights not in NAMED_WEIGHTS and name.startswith("efficientnet-b"):
         # Keras inserts a scaling that the file does not record, only for its own weights.
@@ -209,6 +214,7 @@ def build_backbone(name: str, weights: str, input_shape: tuple[int, int, int], p
     if builder is None:
         network = efficientnet_lite.build(input_shape, prefix)
     else:
+        builder = getattr(keras.applications, builder) if isinstance(builder, str) else builder
         try:  # first without weights, to distinguish an unfit image size from unfit weights
             network = builder(weights=None, include_top=False, input_shape=input_shape)
         except ValueError as error:
@@ -233,10 +239,12 @@ def embed_images(images: Images, progress: Callable[[int, int], None] = lambda d
     Returns:
         float32 (N, 1280).
     """
+    import keras
+
     shape = images[0:1].shape[1:]
     image = keras.Input(shape)
     network = build_backbone(EMBEDDED, "imagenet", shape, "embedding")
-    pooled = layers.GlobalAveragePooling2D()(network(preprocess(image, EMBEDDED, "own", "embedding")))
+    pooled = keras.layers.GlobalAveragePooling2D()(network(preprocess(image, EMBEDDED, "own", "embedding")))
     model = keras.Model(image, pooled)
     batches = []
     for start in range(0, len(images), _BATCH):
@@ -245,7 +253,9 @@ def embed_images(images: Images, progress: Callable[[int, int], None] = lambda d
     return np.concatenate(batches)
 
 
-def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.Model, keras.Model | None]:
+def split_backbone(
+    name: str, backbone: "keras.Model", stage: str
+) -> "tuple[keras.Model, keras.Model | None]":
     """Cut a backbone behind a stage and freeze the layers before the cut.
 
     Args:
@@ -261,6 +271,8 @@ def split_backbone(name: str, backbone: keras.Model, stage: str) -> tuple[keras.
     Raises:
         RecipeError: Unknown stage; the message lists the known ones.
     """
+    import keras
+
     entry, names = find_backbone(name), stages_of(name)
     prefix = backbone.name.removesuffix("_backbone")
 

@@ -18,12 +18,15 @@ from collections.abc import Callable
 from importlib import resources
 from itertools import count, takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
-import keras
 import numpy as np
 
 from tumorboard.errors import ModelError
+
+if TYPE_CHECKING:
+    import keras
 
 EMBEDDED = "efficientnet-lite0"
 """The backbone whose ImageNet weights are part of this package."""
@@ -32,7 +35,7 @@ DOWNLOAD_TIMEOUT = 20.0
 """Seconds without an answer after which a download fails; Keras itself sets no limit."""
 
 
-def load_embedded(model: keras.Model, name: str) -> None:
+def load_embedded(model: "keras.Model", name: str) -> None:
     """Load the weights that are part of the package, after comparing their SHA-256 with the recorded one.
 
     Raises:
@@ -47,8 +50,8 @@ def load_embedded(model: keras.Model, name: str) -> None:
 
 
 def fetch_imagenet(
-    name: str, builder: Callable[..., keras.Model], input_shape: tuple[int, int, int]
-) -> keras.Model:
+    name: str, builder: "Callable[..., keras.Model]", input_shape: tuple[int, int, int]
+) -> "keras.Model":
     """Build a network with its ImageNet weights from the cache of Keras, or downloaded into it.
 
     Keras checks the file's hash where it knows one.
@@ -91,7 +94,7 @@ def check_is_hdf5(file: Path) -> None:
         raise _unfit(file, "an HDF5 file of weights", actual)
 
 
-def load_file(model: keras.Model, file: Path) -> None:
+def load_file(model: "keras.Model", file: Path) -> None:
     """Load a user's weights file.
 
     Args:
@@ -115,12 +118,14 @@ def load_file(model: keras.Model, file: Path) -> None:
     skipped = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
     if skipped:
         raise _unfit(file, f"the weights of {model.name}", skipped[0])
+    import keras  # seconds to import
+
     for weight in model.weights:
         if "float" in weight.dtype and not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise _unfit(file, "finite numbers", f"NaN or infinity in {weight.path}")
 
 
-def _inspect(model: keras.Model, file: Path) -> None:
+def _inspect(model: "keras.Model", file: Path) -> None:
     """Compare layout, names, shapes and declared size with the model; no array is read."""
     with h5py.File(file, "r") as content:
         if "model_config" in content.attrs or "model_weights" in content:
@@ -180,7 +185,7 @@ def plain_arrays(content: h5py.File) -> dict[str, h5py.Dataset]:
     return arrays
 
 
-def _compare_shapes(model: keras.Model, arrays: dict[str, h5py.Dataset], file: Path) -> None:
+def _compare_shapes(model: "keras.Model", arrays: dict[str, h5py.Dataset], file: Path) -> None:
     """Compare the shapes of a file of Keras 3, regardless of order; Keras ignores surplus arrays."""
     expected = [tuple(weight.shape) for weight in model.weights if "float" in weight.dtype]
     actual = [array.shape for array in arrays.values() if array.dtype.kind == "f"]
@@ -193,7 +198,7 @@ def _compare_shapes(model: keras.Model, arrays: dict[str, h5py.Dataset], file: P
         raise _unfit(file, f"an array of shape {shape}", f"{closest}")
 
 
-def _compare_layers(model: keras.Model, content: h5py.File, file: Path) -> None:
+def _compare_layers(model: "keras.Model", content: h5py.File, file: Path) -> None:
     """Compare the shapes of a file of the older layout layer by layer, in order."""
     expected = [
         (

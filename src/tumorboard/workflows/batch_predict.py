@@ -5,17 +5,17 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import filelock
 
-from tumorboard import progress, storage
+from tumorboard import progress, run_folder, storage
 from tumorboard.data import object_store
 from tumorboard.data.object_store import Source
 from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.export import KERAS, on_engine
+from tumorboard.workflows.export import KERAS, check_engine
 from tumorboard.workflows.patient_table import patients_of, write_patients
 from tumorboard.workflows.prediction_table import (
     Row,
@@ -25,7 +25,9 @@ from tumorboard.workflows.prediction_table import (
     shown_path,
     write_csv,
 )
-from tumorboard.workflows.predictor import RunPredictor, load_run
+
+if TYPE_CHECKING:
+    from tumorboard.workflows.predictor import RunPredictor
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def predict_files(
         StorageError, Interrupted: What was finished is kept, and not done again.
     """
     run, out, console = Path(run), Path(out), console or Console(quiet=True)
+    folder = RunFolder(run)
+    run_folder.select_models(folder, run_folder.read_checksums(folder), models)
     sources = [place if "://" in str(place) else Path(place) for place in sources]
     if ray:
         if by:
@@ -94,11 +98,16 @@ def predict_files(
         raise UsageError(f"expected --out to end in .csv, found {out.name[-60:]!r}")
     if out.resolve() in {Path(source).resolve() for source in sources}:
         raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
+    check_engine(engine)
+    object_store.require_existing(sources)
     total = sum(1 for _ in object_store.sources(sources))
     if not total:
         raise DataError(f"expected images in {sources[0]}, found no file; check the path")
     patient_of = patients_of(sources, by) if by else {}
     with progress.graceful(), _locked_table(out):
+        from tumorboard.workflows.export import on_engine  # Keras, seconds to import
+        from tumorboard.workflows.predictor import load_run
+
         predictor = on_engine(load_run(run, models), run, engine)
         rows = unfinished_rows(out, run, predictor)
         failed = _predict_rows(predictor, sources, rows, total, console)
@@ -112,7 +121,7 @@ def predict_files(
     return Predicted(out, total, failed, predictor.recommended, table)
 
 
-def unfinished_rows(out: Path, run: Path, predictor: RunPredictor) -> Path:
+def unfinished_rows(out: Path, run: Path, predictor: "RunPredictor") -> Path:
     """Name the file of finished rows after the models, so that rows of other models are never taken over."""
     digest = digest_of(RunFolder(run), repr((predictor.names, predictor.engine))).hexdigest()
     return out.with_name(f"{out.stem}.{digest[:12]}.unfinished.jsonl")
@@ -139,7 +148,7 @@ def _locked_table(out: Path) -> Iterator[None]:
 
 
 def _predict_rows(
-    predictor: RunPredictor, sources: Sequence[Path | str], kept: Path, total: int, console: Console
+    predictor: "RunPredictor", sources: Sequence[Path | str], kept: Path, total: int, console: Console
 ) -> int:
     """Append every row that is not in the file `kept` yet; returns how many of all rows have an error."""
     failed = 0

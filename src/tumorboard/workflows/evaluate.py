@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tumorboard import progress, storage, text_files
+from tumorboard import progress, run_folder, storage, text_files
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.manifest import DataSource, Manifest, Sample
 from tumorboard.errors import DataError, RunFolderError, UsageError, display
@@ -68,9 +68,8 @@ def evaluate_data(
         RunFolderError, ModelError: The run cannot be used.
         DataError: The data cannot be used, or has classes that the models do not know.
     """
-    from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
-
     console, folder, path = console or Console(quiet=True), RunFolder(Path(run)), DataSource.of(data).path
+    run_folder.read_checksums(folder)  # a run that is not finished is refused before anything is read
     known = read_manifest(folder)
     loaded = find_images(data, console)
     unknown = sorted(set(loaded.manifest.class_names) - set(known.class_names))
@@ -86,6 +85,8 @@ def evaluate_data(
     groups = columns.pop("group", {})
     out = claim_folder(folder, path)
     with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+        from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
+
         predictor = load_run(run)
         decoded = decode_images(replace(loaded, manifest=part), Path(cache), predictor.image, console)
         test = {sample.sha256 for sample in known.select("test").samples}

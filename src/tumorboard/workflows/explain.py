@@ -5,19 +5,20 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from tumorboard import NOTICE, progress, storage
-from tumorboard.data import class_folders
+from tumorboard import NOTICE, progress, run_folder, storage
+from tumorboard.data import class_folders, object_store
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError, display
-from tumorboard.explain import gradcam, occlusion
-from tumorboard.explain.overlay import overlay
-from tumorboard.models.inference import probabilities
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
-from tumorboard.workflows.predictor import RunPredictor, load_run
+from tumorboard.run_folder import RunFolder, read_json
+
+if TYPE_CHECKING:
+    from tumorboard.workflows.predictor import RunPredictor
 
 COLUMNS = ("path", "model", "member", "class", "probability", "overlay", "error", "notice")
 
@@ -67,16 +68,24 @@ def explain(
     """
     out, console = Path(out), console or Console(quiet=True)
     images = [Path(source) for source in sources]
+    folder = RunFolder(Path(run))
+    names, _ = run_folder.select_models(folder, run_folder.read_checksums(folder), models)
+    class_names = read_json(folder.model_spec(names[0])).get("class_names", [])
+    if target and target not in class_names:
+        raise DataError(f"expected a class ({', '.join(class_names)[:150]}), found {target[:60]!r}")
+    object_store.require_existing(images)
     total = sum(1 for _ in class_folders.files(images))
     if not total:
         raise DataError(f"expected images in {display(images[0])}, found no file; check the path")
+    storage.require_writable(out)
     rows: list[list[str]] = []
     correlations: dict[str, float] = {}
     with progress.graceful(), console.task("explaining") as update:
+        from tumorboard.explain import gradcam  # Keras, seconds to import
+        from tumorboard.models.inference import probabilities
+        from tumorboard.workflows.predictor import load_run
+
         predictor = load_run(run, models)
-        if target and target not in predictor.class_names:
-            known = ", ".join(predictor.class_names)[:150]
-            raise DataError(f"expected a class ({known}), found {target[:60]!r}")
         for number, path in enumerate(class_folders.files(images), start=1):
             progress.stop_if_asked()
             stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
@@ -102,9 +111,13 @@ def explain(
 
 
 def _write_overlays(
-    predictor: RunPredictor, pixels: Pixels, stem: Path, target: str, method: str
+    predictor: "RunPredictor", pixels: Pixels, stem: Path, target: str, method: str
 ) -> Iterator[list[str]]:
     """Write the overlays of one image, and yield for each the columns from `model` to `overlay`."""
+    from tumorboard.explain import gradcam, occlusion
+    from tumorboard.explain.overlay import overlay
+    from tumorboard.models.inference import probabilities
+
     for name, model in predictor.models.items():
         row = probabilities(model, pixels[None])[0]
         label = predictor.class_names.index(target) if target else int(row.argmax())

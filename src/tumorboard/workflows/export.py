@@ -5,19 +5,21 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tumorboard import progress, storage
+from tumorboard import progress, run_folder, storage
 from tumorboard.data.manifest import Sample
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.export import exported_model, formats
 from tumorboard.export.exported_model import ExportCheck
-from tumorboard.models.model_spec import embedding_model
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.predictor import RunPredictor, load_run
 from tumorboard.workflows.run_context import read_manifest
+
+if TYPE_CHECKING:
+    from tumorboard.workflows.predictor import RunPredictor
 
 IMAGES = 32
 """How many images an export is compared on."""
@@ -52,7 +54,12 @@ def export(run: str | Path, model: str, format_name: str, out: str | Path | None
     """
     folder, target = RunFolder(Path(run)), formats.find(format_name)
     path = Path(out) if out else folder.export(model, format_name, target.suffix)
+    run_folder.select_models(folder, run_folder.read_checksums(folder), (model,))
+    exported_model.check_path(path, format_name)
     with progress.graceful():
+        from tumorboard.models.model_spec import embedding_model  # Keras, seconds to import
+        from tumorboard.workflows.predictor import load_run
+
         predictor = load_run(run, (model,))
         networks = {"probabilities": predictor.models[model]}
         if target.embeds:
@@ -62,7 +69,15 @@ def export(run: str | Path, model: str, format_name: str, out: str | Path | None
     return Export(path, check)
 
 
-def on_engine(predictor: RunPredictor, run: Path, engine: str) -> RunPredictor:
+def check_engine(engine: str) -> None:
+    """Raise UsageError for an unknown engine, or one whose packages are missing; needs no Keras."""
+    if engine not in ENGINES:
+        raise UsageError(f"expected an engine ({', '.join(ENGINES)}), found {engine[:40]!r}")
+    if engine != KERAS:
+        formats.find(engine)
+
+
+def on_engine(predictor: "RunPredictor", run: Path, engine: str) -> "RunPredictor":
     """Return the predictor with its predictions computed by `engine`, one of `ENGINES`; heat maps need Keras.
 
     The export lies in RUN/exports; it is made again unless it is undamaged and of the same models.
@@ -72,10 +87,11 @@ def on_engine(predictor: RunPredictor, run: Path, engine: str) -> RunPredictor:
         ModelError: Its predictions differ from those of Keras.
         StorageError: An export cannot be written.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"expected an engine ({', '.join(ENGINES)}), found {engine[:40]!r}")
+    check_engine(engine)
     if engine == KERAS:
         return predictor
+    from tumorboard.models.model_spec import embedding_model
+
     folder, recommended = RunFolder(run), predictor.recommended
     path = folder.export(f"models-{'-'.join(predictor.names)}", engine, formats.find(engine).suffix)
     embedding = {f"{recommended}:{formats.EMBEDDING}": embedding_model(predictor.models[recommended])}
@@ -89,7 +105,7 @@ def on_engine(predictor: RunPredictor, run: Path, engine: str) -> RunPredictor:
     return replace(predictor, engine=engine, runtime=runtime)
 
 
-def comparison_images(run: RunFolder, predictor: RunPredictor) -> tuple[Pixels, bool]:
+def comparison_images(run: RunFolder, predictor: "RunPredictor") -> tuple[Pixels, bool]:
     """Return at most `IMAGES` of train and validation, and True; random ones, and False, if none is left."""
     samples: Sequence[Sample] = ()
     with contextlib.suppress(DataError, RunFolderError, ValueError, TypeError):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from tumorboard.predictions import neutralised
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.calibrate import read_patient_rules
 from tumorboard.workflows.prediction_table import shown_path
-from tumorboard.workflows.predictor import RunPredictor
+
+if TYPE_CHECKING:
+    from tumorboard.workflows.predictor import RunPredictor
 
 COLUMNS = ("patient", "images", "unreadable", "prediction", "confidence", "refer", "decided_by", "method")
 
@@ -83,7 +85,7 @@ class _Patient:
 
 
 def write_patients(
-    file: IO[bytes], predictor: RunPredictor, run: RunFolder, rows: Path, patient_of: dict[str, str]
+    file: IO[bytes], predictor: "RunPredictor", run: RunFolder, rows: Path, patient_of: dict[str, str]
 ) -> int:
     """Write one row per patient as CSV, and return how many there are.
 
@@ -120,7 +122,7 @@ def write_patients(
     return len(collected)
 
 
-def _cells(predictor: RunPredictor, patient: _Patient, methods: Mapping[str, str]) -> list[Any]:
+def _cells(predictor: "RunPredictor", patient: _Patient, methods: Mapping[str, str]) -> list[Any]:
     count, classes = len(patient.paths), predictor.class_names
     if not count:
         return [0, patient.unreadable, *[""] * (len(COLUMNS) - 3 + len(classes) * len(predictor.names))]

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from tumorboard.data.object_store import Opened, Source
 from tumorboard.errors import DataError
 from tumorboard.predictions import neutralised
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.predictor import ImagePrediction, RunPredictor
+
+if TYPE_CHECKING:
+    from tumorboard.workflows.predictor import ImagePrediction, RunPredictor
 
 Row = dict[str, Any]
 
@@ -34,7 +36,7 @@ COLUMNS = (
 )
 
 
-def prediction_row(predictor: RunPredictor, source: Source) -> Row:
+def prediction_row(predictor: "RunPredictor", source: Source) -> Row:
     """Predict a file, or record why it could not be read.
 
     If it could not be read now, but may be later, the row holds the key `again` as well.
@@ -57,7 +59,7 @@ def prediction_row(predictor: RunPredictor, source: Source) -> Row:
     return row | {"notes": "; ".join(notes)} | plain_values(predictor, predictor.predict(pixels))
 
 
-def plain_values(predictor: RunPredictor, prediction: ImagePrediction) -> Row:
+def plain_values(predictor: "RunPredictor", prediction: "ImagePrediction") -> Row:
     """Return a prediction as plain values: class, confidence, set, flags, and probabilities by model."""
     row = prediction.calibrated
     row = prediction.probabilities[predictor.recommended] if row is None else row
@@ -90,7 +92,7 @@ def digest_of(run: RunFolder, request: str) -> "hashlib._Hash":
     return digest
 
 
-def write_csv(file: IO[bytes], predictor: RunPredictor, rows: Path) -> None:
+def write_csv(file: IO[bytes], predictor: "RunPredictor", rows: Path) -> None:
     """Write rows, one line of JSON each, as CSV."""
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -118,7 +120,7 @@ def _cell(value: Any) -> Any:
 
 
 def write_parquet(
-    path: Path, predictor: RunPredictor, rows: Sequence[Row], metadata: Mapping[str, str]
+    path: Path, predictor: "RunPredictor", rows: Sequence[Row], metadata: Mapping[str, str]
 ) -> None:
     """Write rows as Parquet, atomically, with the notice in the file's metadata."""
     import pyarrow

@@ -12,6 +12,7 @@ from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, OnImage
 from tumorboard.data.manifest import DataSource, Loaded, Manifest
+from tumorboard.models.backbones import check_backbone
 from tumorboard.progress import Console
 from tumorboard.reports import terminal
 from tumorboard.reports.document import printable
@@ -28,7 +29,7 @@ def prepare(
     *,
     cache: Path | None = None,
 ) -> RunContext:
-    """Prepare a run; every error of data and settings is raised here, one of data before Keras is imported.
+    """Prepare a run; every error of data and settings is raised here, before Keras is imported.
 
     Args:
         data: Class folders or a manifest CSV.
@@ -45,6 +46,9 @@ def prepare(
         RunFolderError: The folder was begun with other data or settings.
         Interrupted: A signal asked to stop; decoding begins anew.
     """
+    for settings in recipe.models.values():
+        if settings.kind == "pretrained":
+            check_backbone(settings.backbone, settings.weights)
     loaded = find_images(data, console)
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
@@ -64,12 +68,6 @@ def prepare(
         tied_samples, tied = tie(facts, recipe.splitting.keep_together)
         whole = splitting.assign_splits(tied_samples, tied, recipe.splitting, recipe.seed)
     whole = whole or decoded.manifest
-    pretrained = [settings for settings in recipe.models.values() if settings.kind == "pretrained"]
-    if pretrained:  # an unknown backbone is refused before the folder belongs to this recipe
-        from tumorboard.models.backbones import check_backbone
-
-        for settings in pretrained:
-            check_backbone(settings.backbone, settings.weights)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, loaded.source, recipe, now)
     return RunContext(run, recipe, whole, decoded, console, loaded.matching, facts)

@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tumorboard import storage
-from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.config import Recipe
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, Rows
@@ -21,6 +20,9 @@ from tumorboard.errors import DataError, RunFolderError, display
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json, reading
+
+if TYPE_CHECKING:
+    from tumorboard.audit.dataset_facts import DatasetFacts
 
 
 def read_predictions(run: RunFolder, name: str, split: str) -> Predictions:
@@ -103,7 +105,7 @@ class RunContext:
     decoded: Decoded
     console: Console
     matching: Matching | None = None
-    facts: DatasetFacts | None = field(default=None, repr=False)
+    facts: "DatasetFacts | None" = field(default=None, repr=False)
     track: str = ""
     _predictions: dict[tuple[str, str], Predictions] = field(default_factory=dict, repr=False)
 
