@@ -95,7 +95,7 @@ def test_dicom_files_of_one_patient_id_are_one_patient_without_a_name(run, tmp_p
     assert sorted(row["images"] for row in found) == ["1", "2"]
     assert "4711" not in done.patients.read_text()
     with pytest.raises(UsageError, match="--by folder"):
-        predict_files(run.root, [run.root / "recipe.toml"], tmp_path / "none.csv", by="dicom")
+        predict_files(run.root, [run.metrics], tmp_path / "none.csv", by="dicom")
 
 
 def test_the_command_shows_patients_and_names_the_table(run, scans, tmp_path, capsys):
