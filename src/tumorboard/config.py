@@ -5,13 +5,17 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tumorboard import text_files
 from tumorboard.errors import DataError, RecipeError, UsageError
+
+Depth = Literal["auto", "stored", 8, 10, 12, 14, 16]
+DEPTHS = tuple(depth for depth in get_args(Depth) if isinstance(depth, int))
+"""Bits of grey that a data set may have."""
 
 PRESETS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0)}
 """Centre and width in Hounsfield units, as commonly set for reading a chest CT."""
@@ -75,15 +79,19 @@ class RecipeTable(BaseModel):
 
 
 class Image(RecipeTable):
-    """How a decoded image becomes the network's input of (size, size, 3), uint8, 0-255.
+    """How an image becomes the network's input of (size, size, 3), uint8, 0-255.
 
-    `window` is of DICOM only: "" for the one in each file, "lung", "mediastinum" or "CENTER,WIDTH".
+    `window` is that of DICOM and of other grey of more than 8 bits: "" for the one in each file, "lung",
+    "mediastinum" or "CENTER,WIDTH". `depth` is that of 16-bit grey without a window, where the file does not
+    declare it: "auto" for the fewest bits that hold the largest value of the training images, which a run
+    records; "stored" for all 16, whatever the file declares.
     """
 
     size: Annotated[int, Field(ge=32, le=1024)] = 224
     resize: Literal["stretch", "pad"] = "stretch"
     interpolation: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
     window: str = ""
+    depth: Depth = "auto"
 
     @field_validator("window")
     @classmethod

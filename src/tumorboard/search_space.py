@@ -27,7 +27,7 @@ _OPEN: Mapping[str, bool | set[str]] = {
     "chained": True,
     "image": {"size", "resize", "interpolation"},
 }
-"""What may be searched: not the seed, which is no setting; not window or split, which make other data."""
+"""What may be searched: not the seed, which is no setting; not window, depth, split: they make other data."""
 
 
 class Range(RecipeTable):

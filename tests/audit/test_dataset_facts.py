@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.audit.facts import Row, dataset, scene
 from tests.data.pictures import grey_png, plant, saved
+from tumorboard import config
 from tumorboard.audit import dataset_facts
 from tumorboard.audit.dataset_facts import FactsCollector, colour, gather, longest_text_line
 from tumorboard.data.image_cache import pixel_digest
@@ -28,10 +29,10 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     manifest, read = _manifest(tmp_path, files), []
     lock = threading.Lock()
 
-    def counting(path: Path, *, window: str = "") -> object:
+    def counting(path: Path, settings: config.Image) -> object:
         with lock:
             read.append(path)
-        return read_image(path, window=window)
+        return read_image(path, settings)
 
     monkeypatch.setattr(dataset_facts, "read_image", counting)
     said: list[tuple[int, int]] = []
@@ -53,9 +54,9 @@ def test_collected_images_are_not_decoded_again_and_their_facts_are_the_same(
         collector.add(sample, read_image(sample.path))
     read: list[Path] = []
 
-    def counting(path: Path, *, window: str = "") -> object:
+    def counting(path: Path, settings: config.Image) -> object:
         read.append(path)
-        return read_image(path, window=window)
+        return read_image(path, settings)
 
     monkeypatch.setattr(dataset_facts, "read_image", counting)
     facts = gather(manifest, collected=collector)

@@ -25,13 +25,16 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, chunks: b
 
 
 def tiff(order: str, width: int, height: int, bits: int, photometric: int, data: bytes, **more: Any) -> bytes:
-    """One strip, no compression; `more`: samples, sample_format, orientation, extra, colormap."""
+    """One strip, no compression.
+
+    `more`: samples, sample_format, orientation, extra, smax, maximum, colormap.
+    """
     samples = more.get("samples", 1)
     tags = {256: [width], 257: [height], 258: [bits] * samples, 259: [1], 262: [photometric]}
     tags |= {273: [0], 277: [samples], 278: [height], 279: [len(data)]}
     if "sample_format" in more:
         tags[339] = [more["sample_format"]] * samples
-    for tag, name in ((274, "orientation"), (338, "extra")):
+    for tag, name in ((274, "orientation"), (281, "maximum"), (338, "extra"), (341, "smax")):
         if name in more:
             tags[tag] = [more[name]]
     if "colormap" in more:

@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
+from tumorboard import config
 from tumorboard.data.image_reader import read_image
 from tumorboard.errors import DataError
 
@@ -136,7 +137,7 @@ GOLDEN = {
 def grey(tmp_path, content: bytes, window: str = "") -> list[int]:
     path = tmp_path / "slice"
     path.write_bytes(content)
-    pixels = read_image(path, window=window).pixels
+    pixels = read_image(path, config.Image(window=window)).pixels
     assert pixels.dtype == np.uint8
     assert (pixels == pixels[..., :1]).all()
     return pixels[..., 0].ravel().tolist()
@@ -195,7 +196,7 @@ def test_only_doubtful_grey_is_noted(name, tmp_path):
     values, window, expected = NOTED[name]
     path = tmp_path / "slice.dcm"
     path.write_bytes(image([0, 5], **values))
-    notes = read_image(path, window=window).notes
+    notes = read_image(path, config.Image(window=window)).notes
     assert len(notes) == bool(expected)
     assert all(note.startswith(str(path)) and expected in note for note in notes)
 

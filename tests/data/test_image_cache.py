@@ -14,7 +14,7 @@ from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.manifest import load
 from tumorboard.errors import DataError, StorageError
 
-from .pictures import GREY, bmp, grey_png, plant, png, saved, tiff
+from .pictures import GREY, bmp, chunk, grey_png, plant, png, saved, tiff
 
 RULE = config.Image(size=32)
 
@@ -239,7 +239,7 @@ def planted_problems(folder):
         "nulls": b"\0" * 500,
         "bomb": png(60_000, 60_000, 1, GREY, b""),
         "bomb beyond the limit": png(10_001, 10_000, 1, GREY, b""),
-        "float": tiff("<", 1, 1, 32, 1, b"\0\0\0\x3f", sample_format=3),
+        "float": tiff("<", 1, 1, 32, 1, b"\0\0\xa0\x40", sample_format=3),
         "lab": tiff("<", 1, 1, 8, 8, b"\x80\x40\x01", samples=3),
         "negative": tiff("<", 1, 1, 16, 1, b"\xff\xff", sample_format=2),
         "bmp header": bmp(40, 40, b""),
@@ -269,6 +269,63 @@ def test_thirty_planted_problems_are_all_named_and_no_good_file(tmp_path):
         decode(loaded.manifest, tmp_path / "cache", RULE, problems=loaded.problems)
     assert all("bad " in line for line in caught.value.details)
     assert all(len(line) <= 300 and "\n" not in line for line in caught.value.details)
+
+
+def deep(largest, chunks=b""):
+    """A 16-bit PNG, wholly of one value."""
+    return png(4, 4, 16, GREY, largest.to_bytes(2, "big") * 16, chunks)
+
+
+DEPTHS = {
+    "the largest value of all": ({"a/1.png": deep(700), "b/1.png": deep(3000)}, {}, 12),
+    "not only of 16 bits": ({"a/1.png": deep(700), "b/1.png": grey_png(255)}, {}, 10),
+    "a full range": ({"a/1.png": deep(700), "b/1.png": deep(65535)}, {}, 16),
+    "8 bits in 16": ({"a/1.png": deep(255), "b/1.png": deep(1)}, {}, 8),
+    "test is not looked at": (
+        {
+            f"{s}/{c}/{n}.png": deep(9000 if s == "test" else 700)
+            for s in ("train", "test")
+            for c in "ab"
+            for n in "12"
+        },
+        {},
+        10,
+    ),
+    "a preset is for other values": ({"a/1.png": deep(3000), "b/1.png": grey_png(1)}, {"window": "lung"}, 12),
+    "a window needs none": ({"a/1.png": deep(3000), "b/1.png": grey_png(1)}, {"window": "40,400"}, "auto"),
+    "8 bits": ({"a/1.png": grey_png(1), "b/1.png": grey_png(2)}, {}, "auto"),
+    "declared": (
+        {"a/1.png": deep(3000, chunk(b"sBIT", b"\x0e")), "b/1.png": tiff("<", 2, 1, 12, 1, b"\xff\xf0\1")},
+        {},
+        "auto",
+    ),
+    "given": ({"a/1.png": deep(700), "b/1.png": deep(3000)}, {"depth": 16}, 16),
+    "values that need a window": (
+        {"a/1.png": deep(700), "b/1.png": tiff("<", 1, 1, 32, 1, b"\0\0\1\0")},
+        {},
+        10,
+    ),
+    "damaged files": ({"a/1.png": deep(700), "b/1.png": deep(3000)[:50], "b/2.png": b""}, {}, 10),
+}
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_a_data_set_has_one_depth(name, tmp_path):
+    files, settings, expected = DEPTHS[name]
+    files |= {f"{label}/more.png": grey_png(9) for label in "ab" if "/a/" not in "".join(files)}
+    manifest = load(plant(tmp_path / "data", files)).manifest
+    found = image_cache.with_depth(config.Image(**settings), manifest.samples)
+    assert found == config.Image(**settings | {"depth": expected})
+
+
+def test_depths_of_many_images_are_found_with_progress(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_cache, "_AT_ONCE", 4)
+    files = {f"{label}/{n}.png": deep(100 * n) for label in "ab" for n in range(1, 11)}
+    seen = []
+    samples = load(plant(tmp_path, files)).manifest.samples
+    found = image_cache.with_depth(config.Image(), samples, lambda done, total: seen.append((done, total)))
+    assert found.depth == 10
+    assert seen == [(4, 20), (8, 20), (12, 20), (16, 20), (20, 20)]
 
 
 def test_another_reader_reads_again(data, tmp_path, monkeypatch):

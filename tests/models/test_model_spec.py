@@ -1,6 +1,7 @@
 """The one test that every kind of model passes, and the functions of the spec."""
 
 import functools
+import json
 import re
 from dataclasses import replace
 
@@ -161,11 +162,17 @@ def test_a_layer_outside_the_prefix_is_named():
 
 
 def test_a_contract_survives_json():
-    spec = ModelSpec("m", "custom", CLASSES, Image(size=64, resize="pad"), {"epochs": 3})
-    content = spec.to_json()
+    spec = ModelSpec("m", "custom", CLASSES, Image(size=64, resize="pad", depth=12), {"epochs": 3})
+    content = json.loads(json.dumps(spec.to_json()))
     assert ModelSpec.from_json(content) == spec
     assert content["input"]["shape"] == [64, 64, 3]
     assert re.search("not a medical device", content["notice"], re.IGNORECASE)
+
+
+def test_a_contract_of_before_depths_keeps_the_high_byte():
+    content = ModelSpec("m", "custom", CLASSES, Image()).to_json()
+    del content["image"]["depth"]
+    assert ModelSpec.from_json(content).image == Image(depth="stored")
 
 
 @pytest.mark.parametrize("kind", FROZEN)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from tests.data.pictures import grey_png, plant
 from tests.reports.runs import run_results
+from tumorboard import config
 from tumorboard.reports.document import CaptionedImage
 from tumorboard.reports.example_images import (
     PICTURE_SIDE,
@@ -22,7 +23,7 @@ def _sheet(tmp_path: Path, groups: list[list[str]]) -> np.ndarray:
     names = [name for group in groups for name in group]
     files = {name: grey_png(10 * (i % 25 + 1)) for i, name in enumerate(names)}
     plant(tmp_path, files)
-    content = contact_sheet(groups, {name: tmp_path / name for name in files})
+    content = contact_sheet(groups, {name: tmp_path / name for name in files}, config.Image())
     return np.asarray(Image.open(io.BytesIO(content)).convert("L"))
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.data import dicoms
+from tests.data.pictures import saved
 from tumorboard.data import sandbox
 from tumorboard.data.image_reader import read_input
 from tumorboard.server import app
@@ -83,10 +84,31 @@ def test_dicom_takes_windows_and_says_when_one_differs(client):
     content = dicoms.image(np.arange(1024).reshape(32, 32) * 2, intercept=-1024, slope=1, center=0, width=500)
     plain = client.post("/api/predict", content=content).json()
     lung = client.post("/api/predict?window=lung", content=content).json()
-    assert plain["dicom"]
+    assert plain["windowed"]
     assert app.OTHER_WINDOW not in plain["notes"]
     assert app.OTHER_WINDOW in lung["notes"]
     assert plain["preview"] != lung["preview"]
+
+
+def deep(factor, offset=0):
+    values = np.arange(1024).reshape(32, 32) * factor + offset
+    return saved(Image.fromarray(values.astype(np.uint16)), "PNG")
+
+
+def test_grey_of_16_bits_is_read_as_in_training_or_through_a_window(client):
+    refused = client.post("/api/predict", content=deep(4))
+    assert refused.status_code == 422
+    assert "up to 4092, whose depth neither it nor the training images tell" in refused.json()["detail"]
+    windowed = client.post("/api/predict?window=2048,4096", content=deep(4)).json()
+    assert windowed["windowed"]
+    assert app.OTHER_WINDOW in windowed["notes"]
+    assert client.post("/api/predict", content=deep(64)).json()["notes"] == []
+
+
+def test_a_picture_that_loses_its_levels_says_so_on_the_page(client):
+    notes = client.post("/api/predict", content=deep(1, offset=32_000)).json()["notes"]  # HU plus 32,768
+    assert "loses most of its grey levels" in notes[0]
+    assert "32168,1500" in notes[0]
 
 
 REFUSED = {

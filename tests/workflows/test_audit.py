@@ -178,9 +178,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are decoded; trainings end after the audit."""
     paths: list[Path] = []
 
-    def counting(path: Path, *, window: str = "") -> object:
+    def counting(path: Path, settings: config.Image) -> object:
         paths.append(path)
-        return read_image(path, window=window)
+        return read_image(path, settings)
 
     def audit_and_stop(*arguments: Any) -> None:
         audit_run(*arguments)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.small_runs import CLASSES, RECIPE, draw, prepared
 from tumorboard import config, progress
 from tumorboard.data import manifest
-from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError
+from tumorboard.data.image_reader import read_input
+from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError, RunFolderError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 
@@ -50,6 +52,60 @@ def test_missing_parts_are_split_off_once_and_the_same_again(tmp_path: Path) -> 
     found = Counter((sample.split, sample.label) for sample in context.manifest.samples)
     assert set(found) == {(split, name) for split in ("train", "valid", "test") for name in CLASSES}
     assert prepared(tmp_path).manifest == context.manifest
+
+
+def deepen(data: Path, factor: int, of: str = "**") -> None:
+    """Store images with 16 bits per value, of which the values use some."""
+    for path in data.glob(f"{of}/*.png"):
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * factor).save(path)
+
+
+def test_16_bit_grey_has_the_depth_of_the_data_in_training_and_prediction(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    draw(tmp_path / "data")
+    plain = prepared(tmp_path)
+    (tmp_path / "run").rename(tmp_path / "plain")
+    deepen(tmp_path / "data", 16)
+    context = prepared(tmp_path, console=Console())
+    assert "16-bit grey is read with 12 bits" in capsys.readouterr().err
+    assert context.recipe.image.depth == 12
+    np.testing.assert_array_equal(context.decoded.images, plain.decoded.images)
+    assert config.load(str(context.run.recipe)) == context.recipe
+    for sample, image in zip(context.manifest.samples, context.decoded.images, strict=True):
+        np.testing.assert_array_equal(read_input(sample.path, context.recipe.image), image)
+    assert prepared(tmp_path).recipe == context.recipe  # goes on, and also with its own recipe
+    assert prepared(tmp_path, context.run.recipe.read_text()).recipe == context.recipe
+    with pytest.raises(RunFolderError, match=r"setting image\.depth changed from 12 to 16"):
+        prepared(tmp_path, RECIPE.replace("size = 32", "size = 32\ndepth = 16"))
+
+
+def test_a_test_image_beyond_the_depth_of_the_others_is_named(tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    deepen(tmp_path / "data", 16)
+    deepen(tmp_path / "data", 4, "test/bar")
+    with pytest.raises(DataError, match="2 of 27 images cannot be read") as caught:
+        prepared(tmp_path)
+    assert "more than the 12 bits of the training images; export it as they were" in caught.value.details[0]
+    assert prepared(tmp_path, RECIPE.replace("size = 32", "size = 32\ndepth = 14")).recipe.image.depth == 14
+
+
+def test_a_run_of_8_bits_has_no_depth_and_goes_on_if_it_was_begun_before_there_was_one(
+    tmp_path: Path,
+) -> None:
+    draw(tmp_path / "data")
+    context = prepared(tmp_path)
+    assert context.recipe.image.depth == "auto"
+    assert "image.depth" not in json.loads(context.run.fingerprint.read_text())["settings"]
+
+
+def test_of_many_notes_the_first_are_printed(tmp_path: Path, capsys: Capture) -> None:
+    draw(tmp_path / "data")
+    deepen(tmp_path / "data", 1)
+    prepared(tmp_path, RECIPE.replace("size = 32", "size = 32\ndepth = 16"), console=Console())
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("loses most of its grey levels" in line for line in lines) == 20
+    assert "the first 20 of 27 notes; the audit counts them by kind:" in lines
 
 
 def test_folders_of_other_names_than_their_class_are_shown_in_lines_that_fit(

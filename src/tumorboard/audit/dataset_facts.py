@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from tumorboard import config
 from tumorboard.audit.leak_meter import LeakMeter
 from tumorboard.data import near_duplicates
 from tumorboard.data.class_matching import Matching
@@ -154,25 +155,25 @@ def gather(
     collected: FactsCollector | None = None,
     problems: Sequence[str] = (),
     matching: Matching | None = None,
-    window: str = "",
+    settings: config.Image | None = None,
     progress: Progress | None = None,
 ) -> DatasetFacts:
     """Gather the facts of all images; memory holds some 4 KB per image and two images at full size.
 
     Args:
         manifest: The samples, with or without splits.
-        collected: Facts of images that were decoded already, through the same window; the others are decoded.
+        collected: Facts of images that were decoded already, by the same settings; the others are decoded.
         problems: Files that are known to be unusable.
         matching: From `manifest.load`.
-        window: Of DICOM images, see `image_reader.read_image`.
+        settings: The window and the depth, see `image_reader.read_image`.
         progress: Called with (done, all) after each image.
     """
-    collector = collected or FactsCollector()
+    collector, settings = collected or FactsCollector(), settings or config.Image()
     readable: list[int] = []
     images: list[ImageFacts] = []
     thumbnails = np.empty((len(manifest.samples), near_duplicates.SIDE, near_duplicates.SIDE), np.uint8)
     unreadable = list(problems)
-    for index, result in enumerate(_facts_in_order(manifest.samples, collector, window)):
+    for index, result in enumerate(_facts_in_order(manifest.samples, collector, settings)):
         if isinstance(result, DataError):
             unreadable.append(str(result))
         else:
@@ -186,7 +187,7 @@ def gather(
 
 
 def _facts_in_order(
-    samples: Sequence[Sample], collector: FactsCollector, window: str
+    samples: Sequence[Sample], collector: FactsCollector, settings: config.Image
 ) -> Iterator[tuple[ImageFacts, Pixels] | DataError]:
     """Take or compute the facts of each sample, a bounded number ahead of the consumer."""
 
@@ -194,7 +195,7 @@ def _facts_in_order(
         if collected := collector.take(sample):
             return collected
         try:
-            image = read_image(sample.path, window=window)
+            image = read_image(sample.path, settings)
         except DataError as error:
             return error
         return ImageFacts.of(sample, image), near_duplicates.thumbnail(image.pixels)

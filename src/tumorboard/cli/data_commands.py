@@ -46,7 +46,9 @@ def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="CODE",
         help="skip this check; repeat the flag for several",
     )
-    audit.add_argument("--window", default="", help="grey-value window of DICOM images, as in train")
+    audit.add_argument(
+        "--window", default="", help="grey window of DICOM and other images of more than 8 bits"
+    )
     add_class_names(audit)
 
 
@@ -112,7 +114,9 @@ def add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     add_keep_together(split)
     split.add_argument("--seed", type=int, default=0, help="random seed of the split (default: 0)")
-    split.add_argument("--window", default="", help="grey-value window of DICOM images, as in train")
+    split.add_argument(
+        "--window", default="", help="grey window of DICOM and other images of more than 8 bits"
+    )
     add_classes(split)
 
 

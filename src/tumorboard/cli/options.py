@@ -64,7 +64,8 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--window",
         metavar="lung|mediastinum|CENTER,WIDTH",
-        help="window of DICOM images, e.g. --window=-600,1500 (default: the window stored in each file)",
+        help="grey window of DICOM and other images of more than 8 bits, e.g. --window=-600,1500 "
+        "(default: the window stored in each file)",
     )
     add_keep_together(command)
 

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import config, storage
-from tumorboard.data.image_reader import DecodedImage, read_image, to_input
+from tumorboard.data.image_reader import DecodedImage, largest_undeclared, read_image, to_input
 from tumorboard.data.manifest import Manifest, Sample, require_usable
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 
-READER_VERSION = 4
+READER_VERSION = 5
 """Raise it whenever `image_reader`, `pixels` or `dicom` gives other pixels for any file."""
 
 _AT_ONCE = 64
@@ -131,6 +131,27 @@ def decode(
     return Decoded(readable, images, tuple(record["pixel_sha256"]), tuple(record["notes"]), faults)
 
 
+def with_depth(
+    settings: config.Image, samples: Sequence[Sample], progress: Progress | None = None
+) -> config.Image:
+    """Replace the depth "auto" by the one with which all 16-bit images of a data set are to be read.
+
+    It is the smallest of `config.DEPTHS` that holds the largest value of the images outside test. It stays
+    "auto" if no image has more than 8 bits without declaring how many are used, or if a window is set.
+    """
+    window = config.parse_window(settings.window)
+    if settings.depth != "auto" or (window and not window.hounsfield):
+        return settings
+    largest, known = 0, [sample.path for sample in samples if sample.split != "test"]
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(known), _AT_ONCE):
+            largest = max(largest, *pool.map(largest_undeclared, known[start : start + _AT_ONCE]))
+            if progress:
+                progress(min(start + _AT_ONCE, len(known)), len(known))
+    depth = next((bits for bits in config.DEPTHS if largest < 1 << bits), "auto") if largest else "auto"
+    return settings.model_copy(update={"depth": depth})
+
+
 def pixel_digest(image: Pixels) -> str:
     """Compute the SHA-256 of an image's shape and pixels, hex."""
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
@@ -165,7 +186,7 @@ def _write(
 
     def decoded(sample: Sample) -> tuple[Pixels, str, tuple[str, ...]] | DataError:
         try:
-            image = read_image(sample.path, window=settings.window)
+            image = read_image(sample.path, settings)
         except DataError as error:
             return error
         if on_image:

@@ -1,6 +1,5 @@
 """Read how an image is stored: format, mode, bit depth, frames, and identifiers of DICOM; no pixels."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +7,8 @@ from PIL import Image
 
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import FORMATS
-from tumorboard.data.pixels import readers_quiet
+from tumorboard.data.pixels import readers_quiet, stored_bits
 from tumorboard.errors import TumorboardError
-
-_BITS = {"1": 1, "I": 32, "F": 32}
-_PACKED_BITS = re.compile(r";(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +42,10 @@ def read_header(path: Path) -> Header:
                 file.seek(0)
                 with Image.open(file, formats=FORMATS) as image:
                     several = bool(getattr(image, "is_animated", False))
-                    return Header(image.format or "", image.mode, _bits(image), several)
+                    return Header(image.format or "", image.mode, stored_bits(image), several)
         header = dicom.read_header(path)
         return Header("DICOM", header.photometric, header.bits, False, header.identifiers)
     except TumorboardError:
         raise
     except Exception:  # whatever a reader raises at a damaged file
         return Header("", "", 0)
-
-
-def _bits(image: Image.Image) -> int:
-    """Pillow shows some 16-bit pixels as 8-bit ones, but not where it says how they are packed."""
-    for tile in image.tile:  # type: ignore[attr-defined]
-        raw = tile[3][0] if isinstance(tile[3], tuple) else tile[3]
-        packed = _PACKED_BITS.search(str(raw))
-        if packed:
-            return int(packed[1])
-    return 16 if image.mode.startswith("I;16") else _BITS.get(image.mode, 8)

@@ -5,8 +5,10 @@ content, not by name), the header is read and the pixels counted before anything
 whatever a decoder raises leaves here as one `DataError` that names the file.
 """
 
+import contextlib
 import io
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +28,7 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 30
 """A larger file is refused unread: 100 million pixels of 16-bit RGBA fit into it."""
 
+_DEFAULT = config.Image()
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -42,33 +45,36 @@ class DecodedImage:
     Args:
         pixels: uint8 (H, W, 3), RGB, 0-255.
         notes: What the user should know, such as further frames or a nearly black image, one line each.
+        windowed: Whether a grey window may change it: DICOM, and other grey of more than 8 bits.
     """
 
     pixels: Pixels
     notes: tuple[str, ...]
+    windowed: bool
 
 
 def read_image(
     source: str | Path | bytes | BinaryIO,
+    settings: config.Image = _DEFAULT,
     *,
     name: Path | str = "",
-    window: str = "",
     max_pixels: int = MAX_PIXELS,
 ) -> DecodedImage:
-    """Read an image of any supported format and mode.
+    """Read an image of any supported format and mode at full size.
 
-    Alpha is composited on black, 16-bit grey becomes `value >> 8`, EXIF orientation is applied, of several
-    frames the first is read (see `data.pixels`). Embedded colour profiles are not applied.
+    Alpha is composited on black, grey of more than 8 bits becomes 8 by window or depth, EXIF orientation is
+    applied, of several frames the first is read, colour profiles are not applied (see `data.pixels`).
 
     Args:
         source: PNG, JPEG, BMP, TIFF, WebP or DICOM by content: the path of a regular file, whose name does
             not matter, or a file's bytes, or an open binary file that can seek.
+        settings: Those of a run or a model spec, of which window and depth are used.
         name: What errors and notes call it; by default its path.
-        window: Of DICOM: "" for the file's own, "lung", "mediastinum" or "CENTER,WIDTH".
         max_pixels: More than this are refused before decoding.
 
     Raises:
-        DataError: Not a regular file, not such an image, damaged, or too large.
+        DataError: Not a regular file, not such an image, damaged, too large, or its values do not fit the
+            settings.
         SandboxStartError: It is DICOM, and the process that decodes it cannot be started.
     """
     try:
@@ -78,16 +84,33 @@ def read_image(
             require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
             # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
             with path.open("rb") as file:
-                return _decode(file, name, window, max_pixels, path)
+                return _decode(file, name, settings, max_pixels, path)
         name = name or "the image"
         if isinstance(source, bytes):
             require_size(name, len(source))
             source = io.BytesIO(source)
-        return _decode(source, name, window, max_pixels)
+        return _decode(source, name, settings, max_pixels)
     except TumorboardError:
         raise
     except Exception as error:  # whatever a decoder raises at a damaged file
-        raise unusable(name, _reason(error)) from error
+        raise unusable(name, _reason(error), getattr(error, "remedy", "")) from error
+
+
+def largest_undeclared(path: Path) -> int:
+    """Return the largest value of a 16-bit image whose file does not declare how many bits are used.
+
+    0 for any other image, DICOM among them, and for what cannot be read: whoever decodes it reports it.
+    """
+    try:
+        require_regular(path)
+        with path.open("rb") as file:
+            if dicom.recognised(file.read(dicom.HEAD_BYTES)):
+                return 0
+            file.seek(0)
+            with readers_quiet(), _opened(file, MAX_PIXELS) as image:
+                return pixels.largest_undeclared(image)
+    except Exception:
+        return 0
 
 
 def read_input(source: str | Path | bytes | BinaryIO, settings: config.Image) -> Pixels:
@@ -95,7 +118,7 @@ def read_input(source: str | Path | bytes | BinaryIO, settings: config.Image) ->
 
     Args:
         source: As for `read_image`.
-        settings: The model spec's: size, way of resizing, and the window of DICOM.
+        settings: The model spec's: size, way of resizing, window and depth.
 
     Returns:
         uint8 (size, size, 3), RGB, 0-255.
@@ -103,7 +126,7 @@ def read_input(source: str | Path | bytes | BinaryIO, settings: config.Image) ->
     Raises:
         DataError: As `read_image`.
     """
-    return to_input(read_image(source, window=settings.window).pixels, settings)
+    return to_input(read_image(source, settings).pixels, settings)
 
 
 def to_input(image: Pixels, settings: config.Image) -> Pixels:
@@ -166,7 +189,7 @@ def require_size(name: Path | str, size: int) -> None:
 
 
 def _decode(
-    file: BinaryIO, name: Path | str, window: str, max_pixels: int, path: Path | None = None
+    file: BinaryIO, name: Path | str, settings: config.Image, max_pixels: int, path: Path | None = None
 ) -> DecodedImage:
     """Decode an open file by what is in it; of DICOM the path is enough for the decoding process."""
     file.seek(0)
@@ -174,17 +197,19 @@ def _decode(
     file.seek(0)
     if is_dicom:
         try:
-            image = dicom.read(path or file.read(), config.parse_window(window), max_pixels)
+            image = dicom.read(path or file.read(), config.parse_window(settings.window), max_pixels)
         except DicomError as error:
             raise unusable(name, str(error), error.remedy) from None
-        array, notes = image.pixels, image.notes
+        array, notes, windowed = image.pixels, image.notes, True
     else:
-        with readers_quiet():
-            array, notes = _decode_with_pillow(file, max_pixels)
-    return DecodedImage(array, tuple(f"{display(name)}: {note}" for note in notes))
+        with readers_quiet(), _opened(file, max_pixels) as opened:
+            array, notes, windowed = pixels.read(opened, settings)
+    return DecodedImage(array, tuple(f"{display(name)}: {note}" for note in notes), windowed)
 
 
-def _decode_with_pillow(file: BinaryIO, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+@contextlib.contextmanager
+def _opened(file: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    """Open a file with Pillow, and count its pixels before anything is decoded."""
     with Image.open(file, formats=FORMATS) as image:
         if (
             image.width * image.height > max_pixels
@@ -192,16 +217,14 @@ def _decode_with_pillow(file: BinaryIO, max_pixels: int) -> tuple[Pixels, tuple[
             raise pixels.UnsupportedPixelsError(
                 f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed"
             )
-        pixels.refuse_ambiguous(image)
-        image.load()
-        return pixels.upright(image), pixels.notes(image)
+        yield image
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, pixels.UnsupportedPixelsError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        return "none of these, or a damaged header"
+        return "none of these, a damaged header, or a form of them that is not decoded"
     if isinstance(error, MemoryError):
         return "an image that does not fit into memory"
     if isinstance(error, Image.DecompressionBombError):

@@ -66,7 +66,8 @@ class ModelSpec:
             name=str(content["name"]),
             kind=str(content["kind"]),
             class_names=tuple(map(str, content["class_names"])),
-            image=Image.model_validate(content["image"]),
+            # Runs from before `depth` was recorded read 16-bit grey as value >> 8, whatever is declared.
+            image=Image.model_validate({"depth": "stored", **content["image"]}),
             details=dict(content["details"]),
         )
 

@@ -137,18 +137,20 @@ def example_images(results: RunResults) -> Section:
     )
 
 
-def thumbnails(ids: Sequence[str], paths: Mapping[str, Path], window: str) -> dict[str, list[CaptionedImage]]:
+def thumbnails(
+    ids: Sequence[str], paths: Mapping[str, Path], settings: config.Image
+) -> dict[str, list[CaptionedImage]]:
     """Return by id a small copy of each image that can still be read; the others are left out.
 
     Args:
         ids: The images wanted.
         paths: Where the files are, or were when the run was made.
-        window: Of DICOM images.
+        settings: The run's.
     """
     images = {}
     for image_id in ids:
         try:
-            pixels = small_copy(read_image(paths[image_id], window=window).pixels)
+            pixels = small_copy(read_image(paths[image_id], settings).pixels)
         except DataError:  # moved or deleted since; the report says so in its place
             continue
         images[image_id] = [CaptionedImage("image", jpeg(pixels))]
@@ -170,13 +172,15 @@ def jpeg(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def contact_sheet(groups: Sequence[Sequence[str]], paths: Mapping[str, Path], window: str = "") -> bytes:
+def contact_sheet(
+    groups: Sequence[Sequence[str]], paths: Mapping[str, Path], settings: config.Image
+) -> bytes:
     """Return a PNG with a row per group, its first members side by side with their ids below.
 
     Args:
         groups: Ids that belong together; the first 40 groups and 5 members of each are shown.
         paths: By id its file, which can be read.
-        window: Of DICOM images.
+        settings: As they were read for the audit.
 
     Raises:
         DataError: A file can no longer be read.
@@ -188,7 +192,7 @@ def contact_sheet(groups: Sequence[Sequence[str]], paths: Mapping[str, Path], wi
     for y, row in enumerate(rows):
         for x, image_id in enumerate(row):
             left, top = _GAP + x * (_SIDE + _GAP), _GAP + y * (_SIDE + _CAPTION + _GAP)
-            pixels = to_input(read_image(paths[image_id], window=window).pixels, _SHEET_IMAGE)
+            pixels = to_input(read_image(paths[image_id], settings).pixels, _SHEET_IMAGE)
             sheet.paste(Image.fromarray(pixels), (left, top))
             # ASCII, because the built-in font may have no more.
             folder, _, name = image_id.encode("ascii", "replace").decode().rpartition("/")

@@ -178,7 +178,7 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window)
             result = await _run_in(state.model_thread, lambda: predictor.predict(upload.pixels))
-            other_window = upload.dicom and with_window(predictor.image, window) != predictor.image
+            other_window = upload.windowed and with_window(predictor.image, window) != predictor.image
             return describe_prediction(predictor, upload, result, [OTHER_WINDOW] if other_window else [])
 
     @app.post("/api/explain", response_model=HeatMap, responses=_PROBLEMS, openapi_extra=_BODY)

@@ -8,7 +8,6 @@ from typing import Any
 
 from tumorboard import config
 from tumorboard.data import sandbox
-from tumorboard.data.dicom.reader import HEAD_BYTES, recognised
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import DataError
 
@@ -28,17 +27,16 @@ def main() -> None:
 
 def _decode(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
     sandbox.limit_time(_SECONDS)
-    dicom = recognised(content[:HEAD_BYTES])
     try:
         settings = config.Image.model_validate(request["image"])
-        image = read_image(content, name=NAME, window=settings.window, max_pixels=MAX_PIXELS)
+        image = read_image(content, settings, name=NAME, max_pixels=MAX_PIXELS)
         pixels = to_input(image.pixels, settings)
     except DataError as error:
         return {"error": str(error).removeprefix(f"{NAME}: ")}, b""
     except sandbox.SandboxStartError as error:  # the process that decodes DICOM frames
         return {"not_started": str(error)}, b""
     notes = tuple(note.removeprefix(f"{NAME}: ") for note in image.notes)
-    return {"shape": pixels.shape, "notes": notes, "dicom": dicom}, pixels.tobytes()
+    return {"shape": pixels.shape, "notes": notes, "windowed": image.windowed}, pixels.tobytes()
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class RunDescription(BaseModel):
     recommended: str = Field(description="the model whose prediction is reported")
     models: list[ModelDescription]
     window: str = Field(
-        description='the DICOM window that the models were trained with, "" for each file\'s own'
+        description='the grey window that the models were trained with, "" for each file\'s own'
     )
     windows: list[str] = Field(description="presets; CENTER,WIDTH is accepted too")
     limits: Limits
@@ -101,7 +101,7 @@ class Prediction(BaseModel):
     models: list[ModelPrediction]
     messages: list[str] = Field(description="the prediction in plain words, warnings first")
     notes: list[str] = Field(description="what to know about the file")
-    dicom: bool
+    windowed: bool = Field(description="whether a grey window may change it: DICOM, grey above 8 bits")
     preview: str = Field(description="base64 PNG of the models' input")
 
 
@@ -150,7 +150,7 @@ def describe_prediction(
         models=models,
         messages=messages,
         notes=[*upload.notes, *notes],
-        dicom=upload.dicom,
+        windowed=upload.windowed,
         preview=png(upload.pixels),
     )
 

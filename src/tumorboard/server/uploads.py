@@ -115,12 +115,12 @@ class DecodedUpload:
 
     Args:
         pixels: uint8 (size, size, 3), the input of the models.
-        dicom: Whether the file is DICOM.
+        windowed: Whether a grey window may change it, see `image_reader.DecodedImage`.
         notes: What the user should know about the file, for example further frames.
     """
 
     pixels: Pixels
-    dicom: bool
+    windowed: bool
     notes: tuple[str, ...]
 
 
@@ -143,11 +143,14 @@ def decode(pool: SandboxPool, content: bytes, settings: config.Image) -> Decoded
     if "error" in header:
         raise DataError(str(header["error"]))
     array = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
-    return DecodedUpload(array, bool(header["dicom"]), tuple(header["notes"]))
+    return DecodedUpload(array, bool(header["windowed"]), tuple(header["notes"]))
 
 
 def with_window(settings: config.Image, window: str) -> config.Image:
     """Replace the grey window that the models were trained with by one that matches `WINDOW_PATTERN`."""
     if window == "as-trained":
         return settings
-    return settings.model_copy(update={"window": "" if window == "file" else window})
+    if window == "file":
+        return settings.model_copy(update={"window": ""})
+    numbers = "auto" if "," in window else settings.depth  # instead of the depth
+    return settings.model_copy(update={"window": window, "depth": numbers})

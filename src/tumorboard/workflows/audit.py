@@ -25,6 +25,7 @@ from tumorboard.reports.example_images import contact_sheet
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_results import AuditFinding
 from tumorboard.run_folder import RunFolder, read_json, reading
+from tumorboard.workflows.prepare import find_depth
 from tumorboard.workflows.run_context import RunContext
 
 METADATA_CHECK, LEAK_CHECK = "TB501", "TB410"
@@ -58,7 +59,7 @@ def audit_data(
     Args:
         data: Class folders or a manifest CSV.
         mute: Codes of checks that are not made.
-        window: Of DICOM images, see `data.image_reader.read_image`.
+        window: Of DICOM and other grey of more than 8 bits, see `data.image_reader.read_image`.
         out: Where audit.json and images of duplicates side by side go.
         console: Where progress is shown; quiet by default.
 
@@ -69,17 +70,18 @@ def audit_data(
     """
     runner.require_codes(mute)
     require_window(window)
-    loaded = load(data)
+    loaded, console = load(data), console or Console(quiet=True)
+    settings = find_depth(Image(window=window), loaded.manifest, console)
     report = audit_manifest(
         loaded.manifest,
-        console or Console(quiet=True),
+        console,
         problems=loaded.problems,
         matching=loaded.matching,
         mute=mute,
-        window=window,
+        settings=settings,
         leaks=True,
     )
-    return Audited(report, write_audit(report, loaded.manifest, Path(out), window) if out else None)
+    return Audited(report, write_audit(report, loaded.manifest, Path(out), settings) if out else None)
 
 
 def audit_manifest(
@@ -89,7 +91,7 @@ def audit_manifest(
     problems: Sequence[str] = (),
     matching: Matching | None = None,
     mute: Collection[str] = (),
-    window: str = "",
+    settings: Image | None = None,
     leaks: bool = False,
 ) -> Report:
     """Audit a manifest.
@@ -100,7 +102,7 @@ def audit_manifest(
         problems: Files that are known to be unusable and are not in the manifest.
         matching: How class folders were matched across splits; None if unknown.
         mute: Codes of checks that are not made.
-        window: Of DICOM images.
+        settings: The window and the depth of grey.
         leaks: Whether the recognition of patients is measured, which takes some of the images a second time.
 
     Raises:
@@ -108,20 +110,20 @@ def audit_manifest(
         DataError: Too few readable images are left.
     """
     with console.task("auditing") as update:
-        facts = gather(manifest, problems=problems, matching=matching, window=window, progress=update)
+        facts = gather(manifest, problems=problems, matching=matching, settings=settings, progress=update)
     require_usable(facts.manifest, "the data", facts.problems)
     if leaks and LEAK_CHECK not in mute:
-        facts = replace(facts, leaks=_decode_and_measure(facts, window, console))
+        facts = replace(facts, leaks=_decode_and_measure(facts, settings or Image(), console))
     return runner.run(facts, mute)
 
 
-def _decode_and_measure(facts: DatasetFacts, window: str, console: Console) -> LeakMeter | str:
+def _decode_and_measure(facts: DatasetFacts, settings: Image, console: Console) -> LeakMeter | str:
     manifest = facts.with_found_groups()
 
     def decoded(rows: Indices) -> Images:
         chosen = Manifest.of(manifest.samples[row] for row in rows)
         with tempfile.TemporaryDirectory() as folder, console.task("decoding a sample") as update:
-            images = image_cache.decode(chosen, Path(folder), Image(window=window), progress=update).images
+            images = image_cache.decode(chosen, Path(folder), settings, progress=update).images
             return np.array(images[0 : len(images)])
 
     return measure_leaks(manifest, [image.pixel_sha256 for image in facts.images], decoded, console)
@@ -172,7 +174,7 @@ def read_leaks(run: RunFolder) -> LeakMeter | None:
     return LeakMeter.from_dict(content) if "inflation" in content else None
 
 
-def write_audit(report: Report, manifest: Manifest, out: Path, window: str = "") -> Path:
+def write_audit(report: Report, manifest: Manifest, out: Path, settings: Image) -> Path:
     """Write audit.json, the report, and contact sheets of duplicates; returns the path of audit.json.
 
     Raises:
@@ -181,7 +183,7 @@ def write_audit(report: Report, manifest: Manifest, out: Path, window: str = "")
     paths = {sample.id: sample.path for sample in manifest.samples}
     for code, finding in report.findings:
         if code in runner.SIDE_BY_SIDE:
-            storage.write_bytes(out / f"{code}.png", contact_sheet(finding.files, paths, window))
+            storage.write_bytes(out / f"{code}.png", contact_sheet(finding.files, paths, settings))
     file = out / "audit.json"
     storage.write_json(file, report.to_json())
     write_report(audit_report(report), RunFolder(out), audit_summary(report))
@@ -200,7 +202,7 @@ def audit_run(context: RunContext) -> None:
             context.console,
             problems=context.decoded.problems,
             matching=context.matching,
-            window=context.recipe.image.window,
+            settings=context.recipe.image,
         )
     storage.write_json(context.run.audit, report.to_json())
 

@@ -65,7 +65,7 @@ def cross_validate(
     ):
         shared = RunFolder(whole.root / "data")
         with run_folder.locked(shared):
-            prepare(data, shared, recipe, console)
+            recipe = prepare(data, shared, recipe, console).recipe
         held_out = _run_folds(whole, shared, recipe, folds, execute, console)
         methods = combination_methods(held_out, recipe)
         chosen = with_best_method(recipe, held_out, methods)

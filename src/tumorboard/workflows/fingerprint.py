@@ -36,8 +36,11 @@ def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
             environment[package] = version(package)
     environment["threads"] = threads(recipe)
     environment["onednn"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")  # other kernels, other bits
+    settings = _flat(recipe.model_dump(mode="json"))
+    if recipe.image.depth == "auto":
+        del settings["image.depth"]  # no image has one; runs from before this setting go on
     return {
-        "settings": _flat(recipe.model_dump(mode="json")),
+        "settings": settings,
         "environment": environment,
         "files": {s.id: [s.split, s.label, s.group, s.sha256] for s in manifest.samples},
     }

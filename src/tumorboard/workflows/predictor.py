@@ -115,7 +115,7 @@ class RunPredictor:
 
     @property
     def image(self) -> config.Image:
-        """Size, resize method, and window of DICOM."""
+        """Size, resize method, window and depth of grey."""
         return self.spec.image
 
     def read(self, source: str | Path | bytes) -> Pixels:
@@ -129,7 +129,7 @@ class RunPredictor:
 
         `source` may also be an open file; `name` is what errors and notes call it, by default its path.
         """
-        image = read_image(source, name=name, window=self.image.window)
+        image = read_image(source, self.image, name=name)
         return to_input(image.pixels, self.image), image.notes
 
     def predict(self, pixels: Pixels) -> ImagePrediction:

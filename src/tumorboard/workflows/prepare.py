@@ -20,6 +20,8 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.run_context import RunContext, read_manifest
 
+_NOTES_SHOWN = 20
+
 
 def prepare(
     data: str | Path | DataSource,
@@ -34,7 +36,7 @@ def prepare(
     Args:
         data: Class folders or a manifest CSV.
         run: The run folder.
-        recipe: The settings.
+        recipe: The settings; the context has them with the depth of the images.
         console: Where progress is shown.
         cache: The folder of decoded images that runs share, whose manifest names the groups already; by
             default the run's own cache.
@@ -50,6 +52,7 @@ def prepare(
         if settings.kind == "pretrained":
             check_backbone(settings.backbone, settings.weights)
     loaded = find_images(data, console)
+    recipe = recipe.model_copy(update={"image": find_depth(recipe.image, loaded.manifest, console)})
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
     collector = FactsCollector()  # what is decoded now need not be decoded again to be compared
@@ -62,7 +65,7 @@ def prepare(
                 collected=collector,
                 problems=decoded.problems,
                 matching=loaded.matching,
-                window=recipe.image.window,
+                settings=recipe.image,
                 progress=update,
             )
         tied_samples, tied = tie(facts, recipe.splitting.keep_together)
@@ -124,6 +127,18 @@ def matching_lines(matching: Matching) -> list[str]:
     return [terminal.filled(printable(text), indent) for indent, text in lines]
 
 
+def find_depth(settings: Image, manifest: Manifest, console: Console) -> Image:
+    """Return the settings with the depth of the 16-bit images, and print it.
+
+    Raises:
+        Interrupted: A signal asked to stop.
+    """
+    found = image_cache.with_depth(settings, manifest.samples, lambda done, total: progress.stop_if_asked())
+    if found.depth != settings.depth:
+        console.print(f"16-bit grey is read with {found.depth} bits, those of the largest value outside test")
+    return found
+
+
 def decode_images(
     loaded: Loaded, folder: Path, image: Image, console: Console, on_image: OnImage | None = None
 ) -> Decoded:
@@ -148,6 +163,10 @@ def decode_images(
             problems=loaded.problems,
             on_image=on_image,
         )
-    for line in (*decoded.notes, *(f"left out: {problem}" for problem in decoded.problems)):
+    if len(decoded.notes) > _NOTES_SHOWN:
+        console.print(
+            f"the first {_NOTES_SHOWN} of {len(decoded.notes)} notes; the audit counts them by kind:"
+        )
+    for line in (*decoded.notes[:_NOTES_SHOWN], *(f"left out: {problem}" for problem in decoded.problems)):
         console.print(line)
     return decoded

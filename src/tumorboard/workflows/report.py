@@ -68,7 +68,7 @@ def write_results(context: RunContext, results: RunResults, predictor: "RunPredi
     run = context.run
     paths = {sample.id: sample.path for sample in context.manifest.samples}
     wanted = example_ids(results)
-    images = thumbnails(list(wanted), paths, context.recipe.image.window)
+    images = thumbnails(list(wanted), paths, context.recipe.image)
     maps, missing = heat_maps(run, wanted, paths, predictor)
     images = {image_id: [*copies, *maps.get(image_id, ())] for image_id, copies in images.items()}
     made = read_provenance(context)  # with all seconds
@@ -193,7 +193,7 @@ def heat_maps(
     end, unread, late = time.monotonic() + _SECONDS, 0, 0
     for image_id, models in wanted.items():
         try:
-            image = read_image(paths[image_id], window=predictor.image.window).pixels
+            image = read_image(paths[image_id], predictor.image).pixels
         except TumorboardError:
             unread += 1
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tumorboard import progress, run_folder
-from tumorboard.config import Recipe
+from tumorboard.config import Recipe, load
 from tumorboard.data import image_cache
 from tumorboard.data.manifest import DataSource
 from tumorboard.errors import RunFolderError, display
@@ -81,12 +81,12 @@ class RunPlan:
         from tumorboard.training import fit
         from tumorboard.workflows import build_models
 
-        manifest = read_manifest(run)
-        now = fingerprint.take(self.recipe, manifest)
+        manifest, recipe = read_manifest(run), load(str(run.recipe))  # with the depth of the images
+        now = fingerprint.take(recipe, manifest)
         fingerprint.require_same(run, {"environment": now["environment"]})  # another machine may differ
-        decoded = image_cache.decode(manifest, self.cache or run.cache, self.recipe.image)
-        fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
-        build_models.train_model(RunContext(run, self.recipe, manifest, decoded, _QUIET), name)
+        decoded = image_cache.decode(manifest, self.cache or run.cache, recipe.image)
+        fit.prepare_backend(recipe.seed, fingerprint.threads(recipe))
+        build_models.train_model(RunContext(run, recipe, manifest, decoded, _QUIET), name)
 
     def _run_all_stages(self, run: RunFolder, console: Console) -> None:
         context = prepare(self.source, run, self.recipe, console, cache=self.cache)

@@ -15,7 +15,7 @@ from tumorboard.data import manifest, splitting
 from tumorboard.data.manifest import FOUND_GROUP, DataSource, Loaded, Manifest, Sample, require_usable
 from tumorboard.errors import DataError, UsageError, display
 from tumorboard.progress import Console
-from tumorboard.workflows.prepare import find_images, tie
+from tumorboard.workflows.prepare import find_depth, find_images, tie
 
 _SIZES = config.Splitting()
 
@@ -78,7 +78,7 @@ def split(
         valid: Share of all images, above 0 and below 0.5.
         test: The same; not with folds. None for 0.2.
         seed: Chooses among the possible splits.
-        window: Of DICOM images: they are compared as they are seen through it.
+        window: Of DICOM and other grey of more than 8 bits: they are compared as they are seen through it.
         keep_test: Leave out the images of a given test split, unopened: only the others are dealt anew.
         keep_together: "given" deals near duplicates and groups that only file names tell like other images.
         console: Where progress is shown; quiet by default.
@@ -144,8 +144,9 @@ def _new_files(source: Path, out: Path, folds: int) -> tuple[Path, ...]:
 
 
 def _gather_facts(loaded: Loaded, window: str, console: Console) -> DatasetFacts:
+    settings = find_depth(config.Image(window=window), loaded.manifest, console)
     with console.task("finding duplicates") as update:
-        facts = gather(loaded.manifest, problems=loaded.problems, window=window, progress=update)
+        facts = gather(loaded.manifest, problems=loaded.problems, settings=settings, progress=update)
     if facts.problems and not loaded.source.skip_bad:
         raise DataError(
             f"{len(facts.problems)} of {len(facts.problems) + len(facts.samples)} images cannot be read; "

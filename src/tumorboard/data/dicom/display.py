@@ -14,7 +14,6 @@ ignore the byte order, it refuses widths below 1, never inverts, and rounds wind
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +32,11 @@ from tumorboard.data.dicom.header import (
 )
 from tumorboard.data.dicom.pixels import Layout
 from tumorboard.data.dicom.reader import DicomError
+from tumorboard.data.grey import Rule, linear, shaded, stretch
 
 Stored = npt.NDArray[np.integer]
 Values = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
-Rule = Callable[[Values], Values]
-"""Modality values to grey, 0-255, not rounded."""
 
 _TABLE = 1 << 16
 _NO_WINDOW = "has no window: grey from its least to its greatest value; --window makes images comparable"
@@ -140,7 +138,7 @@ def grey(stored: Stored, layout: Layout, header: ParsedHeader, setting: Setting 
     low, high = (int(real.min()), int(real.max())) if real.size else (0, 0)
     modality, rescaled = _modality(header, layout.signed)
     if setting:
-        rule, name = _linear(setting.center, setting.width), f"setting {setting.name}"
+        rule, name = linear(setting.center, setting.width), f"setting {setting.name}"
         if setting.hounsfield and not (text(header.data, "Modality") == "CT" and rescaled):
             header.notes.append(_NOT_HOUNSFIELD)
     else:
@@ -148,19 +146,14 @@ def grey(stored: Stored, layout: Layout, header: ParsedHeader, setting: Setting 
     if name == "full range":
         possible = np.arange(low, high + 1) if high - low <= _TABLE else np.array([low, high])
         ends = modality(possible.astype(np.float64))
-        rule = _stretch(float(ends.min()), float(ends.max()))
+        rule = stretch(float(ends.min()), float(ends.max()))
         header.notes.append(_NO_WINDOW)
 
-    def shade(values: Values) -> Pixels:
+    def shade(values: Values) -> Values:
         shades = rule(modality(values))
-        return np.rint(255 - shades if layout.photometric == "MONOCHROME1" else shades).astype(np.uint8)
+        return 255 - shades if layout.photometric == "MONOCHROME1" else shades
 
-    # One entry for each value that may occur, instead of floats for each pixel.
-    if high - low < _TABLE:
-        table = shade(np.arange(low, high + 1, dtype=np.float64))
-        pixels = table[np.clip(stored.astype(np.int64), low, high) - low]
-    else:
-        pixels = shade(stored.astype(np.float64))
+    pixels = shaded(stored, shade, low, high)
     pixels[padding] = 0
     return pixels, name
 
@@ -225,21 +218,7 @@ def _own_rule(header: ParsedHeader, layout: Layout, rescaled: bool) -> tuple[Rul
             "window SIGMOID",
         )
     if function == "LINEAR" and width >= 1:
-        return _linear(center, width), "window LINEAR"
+        return linear(center, width), "window LINEAR"
     if function == "LINEAR":
         header.notes.append(_NARROW)
-    return _stretch(center - width / 2, center + width / 2), "window LINEAR_EXACT"
-
-
-def _linear(center: float, width: float) -> Rule:
-    """Black up to center - 0.5 - (width - 1) / 2, white above center - 0.5 + (width - 1) / 2."""
-    if width < 1:
-        return _stretch(center - width / 2, center + width / 2)
-    return _stretch(center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
-
-
-def _stretch(low: float, high: float) -> Rule:
-    """Black up to `low`, white from `high`; if they are equal, white above."""
-    if high == low:
-        return lambda values: np.where(values > low, 255.0, 0.0)
-    return lambda values: np.clip((values - low) / (high - low), 0, 1) * 255
+    return stretch(center - width / 2, center + width / 2), "window LINEAR_EXACT"

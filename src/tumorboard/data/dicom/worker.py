@@ -20,6 +20,7 @@ from tumorboard.data.dicom.display import Pixels, Setting, colour, grey, palette
 from tumorboard.data.dicom.header import explained, integers, raw, read_header, text
 from tumorboard.data.dicom.pixels import photometric, stored_pixels
 from tumorboard.data.dicom.reader import BURNED_IN
+from tumorboard.data.grey import LOST_CONTRAST, contrast_is_lost
 
 PROGRAM = "begins with a program ({}), which DICOM allows and attackers use; do not run it or pass it on"
 
@@ -101,6 +102,8 @@ def image(
     if header.sop_class in _ULTRASOUND or text(header.data, "Modality") == "US":
         reasons.append("ultrasound")
     notes = [BURNED_IN.format(", ".join(reasons))] if reasons else []
+    if contrast_is_lost(stored, pixels):
+        notes.append(LOST_CONTRAST)
     notes += [PROGRAM.format(kind) for start, kind in _PROGRAMS.items() if header.preamble.startswith(start)]
     return np.ascontiguousarray(pixels), rule, notes + header.notes
 

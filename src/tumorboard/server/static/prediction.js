@@ -21,7 +21,7 @@ export function show(entry) {
   if (!reply) return;
   part("preview").src = `data:image/png;base64,${reply.preview}`;
   part("preview").alt = `Input of the models for ${entry.file.name}`;
-  part("window").hidden = !reply.dicom;
+  part("window").hidden = !reply.windowed;
   showResult(part, reply);
   const recommendedFirst = reply.models.toSorted((a, b) => (b.name === reply.model) - (a.name === reply.model));
   part("models").replaceChildren(...recommendedFirst.map((model) => modelSection(model, reply)));

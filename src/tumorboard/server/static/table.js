@@ -16,7 +16,7 @@ export function table(entries) {
     if (!reply) return [file.name, ...Array(head.length - 1 + columns.length).fill(""), problem];
     const raw = Object.fromEntries(reply.models.map((model) => [model.name, model.probabilities]));
     return [file.name, reply.prediction, reply.confidence, reply.calibrated, (reply.prediction_set || []).join("; "),
-      reply.refer, reply.out_of_distribution, reply.dicom ? chosen : "",
+      reply.refer, reply.out_of_distribution, reply.windowed ? chosen : "",
       ...columns.map(([model, name]) => raw[model][name]), ""];
   });
   const names = columns.map(([model, name]) => `${model}: ${name} (uncalibrated)`);
