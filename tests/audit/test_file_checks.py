@@ -1,13 +1,15 @@
 import numpy as np
 
-from tests.audit.facts import Row, dataset, only, passes, scene
+from tests.audit.facts import Row, dataset, only, passes, reason, scene
 from tumorboard.audit.file_checks import (
     blank_images,
     extreme_sizes,
+    lost_contrast,
     misnamed_files,
     several_frames,
     unreadable_files,
 )
+from tumorboard.data.grey import LOST_CONTRAST
 from tumorboard.data.image_headers import Header
 
 
@@ -90,3 +92,18 @@ def test_flat_and_nearly_black_images_are_found() -> None:
 
 def test_faint_structure_is_not_blank() -> None:
     assert passes(blank_images, dataset([Row(thumbnail=100 + scene(1) // 20)]))
+
+
+def test_images_that_lose_their_levels_are_named() -> None:
+    deep = Header("PNG", "I;16", 16)
+    lost = Row(header=deep, notes=(f"0001.png: {LOST_CONTRAST} (advice)",))
+    found = only(lost_contrast, dataset([Row(header=deep), lost, Row(header=deep, notes=("other",))]))
+    assert (found.severity, found.files, found.numbers) == ("warning", (("0001",),), {"files": 1})
+
+
+def test_images_of_more_than_8_bits_that_keep_their_levels_pass() -> None:
+    assert passes(lost_contrast, dataset([Row(), Row(header=Header("TIFF", "I;16", 16))]))
+
+
+def test_images_of_8_bits_have_no_levels_to_lose() -> None:
+    assert reason(lost_contrast, dataset([Row()])) == "no images of more than 8 bits"

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 
 from tumorboard.audit.dataset_facts import DatasetFacts
-from tumorboard.audit.findings import Finding, Outcome, check, separate_files
+from tumorboard.audit.findings import Finding, NotApplicable, Outcome, check, separate_files
+from tumorboard.data.grey import LOST_CONTRAST
 
 _SUFFIXES = {
     ".png": "PNG",
@@ -162,13 +163,12 @@ def extreme_sizes(facts: DatasetFacts) -> Outcome:
 def blank_images(facts: DatasetFacts) -> Outcome:
     """Report images that are blank, or nearly black after reading.
 
-    Why it matters: From them a model learns only that a blank image has this label. 16-bit files that use few
-    of their bits become nearly black, since 16 bits are read as `value >> 8`.
+    Why it matters: From them a model learns only that a blank image has this label.
 
     How it is measured: The grey thumbnail of 64 x 64 pixels has a standard deviation below 2 grey levels of
     255, or no pixel above 15.
 
-    What to do: Look at them. Rescale 16-bit values to the full range when exporting; leave blank images out.
+    What to do: Look at them. Set a window for values of more than 8 bits; leave blank images out.
     """
     small = facts.thumbnails
     blank = (small.std(axis=(1, 2)) < _FLAT) | (small.max(axis=(1, 2), initial=0) < _DARK)
@@ -180,11 +180,45 @@ def blank_images(facts: DatasetFacts) -> Outcome:
             "warning",
             f"{len(ids)} {'image is' if len(ids) == 1 else 'images are'} blank or nearly black after reading",
             "From them a model learns only that a blank image has this label.",
-            "Look at them; rescale 16-bit values that use few of their bits, leave blank images out.",
+            "Look at them; set a window for values of more than 8 bits, leave blank images out.",
             separate_files(ids),
             {"files": len(ids)},
         ),
     )
 
 
-CHECKS = (unreadable_files, misnamed_files, several_frames, extreme_sizes, blank_images)
+@check("TB106", "images that lose most of their grey levels")
+def lost_contrast(facts: DatasetFacts) -> Outcome:
+    """Report images of more than 8 bits that keep few grey levels when they are read.
+
+    Why it matters: What distinguishes the classes may be in the levels that are lost. Hounsfield units plus
+    32,768 in 16-bit PNG, for example, keep fewer than 16 of several thousand levels without a window.
+
+    How it is measured: The image has fewer than 32 grey levels as it is read, and its file at least 4 times
+    as many values.
+
+    What to do: Set a window that fits the values, `--window=CENTER,WIDTH`; for Hounsfield units plus 32,768,
+    lung is 32168,1500.
+    """
+    if all(image.header.bits <= 8 for image in facts.images):
+        return NotApplicable("no images of more than 8 bits")
+    ids = [
+        sample.id
+        for sample, image in zip(facts.samples, facts.images, strict=True)
+        if any(LOST_CONTRAST in note for note in image.notes)
+    ]
+    if not ids:
+        return ()
+    return (
+        Finding(
+            "warning",
+            f"{len(ids)} {'image loses' if len(ids) == 1 else 'images lose'} most of the grey levels",
+            "What distinguishes the classes may be in the levels that are lost.",
+            "Set a window that fits the values, --window=CENTER,WIDTH.",
+            separate_files(ids),
+            {"files": len(ids)},
+        ),
+    )
+
+
+CHECKS = (unreadable_files, misnamed_files, several_frames, extreme_sizes, blank_images, lost_contrast)
