@@ -42,6 +42,7 @@ _NATIVE = (
 )
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
+_YBR_FULL = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 _JPEG_BEGINS, _J2K_BEGINS, _JP2_BEGINS = BEGINNINGS = (
     b"\xff\xd8\xff",
@@ -202,7 +203,8 @@ def _layout(header: ParsedHeader, max_pixels: int) -> Layout:
     high_bit = single("high_bit", "HighBit", layout.stored - 1)
     if layout.samples != (3 if in_colour else 1) or 0 in (layout.rows, layout.columns) or layout.planar > 1:
         raise DicomError("DICOM whose rows, columns or samples contradict each other")
-    if allocated not in ((8, 16) if in_colour else (1, 8, 16, 32)) or not 1 <= layout.stored <= allocated:
+    readable = (8,) if interpretation in _YBR_FULL else (8, 16) if in_colour else (1, 8, 16, 32)
+    if allocated not in readable or not 1 <= layout.stored <= allocated:
         raise DicomError(f"DICOM with {layout.stored} of {allocated} bits per value, which is not read")
     if high_bit != layout.stored - 1:
         raise DicomError(f"DICOM with its {layout.stored} bits up to bit {high_bit}, which is not read")
