@@ -9,15 +9,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, draw
+from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, deepen, draw
 from tumorboard.cli.main import main
-from tumorboard.config import Image
+from tumorboard.config import Image, parse
 from tumorboard.data.image_reader import read_input
 from tumorboard.data.manifest import read_csv
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
+from tumorboard.workflows import cross_validation
+from tumorboard.workflows.cross_validation import cross_validate
 from tumorboard.workflows.predictor import load_run
 
 SEEDS = (3, 4)
@@ -60,6 +62,27 @@ def root(tmp_path_factory):
 def read_predictions(run, model, split):
     path = RunFolder(run).predictions(model, split)
     return Predictions.from_csv(path.read_text(), str(path))
+
+
+def test_all_runs_read_grey_with_one_depth(tmp_path, monkeypatch):
+    """The largest value may lie in one fold only."""
+    draw(tmp_path / "data")
+    deepen(tmp_path / "data", 1)
+    deepen(tmp_path / "data", 16, "train/bar")
+
+    def stop(plans, *_):
+        raise Stopped({plan.recipe.image.depth for plan in plans})
+
+    monkeypatch.setattr(cross_validation, "_execute_unfinished", stop)
+    for options in ({"folds": 2}, {"folds": 0, "seeds": 2}):
+        with pytest.raises(Stopped, match=r"\{12\}"):
+            cross_validate(
+                tmp_path / "data", tmp_path / f"all-{options['folds']}", parse(RECIPE, "small"), **options
+            )
+
+
+class Stopped(Exception):
+    """Nothing is trained."""
 
 
 def test_every_image_but_tests_is_held_out_once(root):

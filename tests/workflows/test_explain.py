@@ -11,6 +11,7 @@ from tumorboard import NOTICE
 from tumorboard.cli.main import main
 from tumorboard.errors import DataError
 from tumorboard.explain.overlay import overlay
+from tumorboard.progress import Console
 from tumorboard.workflows.explain import explain
 from tumorboard.workflows.predictor import load_run
 
@@ -71,6 +72,13 @@ def test_a_class_and_a_method_can_be_asked_for(run, predictor, scan, tmp_path):
         float(found[0]["probability"])
         == predictor.predict(predictor.read(scan)).probabilities["pretrained"][2]
     )
+
+
+def test_notes_about_files_are_printed(run, tmp_path, capsys):
+    values = np.arange(1024).reshape(32, 32) + 32_000  # as Hounsfield units plus 32,768
+    Image.fromarray(values.astype(np.uint16)).save(tmp_path / "deep.png")
+    explain(run, [tmp_path / "deep.png"], tmp_path / "maps", console=Console())
+    assert "deep.png: loses most of its grey levels" in capsys.readouterr().err
 
 
 def test_an_unknown_class_and_nothing_to_explain_are_named(run, scan, tmp_path):

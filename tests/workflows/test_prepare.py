@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.small_runs import CLASSES, RECIPE, draw, prepared
+from tests.small_runs import CLASSES, RECIPE, deepen, draw, prepared
 from tumorboard import config, progress
 from tumorboard.data import manifest
 from tumorboard.data.image_reader import read_input
@@ -52,12 +51,6 @@ def test_missing_parts_are_split_off_once_and_the_same_again(tmp_path: Path) -> 
     found = Counter((sample.split, sample.label) for sample in context.manifest.samples)
     assert set(found) == {(split, name) for split in ("train", "valid", "test") for name in CLASSES}
     assert prepared(tmp_path).manifest == context.manifest
-
-
-def deepen(data: Path, factor: int, of: str = "**") -> None:
-    """Store images with 16 bits per value, of which the values use some."""
-    for path in data.glob(f"{of}/*.png"):
-        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * factor).save(path)
 
 
 def test_16_bit_grey_has_the_depth_of_the_data_in_training_and_prediction(

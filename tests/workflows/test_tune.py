@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.small_runs import CLASSES, COUNTS, RECIPE, draw
+from tests.small_runs import CLASSES, COUNTS, RECIPE, deepen, draw
 from tests.zygote import run_steps, step
 from tumorboard import config, optional, search_space, storage
 from tumorboard.cli.main import main
@@ -51,10 +51,11 @@ class StandIn:
     """Answers whose loss depends on the settings, lowest at a rate of 0.01; may fail or stop on the way."""
 
     def __init__(self, stop_at=0, fails=lambda rate: False):
-        self.calls, self.stop_at, self.fails = [], stop_at, fails
+        self.calls, self.stop_at, self.fails, self.depths = [], stop_at, fails, set()
 
     def __call__(self, context, model):
         self.calls.append(context.run.root)
+        self.depths.add(context.recipe.image.depth)
         if len(self.calls) == self.stop_at:
             raise Interrupted("stopped by a test; repeat the same command")
         settings = context.recipe.models["custom"]
@@ -125,6 +126,15 @@ def test_a_search_ends_in_a_recipe_of_the_best_trial(root, stand_in):
         assert said in text.split("name = ")[0]
         assert said in tuned.description
     assert f"{float(best['log_loss_low']):.3f}-{float(best['log_loss_high']):.3f}" in tuned.description
+
+
+def test_all_trials_and_folds_read_grey_with_one_depth(root, stand_in):
+    deepen(root / "data", 1)
+    deepen(root / "data", 16, "train/bar")
+    found = stand_in()
+    assert tune_command(root, trials=1)[0] == 0
+    assert found.depths == {12}
+    assert config.load(str(root / "tuned" / "recipe.toml")).image.depth == 12
 
 
 def test_scores_are_those_of_all_held_out_images(root, stand_in):

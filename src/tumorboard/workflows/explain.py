@@ -90,10 +90,12 @@ def explain(
             progress.stop_if_asked()
             stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
             try:
-                pixels = predictor.read(path)
+                pixels, notes = predictor.read_with_notes(path)
             except DataError as error:
                 rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
             else:
+                for note in notes:
+                    console.print(note)
                 if not correlations:
                     for name, model in predictor.models.items():
                         predicted = int(probabilities(model, pixels[None])[0].argmax())
