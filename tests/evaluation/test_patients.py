@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from tumorboard.evaluation.patients import choose, combine, per_patient, positive_class
+from tumorboard.evaluation.patients import (
+    UNCHOSEN,
+    PatientRule,
+    choose,
+    combine,
+    per_patient,
+    positive_class,
+    score_patients,
+)
+from tumorboard.evaluation.scores import score
 from tumorboard.predictions import Predictions
 
 BINARY, THREE = ("NORMAL", "PNEUMONIA"), ("a", "b", "c")
@@ -99,3 +108,59 @@ def test_with_few_patients_the_mean_is_used() -> None:
     few = some.take(np.arange(36))
     assert choose(few, groups).method == "mean"
     assert "fewer than 10" in choose(few, groups).reason
+
+
+def test_an_empty_group_is_none() -> None:
+    rows = [("1", 0, (0.6, 0.2, 0.2)), ("2", 1, (0.2, 0.6, 0.2))]
+    assert per_patient(predictions(rows), {"1": "", "2": ""}, "mean").ids == ("image:1", "image:2")
+    assert score_patients({"a": predictions(rows)}, {"1": "", "2": ""}) is None
+
+
+def test_scores_per_patient_are_those_of_its_cases() -> None:
+    images, groups = patients(sharp=True)
+    scored = score_patients({"a": images, "b": images}, groups, {"a": PatientRule("any", "chosen")})
+    assert scored is not None
+    assert (scored.patients, scored.images, scored.alone, scored.found, scored.mixed) == (60, 240, 0, 0, ())
+    assert scored.rules == {"a": PatientRule("any", "chosen"), "b": UNCHOSEN}
+    assert scored.scores["a"] == score(per_patient(images, groups, "any"))
+    assert scored.scores["b"] == score(per_patient(images, groups, "mean"))
+    assert scored.scores["a"].accuracy.n == 60
+    assert scored.scores["a"].accuracy.value == 1
+    assert scored.scores["b"].accuracy.value == 0.5  # the mean overlooks a single positive image of four
+
+
+def test_without_several_images_of_a_patient_there_is_nothing_to_add() -> None:
+    images, _ = patients(sharp=True)
+    assert score_patients({"a": images}, {}) is None
+    assert score_patients({"a": images}, {name: name for name in images.ids}) is None
+
+
+def test_images_without_a_patient_and_groups_of_file_names_are_counted() -> None:
+    images, groups = patients(sharp=True)
+    known = {name: f"name:{group}" for name, group in groups.items() if not name.startswith("7/")}
+    scored = score_patients({"a": images}, known)
+    assert scored is not None
+    assert (scored.patients, scored.found, scored.alone) == (59, 59, 4)
+    assert scored.scores["a"].n == 63
+    assert scored.nearly_all  # 236 of 240
+    fewer = score_patients({"a": images}, dict(list(known.items())[:200]))
+    assert fewer is not None
+    assert not fewer.nearly_all
+
+
+def test_a_patient_who_counts_once_per_class_is_one_independent_unit() -> None:
+    rng = np.random.default_rng(0)
+    rows = [(f"{i}", i % 3, tuple(rng.dirichlet(np.ones(3)))) for i in range(60)]
+    groups = {f"{i}": str(i // 3) for i in range(30)}
+    images = predictions(rows)
+    scored = score_patients({"a": images}, groups)
+    assert scored is not None
+    assert scored.mixed == tuple(sorted(map(str, range(10))))
+    assert scored.positive == ""
+    assert scored.scores["a"].n == 60  # ten patients of three classes, and thirty images of nobody
+    assert scored.scores["a"].groups == 40
+    binary = predictions([(name, min(label, 1), (p[0], 1 - p[0])) for name, label, p in rows], BINARY)
+    positive = score_patients({"a": binary}, groups)
+    assert positive is not None
+    assert (positive.positive, len(positive.mixed), positive.scores["a"].n) == ("PNEUMONIA", 10, 40)
+    assert positive.scores["a"].groups is None

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tumorboard.evaluation.patients import choose
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.predictions import Predictions
 from tumorboard.reports.run_results import Provenance, score_run
@@ -63,17 +64,35 @@ def run_results(
     findings=(),
     subsets=None,
     calibrated=False,
+    patients=0,
     **changes,
 ):
-    scored = _scored(tuple(class_names), tuple(names), test_seed, calibrated)
+    """A made-up run; of this share of its images three of a class are of one patient."""
+    scored = _scored(tuple(class_names), tuple(names), test_seed, calibrated, patients=patients)
     if subsets:
         scored = _scored.__wrapped__(tuple(class_names), tuple(names), test_seed, calibrated, subsets)
     return replace(scored, findings=tuple(findings), provenance=provenance(**changes))
 
 
 @functools.cache
-def _scored(class_names, names, test_seed, calibrated, subsets=None):
+def _scored(class_names, names, test_seed, calibrated, subsets=None, patients=0):
     """The numbers, whose intervals take time, are those of the predictions alone."""
     predictions = all_predictions(class_names, names, test_seed)
     fitted = {name: fit_calibration(one["valid"]) for name, one in predictions.items()} if calibrated else {}
-    return score_run(predictions, provenance(), subsets=subsets or {}, calibrations=fitted)
+    groups = {}
+    for split in COUNTS:
+        first = predictions[names[0]][split]
+        labels = first.labels.tolist()
+        groups |= {
+            name: f"{split}-{labels[i]}-{i // 3}"
+            for i, name in enumerate(first.ids[: round(len(labels) * patients)])
+        }
+    rules = {name: choose(each["valid"], groups) for name, each in predictions.items()}
+    return score_run(
+        predictions,
+        provenance(),
+        subsets=subsets or {},
+        calibrations=fitted,
+        groups=groups,
+        patient_rules=rules,
+    )

@@ -40,8 +40,8 @@ def test_what_only_the_authors_know_is_not_made_up() -> None:
 
 
 def test_groups_that_are_unknown_are_said_to_be_unchecked() -> None:
-    assert "Not checked" in answers(run_results())[21]
-    assert "kept in one split" in answers(run_results(groups_known=True))[21]
+    assert "was not checked" in answers(run_results())[21]
+    assert "No patient is in two splits" in answers(run_results(groups_known=True))[21]
 
 
 def test_the_card_tells_how_good_and_for_what_not() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -109,8 +110,11 @@ def test_where_groups_are_known_intervals_and_the_test_know_them() -> None:
     verdict = "is not shown to be better than its best member, custom: 1.000 and 0.400"
     assert f"{verdict} (grouped permutation test, p = 1)" in together
     assert "resample whole groups (patients), of which there are 5." in together
-    assert together.count("\n\n\\* interval unreliable") == alone.count("\n\n\\* interval unreliable") > 1
+    per_image = re.sub(r"## Per patient\n.*?(?=\n## )", "", together, flags=re.DOTALL)
+    assert per_image.count("\n\n\\* interval unreliable") == alone.count("\n\n\\* interval unreliable") > 1
     assert "groups" not in alone
+    assert "Per patient" not in alone
+    assert "| model | combined by | accuracy per image (n = 10) | accuracy per patient (n = 6) |" in together
     low, high = wilson_grouped(
         np.array(SIX_OFF)[np.argsort(ids)] == LABELS[np.argsort(ids)], np.array([0] * 6 + [1, 2, 3, 4])
     )

@@ -144,3 +144,14 @@ def test_an_empty_test_subset_is_undefined_and_not_an_error():
     scored = json.loads(metrics_json(run_results(subsets={"test": {"nothing left": ()}})))["test_subsets"]
     assert scored["nothing left"]["custom"]["n"] == 0
     assert scored["nothing left"]["custom"]["accuracy"]["value"] is None
+
+
+def test_the_json_has_the_scores_per_patient_and_how_images_are_combined():
+    results = run_results(patients=1.0)
+    content = json.loads(metrics_json(results))["patients"]
+    assert set(content) == {"train", "valid", "test"}
+    for name, scores in results.patients["test"].scores.items():
+        assert content["test"]["scores"][name] == scores.to_dict()
+    assert content["test"]["rules"]["custom"]["method"] == "mean"
+    assert (content["test"]["patients"], content["test"]["images"], content["test"]["alone"]) == (9, 21, 0)
+    assert json.loads(metrics_json(run_results()))["patients"] == {}

@@ -132,6 +132,7 @@ def test_anybodys_predictions_are_judged_and_compared(
     content = json.loads(capsys.readouterr().out)
     assert set(content["models"]) == {"mine", "theirs"}
     assert content["models"]["mine"]["scores"]["groups"] == 20
+    assert (content["patients"]["patients"], content["patients"]["images"]) == (20, 60)
     assert [part["value"] for part in content["models"]["mine"]["subgroups"]] == ["n", "s"]
     assert content["comparisons"][0]["p"] < 0.05
     shown = ["--metadata", str(table), "--out", str(tmp_path / "out")]
@@ -144,6 +145,7 @@ def test_anybodys_predictions_are_judged_and_compared(
     written = {"results": str(tmp_path / "out"), "report": str(tmp_path / "out/report.html")}
     assert json.loads(capsys.readouterr().out) == {**written, **content}
     page = (tmp_path / "out/results.md").read_text()
+    assert "## Per patient" in page
     assert "## Differences between models" in page
     assert "| site = n |" in page
 
@@ -234,6 +236,23 @@ def test_the_same_files_are_matched_when_another_run_knows_them_by_other_paths(t
         ]
         run.manifest.write_text("\n".join(["id,path,split,label,group,sha256", *rows]) + "\n")
     assert compare(runs).comparisons[0].n == 60
+
+
+def test_a_comparison_combines_the_images_of_a_patient_as_each_run_chose(tmp_path: Path) -> None:
+    runs = [with_predictions(tmp_path / name, "custom", 0.9) for name in ("x", "y")]
+    for root in runs:
+        run = RunFolder(root)
+        ids = Predictions.from_csv(run.predictions("custom", "test").read_text(), "").ids
+        rows = [f"{image},/{image},test,a,p{number // 3},{number}" for number, image in enumerate(ids)]
+        run.manifest.write_text("\n".join(["id,path,split,label,group,sha256", *rows]) + "\n")
+    RunFolder(runs[0]).patients.write_text('{"custom": {"method": "log_odds", "reason": "chosen"}}')
+    patients = compare(runs).patients
+    assert patients is not None
+    assert patients.patients == 20
+    assert {name: rule.method for name, rule in patients.rules.items()} == {
+        "x: custom": "log_odds",
+        "y: custom": "mean",  # of a run without patients.json
+    }
 
 
 def test_one_run_or_an_unfinished_one_cannot_be_compared(tmp_path: Path) -> None:

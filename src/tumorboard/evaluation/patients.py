@@ -5,19 +5,24 @@ images of two classes is positive if one class of two means "nothing found", as 
 image is of the other; elsewhere such a patient counts as one case per class, of the images of that class.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from tumorboard.data.manifest import FOUND_GROUP
 from tumorboard.evaluation import metrics
+from tumorboard.evaluation.scores import Scores, score
 from tumorboard.predictions import Predictions, Probabilities
 
 METHODS = ("mean", "log_odds", "any")
 """How probabilities are combined; "any" is for two classes, one of which means "nothing found"."""
 FEW_PATIENTS = 10
 """With fewer validation patients of several images nothing can be chosen, and the mean is used."""
+
+_NEARLY_ALL = 0.95  # of the images
 
 _NEGATIVE = frozenset(
     {"normal", "healthy", "negative", "neg", "benign", "control", "controls", "no", "none", "nofinding", "0"}
@@ -36,6 +41,75 @@ class PatientRule:
 
     method: str
     reason: str
+
+
+UNCHOSEN = PatientRule("mean", "nothing was chosen on validation")
+
+
+@dataclass(frozen=True)
+class PatientScores:
+    """What models achieved per patient on the same images.
+
+    Args:
+        rules: By model, how its predictions of a patient's images were combined.
+        scores: By model, of cases; intervals take patients as the independent units.
+        patients: Number of patients (groups).
+        found: Number of them that file names told.
+        images: Number of images.
+        alone: Number of images without a group, each a case of its own.
+        mixed: Patients with images of several classes.
+        positive: The class of the mixed patients; "" if they are one case per class.
+    """
+
+    rules: Mapping[str, PatientRule]
+    scores: Mapping[str, Scores]
+    patients: int
+    found: int
+    images: int
+    alone: int
+    mixed: tuple[str, ...]
+    positive: str
+
+    @property
+    def nearly_all(self) -> bool:
+        """Whether nearly all images have a patient, so that these figures come first."""
+        return self.images - self.alone >= _NEARLY_ALL * self.images
+
+
+def score_patients(
+    models: Mapping[str, Predictions], groups: Mapping[str, str], rules: Mapping[str, PatientRule] = {}
+) -> PatientScores | None:
+    """Score models per patient; None if no patient has several of the images.
+
+    Args:
+        models: By name, predictions of the same images.
+        groups: Group by image id, of images that have one.
+        rules: By model, chosen on validation; a model without one combines by the mean.
+    """
+    first = next(iter(models.values()))
+    patient = {name: groups[name] for name in first.ids if groups.get(name)}
+    sizes = Counter(patient.values())
+    if max(sizes.values(), default=0) < 2:
+        return None
+    labels = dict(zip(first.ids, first.labels.tolist(), strict=True))
+    classes = Counter(group for group, _ in {(group, labels[name]) for name, group in patient.items()})
+    mixed = tuple(sorted(group for group, n in classes.items() if n > 1))
+    positive = positive_class(first.class_names)
+    tied = {}  # a patient who is counted once per class is no two independent units
+    if positive is None:
+        owner = {case: patient.get(first.ids[rows[0]], "") for case, rows in cases(first, groups).items()}
+        tied = {case: group for case, group in owner.items() if classes[group] > 1}
+    used = {name: rules.get(name, UNCHOSEN) for name in models}
+    return PatientScores(
+        used,
+        {name: score(per_patient(each, groups, used[name].method), tied) for name, each in models.items()},
+        len(sizes),
+        sum(group.startswith(FOUND_GROUP) for group in sizes),
+        len(first),
+        len(first) - len(patient),
+        mixed,
+        "" if positive is None else first.class_names[positive],
+    )
 
 
 def positive_class(class_names: Sequence[str]) -> int | None:
@@ -81,7 +155,8 @@ def cases(predictions: Predictions, groups: Mapping[str, str]) -> dict[str, npt.
     """
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(predictions.ids):
-        rows.setdefault(f"group:{groups[name]}" if name in groups else f"image:{name}", []).append(row)
+        case = f"group:{groups[name]}" if groups.get(name) else f"image:{name}"
+        rows.setdefault(case, []).append(row)
     by_case: dict[str, npt.NDArray[np.int64]] = {}
     any_positive = positive_class(predictions.class_names) is not None
     for case, members in rows.items():

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.reports.document import BulletList, Document, Paragraph, Section, Table, in_words, plural
+from tumorboard.reports.overview import patient_independence
 from tumorboard.reports.performance import METRICS
 from tumorboard.reports.run_report import notices
 from tumorboard.reports.run_results import COMBINED, RunResults
@@ -105,9 +106,8 @@ def answers(results: RunResults) -> Mapping[int, str]:
     accuracies += [f"{title}: {in_words(scores[name].accuracy)}" for title, scores in subsets.items()]
     mapped = sum(len(images) > 1 for images in results.thumbnails.values())
     combined = "; ".join(line for line in made.models if line.startswith(COMBINED))
-    groups = (
-        "Groups (patients) are kept in one split." if made.groups_known else "Not checked: none are named."
-    )
+    if patients := results.patients.get("test"):
+        accuracies.append(f"per patient: {in_words(patients.scores[name].accuracy)}")
     known = {
         7: ("The files named in the manifest. Where they come from: the authors.", "manifest.csv"),
         8: (f"{sum(n.values())} images were used. Who and what was eligible: the authors.", "manifest.csv"),
@@ -117,7 +117,7 @@ def answers(results: RunResults) -> Mapping[int, str]:
         13: (f"The most severe findings of the audit: {findings or 'none'}.", "audit.json"),
         19: (f"{sizes}. Why so many: the authors.", "manifest.csv"),
         20: ("The split of every image is listed, with its hash.", "manifest.csv"),
-        21: (groups, "manifest.csv"),
+        21: (patient_independence(results), "manifest.csv"),
         22: (f"Models: {', '.join(results.predictions)}. {'; '.join(made.models)}", "models/*.json"),
         23: (environment, "environment.json"),
         24: ("Backbone and weights of each model; all random numbers come from its seed.", "recipe.toml"),

@@ -1,7 +1,7 @@
 """Cross-validation and runs with different seeds: the record of all predictions, its JSON and its report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from statistics import mean, stdev
 from typing import Any
@@ -13,10 +13,12 @@ from tumorboard.data.class_folders import SPLITS
 from tumorboard.evaluation import metrics, subgroups
 from tumorboard.evaluation.intervals import Estimate, Interval, wilson, wilson_grouped
 from tumorboard.evaluation.model_selection import most_accurate
+from tumorboard.evaluation.patients import PatientScores, score_patients
 from tumorboard.evaluation.scores import Scores, group_indices, order_by_id, score
 from tumorboard.evaluation.significance import accuracy_test
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reports.document import Block, Cell, Document, Paragraph, Section, Table, number, plural
+from tumorboard.reports.performance import patient_section
 from tumorboard.reports.run_results import COMBINED, SPLIT_TITLES, as_json, scores_as_dicts
 
 FORMAT_VERSION = 3
@@ -46,6 +48,11 @@ class CrossValidation:
     def held_out_scores(self) -> dict[str, Scores]:
         """By model."""
         return {name: score(held_out, self.groups) for name, held_out in self.held_out.items()}
+
+    @cached_property
+    def patients(self) -> PatientScores | None:
+        """Per patient, combined by the mean; None if no patient has several images."""
+        return score_patients(self.held_out, self.groups) if self.held_out else None
 
     @cached_property
     def method_scores(self) -> dict[str, Scores]:
@@ -113,6 +120,7 @@ def cross_validation_json(results: CrossValidation) -> str:
             "format_version": FORMAT_VERSION,
             "notice": NOTICE,
             **_as_dicts(results),
+            "patients": asdict(results.patients) if results.patients else None,
             "seconds": dict(results.seconds),
             "without_shortcut_classes": {
                 "classes": list(results.shortcuts),
@@ -133,6 +141,8 @@ def _as_dicts(results: CrossValidation) -> dict[str, Any]:
 def cross_validation_report(results: CrossValidation) -> Document:
     """Compose the held-out scores, the choice of the combination method and the spread over seeds."""
     sections = [held_out_section(results), combination_section(results)] if results.held_out else []
+    if results.patients:
+        sections.insert(1, patient_section(results.patients, results.held_out_scores, results.held_out))
     sections.append(seed_section(results))
     if results.shortcuts:
         sections.append(shortcut_section(results))
@@ -145,10 +155,17 @@ def cross_validation_summary(results: CrossValidation) -> Document:
     sections = []
     if results.held_out:
         rows: list[list[Cell]] = [
-            [name, scores.accuracy, scores.loss] for name, scores in results.held_out_scores.items()
+            [
+                name,
+                scores.accuracy,
+                scores.loss,
+                *([results.patients.scores[name].accuracy] if results.patients else []),
+            ]
+            for name, scores in results.held_out_scores.items()
         ]
         chosen = most_accurate(results.methods)
-        table = Table(["model", "accuracy", "log loss"], rows, "")
+        header = ["model", "accuracy", "log loss", *(["accuracy per patient"] if results.patients else [])]
+        table = Table(header, rows, "")
         sections = [
             Section("Held-out images of train and validation, in parentheses 95% CI", [table]),
             Section(

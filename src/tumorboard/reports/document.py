@@ -198,9 +198,9 @@ def in_words(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({interval}, n = {estimate.n})"
 
 
-def count_in_words(proportion: Estimate) -> str:
+def count_in_words(proportion: Estimate, unit: str = "image") -> str:
     """Return a proportion as a count: `50 of 60 images`."""
-    return f"{round((proportion.value or 0.0) * proportion.n)} of {proportion.n} images"
+    return f"{round((proportion.value or 0.0) * proportion.n)} of {proportion.n} {unit}s"
 
 
 def plural(n: int, noun: str) -> str:

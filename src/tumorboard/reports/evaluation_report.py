@@ -6,6 +6,7 @@ from functools import cached_property
 
 from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import Estimate
+from tumorboard.evaluation.patients import PatientRule, PatientScores, score_patients
 from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.selective_prediction import (
     CalibratedPerformance,
@@ -27,7 +28,7 @@ from tumorboard.reports.document import (
     Table,
     cell_text,
 )
-from tumorboard.reports.performance import class_table, metric_blocks
+from tumorboard.reports.performance import class_table, metric_blocks, patient_section
 from tumorboard.reports.run_results import as_json
 from tumorboard.reports.uncertainty import calibrated_blocks, temperature_blocks
 
@@ -47,6 +48,8 @@ class Evaluation:
         columns: By metadata column, its value by image id.
         calibrations: By model, what was fitted on its validation images.
         notes: What the reader must know first.
+        patient_rules: By model, how its predictions of a patient's images are combined, chosen on its
+            validation images; the mean without.
 
     Raises:
         DataError: The models were given other images or classes.
@@ -58,6 +61,7 @@ class Evaluation:
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    patient_rules: Mapping[str, PatientRule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         aligned(*self.models.values(), names=list(self.models))
@@ -66,6 +70,11 @@ class Evaluation:
     def scores(self) -> dict[str, Scores]:
         """By model."""
         return {name: score(each, self.groups) for name, each in self.models.items()}
+
+    @cached_property
+    def patients(self) -> PatientScores | None:
+        """Per patient; None if no patient has several images."""
+        return score_patients(self.models, self.groups, self.patient_rules)
 
     @property
     def majority_class(self) -> tuple[str, Estimate]:
@@ -109,6 +118,7 @@ def evaluation_json(evaluation: Evaluation) -> str:
                 }
                 for name, scores in evaluation.scores.items()
             },
+            "patients": asdict(evaluation.patients) if evaluation.patients else None,
             "majority_class": {"class": majority, "accuracy": asdict(share)},
             "comparisons": [asdict(pair) for pair in evaluation.comparisons],
         }
@@ -132,6 +142,8 @@ def evaluation_report(evaluation: Evaluation) -> Document:
         ),
         Section("Each class", [class_table(name, each) for name, each in scores.items()], "classes"),
     ]
+    if evaluation.patients:
+        sections.insert(1, patient_section(evaluation.patients, scores, evaluation.models))
     if evaluation.comparisons:
         sections.append(differences(evaluation.comparisons))
     if evaluation.calibration:
@@ -148,11 +160,17 @@ def evaluation_report(evaluation: Evaluation) -> Document:
 
 def evaluation_summary(evaluation: Evaluation) -> Document:
     """Compose what a command prints at its end: some fifteen lines."""
-    models = list(evaluation.scores.items())
-    rows: list[list[Cell]] = [[name, scores.accuracy, scores.loss] for name, scores in models[:_MODELS]]
+    models, patients = list(evaluation.scores.items()), evaluation.patients
     majority, share = evaluation.majority_class
+    rows: list[list[Cell]] = [[name, scores.accuracy, scores.loss] for name, scores in models[:_MODELS]]
     rows.append([f"always {majority}", share, None])
-    sections = [Section("", [Table(["in parentheses 95% CI", "accuracy", "log loss"], rows, "")])]
+    header = ["in parentheses 95% CI", "accuracy", "log loss"]
+    if patients:
+        header.append("accuracy per patient")
+        per_patient = [patients.scores[name].accuracy for name, _ in models[:_MODELS]]
+        per_patient.append(next(iter(patients.scores.values())).prevalence[majority])
+        rows = [[*row, accuracy] for row, accuracy in zip(rows, per_patient, strict=True)]
+    sections = [Section("", [Table(header, rows, "")])]
     if len(models) > _MODELS:
         sections.append(Section(f"  and {len(models) - _MODELS} more", []))
     pairs = [pair for pair in evaluation.comparisons if pair.metric == "accuracy"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tumorboard.evaluation.overfitting import gap_interval
+from tumorboard.evaluation.patients import PatientScores
 from tumorboard.reports.document import (
     Block,
     BulletList,
@@ -18,10 +19,12 @@ from tumorboard.reports.document import (
     plural,
 )
 from tumorboard.reports.example_images import samples
-from tumorboard.reports.performance import accuracy_chart
-from tumorboard.reports.run_results import MAJORITY_CLASS, SERIES, AuditFinding, RunResults
+from tumorboard.reports.performance import accuracy_chart, patients_in_words
+from tumorboard.reports.run_results import MAJORITY_CLASS, AuditFinding, RunResults
 
-_FEW_IMAGES = 100
+_FEW = 100
+_GROUPS_ACROSS_SPLITS = "TB407"
+_INDEPENDENT = "No patient is in two splits."
 
 
 def overview(results: RunResults) -> Section:
@@ -33,6 +36,12 @@ def overview(results: RunResults) -> Section:
         Paragraph(f"{in_words(accuracy)}, {count_in_words(accuracy)}", f"{title}:")
         for title, accuracy in accuracies.items()
     ]
+    patients = results.patients.get("test")
+    if patients:
+        accuracy = patients.scores[results.recommended].accuracy
+        line = f"{in_words(accuracy)}, {count_in_words(accuracy, 'patient')}"
+        place = 0 if patients.nearly_all else len(headline)
+        headline.insert(place, Paragraph(line, "Test accuracy per patient:"))
     majority = results.baselines[MAJORITY_CLASS]["test"].accuracy
     headline.append(Paragraph(in_words(majority), "Majority class of train for every image:"))
     chosen_from = "It was chosen from train and validation alone; no test result was used."
@@ -46,6 +55,7 @@ def overview(results: RunResults) -> Section:
         f"Recommended model: {results.recommended}",
         [
             BulletList(headline),
+            *([_per_patient(results, patients)] if patients else []),
             Figures([accuracy_chart(results)]),
             samples(results),
             Section("Limitations", [BulletList(list(limitations(results)))], "limitations"),
@@ -57,6 +67,27 @@ def overview(results: RunResults) -> Section:
             ),
         ],
         "overview",
+    )
+
+
+def _per_patient(results: RunResults, patients: PatientScores) -> Section:
+    both = patients.scores[results.recommended], results.test_scores
+    rows: list[list[Cell]] = [
+        [title, *(getattr(scores, key) for scores in both)]
+        for title, key in (
+            ("accuracy", "accuracy"),
+            ("balanced accuracy", "balanced_accuracy"),
+            ("AUROC", "auroc"),
+            ("ECE, not calibrated (range by chance)", "ece"),
+        )
+    ]
+    for name in results.class_names:
+        rows.append([f"{name}: sensitivity", *(scores.recall[name] for scores in both)])
+        rows.append([f"{name}: specificity", *(scores.specificity[name] for scores in both)])
+    caption = f"{results.recommended} on test, in parentheses 95% CI"
+    table = Table(["metric", "per patient", "per image"], rows, caption)
+    return Section(
+        "Per patient and per image", [table, Paragraph(patients_in_words(patients, [results.recommended]))]
     )
 
 
@@ -72,10 +103,11 @@ def audit_findings(results: RunResults) -> Section:
 
 
 def _certainty(results: RunResults) -> Iterator[str]:
-    scores, calibration = results.test_scores, results.calibration.get(results.recommended)
+    (unit, scores), images = results.headline, results.test_scores.n
+    calibration = results.calibration.get(results.recommended)
     if scores.accuracy.low is not None and scores.accuracy.high is not None:
         limits = f"{percent(scores.accuracy.low)} and {percent(scores.accuracy.high)}"
-        yield f"With {plural(scores.n, 'test image')}, the true accuracy may lie between {limits}."
+        yield f"With {plural(scores.n, f'test {unit}')}, the true accuracy may lie between {limits}."
     ece = results.calibrated_test_scores.ece
     if ece.value is not None and ece.null_high is not None:
         verdict = "within" if ece.value <= ece.null_high else "above"
@@ -87,7 +119,7 @@ def _certainty(results: RunResults) -> Iterator[str]:
     if calibration and calibration.selective_accuracy is not None:
         yield (
             f"If images of low confidence are referred to a human, {calibration.selective_accuracy.n} of "
-            f"{scores.n} images are left, with accuracy {in_words(calibration.selective_accuracy)}."
+            f"{images} images are left, with accuracy {in_words(calibration.selective_accuracy)}."
         )
 
 
@@ -100,17 +132,14 @@ def count_findings(findings: Sequence[AuditFinding]) -> str:
 def limitations(results: RunResults) -> Iterator[str]:
     """Yield the limitations of the results, first the test results that contradict the recommendation."""
     yield from contradicted_by_test(results)
-    scores, made = results.test_scores, results.provenance
-    if not made.groups_known:
-        yield (
-            "Patient independence was not checked: the data names no patients. Slices of one patient may be "
-            "in several splits; then results are too good and intervals too narrow."
-        )
-        yield from (
-            f"Series of similar images lie in several splits. {finding.title}. {finding.consequence}"
-            for finding in results.findings
-            if finding.code == SERIES
-        )
+    (unit, scores), made = results.headline, results.provenance
+    independence = patient_independence(results)
+    if independence != _INDEPENDENT:
+        yield independence
+    yield from (
+        f"Series of similar images lie in several splits. {finding.title}. {finding.consequence}"
+        for finding in results.series_across_splits
+    )
     if results.leaks:
         yield f"{results.leaks.sentence}."
     yield (
@@ -121,16 +150,36 @@ def limitations(results: RunResults) -> Iterator[str]:
         f"The test split was scored {plural(made.test_scorings, 'time')} in this run folder; each time "
         "makes its result a little less independent."
     )
-    if scores.n < _FEW_IMAGES:
-        yield f"Test has only {plural(scores.n, 'image')}: look at the intervals, not at the third decimal."
+    if scores.n < _FEW:
+        yield f"Test has only {plural(scores.n, unit)}: look at the intervals, not at the third decimal."
     known = {name: recall for name, recall in scores.recall.items() if recall.value is not None}
     if known:
         worst = min(known, key=lambda name: known[name].value or 0.0)
         recall = known[worst]
-        yield f"Weakest class on test: {worst}, recall {in_words(recall)}, {count_in_words(recall)}."
+        yield f"Weakest class on test: {worst}, recall {in_words(recall)}, {count_in_words(recall, unit)}."
     if results.missing_maps:
         yield f"Heat maps are missing: {results.missing_maps}."
     yield "No image from another hospital or scanner was tested: nothing here is about how it does elsewhere."
+
+
+def patient_independence(results: RunResults) -> str:
+    """Say whether a patient may be in two splits."""
+    made, images = results.provenance, sum(map(len, results.reference.values()))
+    divided = [finding for finding in results.findings if finding.code == _GROUPS_ACROSS_SPLITS]
+    if divided:
+        return f"Patients are in several splits: {divided[0].title}. {divided[0].consequence}"
+    if not made.images_with_group and not made.groups_known:
+        named = "names no patients" + ("; file names tell some" if results.series_across_splits else "")
+        return (
+            f"Patient independence was not checked: the data {named}. Slices of one patient may be in "
+            "several splits; then results are too good and intervals too narrow."
+        )
+    evidence = "file names tell patients (TB409), which is evidence, not proof"
+    if not made.groups_known:
+        known = f"{made.images_with_group} of {images} images"
+        source = f"; {evidence}" if made.groups_found else ""
+        return f"Patient independence was checked only for {known}{source}. The others may be of any patient."
+    return f"No patient is in two splits; {evidence}." if made.groups_found else _INDEPENDENT
 
 
 def contradicted_by_test(results: RunResults) -> Iterator[str]:

@@ -1,15 +1,17 @@
 """Sections on how good the models are: tables of metrics, learning curves, confusion matrices, ROC curves."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.evaluation import metrics
 from tumorboard.evaluation.metrics import confusion_matrix
+from tumorboard.evaluation.patients import PatientScores
 from tumorboard.evaluation.scores import Scores
 from tumorboard.predictions import Predictions
 from tumorboard.reports.charts import IntervalChart, Line, LineChart, MatrixChart
-from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table
+from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table, plural
 from tumorboard.reports.run_results import SPLIT_TITLES, History, RunResults
 
 METRICS = {
@@ -26,6 +28,12 @@ ECE_NOTE = (
     "ECE is the expected calibration error; in parentheses the range in which 95% of perfectly calibrated "
     "models would fall with as many images. Only a value above its range is evidence of wrong probabilities."
 )
+PATIENT_METHODS = {
+    "mean": "the mean of the probabilities",
+    "log_odds": "the mean of the log-odds",
+    "any": "the largest probability of the positive class",
+}
+"""What the methods of `evaluation.patients` are called."""
 Curve = tuple[metrics.Floats, metrics.Floats]
 DIAGONAL = Line("", [0.0, 1.0], [0.0, 1.0])
 
@@ -43,9 +51,11 @@ def performance(results: RunResults) -> Section:
         [name, scores.balance, scores.average, scores.composite]
         for name, scores in results.description_scores.items()
     ]
+    patients = results.patients.get("test")
     return Section(
         "Performance",
         [
+            *([replace(patient_section(patients, test, results.scores), folded=True)] if patients else []),
             Section(
                 "Log loss, accuracy and recall on train, validation and test",
                 [
@@ -117,6 +127,64 @@ def metric_blocks(scores: Mapping[str, Scores]) -> list[Block]:
             f"is given. AUROC and AUPRC are means over the classes, each against the others. {ECE_NOTE}"
         ),
     ]
+
+
+def patient_section(
+    patients: PatientScores, images: Mapping[str, Scores], models: Collection[str]
+) -> Section:
+    """Figures per patient beside those per image.
+
+    Args:
+        patients: Per patient.
+        images: By model or baseline, per image.
+        models: Those that are no baselines.
+    """
+    shown = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "auroc": "AUROC",
+        "ece": "ECE",
+    }
+    header = [f"{title} per {unit}" for title in shown.values() for unit in ("image", "patient")]
+    rows: list[list[Cell]] = [
+        [
+            name,
+            patients.rules[name].method,
+            *(getattr(scores, key) for key in shown for scores in (images[name], per_patient)),
+        ]
+        for name, per_patient in patients.scores.items()
+    ]
+    return Section(
+        "Per patient",
+        [
+            Paragraph(patients_in_words(patients, models)),
+            Table(["model", "combined by", *header], rows, "Per patient and per image"),
+            *(class_table(f"{name}, per patient", patients.scores[name]) for name in models),
+        ],
+        "patients",
+    )
+
+
+def patients_in_words(patients: PatientScores, models: Collection[str]) -> str:
+    """Describe what the figures per patient are of, and how these models' predictions are combined."""
+    text = f"{plural(patients.images - patients.alone, 'image')} of {plural(patients.patients, 'patient')}"
+    if patients.found:
+        text += ", as file names tell them (see TB409), which is evidence, not proof"
+    text += ". Intervals take patients as the independent units."
+    if patients.alone:
+        text += f" Images without a patient: {patients.alone}, each counted as a patient."
+    if patients.mixed:
+        counted = f"as {patients.positive}" if patients.positive else "once per class"
+        text += (
+            f" Patients with images of several classes: {len(patients.mixed)} (named in metrics.json), "
+            f"each counted {counted}."
+        )
+    rules: dict[str, list[str]] = {}
+    for name in models:
+        rule = patients.rules[name]
+        rules.setdefault(f"{PATIENT_METHODS[rule.method]} ({rule.reason})", []).append(name)
+    combined = "; ".join(f"{', '.join(names)}: {rule}" for rule, names in rules.items())
+    return f"{text} The predictions of a patient's images are combined: {combined}."
 
 
 def class_table(name: str, scores: Scores) -> Table:

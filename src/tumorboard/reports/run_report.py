@@ -21,8 +21,20 @@ from tumorboard.reports.document import (
     in_words,
 )
 from tumorboard.reports.example_images import example_images
-from tumorboard.reports.overview import audit_findings, count_findings, limitations, overview
-from tumorboard.reports.performance import confusion_matrices, learning_curves, performance, ranking_curves
+from tumorboard.reports.overview import (
+    audit_findings,
+    count_findings,
+    limitations,
+    overview,
+    patient_independence,
+)
+from tumorboard.reports.performance import (
+    confusion_matrices,
+    learning_curves,
+    patients_in_words,
+    performance,
+    ranking_curves,
+)
 from tumorboard.reports.run_results import MAJORITY_CLASS, SPLIT_TITLES, SYNTHETIC, RunResults
 from tumorboard.reports.uncertainty import calibration, selective_prediction
 
@@ -56,17 +68,25 @@ def run_report(results: RunResults) -> Document:
 def run_summary(results: RunResults) -> Document:
     """Compose what a command prints at its end: some fifteen lines."""
     guess = {MAJORITY_CLASS: results.baselines[MAJORITY_CLASS]}
+    patients, (unit, headline) = results.patients.get("test"), results.headline
     rows: list[list[Cell]] = [
-        [name, scores["valid"].accuracy, scores["test"].accuracy]
+        [
+            name,
+            scores["valid"].accuracy,
+            scores["test"].accuracy,
+            *([patients.scores[name].accuracy] if patients else []),
+        ]
         for name, scores in {**results.scores, **guess}.items()
     ]
-    accuracies = Table(["accuracy (95% CI)", "validation", "test"], rows, "")
+    header = ["accuracy (95% CI)", "validation", "test", *(["test, per patient"] if patients else [])]
+    accuracies = Table(header, rows, "")
     gravest = [f"{finding.severity} {finding.code}: {finding.title}" for finding in results.findings[:_SHOWN]]
     caveats = [text.partition(". ")[0].rstrip(".") for text in limitations(results)]
     missing = f"Heat maps are missing: {results.missing_maps}." if results.missing_maps else ""
     minutes, seconds = divmod(round(sum(results.provenance.seconds.values())), 60)
     return Document(
-        f"Recommended model: {results.recommended}, test accuracy {in_words(results.test_scores.accuracy)}",
+        f"Recommended model: {results.recommended}, "
+        f"test accuracy{' per patient' * (unit == 'patient')} {in_words(headline.accuracy)}",
         notices(results),
         [
             Section("", [accuracies]),
@@ -151,19 +171,23 @@ def model_card_metadata(results: RunResults) -> str:
 def model_card(results: RunResults) -> Document:
     """Compose the card; what the run cannot know is asked and not made up."""
     made, name = results.provenance, results.recommended
+    patients = results.patients.get("test")
     accuracies = [f"test: accuracy {in_words(results.test_scores.accuracy)}"]
+    if patients:
+        per_patient = f"test, per patient: accuracy {in_words(patients.scores[name].accuracy)}"
+        accuracies.insert(0 if patients.nearly_all else 1, per_patient)
     accuracies += [
         f"{title}: accuracy {in_words(scores[name].accuracy)}"
         for title, scores in results.subsets["test"].items()
     ]
-    recalls: list[list[Cell]] = [[c, recall] for c, recall in results.test_scores.recall.items()]
+    recalls: list[list[Cell]] = [
+        [c, recall, *([patients.scores[name].recall[c]] if patients else [])]
+        for c, recall in results.test_scores.recall.items()
+    ]
     faults = [f"{finding.code}: {finding.title}" for finding in results.severe_findings]
-    independence = (
-        "No patient is in two splits." if made.groups_known else "Patient independence was not checked."
-    )
     sizes = (
         f"{len(results.reference['train'])} images to train on, {len(results.reference['valid'])} to "
-        f"validate; classes: {', '.join(results.class_names)}. {independence}"
+        f"validate; classes: {', '.join(results.class_names)}. {patient_independence(results)}"
     )
     sections: dict[str, list[Block]] = {
         "Model": [
@@ -188,7 +212,12 @@ def model_card(results: RunResults) -> Document:
         ],
         "Performance": [
             BulletList(accuracies),
-            Table(["class of test", "recall (95% CI)"], recalls, "Recall"),
+            Table(
+                ["class of test", "recall (95% CI)", *(["recall per patient"] if patients else [])],
+                recalls,
+                "Recall",
+            ),
+            *([Paragraph(patients_in_words(patients, [name]))] if patients else []),
             Paragraph(results.fit_verdicts[name]),
         ],
         "Known faults of the data": [

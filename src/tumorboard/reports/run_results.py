@@ -17,6 +17,7 @@ from tumorboard.evaluation.model_selection import (
     recommend,
 )
 from tumorboard.evaluation.overfitting import verdict
+from tumorboard.evaluation.patients import PatientRule, PatientScores, score_patients
 from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.selective_prediction import (
     CalibratedPerformance,
@@ -67,7 +68,9 @@ class Provenance:
         histories: By trained model, rows with epoch, loss, accuracy, val_loss, val_accuracy.
         best_epochs: By trained model, the epoch whose weights were kept.
         loss_titles: By model, what to call the loss of its history; that of smoothed labels is no log loss.
-        groups_known: Whether every image has a group (patient), which the splits then keep apart.
+        groups_known: Whether every image has a group (patient).
+        images_with_group: How many have one.
+        groups_found: Whether file names gave some of the groups.
         synthetic: Whether all images are drawn by a program.
         seconds: By phase, read last so that no phase is missing.
     """
@@ -82,6 +85,8 @@ class Provenance:
     best_epochs: Mapping[str, int] = field(default_factory=dict)
     loss_titles: Mapping[str, str] = field(default_factory=dict)
     groups_known: bool = False
+    images_with_group: int = 0
+    groups_found: bool = False
     synthetic: bool = False
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -108,6 +113,7 @@ class RunResults:
         findings: Of the audit, the most severe first.
         provenance: How the run was made.
         leaks: How much of the accuracy on a random split is recognition of patients; None if unknown.
+        patients: By split in which a patient has several images: scores of models and baselines per patient.
         thumbnails: By image id, each example image and its heat maps, small.
         missing_maps: Why some or all heat maps are missing; "" if none is.
     """
@@ -124,6 +130,7 @@ class RunResults:
     findings: tuple[AuditFinding, ...]
     provenance: Provenance
     leaks: LeakMeter | None = None
+    patients: Mapping[str, PatientScores] = field(default_factory=dict)
     thumbnails: Mapping[str, Sequence[CaptionedImage]] = field(default_factory=dict)
     missing_maps: str = ""
 
@@ -141,6 +148,14 @@ class RunResults:
     def test_scores(self) -> Scores:
         """The recommended model's on test."""
         return self.scores[self.recommended]["test"]
+
+    @property
+    def headline(self) -> tuple[str, Scores]:
+        """The unit and the scores that come first: of patients if nearly all test images have one."""
+        patients = self.patients.get("test")
+        if patients is None or not patients.nearly_all:
+            return "image", self.test_scores
+        return "patient", patients.scores[self.recommended]
 
     @property
     def calibrated_test_scores(self) -> Scores:
@@ -166,9 +181,12 @@ class RunResults:
     @property
     def severe_findings(self) -> tuple[AuditFinding, ...]:
         """Errors of the audit, and series across splits, which it can only warn of."""
-        return tuple(
-            finding for finding in self.findings if finding.severity == "error" or finding.code == SERIES
-        )
+        return tuple(f for f in self.findings if f.severity == "error") + self.series_across_splits
+
+    @property
+    def series_across_splits(self) -> tuple[AuditFinding, ...]:
+        """What the audit found of them; where no series is in two splits, its finding is a note."""
+        return tuple(f for f in self.findings if f.code == SERIES and f.severity == "warning")
 
 
 def score_run(
@@ -180,6 +198,7 @@ def score_run(
     calibrations: Mapping[str, Calibration] = {},
     findings: tuple[AuditFinding, ...] = (),
     leaks: LeakMeter | None = None,
+    patient_rules: Mapping[str, PatientRule] = {},
 ) -> RunResults:
     """Compute every number that a run reports.
 
@@ -192,6 +211,7 @@ def score_run(
         calibrations: By model, what was fitted on validation.
         findings: Of the audit, the most severe first.
         leaks: What the leak meter measured.
+        patient_rules: By model, how its predictions of a patient's images are combined, chosen on validation.
 
     Raises:
         DataError: No model, a split that is missing or empty, or models that were given other images.
@@ -206,6 +226,10 @@ def score_run(
         }
         for models in (predictions, blind)
     )
+    patients = {
+        split: score_patients({name: each[split] for name, each in everyone.items()}, groups, patient_rules)
+        for split in SPLITS
+    }
     train = next(iter(scores.values()))["train"]
     majority_share = max(recall.n for recall in train.recall.values()) / train.n
     return RunResults(
@@ -233,6 +257,7 @@ def score_run(
         findings,
         provenance,
         leaks,
+        {split: each for split, each in patients.items() if each},
     )
 
 
@@ -262,6 +287,7 @@ def metrics_json(results: RunResults) -> str:
             for name, scores in results.scores.items()
         },
         "leak_meter": asdict(results.leaks) if results.leaks else None,
+        "patients": {split: asdict(each) for split, each in results.patients.items()},
         "comparisons": {
             split: [asdict(pair) for pair in pairs] for split, pairs in results.comparisons.items()
         },

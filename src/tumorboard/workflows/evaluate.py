@@ -16,6 +16,7 @@ from tumorboard import progress, run_folder, storage, text_files
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.manifest import DataSource, Manifest, Sample
 from tumorboard.errors import DataError, RunFolderError, UsageError, display
+from tumorboard.evaluation.patients import UNCHOSEN
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
 from tumorboard.reports.evaluation_report import (
@@ -103,6 +104,7 @@ def evaluate_data(
         columns,
         calibrate.read(folder),
         overlap_notes(decoded.manifest, known),
+        calibrate.read_patient_rules(folder),
     )
     write_evaluation(evaluation, out)
     return out
@@ -270,13 +272,14 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Eva
     if len(set(names)) < len(names):
         names = [str(run) for run in runs]
     contents = [_by_content(folder) for folder in folders]
-    models = {}
+    models, rules = {}, {}
     for name, model, folder, content in zip(names, recommended, folders, contents, strict=True):
         predictions = read_predictions(folder, model, "test")
         # A sample's id is a path, which may differ by run: a file gets the id that the first run gave it.
         first_ids = {sample.id: contents[0][key].id for key, sample in content.items() if key in contents[0]}
         ids = tuple(first_ids.get(sample_id, sample_id) for sample_id in predictions.ids)
         models[f"{name}: {model}"] = replace(predictions, ids=ids)
+        rules[f"{name}: {model}"] = calibrate.read_patient_rules(folder).get(model, UNCHOSEN)
     accuracies = [float((p.labels == p.predicted).mean()) for p in models.values()]
     spread = (
         f"Test accuracy of {len(runs)} runs: mean {mean(accuracies):.3f}, SD {stdev(accuracies):.3f}, "
@@ -287,7 +290,13 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Eva
         "Runs that differ in the seed alone are one method; report their mean and spread, not the best."
     )
     groups = {sample.id: sample.group for sample in contents[0].values() if sample.group}
-    evaluation = Evaluation("Comparison of runs on test", models, notes=(spread, caution), groups=groups)
+    evaluation = Evaluation(
+        "Comparison of runs on test",
+        models,
+        notes=(spread, caution),
+        groups=groups,
+        patient_rules=rules,
+    )
     if out:
         write_evaluation(evaluation, Path(out))
     return evaluation

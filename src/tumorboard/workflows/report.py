@@ -51,6 +51,7 @@ def read_results(context: RunContext) -> RunResults:
         calibrations=calibrate.read(context.run),
         findings=audit_findings(context.run),
         leaks=read_leaks(context.run),
+        patient_rules=calibrate.read_patient_rules(context.run),
     )
 
 
@@ -140,6 +141,8 @@ def read_provenance(context: RunContext) -> Provenance:
             name: f"loss, labels smoothed by {amount:g}" for name, amount in smoothing.items() if amount
         },
         groups_known=all(sample.group for sample in samples),
+        images_with_group=sum(bool(sample.group) for sample in samples),
+        groups_found=any(sample.group != sample.given_group for sample in samples),
         synthetic=synthetic.is_synthetic(sample.id for sample in samples),
         seconds=context.seconds(),
     )
