@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-offline test-slow fuzz check docs pictures release vulnerabilities bench cross-validation clean
+.PHONY: install install-dev demo test test-offline test-slow fuzz mutants check docs pictures release vulnerabilities bench cross-validation clean
 
 install: $(STAMP)
 
@@ -43,6 +43,10 @@ SECONDS ?= 60
 fuzz: install-dev
 	for target in image dicom table recipe run keras; do \
 	    $(BIN)/python -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
+
+# Breaks one guarding line at a time and runs the tests that must notice; an hour. See tools/mutants.toml.
+mutants: install-dev
+	$(BIN)/python tools/mutants.py
 
 check: install-dev
 	$(BIN)/ruff check .

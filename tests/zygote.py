@@ -58,7 +58,7 @@ def run_steps(folder: Path, plan: Sequence[Step], mounts: bool = False) -> list[
     files = folder / "plan.json", folder / "report.json"
     files[0].write_text(json.dumps(plan))
     command = [*(UNSHARED if mounts else ()), sys.executable, "-m", "tests.zygote", *map(str, files)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=1200, capture_output=True)
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=7200, capture_output=True)
     results: list[dict[str, Any]] = json.loads(files[1].read_text())
     return results
 
