@@ -9,6 +9,8 @@ import keras
 import pytest
 
 from tumorboard import backend
+from tumorboard.errors import UsageError
+from tumorboard.training import fit
 
 
 def named(home: Path, **variables: str) -> str:
@@ -48,3 +50,29 @@ def test_a_file_that_names_none_leaves_the_default(settings: Path, content: str)
 def test_once_keras_is_imported_its_own_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "nonsense")
     assert backend.name() == keras.backend.backend()
+
+
+OTHERS = {
+    "floatx": "float16",
+    "dtype_policy": "mixed_float16",
+    "image_data_format": "channels_first",
+    "epsilon": 0.1,
+    "max_epochs": 1,
+    "max_steps_per_epoch": 1,
+}
+
+
+def test_settings_of_the_user_do_not_reach_our_models() -> None:
+    for setting, value in OTHERS.items():
+        getattr(keras.config, f"set_{setting}")(value)
+    fit.prepare_backend(0, 0)
+    assert keras.config.dtype_policy().name == "float32"
+    for setting in OTHERS.keys() - {"dtype_policy"}:
+        assert getattr(keras.config, setting)() == backend.SETTINGS[setting]
+
+
+@pytest.mark.parametrize("other", ["numpy", "openvino"])
+def test_a_backend_that_cannot_train_is_refused(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    monkeypatch.setattr(backend, "name", lambda: other)
+    with pytest.raises(UsageError, match=f"found '{other}', which cannot train; set KERAS_BACKEND"):
+        backend.use_settings()

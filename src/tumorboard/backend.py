@@ -1,4 +1,4 @@
-"""The backend of Keras: which one it is, without importing it, which takes seconds."""
+"""The backend of Keras, known without its import, which takes seconds, and the global settings of Keras."""
 
 import contextlib
 import json
@@ -6,7 +6,37 @@ import os
 import sys
 from pathlib import Path
 
+from tumorboard.errors import UsageError
+
 DEFAULT = "tensorflow"
+_BACKENDS = (DEFAULT, "jax", "torch")  # Keras's others cannot train, and OpenVINO computes in half precision
+
+SETTINGS = {
+    "floatx": "float32",
+    "dtype_policy": "float32",
+    "image_data_format": "channels_last",
+    "epsilon": 1e-7,
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+}
+"""Keras's global settings that results depend on, and the values that all models are made with."""
+
+
+def use_settings() -> None:
+    """Set `SETTINGS` for this process, whatever keras.json, variables or the calling program have set.
+
+    Raises:
+        UsageError: A backend that cannot train.
+    """
+    import keras
+
+    if name() not in _BACKENDS:
+        raise UsageError(
+            f"expected one of the Keras backends {', '.join(_BACKENDS)}, found {name()[:40]!r}, "
+            "which cannot train; set KERAS_BACKEND=tensorflow"
+        )
+    for setting, value in SETTINGS.items():
+        getattr(keras.config, f"set_{setting}")(value)
 
 
 def name() -> str:

@@ -165,7 +165,7 @@ def test_a_package_that_is_gone_is_refused(study: Path, monkeypatch: Patch) -> N
 
 
 def test_other_threads_or_another_backend_are_refused(study: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr("tumorboard.backend.name", lambda: "jax")
     monkeypatch.setattr(fingerprint, "threads", lambda recipe: 99)
     with pytest.raises(RunFolderError) as caught:
         prepared(study)

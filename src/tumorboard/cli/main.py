@@ -20,7 +20,7 @@ from types import ModuleType
 from tumorboard import NOTICE, __version__
 from tumorboard.cli import completion, data_commands, run_commands, train_commands
 from tumorboard.cli.options import write
-from tumorboard.errors import StorageError, TumorboardError, UsageError
+from tumorboard.errors import StorageError, TumorboardError, UsageError, display
 
 _EXIT_CODES = """\
 exit codes:
@@ -173,12 +173,14 @@ def _own_folder(spec: ModuleSpec) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _backend_errors(_: ModuleSpec) -> Iterator[None]:
+    from tumorboard import backend
+
     try:
         yield
-    except (ImportError, ValueError) as error:
-        backend = os.environ.get("KERAS_BACKEND", "")
-        source = f"KERAS_BACKEND={backend[:40]}" if backend else "the backend in ~/.keras/keras.json"
+    except (ImportError, ValueError, AttributeError) as error:  # the last if keras.json is no object
+        variable = os.environ.get("KERAS_BACKEND", "")
+        source = f"KERAS_BACKEND={variable[:40]}" if variable else display(backend.settings_file())
         raise UsageError(
             f"expected an installed Keras backend (tensorflow, jax, torch), found {source}: {error}; "
-            "install it, or set KERAS_BACKEND=tensorflow"
+            "install it, repair the file, or set KERAS_BACKEND=tensorflow"
         ) from error

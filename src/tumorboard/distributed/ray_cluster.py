@@ -6,13 +6,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tumorboard import optional, progress
+from tumorboard import backend, optional, progress
 from tumorboard.errors import TumorboardError, UsageError
 
 RETRIES = 4
 """Of a task whose worker or machine is lost."""
 _WAIT = 0.5  # seconds until Ctrl-C is noticed
-_ENVIRONMENT = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")  # variables that the bits of a result depend on
 
 
 def require() -> None:
@@ -67,7 +66,8 @@ def local_settings() -> dict[str, object]:
 
 def runtime_environment() -> dict[str, dict[str, str]]:
     """Return the `runtime_env` of every task: the variables that results depend on, as set here."""
-    return {"env_vars": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}}
+    kernels = {name: os.environ[name] for name in ("TF_ENABLE_ONEDNN_OPTS",) if name in os.environ}
+    return {"env_vars": {"KERAS_BACKEND": backend.name(), **kernels}}
 
 
 def task_slots(threads: int) -> int:

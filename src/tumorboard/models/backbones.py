@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tumorboard import backend
 from tumorboard.data.image_cache import Images
 from tumorboard.errors import ModelError, RecipeError
 from tumorboard.models.pretrained_weights import (
@@ -241,6 +242,7 @@ def embed_images(images: Images, progress: Callable[[int, int], None] = lambda d
     """
     import keras
 
+    backend.use_settings()
     shape = images[0:1].shape[1:]
     image = keras.Input(shape)
     network = build_backbone(EMBEDDED, "imagenet", shape, "embedding")

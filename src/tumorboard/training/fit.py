@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tumorboard import progress
+from tumorboard import backend, progress
 from tumorboard.config import Training
 from tumorboard.errors import TrainingError
 from tumorboard.training import checkpoint
@@ -20,11 +20,12 @@ from tumorboard.training.feature_cache import Views
 
 
 def prepare_backend(seed: int, threads: int) -> None:
-    """Set all seeds and the number of threads, so that the same seed gives the same bits on a CPU.
+    """Set Keras's settings, all seeds and the number of threads: the same seed gives the same bits on a CPU.
 
     Another number of threads sums in another order. It is set on TensorFlow only, and only if TensorFlow has
     not run anything in this process yet.
     """
+    backend.use_settings()
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

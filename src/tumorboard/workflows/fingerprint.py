@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tumorboard import storage
+from tumorboard import backend, storage
 from tumorboard.config import Recipe, dump
 from tumorboard.data.manifest import DataSource, Manifest
 from tumorboard.errors import RunFolderError, display
@@ -30,7 +30,7 @@ _PACKAGES = (
 
 def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
     """Collect everything that the bits of a result depend on, by section and key."""
-    environment: dict[str, Any] = {"backend": os.environ.get("KERAS_BACKEND", "tensorflow")}
+    environment: dict[str, Any] = {"backend": backend.name()}
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             environment[package] = version(package)
@@ -94,6 +94,7 @@ def record(run: RunFolder, source: DataSource, recipe: Recipe, now: Fingerprint)
         run.environment,
         {
             **now["environment"],
+            **{name: value for name, value in backend.SETTINGS.items() if value is not None},
             "command": _command(run, source),
             "python": platform.python_version(),
             "platform": platform.platform(),
