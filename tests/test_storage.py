@@ -271,3 +271,11 @@ def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert storage.sha256(tmp_path / "abc") == expected
+
+
+def test_names_that_are_not_utf8_are_escaped_and_json_gives_them_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    storage.write_text(tmp_path / "table.csv", f"path\n{name}\n")
+    assert (tmp_path / "table.csv").read_text("utf-8") == "path\ncaf\\udce9.png\n"
+    storage.write_json(tmp_path / "record.json", {"command": name})
+    assert json.loads((tmp_path / "record.json").read_text("utf-8")) == {"command": name}

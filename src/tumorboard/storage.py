@@ -94,8 +94,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a whole UTF-8 file, atomically."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write a whole UTF-8 file, atomically; what of a file's name is not UTF-8 is escaped, as in JSON."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:

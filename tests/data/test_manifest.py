@@ -1,4 +1,6 @@
 import hashlib
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +256,11 @@ def test_tables_of_spreadsheets_and_of_windows_are_read(content, tmp_path):
 def test_a_table_whose_files_are_all_elsewhere_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"none of the 2, .*C:/scans/1.png.*relative to the folder"):
         list_csv(table(tmp_path, "path,label\nC:\\scans\\1.png,a\nC:\\scans\\2.png,b\n"))
+
+
+def test_a_run_records_paths_below_a_folder_whose_name_is_not_utf8():
+    folder = Path(os.fsdecode(b"/data/caf\xe9 %41"))
+    manifest = replace(SMALL, samples=tuple(replace(s, path=folder / s.path.name) for s in SMALL.samples))
+    text = write_csv(manifest)
+    assert "file:///data/caf%E9%20%2541/" in text.encode().decode()
+    assert read_csv(text, "manifest.csv") == manifest

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import numpy.typing as npt
@@ -336,9 +337,20 @@ def list_csv(source: Path, group_column: str = "") -> Listing:
 
 
 def write_csv(manifest: Manifest) -> str:
-    """Write the manifest as CSV text with the columns `RUN_COLUMNS`, as a run records it."""
+    """Write the manifest as CSV text with the columns `RUN_COLUMNS`, as a run records it.
+
+    A path below a folder whose name is not UTF-8 is written as a file: URI.
+    """
+
+    def text(path: Path) -> str:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            return path.as_uri()
+        return str(path)
+
     return _csv(
-        [RUN_COLUMNS, *((s.id, str(s.path), s.split, s.label, s.group, s.sha256) for s in manifest.samples)]
+        [RUN_COLUMNS, *((s.id, text(s.path), s.split, s.label, s.group, s.sha256) for s in manifest.samples)]
     )
 
 
@@ -354,7 +366,12 @@ def read_csv(text: str, source: str) -> Manifest:
             f"expected the columns {','.join(RUN_COLUMNS)} in {display(source)}, found others; "
             "restore the file"
         )
-    return Manifest.of(Sample(row[0], Path(row[1]), *row[2:]) for row in rows[1:])
+
+    def path(text: str) -> Path:
+        uri = text.removeprefix("file://")
+        return Path(text if uri == text else os.fsdecode(unquote_to_bytes(uri)))
+
+    return Manifest.of(Sample(row[0], path(row[1]), *row[2:]) for row in rows[1:])
 
 
 def write_source_csv(manifest: Manifest, file: Path) -> str:
