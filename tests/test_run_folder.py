@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.paths import PATHS
 from tumorboard import run_folder, storage
-from tumorboard.errors import RunFolderError, StorageError
+from tumorboard.errors import ModelError, RunFolderError, StorageError
 from tumorboard.run_folder import FolderInUse, RunFolder
 
 CONTENDERS = 20
@@ -248,3 +248,23 @@ def test_a_listed_name_that_leads_elsewhere_is_not_listed(tmp_path):
     run = RunFolder(tmp_path)
     run.checksums.write_text("aa  models/custom.keras\nbb  models/../custom.keras\ncc  models//etc/passwd\n")
     assert run_folder.read_checksums(run) == {"custom.keras": "aa"}
+
+
+def test_a_model_file_is_compared_with_its_recorded_hash(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.model("custom").parent.mkdir()
+    run.model("custom").write_bytes(b"a network")
+    run_folder.write_checksums(run)
+    hashes = run_folder.read_checksums(run)
+    run_folder.verify(run.model("custom"), hashes)
+    run.model("custom").write_bytes(b"A network")
+    with pytest.raises(ModelError, match=r"custom\.keras is not the file that was trained"):
+        run_folder.verify(run.model("custom"), hashes)
+    run.model("other").write_bytes(b"a network")
+    with pytest.raises(ModelError, match=r"other\.keras in the run's SHA256SUMS, found it not listed"):
+        run_folder.verify(run.model("other"), hashes)
+
+
+def test_a_name_in_the_hashes_that_leads_elsewhere_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text("00  models/../custom.keras\n01  models/custom.keras\n")
+    assert run_folder.read_checksums(RunFolder(tmp_path)) == {"custom.keras": "01"}
