@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tumorboard.evaluation.calibration import scale_predictions
 from tumorboard.evaluation.patients import (
     UNCHOSEN,
     PatientRule,
@@ -127,6 +128,14 @@ def test_scores_per_patient_are_those_of_its_cases() -> None:
     assert scored.scores["a"].accuracy.n == 60
     assert scored.scores["a"].accuracy.value == 1
     assert scored.scores["b"].accuracy.value == 0.5  # the mean overlooks a single positive image of four
+
+
+def test_probabilities_are_calibrated_before_they_are_combined() -> None:
+    images, groups = patients(sharp=True)
+    scored = score_patients({"a": images}, groups, temperatures={"a": 2.0})
+    assert scored is not None
+    assert scored.scores["a"] == score(per_patient(scale_predictions(images, 2.0), groups, "mean"))
+    assert scored.scores["a"] != score(per_patient(images, groups, "mean"))
 
 
 def test_without_several_images_of_a_patient_there_is_nothing_to_add() -> None:

@@ -56,7 +56,7 @@ def test_where_patients_are_known_their_figures_come_first() -> None:
     for title, pair in {
         "accuracy": (scores.accuracy, images.accuracy),
         "AUROC": (scores.auroc, images.auroc),
-        "ECE, not calibrated (range by chance)": (scores.ece, images.ece),
+        "ECE (range by chance)": (scores.ece, images.ece),
         "normal: sensitivity": (scores.recall["normal"], images.recall["normal"]),
         "normal: specificity": (scores.specificity["normal"], images.specificity["normal"]),
     }.items():
@@ -72,6 +72,14 @@ def test_where_patients_are_known_their_figures_come_first() -> None:
     card = markdown.render(model_card(results))
     assert f"test, per patient: accuracy {in_words(scores.accuracy)}" in card
     assert "No patient is in two splits." in card
+
+
+def test_the_calibration_error_per_patient_is_of_the_confidence_that_predict_states() -> None:
+    results = run_results(patients=1.0, calibrated=True)
+    ece = results.patients["test"].scores[results.recommended].ece
+    assert ece != run_results(patients=1.0).patients["test"].scores[results.recommended].ece
+    cells = [cell_text(each) for each in (ece, results.calibrated_test_scores.ece)]
+    assert f"| ECE (range by chance) | {' | '.join(cells)} |" in first_screen(results)
 
 
 def test_where_few_images_have_a_patient_images_come_first() -> None:

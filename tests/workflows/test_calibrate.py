@@ -13,6 +13,7 @@ from tumorboard.data.image_cache import Rows
 from tumorboard.data.manifest import Manifest
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import patients, selective_prediction
+from tumorboard.evaluation.calibration import scale_predictions
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
@@ -75,8 +76,10 @@ def test_the_rule_per_patient_is_chosen_on_validation_and_comes_back(context: Ru
         tuple(f"{row}.png" for row in range(60)), labels, valid.class_names, rng.dirichlet(np.ones(C), 60)
     )
     groups = {name: str(row // 3) for row, name in enumerate(made.ids)}
-    calibrate.write_patient_rules(context.run, {"custom": made}, groups)
-    assert calibrate.read_patient_rules(context.run) == {"custom": patients.choose(made, groups)}
+    fitted = {"custom": replace(selective_prediction.fit_calibration(made), temperature=2.0)}
+    calibrate.write_patient_rules(context.run, {"custom": made}, fitted, groups)
+    scaled = scale_predictions(made, 2.0)  # what predict combines
+    assert calibrate.read_patient_rules(context.run) == {"custom": patients.choose(scaled, groups)}
     assert "(20 patients)" in json.loads(context.run.patients.read_text())["custom"]["reason"]
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tumorboard.data.manifest import FOUND_GROUP
 from tumorboard.evaluation import metrics
+from tumorboard.evaluation.calibration import scale_predictions
 from tumorboard.evaluation.scores import Scores, score
 from tumorboard.predictions import Predictions, Probabilities
 
@@ -77,7 +78,10 @@ class PatientScores:
 
 
 def score_patients(
-    models: Mapping[str, Predictions], groups: Mapping[str, str], rules: Mapping[str, PatientRule] = {}
+    models: Mapping[str, Predictions],
+    groups: Mapping[str, str],
+    rules: Mapping[str, PatientRule] = {},
+    temperatures: Mapping[str, float] = {},
 ) -> PatientScores | None:
     """Score models per patient; None if no patient has several of the images.
 
@@ -85,6 +89,7 @@ def score_patients(
         models: By name, predictions of the same images.
         groups: Group by image id, of images that have one.
         rules: By model, chosen on validation; a model without one combines by the mean.
+        temperatures: By model, by what its logits are divided before they are combined, as `predict` does.
     """
     first = next(iter(models.values()))
     patient = {name: groups[name] for name in first.ids if groups.get(name)}
@@ -100,9 +105,13 @@ def score_patients(
         owner = {case: patient.get(first.ids[rows[0]], "") for case, rows in cases(first, groups).items()}
         tied = {case: group for case, group in owner.items() if classes[group] > 1}
     used = {name: rules.get(name, UNCHOSEN) for name in models}
+    scaled = {
+        name: scale_predictions(each, temperatures[name]) if name in temperatures else each
+        for name, each in models.items()
+    }
     return PatientScores(
         used,
-        {name: score(per_patient(each, groups, used[name].method), tied) for name, each in models.items()},
+        {name: score(per_patient(each, groups, used[name].method), tied) for name, each in scaled.items()},
         len(sizes),
         sum(group.startswith(FOUND_GROUP) for group in sizes),
         len(first),

@@ -74,7 +74,8 @@ class Evaluation:
     @cached_property
     def patients(self) -> PatientScores | None:
         """Per patient; None if no patient has several images."""
-        return score_patients(self.models, self.groups, self.patient_rules)
+        temperatures = {name: fitted.temperature for name, fitted in self.calibrations.items()}
+        return score_patients(self.models, self.groups, self.patient_rules, temperatures)
 
     @property
     def majority_class(self) -> tuple[str, Estimate]:
@@ -143,7 +144,8 @@ def evaluation_report(evaluation: Evaluation) -> Document:
         Section("Each class", [class_table(name, each) for name, each in scores.items()], "classes"),
     ]
     if evaluation.patients:
-        sections.insert(1, patient_section(evaluation.patients, scores, evaluation.models))
+        section = patient_section(evaluation.patients, scores, evaluation.models, evaluation.calibration)
+        sections.insert(1, section)
     if evaluation.comparisons:
         sections.append(differences(evaluation.comparisons))
     if evaluation.calibration:

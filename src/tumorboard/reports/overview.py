@@ -1,6 +1,7 @@
 """The first section of a run's report: which model, how good, how certain, and what to be careful of."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tumorboard.evaluation.overfitting import gap_interval
 from tumorboard.evaluation.patients import PatientScores
@@ -71,14 +72,15 @@ def overview(results: RunResults) -> Section:
 
 
 def _per_patient(results: RunResults, patients: PatientScores) -> Section:
-    both = patients.scores[results.recommended], results.test_scores
+    calibrated = replace(results.test_scores, ece=results.calibrated_test_scores.ece)
+    both = patients.scores[results.recommended], calibrated
     rows: list[list[Cell]] = [
         [title, *(getattr(scores, key) for scores in both)]
         for title, key in (
             ("accuracy", "accuracy"),
             ("balanced accuracy", "balanced_accuracy"),
             ("AUROC", "auroc"),
-            ("ECE, not calibrated (range by chance)", "ece"),
+            ("ECE (range by chance)", "ece"),
         )
     ]
     for name in results.class_names:

@@ -9,6 +9,7 @@ from tumorboard.evaluation import metrics
 from tumorboard.evaluation.metrics import confusion_matrix
 from tumorboard.evaluation.patients import PatientScores
 from tumorboard.evaluation.scores import Scores
+from tumorboard.evaluation.selective_prediction import CalibratedPerformance
 from tumorboard.predictions import Predictions
 from tumorboard.reports.charts import IntervalChart, Line, LineChart, MatrixChart
 from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table, plural
@@ -55,7 +56,11 @@ def performance(results: RunResults) -> Section:
     return Section(
         "Performance",
         [
-            *([replace(patient_section(patients, test, results.scores), folded=True)] if patients else []),
+            *(
+                [replace(patient_section(patients, test, results.scores, results.calibration), folded=True)]
+                if patients
+                else []
+            ),
             Section(
                 "Log loss, accuracy and recall on train, validation and test",
                 [
@@ -130,7 +135,10 @@ def metric_blocks(scores: Mapping[str, Scores]) -> list[Block]:
 
 
 def patient_section(
-    patients: PatientScores, images: Mapping[str, Scores], models: Collection[str]
+    patients: PatientScores,
+    images: Mapping[str, Scores],
+    models: Collection[str],
+    calibration: Mapping[str, CalibratedPerformance] = {},
 ) -> Section:
     """Figures per patient beside those per image.
 
@@ -138,7 +146,12 @@ def patient_section(
         patients: Per patient.
         images: By model or baseline, per image.
         models: Those that are no baselines.
+        calibration: By model, on these images; probabilities per patient are calibrated ones too.
     """
+    stated = {
+        name: replace(scores, ece=calibration[name].scores.ece) if name in calibration else scores
+        for name, scores in images.items()
+    }
     shown = {
         "accuracy": "accuracy",
         "balanced_accuracy": "balanced accuracy",
@@ -150,7 +163,7 @@ def patient_section(
         [
             name,
             patients.rules[name].method,
-            *(getattr(scores, key) for key in shown for scores in (images[name], per_patient)),
+            *(getattr(scores, key) for key in shown for scores in (stated[name], per_patient)),
         ]
         for name, per_patient in patients.scores.items()
     ]

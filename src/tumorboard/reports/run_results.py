@@ -226,8 +226,11 @@ def score_run(
         }
         for models in (predictions, blind)
     )
+    temperatures = {name: fitted.temperature for name, fitted in calibrations.items()}
     patients = {
-        split: score_patients({name: each[split] for name, each in everyone.items()}, groups, patient_rules)
+        split: score_patients(
+            {name: each[split] for name, each in everyone.items()}, groups, patient_rules, temperatures
+        )
         for split in SPLITS
     }
     train = next(iter(scores.values()))["train"]

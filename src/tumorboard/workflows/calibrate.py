@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 from tumorboard import storage
 from tumorboard.evaluation import out_of_distribution, patients, selective_prediction
+from tumorboard.evaluation.calibration import scale_predictions
 from tumorboard.evaluation.model_selection import recommend
 from tumorboard.evaluation.patients import PatientRule
 from tumorboard.evaluation.selective_prediction import Calibration
@@ -24,8 +25,8 @@ def calibrate(context: RunContext) -> None:
     if context.run.calibration.is_file():
         return
     valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
-    write_patient_rules(context.run, valid, context.manifest.groups)
     fitted = {name: selective_prediction.fit_calibration(predictions) for name, predictions in valid.items()}
+    write_patient_rules(context.run, valid, fitted, context.manifest.groups)
     chosen = recommend(valid, context.manifest.groups).model
     fitted[chosen] = replace(fitted[chosen], ood_threshold=_fit_outlier_detector(context, chosen))
     write(context.run, fitted)
@@ -50,15 +51,22 @@ def read(run: RunFolder) -> dict[str, Calibration]:
         return {name: Calibration.from_json(values) for name, values in content["models"].items()}
 
 
-def write_patient_rules(run: RunFolder, valid: Mapping[str, Predictions], groups: Mapping[str, str]) -> None:
-    """Choose how each model's predictions of a patient's images are combined, and write patients.json.
+def write_patient_rules(
+    run: RunFolder,
+    valid: Mapping[str, Predictions],
+    fitted: Mapping[str, Calibration],
+    groups: Mapping[str, str],
+) -> None:
+    """Choose how each model's calibrated predictions of a patient's images are combined: patients.json.
 
     Args:
         run: The run folder.
         valid: By model, its predictions of the validation images.
+        fitted: Their calibrations.
         groups: Group by image id, of images that have one.
     """
-    rules = {name: asdict(patients.choose(predictions, groups)) for name, predictions in valid.items()}
+    scaled = {name: scale_predictions(each, fitted[name].temperature) for name, each in valid.items()}
+    rules = {name: asdict(patients.choose(predictions, groups)) for name, predictions in scaled.items()}
     storage.write_json(run.patients, rules)
 
 

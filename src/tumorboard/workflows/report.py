@@ -103,10 +103,10 @@ def report(root: str | Path) -> Path:
     no_images = Decoded(manifest, np.empty((0, 0, 0, 3), np.uint8), (), (), ())
     context = RunContext(run, config.load(str(run.recipe)), manifest, no_images, Console(quiet=True))
     valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
-    if not run.patients.is_file():
-        calibrate.write_patient_rules(run, valid, manifest.groups)
     if not run.calibration.is_file():
         calibrate.write(run, {name: fit_calibration(predictions) for name, predictions in valid.items()})
+    if not run.patients.is_file():
+        calibrate.write_patient_rules(run, valid, calibrate.read(run), manifest.groups)
     write_results(context, read_results(context))
     return run.report
 
