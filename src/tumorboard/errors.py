@@ -98,3 +98,8 @@ def display(path: Path | str) -> str:
     """Make a path or name fit a one-line message: printable, and only its end if it is long."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
     return text if len(text) <= 100 else f"...{text[-97:]}"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Return `1 image` or `2 images`; `nouns` is a plural that is not formed with s."""
+    return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"

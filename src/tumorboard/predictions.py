@@ -23,6 +23,8 @@ SUM_TOLERANCE = 1e-3
 """Softmax outputs stay well inside it, in half precision too; logits and rounded percentages do not."""
 
 _PROBABILITY = "probability:"
+TABLE_START = f'"id","label","predicted","{_PROBABILITY}'
+"""Begins every table that `Predictions.to_csv` writes."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that starts with one of these as a formula."""
 

@@ -81,19 +81,25 @@ class Terminal(rich.console.Console):
 
 
 class Console:
-    """Show progress on standard error; where it cannot be written, nothing is shown and the work goes on.
+    """Show progress and warnings on standard error; where it cannot be written, the work goes on without.
 
     Args:
-        quiet: Show nothing.
+        quiet: Show no progress.
     """
 
     def __init__(self, quiet: bool = False) -> None:
         self._terminal = Terminal(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._warnings = Terminal(stderr=True, highlight=False, soft_wrap=True) if quiet else self._terminal
 
     def print(self, text: str) -> None:
         """Print one line, or several."""
         with contextlib.suppress(OSError):  # a full disk
             self._terminal.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print one line that the user must see, also where no progress is shown."""
+        with contextlib.suppress(OSError):
+            self._warnings.print(text, markup=False)
 
     @contextlib.contextmanager
     def task(self, title: str) -> Iterator[Update]:

@@ -1,11 +1,13 @@
 """Image files made byte by byte, so that tests know their pixels without asking any decoder."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -74,6 +76,18 @@ def saved(image: Image.Image, format_: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, format_, **options)
     return file.getvalue()
+
+
+def close(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make folders of this name impossible to list, as root too."""
+    listing = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if os.path.basename(os.fspath(path)) == name:
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
 
 
 def plant(root: Path, files: dict[str, bytes]) -> Path:

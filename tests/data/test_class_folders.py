@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tumorboard import NOTICE
 from tumorboard.data.class_folders import files, problem_with, scan
+from tumorboard.data.left_out import BY_NAME, LINK, WRITTEN
 from tumorboard.errors import DataError
 
-from .pictures import plant
+from .pictures import close, plant
 
 
 def two_classes(*parts: str) -> dict[str, bytes]:
@@ -76,6 +78,9 @@ def test_litter_of_operating_systems_is_left_out(tmp_path):
     found = scan(plant(tmp_path, two_classes() | dict.fromkeys(litter, b"x")))
     assert len(found.entries) == 4
     assert found.problems == ()
+    assert {entry.reason for entry in found.left_out} == {BY_NAME}
+    assert sum(entry.count for entry in found.left_out) == len(litter)
+    assert sorted(found.left_out[0].names) == sorted({name.partition("/")[0] for name in litter} - {"a"})
 
 
 def test_every_planted_problem_is_named_and_no_good_file(tmp_path):
@@ -143,17 +148,36 @@ def test_a_linked_class_folder_is_followed(tmp_path):
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     plant(tmp_path, two_classes() | {"a/closed/1.png": b"x"})
-    listing = type(tmp_path).iterdir
-
-    def iterdir(path):
-        if path.name == "closed":
-            raise PermissionError(13, "Permission denied")
-        return listing(path)
-
-    monkeypatch.setattr(type(tmp_path), "iterdir", iterdir)
+    close(monkeypatch, "closed")
     found = scan(tmp_path)
     assert len(found.problems) == 1
     assert "closed: cannot be listed (Permission denied)" in found.problems[0]
+
+
+def test_a_folder_belongs_to_the_class_that_holds_it_whatever_links_to_it(tmp_path):
+    plant(tmp_path, two_classes() | {"b/deep/3.png": b"x"})
+    (tmp_path / "a" / "alias").symlink_to(tmp_path / "b" / "deep")
+    (tmp_path / "a" / "up").symlink_to(tmp_path.parent)
+    found = scan(tmp_path)
+    assert ("b/deep/3.png", "b") in {(entry.id, entry.folder) for entry in found.entries}
+    assert len(found.entries) == 5
+    assert [line.partition(":")[0] for line in found.problems] == [
+        str(tmp_path / "a" / "alias"),
+        str(tmp_path / "a" / "up"),
+    ]
+
+
+def test_what_tumorboard_wrote_among_the_images_is_no_class_and_no_problem(tmp_path):
+    plant(
+        tmp_path, two_classes() | {"audit/report.html": NOTICE.encode(), "run/state/fingerprint.json": b"{}"}
+    )
+    plant(tmp_path, {"manifest.csv": b"path,label,split,group\n", "a/maps.csv": NOTICE.encode()})
+    found = scan(tmp_path)
+    assert (len(found.entries), found.problems, set(found.folders[""])) == (4, (), {"a", "b"})
+    assert {(entry.folder, entry.names) for entry in found.left_out} == {
+        (tmp_path, ("audit", "manifest.csv", "run")),
+        (tmp_path / "a", ("maps.csv",)),
+    }
 
 
 @pytest.fixture
@@ -173,6 +197,40 @@ def test_a_folder_gives_every_file_below_it_in_order(tree):
     assert names([tree], tree) == ["z.txt", "a/deep/x.png", "b/1.dcm", "b/2.png"]
     (tree / "a" / "loop").symlink_to(tree)
     assert len(names([tree], tree)) == 4
+
+
+def test_linked_folders_are_read_once_and_after_the_others(tree, tmp_path):
+    archive = plant(tmp_path / "archive", {"p1/1.png": b"x", "p2/2.png": b"x"})
+    (archive / "p1" / "other").symlink_to("../p2")
+    for link, place in {"a/first": archive, "again": archive, "deep": "a/deep", "up": ".."}.items():
+        (tree / link).symlink_to(place)
+    left_out = []
+    found = list(files([tree], left_out))
+    assert [os.path.relpath(path, tree) for path in found] == [
+        *("z.txt", "a/deep/x.png", "b/1.dcm", "b/2.png"),
+        *("again/p1/1.png", "again/p2/2.png"),
+    ]
+    links = {f"{entry.folder}/{entry.names[0]}" for entry in left_out if entry.reason == LINK}
+    assert links == {str(tree / name) for name in ("a/first", "again/p1/other", "deep", "up")}
+
+
+def test_a_folder_that_cannot_be_listed_takes_the_place_of_its_files(tree, monkeypatch):
+    close(monkeypatch, "b")
+    assert names([tree], tree) == ["z.txt", "a/deep/x.png", "b"]
+    assert "b: cannot be listed (Permission denied)" in problem_with(tree / "b", "b")
+    assert list(files([tree / "b"])) == [tree / "b"]
+
+
+def test_what_is_no_input_is_counted(tree):
+    plant(tree, {"b/table.csv": NOTICE.encode(), "b/1-x-custom.png": NOTICE.encode()})
+    left_out = []
+    assert len(list(files([tree], left_out))) == 4
+    assert [(entry.folder, entry.names, entry.reason) for entry in left_out] == [
+        (tree, (".git",), BY_NAME),
+        (tree / "b", ("Thumbs.db",), BY_NAME),
+        (tree / "b", ("1-x-custom.png", "table.csv"), WRITTEN),
+    ]
+    assert names([tree / "b" / "1-x-custom.png"], tree) == []
 
 
 def test_files_are_taken_as_they_are_named_and_as_often(tree):

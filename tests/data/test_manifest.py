@@ -117,6 +117,30 @@ def test_samples_of_no_part_count_as_train(tmp_path):
     assert loaded.matching.splits == ("train", "test")
 
 
+@pytest.mark.parametrize("missing", ["nan", "NaN", "NA", "<NA>", "#N/A", "null"])
+def test_a_missing_label_is_no_class(missing, tmp_path):
+    plant(tmp_path, {f"{n}.png": grey_png(n) for n in range(6)})
+    rows = f"0.png,a,p1\n1.png,a,{missing}\n2.png,b,\n3.png,b,p2\n4.png,{missing},p3\n5.png,{missing},p3\n"
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,label,group\n{rows}", encoding="utf-8")
+    with pytest.raises(
+        DataError, match=f"found 2 images of '{missing}', which stands for a missing"
+    ) as caught:
+        load(table)
+    assert caught.value.details == ("4.png", "5.png")
+    assert len(str(caught.value)) <= 300
+    loaded = load(DataSource(table, {"unknown": [missing]})).manifest
+    assert loaded.class_names == ("a", "b", "unknown")
+    assert [sample.group for sample in loaded.samples][:3] == ["p1", "", ""]
+
+
+def test_a_folder_that_a_script_made_of_missing_labels_is_no_class(tmp_path):
+    plant(tmp_path, {f"{label}/{n}.png": grey_png(n) for label in ("a", "b", "nan") for n in range(2)})
+    with pytest.raises(DataError, match="--class-map nan=nan"):
+        load(tmp_path)
+    assert load(DataSource(tmp_path, {"nan": ["nan"]})).manifest.class_names == ("a", "b", "nan")
+
+
 def test_problems_come_back(tmp_path):
     plant(study(tmp_path), {"train/normal_left/empty.png": b""})
     loaded = load(tmp_path)

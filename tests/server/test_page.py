@@ -11,7 +11,9 @@ from PIL import Image
 from tests import hostile_names
 from tests.browsing import browser, needs_browser, playwright  # noqa: F401  the fixture
 from tests.data import dicoms
+from tumorboard import NOTICE
 from tumorboard.data.image_reader import read_input
+from tumorboard.data.left_out import is_output
 
 from .conftest import serving
 from .fake_server import CLASSES, FakePredictor
@@ -196,7 +198,27 @@ def test_eight_files_at_once_with_a_damaged_one_become_a_table(page, slice_png, 
     assert [row["file"] for row in rows] == [*(f"{number}.png" for number in range(7)), "bad.png"]
     assert [bool(row["error"]) for row in rows] == [False] * 7 + [True]
     assert {row["prediction"] for row in rows[:7]} == {"normal"}
+    assert {row["notice"] for row in rows} == {NOTICE}
+    assert is_output(tmp_path / "table.csv")
     assert sum(float(rows[0][f"custom: {name} (uncalibrated)"]) for name in CLASSES) == pytest.approx(1)
+
+
+def test_what_is_dropped_and_cannot_be_taken_is_said(page, slice_png, tmp_path):
+    opened = page()
+    drop_all(opened, [], b"")
+    done(opened, "No file was dropped")
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for path in paths:
+        path.write_bytes(slice_png)
+
+    def remove_last(route):
+        paths[3].unlink(missing_ok=True)
+        route.continue_()
+
+    opened.route("**/api/predict*", remove_last)
+    opened.get_by_label("choose files").set_input_files(paths)
+    done(opened, "3 of 4 images predicted; 1 could not be read.")
+    assert opened.locator(".problem:visible").text_content().startswith("The file cannot be read")
 
 
 def test_warnings_come_first_and_in_words(page):

@@ -15,6 +15,7 @@ from tests.data.pictures import plant, saved
 from tests.small_runs import draw, prepared
 from tumorboard import config
 from tumorboard.audit import dataset_facts
+from tumorboard.cli.main import main
 from tumorboard.data import image_cache, synthetic
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.image_reader import read_image
@@ -67,6 +68,28 @@ def test_twins_are_drawn_side_by_side(out: Path) -> None:
     assert {"TB401.png", "TB403.png"} <= drawn
     with Image.open(out / "TB403.png") as sheet:
         assert sheet.width == 2 * 188 + 8
+
+
+def test_reports_and_runs_among_the_images_change_nothing_but_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = synthetic.draw(tmp_path / "data", images_per_class=16)
+    before = audit_data(data).report
+    for _ in range(2):
+        audit_data(data, out=data / "audit")
+    audit_data(data, out=data)
+    (data / "train" / "normal" / "Thumbs.db").touch()
+    after = audit_data(data).report
+    assert main(["audit", str(data), "--json"]) == 9
+    note = dict(after.findings)["TB107"]
+    assert note.title.startswith("10 files or folders left out as no input: .synthetic, TB401.png, ")
+    assert [line for [line] in note.files][1:] == [
+        f"{data}: TB401.png, TB402.png, TB403.png and 5 more (written by Tumorboard)",
+        f"{data / 'train' / 'normal'}: Thumbs.db (left out by name)",
+    ]
+    assert "TB107" in {finding["code"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    others = [[pair for pair in of.findings if pair[0] != "TB107"] for of in (before, after)]
+    assert others[0] == others[1]
 
 
 def test_the_data_is_only_read_and_twice_gives_the_same(demo: Path) -> None:

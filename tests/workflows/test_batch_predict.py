@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from tests import small_store
+from tests.data.pictures import close
 from tests.small_models import IMAGE
 from tests.small_predictors import CLASSES, NAMES, calibrate, finished, pixels
 from tumorboard import NOTICE, progress
 from tumorboard.cli.main import main
 from tumorboard.data.image_reader import read_input
+from tumorboard.data.left_out import BY_NAME, LINK, WRITTEN
 from tumorboard.errors import DataError, Interrupted, RunFolderError, UsageError
 from tumorboard.models.inference import probabilities
 from tumorboard.workflows import batch_predict as module
@@ -100,6 +102,59 @@ def test_bad_files_get_a_row_and_stop_nothing(run, scans, tmp_path):
     for name, row in bad.items():
         assert name in row["error"]
         assert not row["prediction"] + row["confidence"] + row["prediction_set"] + row["custom:a"]
+
+
+def test_nothing_is_left_out_without_a_word(run, scans, tmp_path, monkeypatch, capsys):
+    (scans / "1" / "linked").symlink_to(scans / "0")
+    (scans / "loop").symlink_to(scans)
+    close(monkeypatch, "0")
+    command = ["predict", str(run.root), str(scans), "--out", str(tmp_path / "out.csv")]
+    assert main([*command, "--json"]) == 3
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["files"], facts["failed"]) == (5, 1)
+    assert [(entry["names"], entry["reason"]) for entry in facts["left_out"]] == [
+        ([".hidden"], BY_NAME),
+        (["loop"], LINK),
+    ]
+    assert [row["error"] for row in rows(tmp_path / "out.csv") if row["error"]] == [
+        f"{scans / '0'}: cannot be listed (Permission denied); check its permissions"
+    ]
+    main(command)
+    assert f"left out: {scans}: loop ({LINK})" in capsys.readouterr().out.splitlines()
+
+
+def test_a_table_among_the_images_is_not_taken_for_one(run, scans, capsys, monkeypatch):
+    monkeypatch.chdir(scans)
+    command = ["predict", str(run.root), ".", "--out", "predictions.csv"]
+    assert main(command) == 0
+    assert "predicting: 4/4, about 0 s left\n" in capsys.readouterr().err
+    first = (scans / "predictions.csv").read_bytes()
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "4 of 4 files predicted" in shown.out
+    assert f"left out: .: predictions.csv ({WRITTEN})" in shown.out
+    assert (scans / "predictions.csv").read_bytes() == first
+    (scans / "tables").mkdir()
+    (scans / "tables" / "copy.csv").write_bytes(first)
+    with pytest.raises(DataError, match="only files that are no input"):
+        predict_files(run.root, [scans / "tables"], "o.csv")
+
+
+def test_files_that_come_while_it_predicts_are_counted(run, predictor, scans, tmp_path, monkeypatch):
+    def load_later(*_args):
+        Image.fromarray(pixels(1, seed=7)[0]).save(scans / "z.png")
+        return predictor
+
+    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", load_later)
+    done = predict_files(run.root, [scans], tmp_path / "out.csv")
+    assert done.files == len(rows(done.table)) == 5
+
+
+def test_a_table_of_somebody_else_is_not_replaced(run, scans, tmp_path):
+    (tmp_path / "predictions.csv").write_text("patient,age\n1,60\n")
+    with pytest.raises(UsageError, match="found another at"):
+        predict_files(run.root, [scans], tmp_path / "predictions.csv")
+    assert (tmp_path / "predictions.csv").read_text() == "patient,age\n1,60\n"
 
 
 def test_an_interrupted_command_goes_on_where_it_stopped(run, scans, tmp_path, monkeypatch):

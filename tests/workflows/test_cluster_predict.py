@@ -15,6 +15,7 @@ from tests.small_predictors import NAMES, finished, pixels
 from tumorboard import NOTICE
 from tumorboard.cli.main import main
 from tumorboard.data import object_store
+from tumorboard.data.left_out import is_output
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.progress import Console
 from tumorboard.workflows import cluster_predict as predict
@@ -193,6 +194,15 @@ def test_another_job_is_not_mixed_in(run, scans, tmp_path, by_hand):
         predict.predict_on_cluster(run.root, [scans], out, console=QUIET)
     with pytest.raises(RunFolderError, match="new folder"):
         predict.predict_on_cluster(run.root, [scans], scans, console=QUIET)
+
+
+def test_its_own_parts_are_not_taken_for_images(run, scans, by_hand):
+    predict.predict_on_cluster(run.root, [scans], scans / "parts", console=QUIET)
+    left_out = []
+    again = predict.predict_on_cluster(run.root, [scans], scans / "parts", console=QUIET, left_out=left_out)
+    assert again == (5, 1)
+    assert [entry.names for entry in left_out] == [("parts",)]
+    assert is_output(next((scans / "parts").glob("*.parquet")))
 
 
 def test_no_file_is_an_error(run, tmp_path):

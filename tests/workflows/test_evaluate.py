@@ -13,7 +13,7 @@ from tests.predictions_strategies import made
 from tests.small_predictors import CLASSES, NAMES, finished
 from tests.small_runs import drawing
 from tumorboard.cli.main import main
-from tumorboard.data.manifest import load, write_csv
+from tumorboard.data.manifest import DataSource, load, write_csv
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
@@ -108,6 +108,17 @@ def test_of_data_with_parts_test_is_scored(run: RunFolder, tmp_path: Path) -> No
     assert "9 images" in (out / "results.md").read_text()
 
 
+def test_files_that_are_left_out_are_notes(run: RunFolder, tmp_path: Path) -> None:
+    data = pictures(tmp_path / "elsewhere", 9)
+    (data / "a" / ".DS_Store").touch()
+    (data / "a" / "bad.png").write_bytes(b"x")
+    out = evaluate_data(run.root, DataSource(data, skip_bad=True))
+    notes = json.loads((out / "metrics.json").read_text())["notes"]
+    assert [note.partition(":")[0] for note in notes] == ["Left out"] * 2
+    assert "bad.png" in notes[0]
+    assert notes[1].endswith(".DS_Store (left out by name)")
+
+
 def test_unknown_classes_are_refused_and_named(run: RunFolder, tmp_path: Path) -> None:
     strange = pictures(tmp_path / "strange", 4)
     (strange / "c").rename(strange / "zebra")
@@ -188,6 +199,13 @@ def test_metadata_without_ids_or_with_one_twice_are_refused(tmp_path: Path, text
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(DataError, match=what):
         read_metadata(tmp_path / "table.csv", ["x"])
+
+
+def test_missing_values_of_metadata_are_no_subgroup(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("id,site\nx,nan\ny,NA\nz,\nw,n\n")
+    assert read_metadata(tmp_path / "table.csv", ["x", "y", "z", "w"]) == {
+        "site": {"x": "", "y": "", "z": "", "w": "n"}
+    }
 
 
 def test_a_run_or_predictions_must_be_given_and_not_both(capsys: pytest.CaptureFixture[str]) -> None:

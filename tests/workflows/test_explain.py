@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.small_predictors import CLASSES, NAMES, finished, pixels
-from tumorboard import NOTICE
+from tumorboard import NOTICE, storage
 from tumorboard.cli.main import main
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, StorageError, UsageError
 from tumorboard.explain.overlay import overlay
 from tumorboard.progress import Console
 from tumorboard.workflows.explain import explain
@@ -87,6 +87,54 @@ def test_an_unknown_class_and_nothing_to_explain_are_named(run, scan, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="found no file"):
         explain(run, [tmp_path / "empty"], tmp_path / "maps")
+
+
+def test_its_own_maps_are_not_explained(run, scan, capsys, monkeypatch):
+    monkeypatch.chdir(scan.parent)
+    command = ["explain", str(run), ".", "--out", ".", "--model", "custom"]
+    assert main(command) == 0
+    before = sorted(scan.parent.iterdir())
+    assert main(command) == 0
+    assert "(written by Tumorboard)" in capsys.readouterr().out
+    assert sorted(scan.parent.iterdir()) == before
+    assert main([*command, "--json"]) == 0
+    [left_out] = json.loads(capsys.readouterr().out)["left_out"]
+    assert (left_out["count"], left_out["names"][-1]) == (len(before) - 1, "maps.csv")
+
+
+def test_maps_of_other_images_are_not_replaced(run, scan, tmp_path):
+    explain(run, [scan], tmp_path / "maps", models=["custom"])
+    other = tmp_path / "other" / scan.name
+    other.parent.mkdir()
+    other.write_bytes(scan.read_bytes())
+    with pytest.raises(UsageError, match=r"found those of .*slice\.png"):
+        explain(run, [other], tmp_path / "maps")
+    assert {row["path"] for row in rows(tmp_path / "maps")} == {str(scan)}
+    explain(run, [scan, other], tmp_path / "maps", models=["custom"])
+    assert len({row["path"] for row in rows(tmp_path / "maps")}) == 2
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "漢", "\U0001f600"])
+def test_a_long_name_stops_nothing(run, scan, tmp_path, letter):
+    longest = tmp_path / f"{letter * (251 // len(letter.encode()))}.png"
+    longest.write_bytes(scan.read_bytes())
+    done = explain(run, [longest, scan], tmp_path / "maps")
+    assert (done.overlays, done.failed) == (12, 0)
+    assert {row["path"] for row in rows(done.folder)} == {str(longest), str(scan)}
+
+
+def test_maps_that_are_finished_stay_in_the_table(run, scan, tmp_path, monkeypatch):
+    writing = storage.write_bytes
+
+    def full(path, content):
+        if path.name.startswith("2-"):
+            raise StorageError("no space left")
+        writing(path, content)
+
+    monkeypatch.setattr(storage, "write_bytes", full)
+    with pytest.raises(StorageError):
+        explain(run, [scan, scan], tmp_path / "maps")
+    assert len(rows(tmp_path / "maps")) == 6
 
 
 def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(

@@ -51,6 +51,16 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def test_what_is_left_out_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(data, {"manifest.csv": b"path,label,split,group\n", "train/a/bad.png": b"x"})
+    command = ["split", str(data), "--out", str(tmp_path / "new.csv"), "--skip-bad", "--json"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    left_out = json.loads(shown.out)["left_out"]
+    assert ["bad.png" in left_out[0], left_out[1]] == [True, f"{data}: manifest.csv (written by Tumorboard)"]
+    assert sum(line.startswith("left out: ") for line in shown.err.splitlines()) == 2
+
+
 def by_name(file: Path) -> dict[str, dict[str, str]]:
     return {Path(row["path"]).name: row for row in rows(file)}
 

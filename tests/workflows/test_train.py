@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, SPLITS, bits, draw
 from tumorboard import run_folder
 from tumorboard.cli.main import main
+from tumorboard.data.left_out import ignored, is_output
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import build_models
 
@@ -80,6 +81,18 @@ def records(run: Path, model: str, split: str) -> tuple[list[str], np.ndarray, n
     names = [column.removeprefix("probability:") for column in header[3:]]
     labels = np.array([names.index(row[1]) for row in rows])
     return [row[0] for row in rows], labels, np.array([[float(cell) for cell in row[3:]] for row in rows])
+
+
+def test_every_file_for_people_is_known_as_an_output_wherever_it_lies(
+    finished: Finished, tmp_path: Path
+) -> None:
+    assert is_output(finished.run)
+    for pattern in ("*.*", "figures/*", "predictions/*", "models/*.json", "models/*.keras"):
+        for file in finished.run.glob(pattern):
+            shutil.copy(file, tmp_path / file.name)
+    known = {file.name for file in tmp_path.iterdir() if is_output(file)}
+    states = {"recipe.toml", "environment.json", "calibration.json", "test_evaluations.json"}
+    assert {file.name for file in tmp_path.iterdir() if not ignored(file)} - known == states
 
 
 def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finished) -> None:

@@ -20,6 +20,7 @@ from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.image_headers import Header, read_header
 from tumorboard.data.image_reader import DecodedImage, read_image
+from tumorboard.data.left_out import LeftOut
 from tumorboard.data.manifest import FOUND_GROUP, Manifest, Sample
 from tumorboard.data.name_keys import NameKey, find_name_keys
 from tumorboard.data.near_duplicates import Duplicates, Indices
@@ -87,6 +88,7 @@ class DatasetFacts:
         thumbnails: uint8 (N, 64, 64), grey.
         problems: The files that cannot be read, one line each.
         matching: How class folders were matched across splits; None if unknown.
+        left_out: What among the images is no input.
         leaks: What `leak_meter.measure` returned; "" if it was not called.
     """
 
@@ -95,6 +97,7 @@ class DatasetFacts:
     thumbnails: Pixels
     problems: tuple[str, ...] = ()
     matching: Matching | None = None
+    left_out: tuple[LeftOut, ...] = ()
     leaks: LeakMeter | str = ""
 
     @property
@@ -155,6 +158,7 @@ def gather(
     collected: FactsCollector | None = None,
     problems: Sequence[str] = (),
     matching: Matching | None = None,
+    left_out: Sequence[LeftOut] = (),
     settings: config.Image | None = None,
     progress: Progress | None = None,
 ) -> DatasetFacts:
@@ -165,6 +169,7 @@ def gather(
         collected: Facts of images that were decoded already, by the same settings; the others are decoded.
         problems: Files that are known to be unusable.
         matching: From `manifest.load`.
+        left_out: From `manifest.load`.
         settings: The window and the depth, see `image_reader.read_image`.
         progress: Called with (done, all) after each image.
     """
@@ -183,7 +188,8 @@ def gather(
         if progress:
             progress(index + 1, len(manifest.samples))
     rest = replace(manifest, samples=tuple(manifest.samples[index] for index in readable))
-    return DatasetFacts(rest, tuple(images), thumbnails[: len(readable)], tuple(unreadable), matching)
+    seen = thumbnails[: len(readable)]
+    return DatasetFacts(rest, tuple(images), seen, tuple(unreadable), matching, tuple(left_out))
 
 
 def _facts_in_order(

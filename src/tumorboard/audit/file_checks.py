@@ -7,6 +7,7 @@ import numpy as np
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Outcome, check, separate_files
 from tumorboard.data.grey import LOST_CONTRAST
+from tumorboard.errors import display, plural
 
 _SUFFIXES = {
     ".png": "PNG",
@@ -22,6 +23,7 @@ _SUFFIXES = {
 _TINY = 64  # pixels of the shorter side
 _HUGE = 25_000_000  # pixels in total
 _FACTOR = 50  # times the median number of pixels, or a fraction of it
+_NAMED = 3  # of what is no input
 _FLAT, _DARK = 2.0, 16  # grey levels: standard deviation, brightest
 
 
@@ -37,8 +39,7 @@ def unreadable_files(facts: DatasetFacts) -> Outcome:
     balance differs too.
 
     How it is measured: Each file is identified by its content, not its name, and decoded completely by the
-    reader that training and prediction use. Names that begin with a dot, `Thumbs.db`, `desktop.ini`,
-    `__MACOSX`, README and LICENSE are left out without a finding.
+    reader that training and prediction use. What is no input at all is [TB107](#tb107).
 
     What to do: Repair or remove the files. `tumorboard train` lists all of them and does not begin, unless
     `--skip-bad` is given.
@@ -221,4 +222,42 @@ def lost_contrast(facts: DatasetFacts) -> Outcome:
     )
 
 
-CHECKS = (unreadable_files, misnamed_files, several_frames, extreme_sizes, blank_images, lost_contrast)
+@check("TB107", "files that are no input", "note")
+def no_input(facts: DatasetFacts) -> Outcome:
+    """Report files and folders among the images that are left out as no input.
+
+    Why it matters: Metrics do not change. An image with such a name would be missed.
+
+    How it is measured: Left out by their names are those that begin with a dot, `Thumbs.db`, `desktop.ini`,
+    `__MACOSX`, `DICOMDIR`, README and LICENSE. What Tumorboard wrote (tables, heat maps, reports, manifests,
+    run folders) is recognised by the notice in it.
+
+    What to do: Nothing, unless an image is among them: rename it.
+    """
+    count = sum(entry.count for entry in facts.left_out)
+    if not count:
+        return ()
+    names = [display(name) for entry in facts.left_out for name in entry.names][:_NAMED]
+    more = f" and {count - _NAMED} more" if count > _NAMED else ""
+    return (
+        Finding(
+            "note",
+            f"{plural(count, 'file or folder', 'files or folders')} left out as no input: "
+            f"{', '.join(names)}{more}",
+            "Metrics do not change, unless an image is among them.",
+            "Look at the names; rename an image that is among them.",
+            separate_files(map(str, facts.left_out)),
+            {"files": count},
+        ),
+    )
+
+
+CHECKS = (
+    unreadable_files,
+    misnamed_files,
+    several_frames,
+    extreme_sizes,
+    blank_images,
+    lost_contrast,
+    no_input,
+)

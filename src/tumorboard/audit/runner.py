@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
+from tumorboard import NOTICE
 from tumorboard.audit import (
     class_checks,
     duplicate_checks,
@@ -57,6 +58,7 @@ class Report:
         """Return the content of audit.json; a new `format_version` breaks readers of the old one."""
         return {
             "format_version": FORMAT_VERSION,
+            "notice": NOTICE,
             "counts": {split or "all": counts for split, counts in self.counts.items()},
             "findings": [
                 {"code": code, **asdict(finding), "page": CHECKS[code].page}

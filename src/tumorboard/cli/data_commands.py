@@ -140,7 +140,12 @@ def _split(options: argparse.Namespace) -> None:
         write(_as_text(done))
         return
     counts = [manifest.counts for manifest in done.manifests]
-    content = {"files": [str(file) for file in done.files], "counts": counts, "tied": asdict(done.tied)}
+    content = {
+        "files": [str(file) for file in done.files],
+        "counts": counts,
+        "tied": asdict(done.tied),
+        "left_out": list(done.left_out),
+    }
     write(json.dumps(content) + "\n")
 
 

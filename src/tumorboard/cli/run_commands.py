@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from tumorboard.cli.options import (
 from tumorboard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from tumorboard.data.left_out import LeftOut
     from tumorboard.reports.evaluation_report import Evaluation
     from tumorboard.workflows.explain import Explained
 
@@ -201,18 +203,26 @@ def _predict(options: argparse.Namespace) -> None:
     if options.json:
         facts = {"files": done.files, "failed": done.failed, "recommended": done.recommended}
         facts |= {"patients": str(done.patients)} if done.patients else {}
-        write(json.dumps({"predictions": str(done.table), **facts, "notice": NOTICE}) + "\n")
+        facts |= {"left_out": [entry.to_json() for entry in done.left_out], "notice": NOTICE}
+        write(json.dumps({"predictions": str(done.table), **facts}) + "\n")
     else:
         lines = _rows(done.table) if done.recommended and done.files <= _SHOWN else []
         lines += _patient_rows(done.patients) if done.patients else []
         summary = f"{done.files - done.failed} of {done.files} files predicted"
         summary += f"; prediction and confidence of the model {done.recommended}" if done.recommended else ""
         places = [f"Patients: {done.patients}"] if done.patients else []
-        write("\n".join([*lines, summary, NOTICE, *places, f"Predictions: {done.table}\n"]))
+        lines += [summary, *_left_out_lines(done.left_out), NOTICE, *places, f"Predictions: {done.table}\n"]
+        write("\n".join(lines))
     if done.failed:
         raise DataError(
             f"{done.failed} of {done.files} files could not be read; {done.table.name} holds the reasons"
         )
+
+
+def _left_out_lines(left_out: "Sequence[LeftOut]") -> list[str]:
+    more = len(left_out) - _SHOWN
+    lines = [f"left out: {entry}" for entry in left_out[:_SHOWN]]
+    return [*lines, f"left out in {more} more folders: see --json"] if more > 0 else lines
 
 
 def _rows(table: Path) -> list[str]:
@@ -298,7 +308,8 @@ def _explain(options: argparse.Namespace) -> None:
 
 def _maps_as_json(done: "Explained") -> str:
     written = {"folder": str(done.folder), "table": str(done.folder / "maps.csv")}
-    return json.dumps({**asdict(done), **written, "notice": NOTICE}) + "\n"
+    left_out = [entry.to_json() for entry in done.left_out]
+    return json.dumps({**asdict(done), **written, "left_out": left_out, "notice": NOTICE}) + "\n"
 
 
 def _maps_as_text(done: "Explained") -> str:
@@ -306,6 +317,7 @@ def _maps_as_text(done: "Explained") -> str:
         f"{name}: with shuffled weights the map is {_compared(value)} (rank correlation {value:.2f})"
         for name, value in done.correlations.items()
     ]
+    lines += _left_out_lines(done.left_out)
     return "\n".join([*lines, NOTICE, f"Maps: {done.folder} ({done.overlays} overlays, maps.csv)\n"])
 
 

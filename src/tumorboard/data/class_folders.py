@@ -1,7 +1,6 @@
 """Find images in class folders, and files in folders and lists; no image is opened."""
 
 import os
-import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from tumorboard import text_files
 from tumorboard.data.image_reader import require_regular
+from tumorboard.data.left_out import BY_NAME, LINK, WRITTEN, LeftOut, ignored, is_output
 from tumorboard.errors import DataError, display
 
 SPLITS = ("train", "valid", "test")
@@ -21,8 +21,6 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-_IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
-_IGNORED_STEMS = frozenset({"readme", "license"})
 LISTS = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods"})
 """The reader of lists refuses a workbook, and says how to save it."""
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
@@ -47,20 +45,27 @@ class Listing:
         entries: The files.
         folders: For each split ("" for none) the classes as the data spells them.
         problems: What cannot be used, one line each.
+        left_out: What is no input.
     """
 
     entries: tuple[Entry, ...]
     folders: Mapping[str, tuple[str, ...]]
     problems: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
     def of(
-        cls, entries: Iterable[Entry], folders: Mapping[str, tuple[str, ...]], problems: Sequence[str] = ()
+        cls,
+        entries: Iterable[Entry],
+        folders: Mapping[str, tuple[str, ...]],
+        problems: Sequence[str] = (),
+        left_out: Iterable[LeftOut] = (),
     ) -> "Listing":
         """List the entries that can be samples; the others are problems."""
         lines = {entry: problem_with(entry.path, entry.id) for entry in entries}
         good = tuple(entry for entry, line in lines.items() if not line)
-        return cls(good, folders, (*problems, *(line for line in lines.values() if line)))
+        faults = (*problems, *(line for line in lines.values() if line))
+        return cls(good, folders, faults, tuple(left_out))
 
 
 def problem_with(path: Path, name: str) -> str:
@@ -79,10 +84,83 @@ def problem_with(path: Path, name: str) -> str:
     return ""
 
 
-def ignored(path: Path) -> bool:
-    """Whether a file or folder of this name is left out silently."""
-    name = path.name.casefold()
-    return name.startswith(".") or name in _IGNORED or Path(name).stem in _IGNORED_STEMS
+class FolderWalk:
+    """Find files below a folder; each folder is entered once, whatever links lead to it.
+
+    Args:
+        root: The folder; a link to one that contains it leads in a circle and is not followed.
+
+    Attributes:
+        left_out: What is no input.
+        repeated: Links to folders that are read anyway.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.left_out: list[LeftOut] = []
+        self.repeated: list[Path] = []
+        self._above = Path(os.path.realpath(root)).parents
+        self._entered: set[tuple[int, int]] = set()
+
+    def list_folder(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """Enter a folder; return the folders and everything else in it, by name, without what is no input.
+
+        Raises:
+            OSError: It cannot be listed.
+        """
+        with os.scandir(folder) as entries:
+            is_folder = {folder / entry.name: _is_folder(entry) for entry in entries}
+        again = _identity(folder) in self._entered
+        self._entered.add(_identity(folder))
+        by_name = {path for path in is_folder if ignored(path)}
+        written = {path for path in is_folder.keys() - by_name if is_output(path)}
+        for paths, reason in ((by_name, BY_NAME), (written, WRITTEN)):
+            if paths and not again:
+                self.left_out.append(LeftOut.of(folder, sorted(path.name for path in paths), reason))
+        kept = sorted(is_folder.keys() - by_name - written)
+        return [path for path in kept if is_folder[path]], [path for path in kept if not is_folder[path]]
+
+    def below(self, folder: Path, links: list[Path]) -> Iterator[Path]:
+        """Yield every file below a folder, by name; those of each folder before those of folders in it.
+
+        A folder that cannot be listed is yielded itself, as is an empty one with the name of an image.
+
+        Args:
+            folder: Where to begin.
+            links: Gets the links to folders, which are not followed.
+        """
+        waiting = [folder]
+        while waiting:
+            here = waiting.pop()
+            try:
+                if self._is_read(here):
+                    self.repeated.append(here)
+                    continue
+                folders, others = self.list_folder(here)
+            except OSError:
+                yield here
+                continue
+            if not folders and not others and here.suffix.lower() in _IMAGE_SUFFIXES:
+                yield here
+            yield from others
+            links += [path for path in folders if path.is_symlink()]
+            waiting += [path for path in reversed(folders) if not path.is_symlink()]
+
+    def _is_read(self, folder: Path) -> bool:
+        if _identity(folder) in self._entered:
+            return True
+        return folder.is_symlink() and Path(os.path.realpath(folder)) in self._above
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def scan(source: Path) -> Listing:
@@ -97,35 +175,47 @@ def scan(source: Path) -> Listing:
             f"expected a folder of class folders or a manifest CSV, found neither at {display(source)}; "
             "check the path"
         )
-    splits, problems = _split_folders(root)
-    entries: list[Entry] = []
-    folders: dict[str, tuple[str, ...]] = {}
-    seen: set[tuple[int, int]] = set()
+    walk = FolderWalk(root)
+    splits, problems = _split_folders(root, walk)
+    class_folders: list[tuple[str, Path]] = []
     for split, split_folder in splits.items():
-        class_folders, loose, faults = _list_folder(split_folder)
-        folders[split] = tuple(path.name for path in class_folders)
+        inside, loose, faults = _list_folder(split_folder, walk)
+        class_folders += [(split, folder) for folder in inside]
         problems += faults + [_outside(path) for path in loose if split_folder != root]
-        for folder in class_folders:
-            files_below, faults = _files_below(folder, seen)
-            problems += faults
-            entries += [
-                Entry(file.relative_to(root).as_posix(), file, split, folder.name) for file in files_below
-            ]
-    if not any(folders.values()):
+    if not class_folders:
         raise DataError(
             f"expected class folders in {display(source)}, found none; put each class into its own"
         )
-    return Listing.of(entries, folders, problems)
+    folders = {split: tuple(path.name for of, path in class_folders if of == split) for split in splits}
+    entries: list[Entry] = []
+    links: dict[tuple[str, Path], list[Path]] = {}
+    # Links come last: a folder belongs to the class that holds it, whatever links to it.
+    for split, folder in class_folders:
+        is_link = folder.is_symlink() or folder.parent.is_symlink()
+        linked = links[split, folder] = [folder] if is_link else []
+        files_below = () if is_link else walk.below(folder, linked)
+        entries += [_entry(root, file, split, folder) for file in files_below]
+    for (split, folder), linked in links.items():
+        while linked:
+            entries += [_entry(root, file, split, folder) for file in walk.below(linked.pop(0), linked)]
+    problems += [
+        f"{display(path)}: links to a folder that was read already; remove the link" for path in walk.repeated
+    ]
+    return Listing.of(entries, folders, problems, walk.left_out)
 
 
-def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
+def _entry(root: Path, file: Path, split: str, class_folder: Path) -> Entry:
+    return Entry(file.relative_to(root).as_posix(), file, split, class_folder.name)
+
+
+def _split_folders(root: Path, walk: FolderWalk) -> tuple[dict[str, Path], list[str]]:
     """Return the folder of each split, or the root as the only one, and problems with other files."""
-    inside, loose, problems = _list_folder(root)
+    inside, loose, problems = _list_folder(root, walk)
     by_split = [(SPLIT_NAMES.get(folder.name.casefold(), ""), folder) for folder in inside]
     problems += [_outside(path) for path in loose]
     if not any(split for split, _ in by_split):
         # Folders that all hold the same folders, and no files, are splits with unknown names, not classes.
-        listings = [_list_folder(folder) for folder in inside]
+        listings = [_list_folder(folder, FolderWalk(root)) for folder in inside]
         below = {tuple(folder.name for folder in folders) for folders, _, _ in listings}
         loose_files = any(files_below for _, files_below, _ in listings)
         if len(inside) > 1 and len(below) == 1 and len(below.pop()) > 1 and not loose_files:
@@ -150,74 +240,52 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     return {split: folders[split] for split in SPLITS if split in folders}, problems
 
 
-def _files_below(folder: Path, seen: set[tuple[int, int]]) -> tuple[list[Path], list[str]]:
-    """Every file below a folder, links followed, no folder entered twice."""
-    files_below: list[Path] = []
-    problems: list[str] = []
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        if here.suffix.lower() in _IMAGE_SUFFIXES:
-            problems.append(f"{display(here)}: expected an image, found a folder; rename or remove it")
-            continue
-        status = here.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            problems.append(f"{display(here)}: links to a folder that was read already; remove the link")
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        inside, files_here, faults = _list_folder(here)
-        waiting += inside
-        files_below += files_here
-        problems += faults
-    return files_below, problems
-
-
-def _list_folder(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
-    """Folders and everything else in a folder, sorted by name, without what is ignored; and problems."""
-
-    def is_folder(path: Path) -> bool:
-        try:
-            return stat.S_ISDIR(path.stat().st_mode)
-        except OSError:
-            return False
-
+def _list_folder(folder: Path, walk: FolderWalk) -> tuple[list[Path], list[Path], list[str]]:
+    """Return the folders, the other files, and a problem if the folder cannot be listed."""
     try:
-        paths = sorted(path for path in folder.iterdir() if not ignored(path))
+        return *walk.list_folder(folder), []
     except OSError as error:
         return [], [], [f"{display(folder)}: cannot be listed ({error.strerror}); check its permissions"]
-    inside = [path for path in paths if is_folder(path)]
-    return inside, sorted(set(paths) - set(inside)), []
 
 
 def _outside(path: Path) -> str:
     return f"{display(path)}: lies outside the class folders; move or remove it"
 
 
-def files(sources: Sequence[Path]) -> Iterator[Path]:
-    """Yield every file, in an order that a second call repeats; only lists are opened.
+def files(sources: Sequence[Path], left_out: list[LeftOut] | None = None) -> Iterator[Path]:
+    """Yield every file, in an order that a second call repeats.
 
     Args:
-        sources: Files; folders, for every file below them in the order of names except those that are
-            `ignored`; and lists: tables (.csv, .tsv) with a column `path`, or text (.txt) of one path per
-            line, relative to the list's folder.
+        sources: Files; folders, for every file below them in the order of names, those behind links to
+            folders last; and lists: tables (.csv, .tsv) with a column `path`, or text (.txt) of one path per
+            line, relative to the list's folder. A folder that cannot be listed is yielded itself.
+        left_out: Gets what is no input: see `data.left_out`, and links to folders that are read anyway.
 
     Raises:
         DataError: A list that cannot be read or of which no file exists, or a table without such a column.
     """
+    left_out, written = [] if left_out is None else left_out, dict[Path, list[str]]()
     for source in sources:
-        if source.suffix.lower() in LISTS:
-            text, root, lines = text_files.read_text(source), source.parent, source.suffix.lower() == ".txt"
-            paths = [
-                text_files.located(root, name) for name in text_files.paths(text, str(source), root, lines)
-            ]
-            require_found(paths, source)
-            yield from paths
-        elif source.is_dir():
-            for here, folders, names in os.walk(source):  # links to folders are not followed: no circles
-                folders[:] = sorted(name for name in folders if not ignored(Path(name)))
-                yield from (Path(here, name) for name in sorted(names) if not ignored(Path(name)))
-        else:
-            yield source
+        if os.path.isdir(source):
+            walk, links = FolderWalk(source), [source]
+            while links:
+                yield from walk.below(links.pop(0), links)
+            left_out += walk.left_out
+            left_out += [LeftOut.of(path.parent, [path.name], LINK) for path in walk.repeated]
+            continue
+        for path in _listed(source) if source.suffix.lower() in LISTS else (source,):
+            if is_output(path):
+                written.setdefault(path.parent, []).append(path.name)
+            else:
+                yield path
+    left_out += [LeftOut.of(folder, names, WRITTEN) for folder, names in written.items()]
+
+
+def _listed(source: Path) -> list[Path]:
+    text, root, lines = text_files.read_text(source), source.parent, source.suffix.lower() == ".txt"
+    paths = [text_files.located(root, name) for name in text_files.paths(text, str(source), root, lines)]
+    require_found(paths, source)
+    return paths
 
 
 def require_found(paths: Sequence[Path], source: Path) -> None:

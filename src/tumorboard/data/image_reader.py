@@ -7,6 +7,7 @@ whatever a decoder raises leaves here as one `DataError` that names the file.
 
 import contextlib
 import io
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,6 +171,13 @@ def require_regular(path: Path) -> int:
         status = path.stat()
     except (OSError, ValueError) as error:
         raise unusable(path, _reason(error)) from error
+    if stat.S_ISDIR(status.st_mode):
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            raise DataError(
+                f"{display(path)}: cannot be listed ({error.strerror}); check its permissions"
+            ) from error
     if not stat.S_ISREG(status.st_mode):
         raise unusable(path, _KINDS.get(stat.S_IFMT(status.st_mode), "a device"))
     require_size(path, status.st_size)

@@ -8,6 +8,7 @@ import csv
 import io
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +26,11 @@ from tumorboard.data.class_folders import SPLIT_NAMES, SPLITS, Entry, Listing, p
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.groups import captured, compile_expression, names_below_class
 from tumorboard.data.image_reader import unusable
-from tumorboard.errors import DataError, UsageError, display
+from tumorboard.data.left_out import RUN_COLUMNS, SOURCE_COLUMNS, LeftOut
+from tumorboard.errors import DataError, UsageError, display, plural
 
-SOURCE_COLUMNS = ("path", "label", "split", "group")
 FOUND_GROUP = "name:"
 """Begins the name of a group that was found in file names, which is evidence and no proof."""
-RUN_COLUMNS = ("id", "path", "split", "label", "group", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,14 @@ class Loaded:
         manifest: Every regular file; whether it is an image shows when it is decoded.
         matching: How class folders were matched across splits.
         problems: What cannot be used, one line each; `image_cache.decode` reports them with its own.
+        left_out: What is no input.
     """
 
     source: DataSource
     manifest: Manifest
     matching: class_matching.Matching
     problems: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
@@ -169,6 +171,7 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     listing = _list(source.path, source.group_column)
     if not listing.folders:
         raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
+    _require_labels(listing, source)
     # Train will be made of samples of no split yet, so these count as train.
     train = "train" if "train" in listing.folders else ""
     folders: dict[str, set[str]] = {}
@@ -206,7 +209,26 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     require_usable(manifest, str(source.path), problems)
-    return Loaded(source, manifest, matching, tuple(problems))
+    return Loaded(source, manifest, matching, tuple(problems), listing.left_out)
+
+
+def _require_labels(listing: Listing, source: DataSource) -> None:
+    """Check that no class is what a table or a script writes in the place of a missing label."""
+    known = {name for members in source.class_map.values() for name in members}
+    names = {name for names in listing.folders.values() for name in names if is_missing(name)} - known
+    if names:
+        name, unlabelled = min(names), [entry.id for entry in listing.entries if entry.folder in names]
+        raise DataError(
+            f"expected a class for every image of {display(source.path)}, found "
+            f"{plural(len(unlabelled), 'image')} of {name!r}, which stands for a missing label; label or "
+            f"remove them, or keep it as a class with --class-map {shlex.quote(f'{name}={name}')}",
+            unlabelled,
+        )
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell of a table stands for no value, as pandas and R write it."""
+    return cell.casefold() in ("", "nan", "<na>", "na", "n/a", "#n/a", "nat", "null")
 
 
 def _grouped(samples: list[Sample], source: DataSource, expression: re.Pattern[str] | None) -> list[Sample]:
@@ -308,7 +330,8 @@ def list_csv(source: Path, group_column: str = "") -> Listing:
     entries = []
     for line, cells in table:
         row = {column: text_files.clean(cells[place]) for column, place in places.items()}
-        split = row.get("split", "").casefold()
+        split, group = ("" if is_missing(row.get(name, "")) else row[name] for name in SOURCE_COLUMNS[2:])
+        split = split.casefold()
         if not row["path"] or not row["label"]:
             raise DataError(
                 f"expected a path and a label in line {line} of {where}, found an empty one; fill it in"
@@ -320,7 +343,7 @@ def list_csv(source: Path, group_column: str = "") -> Listing:
             )
         path = Path(os.path.normpath(text_files.located(root, row["path"])))
         name = PurePath(os.path.relpath(path, root)).as_posix()
-        entries.append(Entry(name, path, SPLIT_NAMES.get(split, ""), row["label"], row.get("group", "")))
+        entries.append(Entry(name, path, SPLIT_NAMES.get(split, ""), row["label"], group))
     repeated = sorted(name for name, count in Counter(entry.id for entry in entries).items() if count > 1)
     if repeated:
         raise DataError(

@@ -14,13 +14,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from errno import EIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from tumorboard import optional, storage
 from tumorboard.data import class_folders
-from tumorboard.data.class_folders import ignored
 from tumorboard.data.image_reader import require_regular, require_size
+from tumorboard.data.left_out import BY_NAME, LeftOut, ignored
 from tumorboard.errors import DataError, UsageError, display
 
 STORES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
@@ -53,19 +54,25 @@ Source = Path | Remote
 Opened = io.BufferedReader | io.BufferedRandom
 
 
-def sources(named: Sequence[Path | str]) -> Iterator[Source]:
+def sources(named: Sequence[Path | str], left_out: list[LeftOut] | None = None) -> Iterator[Source]:
     """Yield every file and object, in an order that a second call repeats.
 
     Args:
         named: Paths as `class_folders.files` takes them; as text, addresses: of an object, or of all below
             it. A store's listing is in memory while it is given out.
+        left_out: Gets what is no input.
 
     Raises:
         DataError: A list that cannot be read; a store that cannot be listed, or has nothing there.
         UsageError: A store that is not read, or whose package is not installed.
     """
-    for place in named:
-        yield from _below(place) if isinstance(place, str) else class_folders.files([place])
+    left_out = [] if left_out is None else left_out
+    for is_address, places in groupby(named, key=lambda place: isinstance(place, str)):
+        if is_address:
+            for place in places:
+                yield from _below(str(place), left_out)
+        else:
+            yield from class_folders.files([Path(place) for place in places], left_out)
 
 
 def require_existing(named: Sequence[Path | str]) -> None:
@@ -110,7 +117,7 @@ def opened(source: Source) -> Iterator[Opened]:
         yield fetched
 
 
-def _below(url: str) -> Iterator[Remote]:
+def _below(url: str, left_out: list[LeftOut]) -> Iterator[Remote]:
     store = _store(url)
     try:
         root = store._strip_protocol(url).rstrip("/")
@@ -120,16 +127,20 @@ def _below(url: str) -> Iterator[Remote]:
             f"cannot list {display(url)}: {type(error).__name__}; check the address, the network and "
             "the store's credentials in the environment"
         ) from None
-    objects = []
+    objects, ignored_names = [], []
     for name, info in sorted(listing.items()):
         if info["type"] != "file" or name.endswith("/"):  # the marker of a folder
             continue
-        below = name.removeprefix(root).split("/")
-        if any(ignored(Path(part)) for part in below if part.strip(".")):  # "a/../b" is a plain name there
+        below = name.removeprefix(root).lstrip("/")
+        # "a/../b" is a plain name there.
+        if any(ignored(Path(part)) for part in below.split("/") if part.strip(".")):
+            ignored_names.append(below)
             continue
         values = {key.lower(): value for key, value in info.items()}
         versions = (str(values[key]) for key in _VERSIONS if values.get(key))
         objects.append(Remote(store.unstrip_protocol(info["name"]), int(info["size"]), next(versions, "")))
+    if ignored_names:
+        left_out.append(LeftOut.of(url, ignored_names, BY_NAME))
     if not objects:
         raise DataError(f"expected objects at {display(url)}, found none; check the address")
     yield from objects

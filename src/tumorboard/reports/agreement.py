@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from tumorboard.errors import plural
 from tumorboard.evaluation.error_agreement import compare_errors, correct_by_any
 from tumorboard.evaluation.intervals import proportion
 from tumorboard.evaluation.significance import Comparison
@@ -13,7 +14,6 @@ from tumorboard.reports.document import (
     Section,
     Table,
     in_words,
-    plural,
 )
 from tumorboard.reports.run_results import COMBINED, RunResults
 

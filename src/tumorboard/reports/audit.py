@@ -5,9 +5,9 @@ from collections import Counter
 from tumorboard import NOTICE
 from tumorboard.audit.findings import SEVERITIES, Finding
 from tumorboard.audit.runner import CHECKS, Report
-from tumorboard.errors import display
+from tumorboard.errors import display, plural
 from tumorboard.reports import terminal
-from tumorboard.reports.document import Block, BulletList, Cell, Document, Paragraph, Section, Table, plural
+from tumorboard.reports.document import Block, BulletList, Cell, Document, Paragraph, Section, Table
 
 _SHOWN = 3
 """Groups of files per finding, and files per group."""

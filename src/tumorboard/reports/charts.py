@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import Estimate
 from tumorboard.predictions import neutralised
 
@@ -304,6 +305,7 @@ def to_svg(chart: Chart, standalone: bool = False) -> str:
     svg = ElementTree.Element("svg", {"role": "img", "aria-label": _xml_text(chart.description)})
     if standalone:
         svg.set("xmlns", "http://www.w3.org/2000/svg")
+        svg.append(ElementTree.Comment(NOTICE))
         ElementTree.SubElement(svg, "style").text = _STYLE
     width, height = chart.draw(svg)
     svg.set("viewBox", f"0 0 {width} {height}")
@@ -364,7 +366,7 @@ def to_png(chart: Chart) -> bytes:
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     # Without the software's version, so that the bytes depend on the chart alone.
-    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=150, metadata={"Software": None, "Comment": NOTICE})
     return file.getvalue()
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from tumorboard.data.class_folders import SPLITS
-from tumorboard.reports.document import BulletList, Document, Paragraph, Section, Table, in_words, plural
+from tumorboard.errors import plural
+from tumorboard.reports.document import BulletList, Document, Paragraph, Section, Table, in_words
 from tumorboard.reports.overview import patient_independence
 from tumorboard.reports.performance import METRICS
 from tumorboard.reports.run_report import notices

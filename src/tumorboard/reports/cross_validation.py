@@ -10,6 +10,7 @@ import numpy as np
 
 from tumorboard import NOTICE
 from tumorboard.data.class_folders import SPLITS
+from tumorboard.errors import plural
 from tumorboard.evaluation import metrics, subgroups
 from tumorboard.evaluation.intervals import Estimate, Interval, wilson, wilson_grouped
 from tumorboard.evaluation.model_selection import most_accurate
@@ -17,7 +18,7 @@ from tumorboard.evaluation.patients import PatientScores, score_patients
 from tumorboard.evaluation.scores import Scores, group_indices, order_by_id, score
 from tumorboard.evaluation.significance import accuracy_test
 from tumorboard.predictions import Predictions, aligned
-from tumorboard.reports.document import Block, Cell, Document, Paragraph, Section, Table, number, plural
+from tumorboard.reports.document import Block, Cell, Document, Paragraph, Section, Table, number
 from tumorboard.reports.performance import patient_section
 from tumorboard.reports.run_results import COMBINED, SPLIT_TITLES, as_json, scores_as_dicts
 

@@ -203,11 +203,6 @@ def count_in_words(proportion: Estimate, unit: str = "image") -> str:
     return f"{round((proportion.value or 0.0) * proportion.n)} of {proportion.n} {unit}s"
 
 
-def plural(n: int, noun: str) -> str:
-    """Return `1 image` or `2 images`."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
 def printable(text: str) -> str:
     """Return text without what shows nothing, steers a terminal or turns the direction of writing."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)

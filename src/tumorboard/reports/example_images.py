@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from tumorboard import config
 from tumorboard.data.image_reader import read_image, to_input
+from tumorboard.data.left_out import png_notice
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError
 from tumorboard.evaluation.error_agreement import disagreement
@@ -198,7 +199,7 @@ def contact_sheet(
             folder, _, name = image_id.encode("ascii", "replace").decode().rpartition("/")
             pen.text((left, top + _SIDE), f"{folder[-_LETTERS:]}\n{name[-_LETTERS:]}", fill="black")
     file = io.BytesIO()
-    sheet.save(file, "PNG")
+    sheet.save(file, "PNG", pnginfo=png_notice())
     return file.getvalue()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from tumorboard.errors import plural
 from tumorboard.evaluation.overfitting import gap_interval
 from tumorboard.evaluation.patients import PatientScores
 from tumorboard.reports.document import (
@@ -17,7 +18,6 @@ from tumorboard.reports.document import (
     in_words,
     number,
     percent,
-    plural,
 )
 from tumorboard.reports.example_images import samples
 from tumorboard.reports.performance import accuracy_chart, patients_in_words

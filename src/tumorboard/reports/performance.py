@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from tumorboard.data.class_folders import SPLITS
+from tumorboard.errors import plural
 from tumorboard.evaluation import metrics
 from tumorboard.evaluation.metrics import confusion_matrix
 from tumorboard.evaluation.patients import PatientScores
@@ -12,7 +13,7 @@ from tumorboard.evaluation.scores import Scores
 from tumorboard.evaluation.selective_prediction import CalibratedPerformance
 from tumorboard.predictions import Predictions
 from tumorboard.reports.charts import IntervalChart, Line, LineChart, MatrixChart
-from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table, plural
+from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table
 from tumorboard.reports.run_results import SPLIT_TITLES, History, RunResults
 
 METRICS = {

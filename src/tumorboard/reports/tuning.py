@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tumorboard import NOTICE
 from tumorboard.config import Recipe, dump
+from tumorboard.errors import plural
 from tumorboard.evaluation.intervals import Estimate
 from tumorboard.predictions import neutralised
 from tumorboard.reports.document import (
@@ -21,7 +22,6 @@ from tumorboard.reports.document import (
     Section,
     Table,
     in_words,
-    plural,
 )
 from tumorboard.reports.run_results import as_json
 from tumorboard.search_space import Value, with_values

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from tumorboard import NOTICE, __version__
+from tumorboard.data.left_out import png_notice
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import RunFolderError, display
 from tumorboard.run_folder import RunFolder
@@ -216,5 +217,5 @@ def read_test_accuracies(run: RunFolder) -> dict[str, list[Accuracy]]:
 def png(pixels: Pixels) -> str:
     """Encode uint8 pixels, (H, W, 3) or (H, W, 4), as the base64 text of a PNG."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1, pnginfo=png_notice())
     return base64.b64encode(file.getvalue()).decode("ascii")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tumorboard import storage
+from tumorboard import NOTICE, storage
 from tumorboard.audit import leak_meter, runner
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.audit.leak_meter import Features, LeakMeter
@@ -17,6 +17,7 @@ from tumorboard.config import Image, require_window
 from tumorboard.data import image_cache, splitting
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Images, Rows
+from tumorboard.data.left_out import LeftOut, require_replaceable
 from tumorboard.data.manifest import DataSource, Manifest, load, require_usable
 from tumorboard.data.near_duplicates import Indices
 from tumorboard.progress import Console
@@ -70,6 +71,8 @@ def audit_data(
     """
     runner.require_codes(mute)
     require_window(window)
+    if out:
+        require_replaceable(Path(out) / "audit.json")
     loaded, console = load(data), console or Console(quiet=True)
     settings = find_depth(Image(window=window), loaded.manifest, console)
     report = audit_manifest(
@@ -77,6 +80,7 @@ def audit_data(
         console,
         problems=loaded.problems,
         matching=loaded.matching,
+        left_out=loaded.left_out,
         mute=mute,
         settings=settings,
         leaks=True,
@@ -90,6 +94,7 @@ def audit_manifest(
     *,
     problems: Sequence[str] = (),
     matching: Matching | None = None,
+    left_out: Sequence[LeftOut] = (),
     mute: Collection[str] = (),
     settings: Image | None = None,
     leaks: bool = False,
@@ -101,6 +106,7 @@ def audit_manifest(
         console: Where progress is shown.
         problems: Files that are known to be unusable and are not in the manifest.
         matching: How class folders were matched across splits; None if unknown.
+        left_out: What among the images is no input.
         mute: Codes of checks that are not made.
         settings: The window and the depth of grey.
         leaks: Whether the recognition of patients is measured, which takes some of the images a second time.
@@ -110,7 +116,14 @@ def audit_manifest(
         DataError: Too few readable images are left.
     """
     with console.task("auditing") as update:
-        facts = gather(manifest, problems=problems, matching=matching, settings=settings, progress=update)
+        facts = gather(
+            manifest,
+            problems=problems,
+            matching=matching,
+            left_out=left_out,
+            settings=settings,
+            progress=update,
+        )
     require_usable(facts.manifest, "the data", facts.problems)
     if leaks and LEAK_CHECK not in mute:
         facts = replace(facts, leaks=_decode_and_measure(facts, settings or Image(), console))
@@ -186,7 +199,8 @@ def write_audit(report: Report, manifest: Manifest, out: Path, settings: Image) 
             storage.write_bytes(out / f"{code}.png", contact_sheet(finding.files, paths, settings))
     file = out / "audit.json"
     storage.write_json(file, report.to_json())
-    write_report(audit_report(report), RunFolder(out), audit_summary(report))
+    summary = replace(audit_summary(report), notices=[NOTICE])  # by it the file is known as an output
+    write_report(audit_report(report), RunFolder(out), summary)
     return file
 
 
@@ -202,6 +216,7 @@ def audit_run(context: RunContext) -> None:
             context.console,
             problems=context.decoded.problems,
             matching=context.matching,
+            left_out=context.left_out,
             settings=context.recipe.image,
         )
     storage.write_json(context.run.audit, report.to_json())

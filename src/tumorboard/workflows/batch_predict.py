@@ -11,6 +11,7 @@ import filelock
 
 from tumorboard import progress, run_folder, storage
 from tumorboard.data import object_store
+from tumorboard.data.left_out import UNFINISHED, LeftOut, nothing_to_read, require_replaceable
 from tumorboard.data.object_store import Source
 from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.progress import Console
@@ -38,6 +39,7 @@ class Predicted:
         table: The CSV; with Ray a folder of Parquet parts.
         files: Its rows.
         failed: Rows with an error.
+        left_out: What in the folders is no input.
         recommended: The model whose prediction is the run's answer; "" with Ray.
         patients: The CSV with one row per patient; None unless it was asked for.
     """
@@ -45,6 +47,7 @@ class Predicted:
     table: Path
     files: int
     failed: int
+    left_out: tuple[LeftOut, ...]
     recommended: str
     patients: Path | None = None
 
@@ -80,7 +83,7 @@ def predict_files(
         StorageError, Interrupted: What was finished is kept, and not done again.
     """
     run, out, console = Path(run), Path(out), console or Console(quiet=True)
-    folder = RunFolder(run)
+    folder, left_out = RunFolder(run), list[LeftOut]()
     run_folder.select_models(folder, run_folder.read_checksums(folder), models)
     sources = [place if "://" in str(place) else Path(place) for place in sources]
     if ray:
@@ -92,17 +95,20 @@ def predict_files(
         from tumorboard.workflows.cluster_predict import predict_on_cluster
 
         with ray_cluster.connected(ray):
-            files, failed = predict_on_cluster(run, sources, out, models=models, console=console)
-        return Predicted(out, files, failed, "")
+            files, failed = predict_on_cluster(
+                run, sources, out, models=models, console=console, left_out=left_out
+            )
+        return Predicted(out, files, failed, tuple(left_out), "")
     if out.suffix.lower() != ".csv":
         raise UsageError(f"expected --out to end in .csv, found {out.name[-60:]!r}")
     if out.resolve() in {Path(source).resolve() for source in sources}:
         raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
+    require_replaceable(out)
     check_engine(engine)
     object_store.require_existing(sources)
-    total = sum(1 for _ in object_store.sources(sources))
+    total = sum(1 for _ in object_store.sources(sources, left_out))
     if not total:
-        raise DataError(f"expected images in {sources[0]}, found no file; check the path")
+        raise nothing_to_read(sources, left_out)
     patient_of = patients_of(sources, by) if by else {}
     with progress.graceful(), _locked_table(out):
         from tumorboard.workflows.export import on_engine  # Keras, seconds to import
@@ -110,7 +116,7 @@ def predict_files(
 
         predictor = on_engine(load_run(run, models), run, engine)
         rows = unfinished_rows(out, run, predictor)
-        failed = _predict_rows(predictor, sources, rows, total, console)
+        files, failed = _predict_rows(predictor, sources, rows, total, console)
         with storage.writing(out) as file:
             write_csv(file, predictor, rows)
         table = out.with_name(f"{out.stem}-patients.csv") if by else None
@@ -118,13 +124,13 @@ def predict_files(
             with storage.writing(table) as file:
                 write_patients(file, predictor, RunFolder(run), rows, patient_of)
         rows.unlink(missing_ok=True)
-    return Predicted(out, total, failed, predictor.recommended, table)
+    return Predicted(out, files, failed, tuple(left_out), predictor.recommended, table)
 
 
 def unfinished_rows(out: Path, run: Path, predictor: "RunPredictor") -> Path:
     """Name the file of finished rows after the models, so that rows of other models are never taken over."""
     digest = digest_of(RunFolder(run), repr((predictor.names, predictor.engine))).hexdigest()
-    return out.with_name(f"{out.stem}.{digest[:12]}.unfinished.jsonl")
+    return out.with_name(f"{out.name}.{digest[:12]}{UNFINISHED}")
 
 
 @contextlib.contextmanager
@@ -149,9 +155,12 @@ def _locked_table(out: Path) -> Iterator[None]:
 
 def _predict_rows(
     predictor: "RunPredictor", sources: Sequence[Path | str], kept: Path, total: int, console: Console
-) -> int:
-    """Append every row that is not in the file `kept` yet; returns how many of all rows have an error."""
-    failed = 0
+) -> tuple[int, int]:
+    """Append every row that is not in the file `kept` yet; returns the numbers of rows and of errors.
+
+    There are other rows than `total` where files have come or gone since they were counted.
+    """
+    number = failed = 0
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("r+b" if kept.exists() else "w+b") as file, console.task("predicting") as update:
@@ -166,7 +175,7 @@ def _predict_rows(
                 update(number, total, f"{failed} unreadable" if failed else "")
     except OSError as error:
         raise storage.storage_error(kept, error) from error
-    return failed
+    return number, failed
 
 
 def _next_kept_row(file: IO[bytes], source: Source) -> Row | None:

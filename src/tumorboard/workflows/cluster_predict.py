@@ -15,9 +15,10 @@ from typing import Any
 
 from tumorboard import progress, run_folder, storage
 from tumorboard.data import object_store
+from tumorboard.data.left_out import LeftOut, nothing_to_read
 from tumorboard.data.object_store import Source
 from tumorboard.distributed import ray_cluster
-from tumorboard.errors import DataError, RunFolderError, display
+from tumorboard.errors import RunFolderError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.workflows.prediction_table import digest_of, prediction_row, write_parquet
@@ -42,7 +43,13 @@ class Part:
 
 
 def predict_on_cluster(
-    run: Path, sources: Sequence[Path | str], out: Path, *, models: Sequence[str] = (), console: Console
+    run: Path,
+    sources: Sequence[Path | str],
+    out: Path,
+    *,
+    models: Sequence[str] = (),
+    console: Console,
+    left_out: list[LeftOut] | None = None,
 ) -> tuple[int, int]:
     """Write `out/part-000000.parquet`, ... by actors of the joined cluster that load the models once.
 
@@ -52,6 +59,7 @@ def predict_on_cluster(
         out: A new folder, or that of an interrupted call, which goes on where that one stopped.
         models: Of the run; all by default.
         console: Where progress is shown.
+        left_out: Gets what in the folders is no input.
 
     Returns:
         The number of files, and of those that could not be read.
@@ -62,11 +70,12 @@ def predict_on_cluster(
     """
     absolute = [source.absolute() if isinstance(source, Path) else source for source in sources]
     digest, total = digest_of(RunFolder(run), json.dumps(sorted(models))), 0
-    for source in object_store.sources(absolute):  # not in memory: there may be millions
+    left_out = [] if left_out is None else left_out
+    for source in object_store.sources(absolute, left_out):  # not in memory: there may be millions
         digest.update(os.fsencode(str(source)) + b"\0")
         total += 1
     if not total:
-        raise DataError(f"expected images in {sources[0]}, found no file; check the path")
+        raise nothing_to_read(sources, left_out)
     with progress.graceful():
         plan = {"plan": {"files": total, "part": FILES_PER_PART, "digest": digest.hexdigest()}}
         record = RunFolder(out).fingerprint

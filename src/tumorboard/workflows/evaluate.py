@@ -14,7 +14,7 @@ import numpy as np
 
 from tumorboard import progress, run_folder, storage, text_files
 from tumorboard.data.image_cache import Decoded
-from tumorboard.data.manifest import DataSource, Manifest, Sample
+from tumorboard.data.manifest import DataSource, Manifest, Sample, is_missing
 from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.evaluation.patients import UNCHOSEN
 from tumorboard.predictions import Predictions
@@ -97,13 +97,14 @@ def evaluate_data(
         models = _predict(predictor, decoded, console)
     for name, predictions in models.items():
         storage.write_text(out / f"{name}.csv", predictions.to_csv())
+    left_out = [f"Left out: {line}" for line in (*decoded.problems, *map(str, loaded.left_out))]
     evaluation = Evaluation(
         f"{path.name}: {len(decoded.manifest.samples)} images",
         models,
         part.groups or groups,
         columns,
         calibrate.read(folder),
-        overlap_notes(decoded.manifest, known),
+        (*overlap_notes(decoded.manifest, known), *left_out),
         calibrate.read_patient_rules(folder),
     )
     write_evaluation(evaluation, out)
@@ -245,10 +246,15 @@ def read_metadata(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         for place, name in enumerate(header)
     ]
     return {
-        name: {image: text_files.clean(values[image][place]) for image in ids if image in values}
+        name: {image: _value(values[image][place]) for image in ids if image in values}
         for place, name in enumerate(names)
         if name and place != places["id"]
     }
+
+
+def _value(cell: str) -> str:
+    """Return the value of a cell; "" where it is missing, however that is written."""
+    return "" if is_missing(text_files.clean(cell)) else text_files.clean(cell)
 
 
 def compare(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Evaluation:

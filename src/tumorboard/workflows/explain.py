@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from PIL import Image
 
 from tumorboard import NOTICE, progress, run_folder, storage
 from tumorboard.data import class_folders, object_store
+from tumorboard.data.left_out import LeftOut, nothing_to_read, png_notice, require_replaceable
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import DataError, display
+from tumorboard.errors import DataError, UsageError, display
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tumorboard.workflows.predictor import RunPredictor
 
 COLUMNS = ("path", "model", "member", "class", "probability", "overlay", "error", "notice")
+_LONGEST_STEM = 100  # bytes; the names of a model and a member follow it
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Explained:
         folder: Holds the overlays and maps.csv.
         overlays: How many there are.
         failed: How many files could not be read; maps.csv holds the reasons.
+        left_out: What in the folders is no input.
         correlations: By model, the rank correlation of the first image's map with that of the model after
             its weights were shuffled; near 1 is a warning.
     """
@@ -38,6 +42,7 @@ class Explained:
     folder: Path
     overlays: int
     failed: int
+    left_out: tuple[LeftOut, ...]
     correlations: dict[str, float]
 
 
@@ -56,7 +61,7 @@ def explain(
     Args:
         run: A finished run.
         sources: Files, folders, CSVs with a column `path`.
-        out: A folder; overlays of the same names are replaced.
+        out: A folder; overlays of the same images are replaced.
         models: Of the run; all by default.
         target: The class to explain; by default the class that each model predicts.
         method: "gradcam"; or "occlusion", which is slower, needs no gradient, and makes no maps of members.
@@ -64,52 +69,90 @@ def explain(
 
     Raises:
         DataError: Nothing to explain, or an unknown class. A bad image is no error here.
+        UsageError: `out` holds maps of other images, or files of somebody else.
         UsageError, RunFolderError, ModelError, StorageError, Interrupted: As `predict_files`.
     """
     out, console = Path(out), console or Console(quiet=True)
-    images = [Path(source) for source in sources]
+    images, table, left_out = [Path(source) for source in sources], out / "maps.csv", list[LeftOut]()
     folder = RunFolder(Path(run))
     names, _ = run_folder.select_models(folder, run_folder.read_checksums(folder), models)
     class_names = read_json(folder.model_spec(names[0])).get("class_names", [])
     if target and target not in class_names:
         raise DataError(f"expected a class ({', '.join(class_names)[:150]}), found {target[:60]!r}")
     object_store.require_existing(images)
-    total = sum(1 for _ in class_folders.files(images))
-    if not total:
-        raise DataError(f"expected images in {display(images[0])}, found no file; check the path")
+    require_replaceable(table)
+    paths = list(class_folders.files(images, left_out))
+    if not paths:
+        raise nothing_to_read(images, left_out)
+    _require_same_images(table, paths)
     storage.require_writable(out)
     rows: list[list[str]] = []
     correlations: dict[str, float] = {}
     with progress.graceful(), console.task("explaining") as update:
-        from tumorboard.explain import gradcam  # Keras, seconds to import
-        from tumorboard.models.inference import probabilities
-        from tumorboard.workflows.predictor import load_run
+        from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
 
         predictor = load_run(run, models)
-        for number, path in enumerate(class_folders.files(images), start=1):
-            progress.stop_if_asked()
-            stem = f"{number:0{len(str(total))}d}-{path.stem[:60]}"
-            try:
-                pixels, notes = predictor.read_with_notes(path)
-            except DataError as error:
-                rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
-            else:
-                for note in notes:
-                    console.print(note)
-                if not correlations:
-                    for name, model in predictor.models.items():
-                        predicted = int(probabilities(model, pixels[None])[0].argmax())
-                        correlations[name] = gradcam.correlation_after_shuffling(model, pixels, predicted)
-                for row in _write_overlays(predictor, pixels, out / stem, target, method):
-                    rows.append([str(path), *row, "", NOTICE])
-            update(number, total)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([neutralised(cell) for cell in row] for row in rows)
-        storage.write_text(out / "maps.csv", text.getvalue())
+        try:
+            for number, path in enumerate(paths, start=1):
+                progress.stop_if_asked()
+                try:
+                    pixels, notes = predictor.read_with_notes(path)
+                except DataError as error:
+                    rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
+                else:
+                    for note in notes:
+                        console.print(note)
+                    correlations = correlations or _correlations(predictor, pixels)
+                    stem = f"{number:0{len(str(len(paths)))}d}-{_shortened(path.stem)}"
+                    for row in _write_overlays(predictor, pixels, out / stem, target, method):
+                        rows.append([str(path), *row, "", NOTICE])
+                update(number, len(paths))
+        finally:  # also of what was finished before a stop or a full disk
+            if rows:
+                storage.write_text(table, _table(rows))
     failed = sum(bool(row[COLUMNS.index("error")]) for row in rows)
-    return Explained(out, len(rows) - failed, failed, correlations)
+    return Explained(out, len(rows) - failed, failed, tuple(left_out), correlations)
+
+
+def _require_same_images(table: Path, paths: Iterable[Path]) -> None:
+    """Check that a table of earlier maps names none of other images: it would be replaced."""
+    if not table.is_file():
+        return
+    with table.open(encoding="utf-8", errors="replace", newline="") as file:
+        explained = {row.get("path") or "" for row in csv.DictReader(file)}
+    others = explained - {neutralised(str(path)) for path in paths}
+    if others:
+        raise UsageError(
+            f"expected --out without heat maps of other images, found those of {display(min(others))} in "
+            f"{display(table)}; choose another --out"
+        )
+
+
+def _correlations(predictor: "RunPredictor", pixels: Pixels) -> dict[str, float]:
+    """By model, compare the map of its prediction with that of the model after its weights were shuffled."""
+    from tumorboard.explain import gradcam
+    from tumorboard.models.inference import probabilities
+
+    predicted = {
+        name: int(probabilities(model, pixels[None])[0].argmax()) for name, model in predictor.models.items()
+    }
+    return {
+        name: gradcam.correlation_after_shuffling(model, pixels, predicted[name])
+        for name, model in predictor.models.items()
+    }
+
+
+def _shortened(stem: str) -> str:
+    """Cut a file's name so that the name of an overlay is not too long for the disk."""
+    return os.fsencode(stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+
+
+def _table(rows: Iterable[Iterable[str]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([neutralised(cell) for cell in row] for row in rows)
+    return text.getvalue()
 
 
 def _write_overlays(
@@ -130,8 +173,9 @@ def _write_overlays(
             maps |= {member: heat for member, heat in members.items() if member != name}
         for member, heat in maps.items():
             file = io.BytesIO()
-            Image.fromarray(overlay(pixels, heat)).save(file, "png")
+            Image.fromarray(overlay(pixels, heat)).save(file, "png", pnginfo=png_notice())
             path = stem.with_name(f"{stem.name}-{member or name}.png")
+            require_replaceable(path)
             storage.write_bytes(path, file.getvalue())
             probability = "" if member else repr(float(row[label]))  # `row` is of the whole model
             yield [name, member, predictor.class_names[label], probability, path.name]

@@ -65,6 +65,7 @@ def prepare(
                 collected=collector,
                 problems=decoded.problems,
                 matching=loaded.matching,
+                left_out=loaded.left_out,
                 settings=recipe.image,
                 progress=update,
             )
@@ -73,7 +74,7 @@ def prepare(
     whole = whole or decoded.manifest
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, loaded.source, recipe, now)
-    return RunContext(run, recipe, whole, decoded, console, loaded.matching, facts)
+    return RunContext(run, recipe, whole, decoded, console, loaded.matching, loaded.left_out, facts)
 
 
 def _recorded_splits(run: RunFolder, samples: Manifest) -> Manifest | None:
@@ -104,7 +105,7 @@ def tie(facts: DatasetFacts, keep_together: Literal["found", "given"]) -> tuple[
 
 
 def find_images(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:
-    """Find the images, except those of a split left out, and show the class folders that have other names.
+    """Find the images, except those of a split left out; show classes of several names, and what is no input.
 
     Raises:
         DataError: The data cannot be used.
@@ -112,6 +113,8 @@ def find_images(data: str | Path | DataSource, console: Console, leave_out: str 
     loaded = manifest.load(data, leave_out)
     if any(folder != name for name, *folders in loaded.matching.rows for folder in folders):
         console.print("\n".join(matching_lines(loaded.matching)))
+    for entry in loaded.left_out:
+        console.warn(f"left out: {entry}")
     return loaded
 
 
@@ -167,6 +170,8 @@ def decode_images(
         console.print(
             f"the first {_NOTES_SHOWN} of {len(decoded.notes)} notes; the audit counts them by kind:"
         )
-    for line in (*decoded.notes[:_NOTES_SHOWN], *(f"left out: {problem}" for problem in decoded.problems)):
-        console.print(line)
+    for note in decoded.notes[:_NOTES_SHOWN]:
+        console.print(note)
+    for problem in decoded.problems:
+        console.warn(f"left out: {problem}")
     return decoded

@@ -13,12 +13,12 @@ from tumorboard.data import synthetic
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.image_reader import read_image, to_input
-from tumorboard.errors import TumorboardError
+from tumorboard.errors import TumorboardError, plural
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
 from tumorboard.reports import markdown
 from tumorboard.reports.checklist import checklist
-from tumorboard.reports.document import CaptionedImage, plural
+from tumorboard.reports.document import CaptionedImage
 from tumorboard.reports.example_images import example_ids, jpeg, small_copy, thumbnails
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import model_card, model_card_metadata, run_report, run_summary

@@ -15,6 +15,7 @@ from tumorboard import storage
 from tumorboard.config import Recipe
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, Rows
+from tumorboard.data.left_out import LeftOut
 from tumorboard.data.manifest import Manifest, read_csv
 from tumorboard.errors import DataError, RunFolderError, display
 from tumorboard.predictions import Predictions
@@ -94,6 +95,7 @@ class RunContext:
         decoded: Their images, in the manifest's order.
         console: Where progress is shown.
         matching: How class folders were matched; None if that is no longer known.
+        left_out: What among the images is no input.
         facts: For the audit, of the images as they were before splits and groups were assigned; None if they
             have to be gathered.
         track: One of `training.tracking.NEEDED`, which also shows the training curves; none if empty.
@@ -105,6 +107,7 @@ class RunContext:
     decoded: Decoded
     console: Console
     matching: Matching | None = None
+    left_out: tuple[LeftOut, ...] = ()
     facts: "DatasetFacts | None" = field(default=None, repr=False)
     track: str = ""
     _predictions: dict[tuple[str, str], Predictions] = field(default_factory=dict, repr=False)

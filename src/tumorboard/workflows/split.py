@@ -49,11 +49,13 @@ class NewSplits:
         files: One manifest CSV, or one for each fold.
         manifests: Their samples.
         tied: What was kept together.
+        left_out: Files that cannot be read, and what is no input, one line each.
     """
 
     files: tuple[Path, ...]
     manifests: tuple[Manifest, ...]
     tied: TiedImages
+    left_out: tuple[str, ...]
 
 
 def split(
@@ -111,7 +113,7 @@ def split(
         identical=int((np.bincount(facts.duplicates.identical) > 1).sum()),
         near_duplicates=len(facts.duplicates.near),
     )
-    return NewSplits(files, manifests, counts)
+    return NewSplits(files, manifests, counts, (*facts.problems, *map(str, loaded.left_out)))
 
 
 def _check_sizes(folds: int, valid: float, test: float | None, window: str) -> config.Splitting:
@@ -154,7 +156,7 @@ def _gather_facts(loaded: Loaded, window: str, console: Console) -> DatasetFacts
             facts.problems,
         )
     for problem in facts.problems:
-        console.print(f"left out: {problem}")
+        console.warn(f"left out: {problem}")
     require_usable(facts.manifest, "the data", facts.problems)
     return facts
 

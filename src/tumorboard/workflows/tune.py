@@ -43,7 +43,7 @@ from tumorboard.reports.tuning import (
 from tumorboard.run_folder import RunFolder
 from tumorboard.search_space import Range, Space, Value
 from tumorboard.workflows import cross_validation, fingerprint
-from tumorboard.workflows.prepare import find_depth, find_images, prepare
+from tumorboard.workflows.prepare import find_depth, prepare
 from tumorboard.workflows.run_context import RunContext, read_predictions
 from tumorboard.workflows.run_plan import refuse_cross_validation
 
@@ -94,7 +94,7 @@ def tune(
     with progress.graceful(), run_folder.locked(folder):
         if "test" not in manifest.splits(source.path):
             source = _with_test_split(source, RunFolder(folder.root / "split"), recipe, console)
-        known = find_images(source, Console(quiet=True), leave_out="test").manifest
+        known = manifest.load(source, leave_out="test").manifest
         recipe = recipe.model_copy(update={"image": find_depth(recipe.image, known, console)})
         now = fingerprint.take(recipe, known)
         now["settings"] |= {"--model": model, "--folds": folds}

@@ -21,9 +21,13 @@ export async function request(path, options = {}) {
   }
 }
 
-export const upload = (path, query, file) =>
-  request(`${path}?${new URLSearchParams(query)}`, {
+export async function upload(path, query, file) {
+  const body = await file.arrayBuffer().catch(() => {
+    throw new Refusal("The file cannot be read: it is a folder, or it has been moved or changed.");
+  });
+  return request(`${path}?${new URLSearchParams(query)}`, {
     method: "POST",
     headers: { "Content-Type": "application/octet-stream" },
-    body: file,
+    body,
   });
+}

@@ -141,6 +141,7 @@ function listen() {
     event.preventDefault();
     byId("drop").classList.remove("over");
     take([...event.dataTransfer.files]);
+    if (!event.dataTransfer.files.length) byId("status").textContent = "No file was dropped: save the image first.";
   });
 }
 

@@ -9,7 +9,7 @@ const cell = (value) => {
 };
 
 export function table(entries) {
-  const { models, class_names: classes } = run.description;
+  const { models, class_names: classes, notice } = run.description;
   const columns = models.flatMap((model) => classes.map((name) => [model.name, name]));
   const head = ["file", "prediction", "confidence", "calibrated", "prediction_set", "refer", "out_of_distribution", "window"];
   const rows = entries.map(({ file, reply, problem, window: chosen }) => {
@@ -20,5 +20,6 @@ export function table(entries) {
       ...columns.map(([model, name]) => raw[model][name]), ""];
   });
   const names = columns.map(([model, name]) => `${model}: ${name} (uncalibrated)`);
-  return [[...head, ...names, "error"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+  return [[...head, ...names, "error", "notice"], ...rows.map((row) => [...row, notice])]
+    .map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
