@@ -129,7 +129,7 @@ def test_fifty_kills_at_random_points(root: Path, runs: dict[str, Results]) -> N
     sys.stdout.write(f"seed {SEED}\n")
     draws, events = np.random.default_rng(SEED), runs["alone"][0]["counts"]["any"]
     plan = [
-        train(root, f"chain{chain}", at="any", n=int(draws.integers(1, events // 3)))
+        train(root, f"chain{chain}", at="any", n=int(draws.integers(1, events // 5)))
         for chain in range(10)
         for _ in range(5)
     ]
