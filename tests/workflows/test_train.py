@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,13 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 
 from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, SPLITS, bits, draw
-from tumorboard import run_folder
+from tumorboard import config, run_folder
 from tumorboard.cli.main import main
 from tumorboard.data.left_out import ignored, is_output
+from tumorboard.data.manifest import DataSource
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import build_models
+from tumorboard.workflows.fingerprint import is_finished
 
 
 @dataclass
@@ -223,6 +227,31 @@ def test_test_is_opened_after_the_last_model_is_saved_and_only_then(finished: Fi
     assert all(asked[f"ask {name}"] == 2 for name in MODELS[:-1])  # train and validation
     assert after == ["save chained", "ask chained", "ask chained", *(f"ask {name}" for name in MODELS)]
     assert len(json.loads((finished.run / "test_evaluations.json").read_text())) == 1
+
+
+def test_finished_work_is_recognised_without_keras(finished: Finished) -> None:
+    script = "import sys; from tumorboard.cli.main import main; code = main(sys.argv[1:]); "
+    script += "sys.exit(99 if {'keras', 'scipy', 'matplotlib'} & set(sys.modules) else code)"
+    command = [
+        "train",
+        finished.root / "data",
+        "--out",
+        finished.run,
+        "--recipe",
+        finished.root / "recipe.toml",
+    ]
+    ran = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, finished.out), ran.stderr
+    assert ran.stderr.endswith(" is finished; nothing is trained again\n")
+
+
+@pytest.mark.parametrize("name", ["models/custom.keras", "report.html", "predictions/ensemble-test.csv"])
+def test_a_run_that_lacks_a_file_is_not_finished(finished: Finished, tmp_path: Path, name: str) -> None:
+    run = RunFolder(shutil.copytree(finished.run, tmp_path / "run"))
+    source, recipe = DataSource(finished.root / "data"), config.load(str(finished.root / "recipe.toml"))
+    assert is_finished(run, source, recipe)
+    (run.root / name).unlink()
+    assert not is_finished(run, source, recipe)
 
 
 def test_a_second_command_makes_nothing_again_and_answers_as_json(finished: Finished) -> None:

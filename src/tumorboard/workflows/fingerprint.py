@@ -14,9 +14,10 @@ from typing import Any
 
 from tumorboard import backend, storage
 from tumorboard.config import Recipe, dump
-from tumorboard.data.manifest import DataSource, Manifest
-from tumorboard.errors import RunFolderError, display
-from tumorboard.run_folder import RunFolder
+from tumorboard.data.class_folders import SPLITS
+from tumorboard.data.manifest import DataSource, Manifest, load
+from tumorboard.errors import ModelError, RunFolderError, display
+from tumorboard.run_folder import RunFolder, locked, read_checksums, verify
 
 Fingerprint = dict[str, dict[str, Any]]
 """The sections settings, environment and files."""
@@ -69,6 +70,31 @@ def require_same(run: RunFolder, now: Fingerprint) -> None:
             "or repeat the command as it was",
             [*changes[:_SHOWN], *([f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else [])],
         )
+
+
+def is_finished(run: RunFolder, source: DataSource, recipe: Recipe) -> bool:
+    """Return whether the folder holds a complete run of these data and settings, with undamaged models.
+
+    Raises:
+        DataError: The data cannot be used.
+        RunFolderError: A complete run of other data or settings, or the folder is in use.
+    """
+    files = [run.audit, run.leak_meter, run.calibration, run.metrics, run.results, run.report, run.summary]
+    files += [run.card, run.checklist, run.checksums, run.fingerprint, run.manifest]
+    files += [run.predictions(name, split) for name in recipe.names for split in SPLITS]
+    if run.cache.exists() or not all(file.is_file() for file in files):
+        return False
+    hashes = read_checksums(run)
+    with locked(run):
+        require_same(run, take(recipe, load(source).manifest))
+        try:
+            for name in hashes:
+                verify(run.checksums.with_name("models") / name, hashes)
+        except ModelError:
+            return False
+    return all(
+        run.model(name).name in hashes and run.model_spec(name).name in hashes for name in recipe.names
+    )
 
 
 def _differences(section: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

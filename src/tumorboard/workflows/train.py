@@ -5,11 +5,10 @@ from pathlib import Path
 
 from tumorboard.config import Recipe, load
 from tumorboard.data.manifest import DataSource
-from tumorboard.errors import UsageError
+from tumorboard.errors import UsageError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.cross_validation import cross_validate
-from tumorboard.workflows.run_plan import RunPlan, run_executor
+from tumorboard.workflows.fingerprint import is_finished
 
 
 def train(
@@ -53,10 +52,16 @@ def train(
         from tumorboard.training import tracking
 
         tracking.require(track)
+    run, source = RunFolder(Path(out)), DataSource.of(data)
+    if not several and not ray and is_finished(run, source, recipe):
+        console.print(f"{display(run.root)} is finished; nothing is trained again")
+        return run
+    from tumorboard.workflows.cross_validation import cross_validate  # seconds to import
+    from tumorboard.workflows.run_plan import RunPlan, run_executor
+
     if several:
         return cross_validate(data, out, recipe, folds=folds, seeds=seeds, bag=bag, ray=ray, console=console)
-    run = RunFolder(Path(out))
     with contextlib.ExitStack() as stack:
         recipe, execute = stack.enter_context(run_executor(recipe, ray, runs=1))
-        execute([RunPlan(DataSource.of(data), run.root, recipe, track=track)], console)
+        execute([RunPlan(source, run.root, recipe, track=track)], console)
     return run
