@@ -247,7 +247,8 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
     assert NOTICE in said.out
     first = rows(tmp_path / "out.csv")[0]
     assert said.out.startswith(f"{first['path']}: {first['prediction']} ({float(first['confidence']):.0%})")
-    assert "predicting: 4/4" in said.err
+    assert said.err.startswith("100%  0:0")
+    assert said.err.endswith("; predicting 4/4\n")
     (scans / "bad.png").write_text("bad")
     assert main([*command, "--json"]) == 3
     said = capsys.readouterr()

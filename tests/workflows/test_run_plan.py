@@ -10,7 +10,7 @@ from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.training import fit
 from tumorboard.workflows import build_models, run_plan
-from tumorboard.workflows.run_plan import RESULTS, RunPlan
+from tumorboard.workflows.run_plan import RESULTS, RunPlan, early_stopping, run_phases
 
 
 def test_a_stage_in_another_process_reads_grey_with_the_depth_that_the_run_recorded(tmp_path, monkeypatch):
@@ -35,3 +35,29 @@ def test_a_worker_frees_the_graphs_after_every_stage(stage, tmp_path, monkeypatc
     monkeypatch.setattr(run_plan, "_clear_graphs", lambda: carried_out.append("cleared"))
     RunPlan(DataSource(Path("data")), tmp_path / "run", config.load("demo")).run_stage(stage)
     assert carried_out == [stage, "cleared"]
+
+
+def test_every_phase_of_a_run_has_a_share(tmp_path):
+    recipe = config.load("demo")
+    phases = run_phases(recipe)
+    assert list(phases) == [
+        "prepare",
+        "audit",
+        "loading Keras",
+        *recipe.names,
+        "calibration",
+        "test",
+        "leak meter",
+        "report",
+    ]
+    assert phases.pop("loading Keras") > 0
+    assert all(seconds > 0 for tasks in phases.values() for seconds in tasks.values())
+    assert "ensemble: training" not in phases["ensemble"]  # a weighted average
+    assert "chained: frozen layers of train" in phases["chained"]
+
+
+def test_training_may_end_early_where_the_recipe_has_patience():
+    assert early_stopping(config.load("demo")) == set()
+    assert early_stopping(config.load("notebook")) == {
+        f"{name}: training" for name in ("pretrained", "custom", "ensemble", "chained")
+    }

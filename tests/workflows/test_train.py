@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tumorboard import config, run_folder
 from tumorboard.cli.main import main
 from tumorboard.data.left_out import ignored, is_output
 from tumorboard.data.manifest import DataSource
+from tumorboard.progress import Step, Work
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import build_models
 from tumorboard.workflows.fingerprint import is_finished
@@ -39,7 +41,7 @@ class Finished:
 
 
 def carried_out(root: Path, *flags: str) -> Finished:
-    out, err, order = io.StringIO(), io.StringIO(), []
+    out, err, order, enter = io.StringIO(), io.StringIO(), [], Work.enter
     (root / "recipe.toml").write_text(RECIPE)
     command = ["train", root / "data", "--out", root / "run", "--recipe", root / "recipe.toml", *flags]
     with (
@@ -57,7 +59,10 @@ def carried_out(root: Path, *flags: str) -> Finished:
             "probabilities",
             _noting(build_models.probabilities, order, lambda model, *_: f"ask {model.name}"),
         )
+        steps: list[Step] = []
+        patch.setattr(Work, "enter", lambda *args: steps.append(enter(*args)) or steps[-1])
         code = main(list(map(str, command)))
+    assert [step.title for step in steps if not step.weight] == []  # every step is in the plan
     return Finished(root, root / "run", code, out.getvalue(), err.getvalue(), order)
 
 
@@ -209,15 +214,16 @@ def test_results_come_on_standard_output_and_the_last_line_names_them(finished: 
     assert max(map(len, summary.splitlines())) <= 80
 
 
-def test_progress_comes_on_standard_error_for_each_model_and_part(finished: Finished) -> None:
-    for model in MODELS:
-        for split in SPLITS:
-            assert f"{model}: predicting {split}: {3 * COUNTS[split]}/{3 * COUNTS[split]}" in finished.err
-    for model in ("pretrained", "chained"):  # the others may stop early
-        assert f"{model}: training: 3/3, about 0 s left loss " in finished.err
-    assert "pretrained: frozen layers of train: 45/45" in finished.err  # three views
-    assert "decoding: 27/27" in finished.err
+def test_progress_on_standard_error_is_of_the_whole_run(finished: Finished) -> None:
+    lines = [re.match(r" *(\d+)%  \d:\d\d:\d\d elapsed.*; (.*)", line) for line in finished.err.splitlines()]
+    shown = [(int(line[1]), line[2]) for line in lines if line]
+    percents = [percent for percent, _ in shown]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    phases = ("prepare", "audit", "loading Keras", *MODELS, "calibration", "test", "leak meter", "report")
+    assert [text for _, text in shown if text.endswith(" done")] == [f"{phase} done" for phase in phases]
     assert "Traceback" not in finished.err
+    assert set(json.loads((finished.run / "state/phases.json").read_text())) == {*phases[:-1], "results"}
 
 
 def test_test_is_opened_after_the_last_model_is_saved_and_only_then(finished: Finished) -> None:

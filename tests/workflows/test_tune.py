@@ -283,7 +283,9 @@ def test_results_are_printed_and_the_last_line_names_them(root, stand_in, capsys
     folder = RunFolder(root / "tuned")
     assert code == 0
     assert out == f"{folder.summary.read_text()}Report: {folder.report}\nResults: {folder.root}\n"
-    assert "trial 2, fold 1 of 2" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert all(f"; trial-{number} done" in shown for number in (1, 2))
+    assert "100%" in shown
     code, out = tune_command(root, "--json")
     printed = json.loads(out)
     assert printed.pop("results") == str(folder.root)

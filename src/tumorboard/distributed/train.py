@@ -23,6 +23,10 @@ class Plan(Protocol):
     def out(self) -> Path:
         """The run folder."""
 
+    @property
+    def title(self) -> str:
+        """What progress shows."""
+
     def absolute(self) -> Self:
         """Return the plan with absolute paths."""
 
@@ -90,6 +94,7 @@ def _execute(
                     plan = plans.pop(0).absolute()
                     when_free(functools.partial(_lock, locks, plan.out))
                     plan.begin(console)
+                    console.finish(plan.title, "prepare")
                     tasks: dict[str, Any] = {}
                     for stage, needed in ({last_stage: ()} if whole else plan.stages()).items():
                         arguments = (plan, stage, list(sys.argv), *(tasks[name] for name in needed))
@@ -102,7 +107,7 @@ def _execute(
                     ray.get(task)
                     plan, stage = waiting.pop(task)
                     running -= stage == last_stage
-                    console.print(f"{plan.out.name}: {stage} done")
+                    console.finish(plan.title, *(() if stage == last_stage else (stage,)))
     finally:
         for task in waiting:
             ray.cancel(task, force=True)

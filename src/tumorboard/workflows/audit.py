@@ -115,19 +115,22 @@ def audit_manifest(
         UsageError: An unknown code in `mute`.
         DataError: Too few readable images are left.
     """
-    with console.task("auditing") as update:
-        facts = gather(
-            manifest,
-            problems=problems,
-            matching=matching,
-            left_out=left_out,
-            settings=settings,
-            progress=update,
-        )
-    require_usable(facts.manifest, "the data", facts.problems)
-    if leaks and LEAK_CHECK not in mute:
-        facts = replace(facts, leaks=_decode_and_measure(facts, settings or Image(), console))
-    return runner.run(facts, mute)
+    steps = {"auditing": 3.0, "checks": 1.0} | ({"measuring leaks": 4.0} if leaks else {})
+    with console.overall(steps):
+        with console.task("auditing") as update:
+            facts = gather(
+                manifest,
+                problems=problems,
+                matching=matching,
+                left_out=left_out,
+                settings=settings,
+                progress=update,
+            )
+        require_usable(facts.manifest, "the data", facts.problems)
+        if leaks and LEAK_CHECK not in mute:
+            facts = replace(facts, leaks=_decode_and_measure(facts, settings or Image(), console))
+        with console.phase("checks"):
+            return runner.run(facts, mute)
 
 
 def _decode_and_measure(facts: DatasetFacts, settings: Image, console: Console) -> LeakMeter | str:
@@ -209,7 +212,8 @@ def audit_run(context: RunContext) -> None:
     if context.run.audit.is_file():
         return
     if context.facts is not None:
-        report = runner.run(context.facts.with_manifest(context.manifest))
+        with context.console.phase("checks"):
+            report = runner.run(context.facts.with_manifest(context.manifest))
     else:
         report = audit_manifest(
             context.manifest,

@@ -24,7 +24,7 @@ from tumorboard.models.tta import mirror_averaged
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.progress import Console
 from tumorboard.training import feature_cache, tracking
-from tumorboard.training.checkpoint import EpochMetrics
+from tumorboard.training.checkpoint import EpochMetrics, read_state
 from tumorboard.training.feature_cache import Views
 from tumorboard.training.fit import Examples, best_epoch, fit
 from tumorboard.workflows.run_context import RunContext
@@ -215,10 +215,10 @@ def fit_with_progress(
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[EpochMetrics]:
     """Fit as `training.fit.fit` does, with progress shown."""
-    with console.task(f"{name}: training") as update:
+    with console.task(f"{name}: training", start=read_state(state).epoch) as update:
 
         def on_epoch(row: EpochMetrics) -> None:
-            note = f"loss {row['loss']:.3f}, validation accuracy {row['val_accuracy']:.3f}"
+            note = f"loss {row['loss']:.3f}, val. accuracy {row['val_accuracy']:.3f}"
             update(int(row["epoch"]), training.epochs, note)
 
         return fit(

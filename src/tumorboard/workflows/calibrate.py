@@ -97,7 +97,7 @@ def _fit_outlier_detector(context: RunContext, name: str) -> float | None:
     network = embedding_model(saving.load(context.run.model(name))[0])
     embeddings = {}
     for split in ("train", "valid"):
-        with context.console.task(f"{name}: embedding {split}") as update:
+        with context.console.task(f"calibration: embedding {split}") as update:
             images = context.images(split)
             embeddings[split] = probabilities(network, images, update)
     detector = out_of_distribution.fit(embeddings["train"], context.manifest.select("train").labels)

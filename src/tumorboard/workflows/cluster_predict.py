@@ -32,11 +32,13 @@ class Part:
     """Some files, and the table of their rows.
 
     Attributes:
+        number: How many parts precede it.
         table: A Parquet file.
         files: One per row, in their order.
         versions: A digest of `object_store.version` of each, taken before any of them is read.
     """
 
+    number: int
     table: Path
     files: tuple[Source, ...]
     versions: str
@@ -103,7 +105,7 @@ def parts(sources: Sequence[Path | str], out: Path) -> Iterator[Part]:
         if not chosen:
             return
         versions = hashlib.sha256("\0".join(map(object_store.version, chosen)).encode()).hexdigest()
-        yield Part(out / f"part-{number:06d}.parquet", chosen, versions)
+        yield Part(number, out / f"part-{number:06d}.parquet", chosen, versions)
 
 
 def _is_finished(part: Part) -> bool:
@@ -144,7 +146,7 @@ class PartWriter:
 
 
 def _predict_parts(
-    run: Path, models: Sequence[str], missing: Iterator[Part], number: int, console: Console
+    run: Path, models: Sequence[str], missing: Iterator[Part], total: int, console: Console
 ) -> None:
     """Give every idle actor the next part; no more parts are in memory than there are actors."""
     import ray
@@ -161,16 +163,16 @@ def _predict_parts(
     for part in itertools.islice(missing, ray_cluster.task_slots(max(1, threads))):
         actor = writer.remote(run, tuple(models))
         waiting[actor.write.remote(part)] = actor
-    done = 0
     try:
         with ray_cluster.original_errors(), console.task("predicting parts") as update:
             while waiting:
                 for task in ray_cluster.wait_for_some(waiting):
                     ray.get(task)
-                    idle, done = waiting.pop(task), done + 1
-                    update(done, number)
+                    idle = waiting.pop(task)
                     if following := next(missing, None):
                         waiting[idle.write.remote(following)] = idle
+                    looked_at = following.number + 1 if following else total
+                    update(looked_at - len(waiting), total)  # those of an earlier command are done too
     finally:
         for actor in waiting.values():
             ray.kill(actor)

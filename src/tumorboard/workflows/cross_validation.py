@@ -11,11 +11,11 @@ from tumorboard.ensembles import combination
 from tumorboard.errors import UsageError
 from tumorboard.evaluation.model_selection import most_accurate
 from tumorboard.predictions import Predictions
-from tumorboard.progress import Console
+from tumorboard.progress import Console, Plan
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.fold_results import Fold, combination_methods, fold_runs, read_fold, write_results
 from tumorboard.workflows.prepare import prepare
-from tumorboard.workflows.run_plan import Executor, RunPlan, run_executor
+from tumorboard.workflows.run_plan import Executor, RunPlan, early_stopping, run_executor, run_phases
 from tumorboard.workflows.split import split
 
 _VALID = 0.1  # of all images; a fold's validation split chooses nothing when the recipe has no patience
@@ -58,13 +58,15 @@ def cross_validate(
     _check_numbers(folds, seeds, bag)
     recipe = config.load(recipe) if isinstance(recipe, str) else recipe
     whole, console = RunFolder(Path(out)), console or Console(quiet=True)
+    plan = _plan(recipe, folds, seeds, bag)
     with (
         run_executor(recipe, ray, max(folds, seeds)) as (recipe, execute),
         progress.graceful(),
         run_folder.locked(whole),
+        console.overall(plan, may_end_early=early_stopping(recipe)),
     ):
         shared = RunFolder(whole.root / "data")
-        with run_folder.locked(shared):
+        with run_folder.locked(shared), console.phase("prepare"):
             recipe = prepare(data, shared, recipe, console).recipe
         held_out = _run_folds(whole, shared, recipe, folds, execute, console)
         methods = combination_methods(held_out, recipe)
@@ -74,10 +76,26 @@ def cross_validate(
         if bag:
             from tumorboard.workflows.fold_models import bag_folds  # Keras, seconds to import
 
-            bag_folds(whole, shared, of_folds, console)
-        write_results(whole, held_out, methods, of_folds, runs, recipe)
+            with console.phase("bagged"):
+                bag_folds(whole, shared, of_folds, console)
+        with console.phase("report"):
+            write_results(whole, held_out, methods, of_folds, runs, recipe)
         shutil.rmtree(shared.cache, ignore_errors=True)
     return whole
+
+
+def _plan(recipe: Recipe, folds: int, seeds: int, bag: bool) -> Plan:
+    """The steps of all runs, with their expected durations."""
+    of_run: Plan = {phase: tasks for phase, tasks in run_phases(recipe).items() if phase != "leak meter"}
+    numbers = range(recipe.seed, recipe.seed + seeds)
+    return {
+        "prepare": 10.0,
+        **{f"fold-{k}": of_run for k in range(1, folds + 1)},
+        **({"mirror images": 4.0 * folds} if folds else {}),
+        **{f"seed-{number}": of_run for number in numbers},
+        **({"bagged": 12.0 * folds} if bag else {}),
+        "report": 20.0,
+    }
 
 
 def _check_numbers(folds: int, seeds: int, bag: bool) -> None:
@@ -139,8 +157,9 @@ def _run_folds(
     )
     from tumorboard.workflows.fold_models import predict_mirrored  # Keras, only once the runs are done
 
-    for run in runs:
-        predict_mirrored(run, recipe, "test", shared.cache, console)
+    with console.phase("mirror images"):
+        for run in runs:
+            predict_mirrored(run, recipe, "test", shared.cache, console)
     return [read_fold(run, recipe) for run in runs]
 
 
@@ -160,7 +179,10 @@ def _execute_unfinished(plans: Sequence[RunPlan], execute: Executor, console: Co
         """Whether the last file that a run writes exists, and what it then deletes does not."""
         return run.checklist.is_file() and not run.cache.exists()
 
-    execute([plan for plan in plans if not is_finished(RunFolder(plan.out))], console)
+    finished = [plan for plan in plans if is_finished(RunFolder(plan.out))]
+    for plan in finished:
+        console.finish(plan.title, measured=False)
+    execute([plan for plan in plans if plan not in finished], console)
 
 
 def with_best_method(recipe: Recipe, held_out: Sequence[Fold], methods: Mapping[str, Predictions]) -> Recipe:

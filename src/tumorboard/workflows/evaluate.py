@@ -85,7 +85,11 @@ def evaluate_data(
     columns = read_metadata(Path(metadata), part.ids) if metadata else {}
     groups = columns.pop("group", {})
     out = claim_folder(folder, path)
-    with progress.graceful(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+    with (
+        progress.graceful(),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache,
+        console.overall({"decoding": 5.0, "predicting": 40.0, "report": 10.0}),
+    ):
         from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
 
         predictor = load_run(run)
@@ -95,19 +99,20 @@ def evaluate_data(
         if test:  # the run's own test images are test images wherever they lie
             record_test_evaluation(folder, len(test))
         models = _predict(predictor, decoded, console)
-    for name, predictions in models.items():
-        storage.write_text(out / f"{name}.csv", predictions.to_csv())
-    left_out = [f"Left out: {line}" for line in (*decoded.problems, *map(str, loaded.left_out))]
-    evaluation = Evaluation(
-        f"{path.name}: {len(decoded.manifest.samples)} images",
-        models,
-        part.groups or groups,
-        columns,
-        calibrate.read(folder),
-        (*overlap_notes(decoded.manifest, known), *left_out),
-        calibrate.read_patient_rules(folder),
-    )
-    write_evaluation(evaluation, out)
+        for name, predictions in models.items():
+            storage.write_text(out / f"{name}.csv", predictions.to_csv())
+        left_out = [f"Left out: {line}" for line in (*decoded.problems, *map(str, loaded.left_out))]
+        evaluation = Evaluation(
+            f"{path.name}: {len(decoded.manifest.samples)} images",
+            models,
+            part.groups or groups,
+            columns,
+            calibrate.read(folder),
+            (*overlap_notes(decoded.manifest, known), *left_out),
+            calibrate.read_patient_rules(folder),
+        )
+        with console.phase("report"):
+            write_evaluation(evaluation, out)
     return out
 
 

@@ -16,9 +16,9 @@ from tumorboard.reports.cross_validation import (
     cross_validation_summary,
 )
 from tumorboard.reports.output import write_report
-from tumorboard.run_folder import RunFolder, read_json
+from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.audit import shortcut_classes
-from tumorboard.workflows.run_context import read_manifest, read_predictions
+from tumorboard.workflows.run_context import read_manifest, read_predictions, read_seconds
 
 Fold = Mapping[str, Predictions]
 """By model trained without the fold, its predictions of the fold; "<member> mirrored": of mirror images."""
@@ -82,7 +82,7 @@ def write_results(
         },
         methods,
         by_run,
-        {run.root.name: sum(read_json(run.phases).values()) for run in runs},
+        {run.root.name: sum(read_seconds(run).values()) for run in runs},
         shortcut_classes(runs[0], read_predictions(runs[0], "ensemble", "test").class_names),
         collections.ChainMap(*(read_manifest(run).groups for run in (*folds, *runs))),
     )

@@ -26,7 +26,13 @@ from tumorboard.reports.run_results import Provenance, RunResults, metrics_json,
 from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows import calibrate, fold_results
 from tumorboard.workflows.audit import audit_findings, read_leaks, subsets_without_shortcuts
-from tumorboard.workflows.run_context import RunContext, read_manifest, require_finished, test_evaluations
+from tumorboard.workflows.run_context import (
+    RunContext,
+    read_manifest,
+    read_seconds,
+    require_finished,
+    test_evaluations,
+)
 
 if TYPE_CHECKING:
     from tumorboard.explain.gradcam import Map
@@ -55,25 +61,31 @@ def read_results(context: RunContext) -> RunResults:
     )
 
 
-def write_results(context: RunContext, results: RunResults, predictor: "RunPredictor | None" = None) -> None:
-    """Write metrics.json, the report with its charts, the model card and the checklist.
+def add_images(
+    context: RunContext, results: RunResults, predictor: "RunPredictor | None" = None
+) -> RunResults:
+    """Add small copies of the example images and their heat maps to the results of a run.
 
     Args:
         context: The run.
-        results: Its scores; example images and provenance are added.
+        results: Its scores.
         predictor: All models of the run, if they are in memory; by default those for heat maps are loaded.
+    """
+    paths = {sample.id: sample.path for sample in context.manifest.samples}
+    wanted = example_ids(results)
+    images = thumbnails(list(wanted), paths, context.recipe.image)
+    maps, missing = heat_maps(context.run, wanted, paths, predictor)
+    images = {image_id: [*copies, *maps.get(image_id, ())] for image_id, copies in images.items()}
+    return replace(results, thumbnails=images, missing_maps=missing)
+
+
+def write_results(context: RunContext, results: RunResults) -> None:
+    """Write metrics.json, the report with its charts, the model card and the checklist.
 
     Raises:
         StorageError: The disk is full or not writable.
     """
-    run = context.run
-    paths = {sample.id: sample.path for sample in context.manifest.samples}
-    wanted = example_ids(results)
-    images = thumbnails(list(wanted), paths, context.recipe.image)
-    maps, missing = heat_maps(run, wanted, paths, predictor)
-    images = {image_id: [*copies, *maps.get(image_id, ())] for image_id, copies in images.items()}
-    made = read_provenance(context)  # with all seconds
-    results = replace(results, thumbnails=images, missing_maps=missing, provenance=made)
+    run, results = context.run, replace(results, provenance=read_provenance(context))  # with all seconds
     storage.write_text(run.metrics, metrics_json(results))
     write_report(run_report(results), run, run_summary(results))
     storage.write_text(run.card, model_card_metadata(results) + markdown.render(model_card(results)))
@@ -107,7 +119,7 @@ def report(root: str | Path) -> Path:
         calibrate.write(run, {name: fit_calibration(predictions) for name, predictions in valid.items()})
     if not run.patients.is_file():
         calibrate.write_patient_rules(run, valid, calibrate.read(run), manifest.groups)
-    write_results(context, read_results(context))
+    write_results(context, add_images(context, read_results(context)))
     return run.report
 
 
@@ -144,7 +156,7 @@ def read_provenance(context: RunContext) -> Provenance:
         images_with_group=sum(bool(sample.group) for sample in samples),
         groups_found=any(sample.group != sample.given_group for sample in samples),
         synthetic=synthetic.is_synthetic(sample.id for sample in samples),
-        seconds=context.seconds(),
+        seconds=read_seconds(run),
     )
 
 

@@ -84,6 +84,17 @@ def test_evaluations(run: RunFolder) -> list[dict[str, Any]]:
         return list(json.loads(run.test_evaluations.read_text("utf-8")))
 
 
+def read_seconds(run: RunFolder) -> dict[str, float]:
+    """Read the time spent by phase, over all resumes.
+
+    Raises:
+        RunFolderError: The file is damaged.
+    """
+    recorded = read_json(run.phases) if run.phases.is_file() else {}
+    with reading(run.phases):
+        return {title: float(seconds) for title, seconds in recorded.items()}
+
+
 @dataclass(frozen=True)
 class RunContext:
     """What every stage of a run needs.
@@ -139,16 +150,17 @@ class RunContext:
 
     @contextlib.contextmanager
     def phase(self, title: str) -> Iterator[None]:
-        """Add the time spent in this block to the run's record, interrupted or not."""
+        """Show this block as a step of the run, and add its time to the run's record, interrupted or not."""
         start = time.monotonic()
         try:
-            yield
+            with self.console.phase(title):
+                yield
         finally:
-            with storage.exclusive(self.run.phases):  # other processes may train models of this run
-                seconds = self.seconds()
-                seconds[title] = round(seconds.get(title, 0.0) + time.monotonic() - start, 2)
-                storage.write_json(self.run.phases, seconds)
+            self.add_seconds(title, time.monotonic() - start)
 
-    def seconds(self) -> dict[str, float]:
-        """Read the time spent by phase, over all resumes."""
-        return read_json(self.run.phases) if self.run.phases.is_file() else {}
+    def add_seconds(self, title: str, seconds: float) -> None:
+        """Add time to a phase of the run's record."""
+        with storage.exclusive(self.run.phases):  # other processes may train models of this run
+            recorded = read_seconds(self.run)
+            recorded[title] = round(recorded.get(title, 0.0) + seconds, 2)
+            storage.write_json(self.run.phases, recorded)

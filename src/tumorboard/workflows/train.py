@@ -1,6 +1,5 @@
 """The main job: from labelled images to trained, combined, evaluated models and a report."""
 
-import contextlib
 from pathlib import Path
 
 from tumorboard.config import Recipe, load
@@ -57,11 +56,14 @@ def train(
         console.print(f"{display(run.root)} is finished; nothing is trained again")
         return run
     from tumorboard.workflows.cross_validation import cross_validate  # seconds to import
-    from tumorboard.workflows.run_plan import RunPlan, run_executor
+    from tumorboard.workflows.run_context import read_seconds
+    from tumorboard.workflows.run_plan import RunPlan, early_stopping, run_executor, run_phases
 
     if several:
         return cross_validate(data, out, recipe, folds=folds, seeds=seeds, bag=bag, ray=ray, console=console)
-    with contextlib.ExitStack() as stack:
-        recipe, execute = stack.enter_context(run_executor(recipe, ray, runs=1))
-        execute([RunPlan(source, run.root, recipe, track=track)], console)
+    with run_executor(recipe, ray, runs=1) as (recipe, execute):
+        plan = RunPlan(source, run.root, recipe, track=track)
+        earlier = sum(read_seconds(run).values())
+        with console.overall({plan.title: run_phases(recipe)}, earlier, early_stopping(recipe)):
+            execute([plan], console)
     return run

@@ -6,7 +6,6 @@ search that was killed resumes exactly, and no second record can disagree with o
 
 import json
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,7 +23,7 @@ from tumorboard.errors import ModelError, RecipeError, RunFolderError, TrainingE
 from tumorboard.evaluation import metrics
 from tumorboard.evaluation.scores import score
 from tumorboard.predictions import Predictions
-from tumorboard.progress import Console
+from tumorboard.progress import Console, Plan
 from tumorboard.reports.output import write_report
 from tumorboard.reports.tuning import (
     State,
@@ -45,7 +44,7 @@ from tumorboard.search_space import Range, Space, Value
 from tumorboard.workflows import cross_validation, fingerprint
 from tumorboard.workflows.prepare import find_depth, prepare
 from tumorboard.workflows.run_context import RunContext, read_predictions
-from tumorboard.workflows.run_plan import refuse_cross_validation
+from tumorboard.workflows.run_plan import model_tasks, refuse_cross_validation
 
 _TRIALS_BEFORE_PRUNING = 5  # so many must be complete
 _FOLDS_BEFORE_PRUNING = 2
@@ -91,7 +90,12 @@ def tune(
     space = _searched(declared, recipe, model, trials, folds)
     folder, console = RunFolder(Path(out)), console or Console(quiet=True)
     refuse_cross_validation(folder)
-    with progress.graceful(), run_folder.locked(folder):
+    with (
+        progress.graceful(),
+        run_folder.locked(folder),
+        # A trial may be pruned, or repeat an earlier one.
+        console.overall(_plan(recipe, model, trials, folds), may_end_early=map(_title, range(1, trials + 1))),
+    ):
         if "test" not in manifest.splits(source.path):
             source = _with_test_split(source, RunFolder(folder.root / "split"), recipe, console)
         known = manifest.load(source, leave_out="test").manifest
@@ -104,12 +108,25 @@ def tune(
         dealt = folder.root / "folds"
         if not folder.fingerprint.is_file():  # these are of a start that did not get as far as here
             shutil.rmtree(dealt, ignore_errors=True)
-        manifests = cross_validation.deal_folds(source, dealt, recipe, folds, console=console)
+        with console.phase("folds"):
+            manifests = cross_validation.deal_folds(source, dealt, recipe, folds, console=console)
         storage.write_json(folder.fingerprint, now)
         groups = {entry.id: entry.group for entry in manifest.list_csv(manifests[0]).entries if entry.group}
         Search(folder, recipe, space, model, manifests, groups, console).run(trials)
         shutil.rmtree(folder.cache, ignore_errors=True)
     return folder
+
+
+def _title(trial: int) -> str:
+    return f"trial-{trial}"
+
+
+def _plan(recipe: Recipe, model: str, trials: int, folds: int) -> Plan:
+    """The steps of the search, with their expected durations: as long for every trial as with the recipe."""
+    names = (*recipe.dependencies(model), model)
+    of_fold: Plan = {name: model_tasks(recipe, name) for name in names}
+    of_trial = {f"fold-{k}": of_fold for k in range(1, folds + 1)}
+    return {"folds": 10.0, **{_title(number): of_trial for number in range(1, trials + 1)}}
 
 
 def _with_test_split(source: DataSource, split: RunFolder, recipe: Recipe, console: Console) -> DataSource:
@@ -166,23 +183,25 @@ class Search:
 
     def trial_folder(self, number: int) -> Path:
         """The runs of a trial, one per fold."""
-        return self.folder.root / "trials" / f"trial-{number}"
+        return self.folder.root / "trials" / _title(number)
 
     def run(self, trials: int) -> None:
         """Carry out trials until there are so many, those on record included."""
         recorded = self.read_trials()
         done = [trial for trial in recorded if trial.state != "begun"]
-        begun, start, before = recorded[len(done) :], time.monotonic(), len(done)
+        begun = recorded[len(done) :]
+        for number in range(1, len(done) + 1):
+            self.console.finish(_title(number), measured=False)
         while len(done) < trials:
-            done.append(run_trial(self, done, begun[0].values if begun else {}))
+            with self.console.phase(_title(len(done) + 1)):
+                done.append(run_trial(self, done, begun[0].values if begun else {}))
             begun = []
             self.write_results(done)
             last, best = done[-1], best_trial(done)
             result = f", log loss {last.losses[-1]:.3f}" if last.losses else f": {last.reason}"
-            minutes = (time.monotonic() - start) / (len(done) - before) / 60
             self.console.print(
                 f"trial {len(done)} {last.state}{result}; best so far trial {best + 1}, "
-                f"{done[best].losses[-1]:.3f}; {trials - len(done)} more, about {minutes:.1f} min each"
+                f"{done[best].losses[-1]:.3f}; {trials - len(done)} more"
             )
         self.write_results(done)
 
@@ -238,9 +257,9 @@ def _score(search: Search, number: int, proposal: "Proposal") -> Trial:
     losses: list[float] = []
     for k, file in enumerate(search.manifests, start=1):
         progress.stop_if_asked()
-        search.console.print(f"trial {number}, fold {k} of {len(search.manifests)}")
         fold = RunFolder(search.trial_folder(number) / f"fold-{k}")
-        held_out.append(_predict_fold(search, file, fold, recipe))
+        with search.console.phase(fold.root.name):
+            held_out.append(_predict_fold(search, file, fold, recipe))
         so_far = combination.concatenate(held_out)
         losses.append(metrics.log_loss(so_far.labels, so_far.probabilities))
         if k < len(search.manifests) and proposal.should_prune(losses[-1], k):
