@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tumorboard.evaluation import bootstrap, calibration, conformal, metrics, scores
+from tumorboard.evaluation import patients as patients_of_images
 from tumorboard.evaluation.intervals import Estimate, auroc_interval, wilson
 from tumorboard.evaluation.significance import compare, holm
 from tumorboard.evaluation.subgroups import accuracy_versus_rest
@@ -63,7 +64,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def truth(counts: tuple[int, ...], skill: float = 1.5) -> dict[str, float]:
     """Return the metrics of a population with these shares of classes, whatever the patients."""
     large = tuple(LARGE * k // sum(counts) for k in counts)
-    one = drawn(np.random.default_rng(99), large, skill)
+    return population(drawn(np.random.default_rng(99), large, skill))
+
+
+def population(one: Predictions) -> dict[str, float]:
+    """Return the metrics of samples that stand for the whole population."""
     found = {
         name: float(statistic(np.ones((1, len(one))))[0])
         for name, statistic in bootstrap.weighted_metrics(one).items()
@@ -125,6 +130,22 @@ def patients() -> Iterator[Cell]:
     def draw(random: Random, counts: tuple[int, ...]) -> Mapping[str, float]:
         one = drawn(random, counts, patients=0.5, slices=8)
         return {name: holds(found, true[name]) for name, found in estimates(one, by_patient(one)).items()}
+
+    for G in (20, 50, 100):
+        counts = tuple(8 * (G // 3 + (c < G % 3)) for c in range(3))
+        goal = (0.90, 1.0) if G >= scores.FEW_GROUPS else None
+        yield Cell(f"{G} patients", lambda random, counts=counts: draw(random, counts), goal)
+
+
+def per_patient() -> Iterator[Cell]:
+    """The same patients, the predictions of whose slices are combined by their mean: one case each."""
+    large = drawn(np.random.default_rng(99), (LARGE // 24 * 8,) * 3, patients=0.5, slices=8)
+    true = population(named(large.labels[::8], large.probabilities.reshape(-1, 8, 3).mean(axis=1)))
+
+    def draw(random: Random, counts: tuple[int, ...]) -> Mapping[str, float]:
+        images = drawn(random, counts, patients=0.5, slices=8)
+        combined = patients_of_images.per_patient(images, by_patient(images), "mean")
+        return {name: holds(found, true[name]) for name, found in estimates(combined).items()}
 
     for G in (20, 50, 100):
         counts = tuple(8 * (G // 3 + (c < G % 3)) for c in range(3))
@@ -239,5 +260,5 @@ def subgroup_differences() -> Iterator[Cell]:
 
 TABLES = (
     *(tests, bands, sets, proportions, areas),
-    *(subgroup_differences, without_groups, patients, small_classes),
+    *(subgroup_differences, without_groups, patients, per_patient, small_classes),
 )
