@@ -4,7 +4,7 @@ import re
 import pytest
 
 from tumorboard import errors
-from tumorboard.errors import Interrupted, TumorboardError
+from tumorboard.errors import Interrupted, TumorboardError, for_terminal
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TumorboardError)]
 
@@ -21,6 +21,12 @@ def test_message_is_one_line_of_at_most_300_characters(kind: type[TumorboardErro
     assert str(kind("a\nb\r\nc\u2028d")) == "a b c d"
     assert len(str(kind("x" * 5000))) == 300
     assert str(kind("x" * 300)) == "x" * 300
+
+
+def test_what_steers_a_terminal_is_shown_as_its_code() -> None:
+    assert for_terminal("a\x1b[31mb\rc\u202ed\x85") == r"a\x1b[31mb\rc\u202ed\x85"
+    for harmless in ("line\n\ttab", "é 漢 \u3000 \U0001f469\u200d\U0001f52c", '{"a": "\\u001b"}'):
+        assert for_terminal(harmless) == harmless
 
 
 def test_details_are_kept_apart() -> None:

@@ -132,6 +132,22 @@ def test_lines_of_long_work_are_further_apart(capsys: Capture, clock: Clock) -> 
     assert len(lines) < 350  # a whole day
 
 
+def test_more_than_was_counted_is_no_more_than_everything(capsys: Capture, clock: Clock) -> None:
+    with Console().task("predicting") as update:
+        carry_out(update, clock, 1, 0, 5)
+        update(6, 5)
+    assert capsys.readouterr().err == "100%  0:00:05 elapsed; predicting 6/6\n"
+
+
+def test_names_do_nothing_to_the_terminal(capsys: Capture) -> None:
+    for console in (Console(), Console(quiet=True)):
+        console.print("left out: \x1b]0;owned\x07\x1b[31m.png")
+        console.warn("left out: \x1b]0;owned\x07\x9b31m\u202e.png")
+    shown = capsys.readouterr().err
+    assert shown.count(r"\x1b]0;owned\x07") == 3
+    assert not set(shown) & set("\x1b\x07\x9b\u202e")
+
+
 def test_what_was_done_before_is_done_and_does_not_tell_the_speed(capsys: Capture, clock: Clock) -> None:
     """A resumed run: preparing is repeated, cached images are there, training goes on in epoch 7."""
     shown = Console()

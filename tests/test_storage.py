@@ -124,7 +124,7 @@ def test_a_fault_at_any_operation_leaves_the_old_file_or_the_new_one(
         elif fault is not None:
             assert found == old
             assert "file.bin" in said
-            assert "MB free" in said
+            assert ("MB free" in said) == (fault != errno.EACCES)
             assert len(said.splitlines()) == 1
             assert [one.name for one in path.parent.iterdir()] == ([] if old is None else ["file.bin"])
         outcomes.add(found)
@@ -185,11 +185,19 @@ def test_free_space_of_a_folder_that_cannot_be_looked_at_is_that_of_the_one_abov
         return usage(path)
 
     monkeypatch.setattr(storage.shutil, "disk_usage", refused)
-    error = storage.storage_error(tmp_path / "a" / "b", PermissionError(errno.EACCES, "Permission denied"))
-    assert "Permission denied" in str(error)
+    error = storage.storage_error(tmp_path / "a" / "b", OSError(errno.ENOSPC, "No space left on device"))
+    assert "no space left" in str(error)
     assert "MB free" in str(error)
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: refused(Path("other")))
     assert "free space unknown" in str(storage.storage_error(tmp_path, OSError(errno.EIO, "fault")))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_missing_permission_is_not_reported_as_missing_space(tmp_path: Path, number: int) -> None:
+    error = str(storage.storage_error(tmp_path / "x", OSError(number, os.strerror(number))))
+    assert f"{os.strerror(number)}; make it writable or choose another --out" in error
+    assert "MB" not in error
+    assert "space" not in error
 
 
 def test_json_is_json(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@
 A message is one line: what was expected, what was found and where, what to do.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def display(path: Path | str) -> str:
     """Make a path or name fit a one-line message: printable, and only its end if it is long."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
     return text if len(text) <= 100 else f"...{text[-97:]}"
+
+
+_STEERS = re.compile("[\x00-\x08\x0b-\x1f\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What steers a terminal or turns the direction of writing; no line break, no tab."""
+
+
+def for_terminal(text: str) -> str:
+    """Return text that may hold names of files and classes so that it can do nothing to a terminal."""
+    return _STEERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from tumorboard.errors import Interrupted
+from tumorboard.errors import Interrupted, for_terminal
 
 _asked: list[int] = []
 
@@ -277,12 +277,12 @@ class Console:
     def print(self, text: str) -> None:
         """Print one line, or several."""
         with contextlib.suppress(OSError):  # a full disk
-            self._terminal.print(text, markup=False, soft_wrap=True)
+            self._terminal.print(for_terminal(text), markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line that the user must see, also where no progress is shown."""
         with contextlib.suppress(OSError):
-            self._warnings.print(text, markup=False, soft_wrap=True)
+            self._warnings.print(for_terminal(text), markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def overall(self, plan: Plan, earlier: float = 0.0, may_end_early: Iterable[str] = ()) -> Iterator[None]:
@@ -338,6 +338,7 @@ class Console:
 
         def update(done: int, total: int, note: str = "") -> None:
             if self._work:
+                total = max(done, total)  # files may have come since they were counted
                 self._work.update(done, total)
                 self._counts = f" {done}/{total}" + (f", {note}" if note else "")
                 if time.monotonic() - self._printed >= min(

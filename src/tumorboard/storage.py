@@ -120,18 +120,20 @@ def writing_array(
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
-    """Make an error of a fault of the disk, with the space that is left."""
-    free = "free space unknown"
-    for folder in (path, *path.parents):
-        with contextlib.suppress(OSError):  # not there, or not readable: the next one up
-            free = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free"
-            break
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    what = "no space left" if full else error.strerror or str(error)
-    refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-    remedy = "make room or " if full else "make it writable or " if refused else ""
+    """Make an error of a fault of the disk, with the space that is left unless permission is missing."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        what, remedy = error.strerror or str(error), "make it writable or "
+    else:
+        free = "free space unknown"
+        for folder in (path, *path.parents):
+            with contextlib.suppress(OSError):  # not there, or not readable: the next one up
+                free = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free"
+                break
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"{'no space left' if full else (error.strerror or str(error))[:60]} ({free})"
+        remedy = "make room or " if full else ""
     return StorageError(
-        f"cannot write {display(path)}: {what[:60]} ({free}); {remedy}choose another --out, "
+        f"cannot write {display(path)}: {what}; {remedy}choose another --out, "
         "then repeat the command: what was finished is kept"
     )
 

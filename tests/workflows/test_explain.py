@@ -153,7 +153,7 @@ def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == f"Maps: {tmp_path / 'maps'} (6 overlays, maps.csv)"
     assert "custom: with shuffled weights the map is different" in said.out
-    assert said.err == "tumorboard: 1 files could not be read; maps.csv holds the reasons\n"
+    assert said.err == "tumorboard: 1 file could not be read; maps.csv holds the reasons\n"
     assert "bad.png" in rows(tmp_path / "maps")[-1]["error"]
     assert main([*command, "--json"]) == 3
     told = json.loads(capsys.readouterr().out)

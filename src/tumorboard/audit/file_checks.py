@@ -84,7 +84,7 @@ def misnamed_files(facts: DatasetFacts) -> Outcome:
     return (
         Finding(
             "note",
-            f"{len(misnamed)} files with a wrong extension: "
+            f"{plural(len(misnamed), 'file')} with a wrong extension: "
             + ", ".join(f"{n} {pair}" for pair, n in counts.items()),
             "They are read by content here, but other programs may refuse or skip them.",
             "Rename them.",
@@ -111,7 +111,7 @@ def several_frames(facts: DatasetFacts) -> Outcome:
     return (
         Finding(
             "warning",
-            f"{len(ids)} files with more than one frame or page",
+            f"{plural(len(ids), 'file')} with more than one frame or page",
             "Only the first frame is read, and the label may describe another one.",
             "Save each frame that is needed as a file of its own.",
             separate_files(ids),
@@ -142,8 +142,8 @@ def extreme_sizes(facts: DatasetFacts) -> Outcome:
     large = [s.id for s, _, area in images if area > _HUGE or area > _FACTOR * median]
     tiny = Finding(
         "warning",
-        f"{len(small)} images with a side below {_TINY} pixels or {_FACTOR} times fewer pixels than "
-        "the median",
+        f"{plural(len(small), 'image')} with a side below {_TINY} pixels or {_FACTOR} times fewer pixels "
+        "than the median",
         "Enlarged to the network's input, they show no detail that would distinguish the classes.",
         "Check whether they are thumbnails or crops; get the full images or leave them out.",
         separate_files(small),
@@ -151,7 +151,8 @@ def extreme_sizes(facts: DatasetFacts) -> Outcome:
     )
     huge = Finding(
         "note",
-        f"{len(large)} images with more than {_HUGE // 10**6} million pixels or {_FACTOR} times the median",
+        f"{plural(len(large), 'image')} with more than {_HUGE // 10**6} million pixels or {_FACTOR} times "
+        "the median",
         "Reduced to the network's input, they lose nearly all detail; they also cost time and memory.",
         "Check whether they are montages or whole pages; crop the region that the label describes.",
         separate_files(large),

@@ -7,6 +7,7 @@ from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Outcome, check, separate_files
 from tumorboard.data.dicom.reader import BURNED_IN
 from tumorboard.data.manifest import Sample
+from tumorboard.errors import plural
 
 _GREY = 8  # median spread of red, green and blue, 0-255
 _MIN_COLOURED = 20  # pixels
@@ -78,7 +79,7 @@ def burned_in_text(facts: DatasetFacts) -> Outcome:
     return (
         Finding(
             "warning",
-            f"{len(ids)} images may contain burned-in text, according to their headers",
+            f"{plural(len(ids), 'image')} may contain burned-in text, according to their headers",
             "Burned-in text may name the patient, and a network can learn it instead of the disease.",
             "Look at them; crop or black out the text before sharing images, models or reports.",
             separate_files(ids),

@@ -16,6 +16,7 @@ from tumorboard.cli.options import (
     data_source,
     write,
 )
+from tumorboard.errors import plural
 
 if TYPE_CHECKING:
     from tumorboard.workflows.split import NewSplits
@@ -152,8 +153,10 @@ def _split(options: argparse.Namespace) -> None:
 def _as_text(done: "NewSplits") -> str:
     tied = done.tied
     text = (
-        f"{_table(done)}\n\n{tied.images} images in {tied.components} sets that stay together: {tied.groups} "
-        f"groups; {tied.identical} images stored more than once; {tied.near_duplicates} pairs of near "
+        f"{_table(done)}\n\n{plural(tied.images, 'image')} in {plural(tied.components, 'set')} that stay "
+        f"together: "
+        f"{plural(tied.groups, 'group')}; {plural(tied.identical, 'image')} stored more than once; "
+        f"{plural(tied.near_duplicates, 'pair')} of near "
         "duplicates"
     )
     if tied.ungrouped:

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import NoReturn
 
 from tumorboard import NOTICE, __version__
 from tumorboard.cli import completion, data_commands, run_commands, train_commands
 from tumorboard.cli.options import write
-from tumorboard.errors import StorageError, TumorboardError, UsageError, display
+from tumorboard.errors import StorageError, TumorboardError, UsageError, display, for_terminal
 
 _EXIT_CODES = """\
 exit codes:
@@ -80,11 +81,17 @@ def _prepare_output() -> None:
 def _print_error(error: TumorboardError) -> None:
     lines = [f"tumorboard: {error}", *(f"  {line}" for line in error.details)]
     with contextlib.suppress(OSError):
-        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.write(for_terminal("\n".join(lines)) + "\n")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print the message, which quotes what was typed, and end the program."""
+        super().error(for_terminal(message))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         "tumorboard",
         description="Train, combine and evaluate CNNs on labelled medical images.",
         epilog=f"{_EXIT_CODES}\nexample:\n  tumorboard demo\n  tumorboard train scans/ --out runs/first\n\n"

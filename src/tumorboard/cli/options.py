@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE, text_files
-from tumorboard.errors import DataError, StorageError
+from tumorboard.errors import DataError, StorageError, for_terminal
 
 if TYPE_CHECKING:
     from tumorboard.data.manifest import DataSource
@@ -199,7 +199,7 @@ def write(text: str) -> None:
         StorageError: It cannot be written: a closed pipe, a full disk.
     """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(for_terminal(text))
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end

@@ -19,7 +19,7 @@ from tumorboard.cli.options import (
     print_results,
     write,
 )
-from tumorboard.errors import DataError, UsageError
+from tumorboard.errors import DataError, UsageError, plural
 
 if TYPE_CHECKING:
     from tumorboard.data.left_out import LeftOut
@@ -208,21 +208,22 @@ def _predict(options: argparse.Namespace) -> None:
     else:
         lines = _rows(done.table) if done.recommended and done.files <= _SHOWN else []
         lines += _patient_rows(done.patients) if done.patients else []
-        summary = f"{done.files - done.failed} of {done.files} files predicted"
+        summary = f"{done.files - done.failed} of {plural(done.files, 'file')} predicted"
         summary += f"; prediction and confidence of the model {done.recommended}" if done.recommended else ""
         places = [f"Patients: {done.patients}"] if done.patients else []
         lines += [summary, *_left_out_lines(done.left_out), NOTICE, *places, f"Predictions: {done.table}\n"]
         write("\n".join(lines))
     if done.failed:
         raise DataError(
-            f"{done.failed} of {done.files} files could not be read; {done.table.name} holds the reasons"
+            f"{done.failed} of {plural(done.files, 'file')} could not be read; "
+            f"{done.table.name} holds the reasons"
         )
 
 
 def _left_out_lines(left_out: "Sequence[LeftOut]") -> list[str]:
     more = len(left_out) - _SHOWN
     lines = [f"left out: {entry}" for entry in left_out[:_SHOWN]]
-    return [*lines, f"left out in {more} more folders: see --json"] if more > 0 else lines
+    return [*lines, f"left out in {plural(more, 'more folder')}: see --json"] if more > 0 else lines
 
 
 def _rows(table: Path) -> list[str]:
@@ -303,7 +304,7 @@ def _explain(options: argparse.Namespace) -> None:
     )
     write(_maps_as_json(done) if options.json else _maps_as_text(done))
     if done.failed:
-        raise DataError(f"{done.failed} files could not be read; maps.csv holds the reasons")
+        raise DataError(f"{plural(done.failed, 'file')} could not be read; maps.csv holds the reasons")
 
 
 def _maps_as_json(done: "Explained") -> str:
@@ -318,7 +319,8 @@ def _maps_as_text(done: "Explained") -> str:
         for name, value in done.correlations.items()
     ]
     lines += _left_out_lines(done.left_out)
-    return "\n".join([*lines, NOTICE, f"Maps: {done.folder} ({done.overlays} overlays, maps.csv)\n"])
+    place = f"Maps: {done.folder} ({plural(done.overlays, 'overlay')}, maps.csv)\n"
+    return "\n".join([*lines, NOTICE, place])
 
 
 def _compared(value: float) -> str:

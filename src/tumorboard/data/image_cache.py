@@ -19,7 +19,7 @@ from tumorboard import config, storage
 from tumorboard.data.image_reader import DecodedImage, largest_undeclared, read_image, to_input
 from tumorboard.data.manifest import Manifest, Sample, require_usable
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, plural
 
 READER_VERSION = 5
 """Raise it whenever `image_reader`, `pixels` or `dicom` gives other pixels for any file."""
@@ -221,5 +221,7 @@ def _require_all_readable(faults: Sequence[str], files: int, skip_bad: bool) -> 
         return
     first = f" ({faults[0]})" if len(faults) == 1 else ""
     raise DataError(
-        f"{len(faults)} of {files} images cannot be read{first[:180]}; remove them or pass --skip-bad", faults
+        f"{len(faults)} of {plural(files, 'image')} cannot be read{first[:180]}; "
+        "remove them or pass --skip-bad",
+        faults,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from tumorboard import progress, run_folder, storage, text_files
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.manifest import DataSource, Manifest, Sample, is_missing
-from tumorboard.errors import DataError, RunFolderError, UsageError, display
+from tumorboard.errors import DataError, RunFolderError, UsageError, display, plural
 from tumorboard.evaluation.patients import UNCHOSEN
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console
@@ -103,7 +103,7 @@ def evaluate_data(
             storage.write_text(out / f"{name}.csv", predictions.to_csv())
         left_out = [f"Left out: {line}" for line in (*decoded.problems, *map(str, loaded.left_out))]
         evaluation = Evaluation(
-            f"{path.name}: {len(decoded.manifest.samples)} images",
+            f"{path.name}: {plural(len(decoded.manifest.samples), 'image')}",
             models,
             part.groups or groups,
             columns,

@@ -13,7 +13,7 @@ from tumorboard import config, storage
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.data import manifest, splitting
 from tumorboard.data.manifest import FOUND_GROUP, DataSource, Loaded, Manifest, Sample, require_usable
-from tumorboard.errors import DataError, UsageError, display
+from tumorboard.errors import DataError, UsageError, display, plural
 from tumorboard.progress import Console
 from tumorboard.workflows.prepare import find_depth, find_images, tie
 
@@ -151,7 +151,8 @@ def _gather_facts(loaded: Loaded, window: str, console: Console) -> DatasetFacts
         facts = gather(loaded.manifest, problems=loaded.problems, settings=settings, progress=update)
     if facts.problems and not loaded.source.skip_bad:
         raise DataError(
-            f"{len(facts.problems)} of {len(facts.problems) + len(facts.samples)} images cannot be read; "
+            f"{len(facts.problems)} of {plural(len(facts.problems) + len(facts.samples), 'image')} cannot be "
+            "read; "
             "remove them or pass --skip-bad",
             facts.problems,
         )
