@@ -101,6 +101,7 @@ def test_every_file_for_people_is_known_as_an_output_wherever_it_lies(
             shutil.copy(file, tmp_path / file.name)
     known = {file.name for file in tmp_path.iterdir() if is_output(file)}
     states = {"recipe.toml", "environment.json", "calibration.json", "test_evaluations.json"}
+    states |= {"leak_meter.json", "patients.json"}
     assert {file.name for file in tmp_path.iterdir() if not ignored(file)} - known == states
 
 

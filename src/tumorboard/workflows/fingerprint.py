@@ -82,7 +82,7 @@ def is_finished(run: RunFolder, source: DataSource, recipe: Recipe) -> bool:
     files = [run.audit, run.leak_meter, run.calibration, run.metrics, run.results, run.report, run.summary]
     files += [run.card, run.checklist, run.checksums, run.fingerprint, run.manifest]
     files += [run.predictions(name, split) for name in recipe.names for split in SPLITS]
-    if run.cache.exists() or not all(file.is_file() for file in files):
+    if os.path.exists(run.cache) or not all(map(os.path.isfile, files)):  # no error at a name that cannot be
         return False
     hashes = read_checksums(run)
     with locked(run):
