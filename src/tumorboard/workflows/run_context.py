@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ def read_seconds(run: RunFolder) -> dict[str, float]:
     Raises:
         RunFolderError: The file is damaged.
     """
-    recorded = read_json(run.phases) if run.phases.is_file() else {}
+    recorded = read_json(run.phases) if os.path.isfile(run.phases) else {}  # no error at a name too long
     with reading(run.phases):
         return {title: float(seconds) for title, seconds in recorded.items()}
 
