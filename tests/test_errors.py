@@ -4,7 +4,14 @@ import re
 import pytest
 
 from tumorboard import errors
-from tumorboard.errors import Interrupted, TumorboardError, for_terminal
+from tumorboard.errors import (
+    DataError,
+    Interrupted,
+    TumorboardError,
+    display,
+    file_line,
+    for_terminal,
+)
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TumorboardError)]
 
@@ -27,6 +34,16 @@ def test_what_steers_a_terminal_is_shown_as_its_code() -> None:
     assert for_terminal("a\x1b[31mb\rc\u202ed\x85") == r"a\x1b[31mb\rc\u202ed\x85"
     for harmless in ("line\n\ttab", "é 漢 \u3000 \U0001f469\u200d\U0001f52c", '{"a": "\\u001b"}'):
         assert for_terminal(harmless) == harmless
+
+
+def test_a_long_path_keeps_its_beginning_and_its_end_and_is_whole_in_a_list() -> None:
+    path = f"/archive/{'x' * 300}/slice.png"
+    assert len(display(path)) == 100
+    assert display(path).startswith("/archive/xxx")
+    assert display(path).endswith("xxx/slice.png")
+    error = DataError(f"{display(path)}: expected an image, found none; remove it")
+    assert file_line(path, error) == f"{path}: expected an image, found none; remove it"
+    assert file_line("other.png", error) == str(error)
 
 
 def test_details_are_kept_apart() -> None:

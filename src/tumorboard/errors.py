@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _LONGEST = 300
+WHOLE = 10_000
+"""The `longest` of `display` for a list, in which every path stands whole."""
 
 
 class TumorboardError(Exception):
@@ -95,10 +97,17 @@ class Interrupted(TumorboardError):
         self.exit_code = 128 + signal_number
 
 
-def display(path: Path | str) -> str:
-    """Make a path or name fit a one-line message: printable, and only its end if it is long."""
+def display(path: Path | str, longest: int = 100) -> str:
+    """Make a path or name fit a one-line message: printable, and without its middle if it is long."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
-    return text if len(text) <= 100 else f"...{text[-97:]}"
+    start = longest // 3
+    return text if len(text) <= longest else f"{text[:start]}...{text[start + 3 - longest :]}"
+
+
+def file_line(path: Path | str, error: TumorboardError) -> str:
+    """Return an error that begins with this path as a line of a list, where the path is not shortened."""
+    text, name = str(error), display(path)
+    return display(path, WHOLE) + text.removeprefix(name) if text.startswith(name) else text
 
 
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -92,6 +92,20 @@ def test_reports_and_runs_among_the_images_change_nothing_but_a_note(
     assert others[0] == others[1]
 
 
+def test_a_bad_file_is_named_whole_in_every_form_of_the_report(tmp_path: Path) -> None:
+    name = f"{'long name ' * 12}.png"
+    data = draw(tmp_path / ("deep" * 20) / "data")
+    (data / "train" / "bar" / name).write_bytes(b"x")
+    (data / "train" / "bar" / f"empty {name}").touch()
+    audit_data(data, out=tmp_path / "out")
+    assert [path.partition(": ")[0] for [path] in _files(tmp_path / "out", "TB101")] == [
+        str(data / "train" / "bar" / each) for each in (f"empty {name}", name)
+    ]
+    for page in ("results.md", "report.html"):
+        text = (tmp_path / "out" / page).read_text("utf-8").replace("\\", "")
+        assert str(data / "train" / "bar" / name) in text
+
+
 def test_the_data_is_only_read_and_twice_gives_the_same(demo: Path) -> None:
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in demo.rglob("*")}
     assert audit_data(demo).report == audit_data(demo).report

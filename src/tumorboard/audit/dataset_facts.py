@@ -25,7 +25,7 @@ from tumorboard.data.manifest import FOUND_GROUP, Manifest, Sample
 from tumorboard.data.name_keys import NameKey, find_name_keys
 from tumorboard.data.near_duplicates import Duplicates, Indices
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, file_line
 
 _AT_ONCE = 64
 _COLOURED = 60  # spread of red, green and blue, 0-255: JPEG compression of grey images causes less
@@ -180,7 +180,7 @@ def gather(
     unreadable = list(problems)
     for index, result in enumerate(_facts_in_order(manifest.samples, collector, settings)):
         if isinstance(result, DataError):
-            unreadable.append(str(result))
+            unreadable.append(file_line(manifest.samples[index].path, result))
         else:
             facts, thumbnails[len(readable)] = result
             readable.append(index)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tumorboard import text_files
 from tumorboard.data.image_reader import require_regular
 from tumorboard.data.left_out import BY_NAME, LINK, WRITTEN, LeftOut, ignored, is_output
-from tumorboard.errors import DataError, display
+from tumorboard.errors import WHOLE, DataError, display, file_line
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {
@@ -76,11 +76,11 @@ def problem_with(path: Path, name: str) -> str:
         name: Its id: UTF-8 without control characters, because tables and reports carry it.
     """
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        return f"{display(path)}: expected a name in UTF-8 without control characters; rename the file"
+        return f"{display(path, WHOLE)}: expected a name in UTF-8 without control characters; rename the file"
     try:
         require_regular(path)
     except DataError as error:
-        return str(error)
+        return file_line(path, error)
     return ""
 
 

@@ -19,12 +19,13 @@ from tumorboard import config, storage
 from tumorboard.data.image_reader import DecodedImage, largest_undeclared, read_image, to_input
 from tumorboard.data.manifest import Manifest, Sample, require_usable
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import DataError, plural
+from tumorboard.errors import DataError, display, file_line, plural
 
 READER_VERSION = 5
 """Raise it whenever `image_reader`, `pixels` or `dicom` gives other pixels for any file."""
 
 _AT_ONCE = 64
+_LONGEST_FAULT = 180
 Progress = Callable[[int, int], None]
 OnImage = Callable[[Sample, DecodedImage], None]
 
@@ -202,7 +203,7 @@ def _write(
     with storage.writing(path) as file:
         for index, row in enumerate(rows()):
             if isinstance(row, DataError):
-                record["bad"][str(index)] = str(row)
+                record["bad"][str(index)] = file_line(manifest.samples[index].path, row)
             else:
                 pixels, digest, notes = row
                 file.write(pixels.tobytes())
@@ -219,9 +220,9 @@ def _write(
 def _require_all_readable(faults: Sequence[str], files: int, skip_bad: bool) -> None:
     if not faults or skip_bad:
         return
-    first = f" ({faults[0]})" if len(faults) == 1 else ""
+    fault = faults[0] if len(faults[0]) < _LONGEST_FAULT else display(faults[0].partition(": ")[0])
+    first = f" ({fault})" if len(faults) == 1 else ""
     raise DataError(
-        f"{len(faults)} of {plural(files, 'image')} cannot be read{first[:180]}; "
-        "remove them or pass --skip-bad",
+        f"{len(faults)} of {plural(files, 'image')} cannot be read{first}; remove them or pass --skip-bad",
         faults,
     )

@@ -27,7 +27,7 @@ from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.groups import captured, compile_expression, names_below_class
 from tumorboard.data.image_reader import unusable
 from tumorboard.data.left_out import RUN_COLUMNS, SOURCE_COLUMNS, LeftOut
-from tumorboard.errors import DataError, UsageError, display, plural
+from tumorboard.errors import DataError, UsageError, display, file_line, plural
 
 FOUND_GROUP = "name:"
 """Begins the name of a group that was found in file names, which is evidence and no proof."""
@@ -201,7 +201,8 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     samples, problems = [], list(listing.problems)
     for entry, digest in zip(entries, digests, strict=True):
         if isinstance(digest, OSError):
-            problems.append(str(unusable(entry.path, f"a file that cannot be read ({digest.strerror})")))
+            fault = unusable(entry.path, f"a file that cannot be read ({digest.strerror})")
+            problems.append(file_line(entry.path, fault))
         else:
             label = matching.class_of[entry.folder]
             samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))

@@ -5,7 +5,7 @@ from collections import Counter
 from tumorboard import NOTICE
 from tumorboard.audit.findings import SEVERITIES, Finding
 from tumorboard.audit.runner import CHECKS, Report
-from tumorboard.errors import display, plural
+from tumorboard.errors import WHOLE, display, plural
 from tumorboard.reports import terminal
 from tumorboard.reports.document import Block, BulletList, Cell, Document, Paragraph, Section, Table
 
@@ -72,7 +72,7 @@ def summary_line(report: Report) -> str:
 
 def _finding_blocks(code: str, finding: Finding) -> list[Block]:
     files = [
-        " = ".join(map(display, group[:_SHOWN]))
+        " = ".join(display(name, WHOLE) for name in group[:_SHOWN])
         + (f" = {len(group) - _SHOWN} more" if len(group) > _SHOWN else "")
         for group in finding.files[:_SHOWN]
     ]
