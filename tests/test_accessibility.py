@@ -1,5 +1,7 @@
 """Every page that we make, judged by axe-core (WCAG 2.2 A and AA): light and dark, on a desk and a phone."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.browsing import axe, browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
@@ -9,7 +11,9 @@ from tests.server.conftest import serving, slice_png  # noqa: F401
 from tests.workflows.conftest import tiny_backbone_for_all  # noqa: F401
 from tests.workflows.test_report import context, unwritten, write_results  # noqa: F401  the fixtures
 from tumorboard.reports import html
+from tumorboard.reports.charts import MatrixChart
 from tumorboard.reports.cross_validation import cross_validation_report
+from tumorboard.reports.document import Figures, Section
 from tumorboard.reports.run_report import run_report
 from tumorboard.reports.run_results import AuditFinding
 
@@ -79,6 +83,19 @@ def test_the_report_of_drawn_images_with_findings(opened, tmp_path) -> None:
         html.render(run_report(run_results(synthetic=True, findings=findings, calibrated=True))), "utf-8"
     )
     assert faults_everywhere(unfolded(opened, file)) == []
+
+
+def test_the_report_of_names_of_every_script_and_length_and_of_many_classes(opened, tmp_path) -> None:
+    arabic, chinese = "\u0646\u0633\u064a\u062c " * 20, "\u6b63\u5e38" * 60
+    class_names = ("adenocarcinoma_of_the_left_lower_lobe_" * 4, arabic, chinese)
+    report = run_report(run_results(class_names, calibrated=True))
+    many = [f"{class_names[0]}{n}" for n in range(20)]
+    matrix = MatrixChart("m", "many", many, [[int(i == j) for j in range(20)] for i in range(20)])
+    file = tmp_path / "report.html"
+    section = Section("Many classes", [Figures([matrix])], "many")
+    file.write_text(html.render(replace(report, sections=[*report.sections, section])), "utf-8")
+    assert faults_everywhere(unfolded(opened, file)) == []
+    assert opened.locator("#many .wide").evaluate("one => one.scrollWidth > one.clientWidth")  # at 320 pixels
 
 
 def test_the_report_of_a_cross_validation(opened, tmp_path) -> None:

@@ -112,6 +112,20 @@ def test_what_a_module_writes_while_it_is_imported_is_dropped_and_nothing_else(t
     assert (done.stdout, done.stderr) == ("42\n", "afterwards")
 
 
+def test_notes_of_matplotlib_are_not_shown(tmp_path: Path) -> None:
+    """It has several for a home folder that it cannot write to."""
+    script = "from tumorboard.cli import main; main.guard_imports({'matplotlib': main._own_folder})"
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}; import matplotlib; matplotlib.get_configdir(); print(1)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "MPLCONFIGDIR": str(tmp_path / "file" / "below"), "TMPDIR": str(tmp_path)},
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
 def test_a_failed_import_is_reported(tmp_path: Path) -> None:
     done = import_noisy(tmp_path, 'import os; os.write(2, b"NOTE".lower()); raise ValueError("the reason")')
     assert done.returncode == 1

@@ -6,12 +6,14 @@ import matplotlib as mpl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
+from rich.cells import cell_len
 
 from tests.predictions_strategies import made, shuffled
 from tests.reports.runs import run_results
 from tumorboard.evaluation.intervals import Estimate
-from tumorboard.reports import html, performance
+from tumorboard.reports import html, names, performance
 from tumorboard.reports.charts import (
     IntervalChart,
     Line,
@@ -132,7 +134,84 @@ def test_a_matrix_holds_every_count_and_shades_by_share() -> None:
     assert shades[:4] == [0.38, 0.12, 0, 0]  # half the share; a class without images leaves its row empty
     assert to_csv(MATRIX).splitlines()[:2] == ["true class,'=a,b|c,d", "'=a,3,1,0"]
     assert "true '=a" not in MATRIX.description
+    assert "true =a: 3 =a, 1 b|c; true b|c: none; " in MATRIX.description
     assert "true d: 2 =a, 2 b|c, 2 d" in MATRIX.description
+
+
+LONG = "adenocarcinoma_of_the_left_lower_lobe_with_visceral_pleural_invasion_and_lymph_node_metastases_stage_"
+SCRIPTS = {
+    "Chinese": "\u6b63\u5e38\u7ec4\u7ec7",
+    "Japanese": "\u6241\u5e73\u4e0a\u76ae\u304c\u3093",
+    "Korean": "\uc815\uc0c1",
+    "Arabic": "\u0646\u0633\u064a\u062c",
+    "Hebrew": "\u05e8\u05e7\u05de\u05d4",
+    "Devanagari": "\u0938\u093e\u092e\u093e\u0928\u094d\u092f",
+}
+
+
+@pytest.mark.parametrize(
+    "class_names",
+    [
+        *((name, name * 40, "normal") for name in SCRIPTS.values()),
+        (f"{LONG}a", f"{LONG}b", "x" * 150),
+        ("benign", "malignant"),
+        tuple(f"{LONG}{i}" for i in range(60)),
+    ],
+    ids=[*SCRIPTS, "long", "two", "sixty"],
+)
+def test_names_of_every_script_and_length_are_drawn_without_a_warning(class_names) -> None:
+    """Warnings are errors here: matplotlib warns of missing glyphs, and of a figure that has no room."""
+    n = len(class_names)
+    matrix = MatrixChart(
+        "m", class_names[0], class_names, [[int(i == j) for j in range(n)] for i in range(n)]
+    )
+    lines = [Line(f"{name} (n = 3)", [0, 1], [0, 1]) for name in class_names[:12]]
+    half = Estimate(0.5, 4, 0.2, 0.8)
+    for chart in (
+        matrix,
+        LineChart("l", "t", "x", "y", lines),
+        IntervalChart(
+            "i",
+            "t",
+            "accuracy",
+            dict.fromkeys(class_names[:12], half),
+            {"p": dict.fromkeys(class_names[:12], half)},
+        ),
+    ):
+        content = to_png(chart)
+        assert to_png(chart) == content
+        root = ElementTree.fromstring(to_svg(chart, standalone=True).encode())  # noqa: S314
+        assert max(cell_len(element.text) for element in root.findall("{*}text")) <= 45
+    drawn = [element for element in root.findall("{*}text") if element.find("{*}title") is not None]
+    whole = {element.find("{*}title").text for element in drawn}
+    assert whole == {name for name in class_names[:12] if cell_len(name) > 17}
+
+
+def test_a_name_that_no_font_shows_is_numbered_and_the_figure_says_so(monkeypatch) -> None:
+    shown = []
+    monkeypatch.setattr(Figure, "supxlabel", lambda self, text, **_: shown.append(text))
+    monkeypatch.setattr("tumorboard.reports.names._fonts", lambda: [])
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.set_yticks", lambda self, ticks, labels, **_: shown.append(labels)
+    )
+    names._further_fonts.cache_clear()
+    to_png(MatrixChart("m", "t", ("normal", SCRIPTS["Chinese"]), ((1, 0), (0, 1))))
+    assert shown == [
+        ["normal", "2"],
+        "No installed font shows some names: they are numbered, in the order of m.csv.",
+    ]
+    names._further_fonts.cache_clear()
+
+
+def test_a_matrix_of_many_classes_is_wide_and_draws_what_is_not_zero() -> None:
+    class_names = [f"c{i}" for i in range(20)]
+    matrix = MatrixChart("m", "t", class_names, [[2 * (i == j) for j in range(20)] for i in range(20)])
+    root = ElementTree.fromstring(to_svg(matrix, standalone=True).encode())  # noqa: S314
+    assert len(root.findall("{*}rect")) == 20
+    assert matrix.description.count("true") == 20
+    page = html.render(Document("t", ["n"], [Section("s", [Figures([matrix])], "s")]))
+    assert 'class="MatrixChart whole"' in page
+    assert not MATRIX.wide
 
 
 def history(epochs):
@@ -181,6 +260,6 @@ def test_matrices_do_not_depend_on_the_order_of_rows_and_differ_when_a_predictio
 
 
 def test_odd_names_are_drawn_as_they_are() -> None:
-    names = ("$\\frac{", "a|b", "<script>")
-    assert to_png(MatrixChart("m", names[0], names, ((1, 0, 0),) * 3))
-    assert to_png(LineChart("l", names[0], "x", "y", [Line(name, [0, 1], [0, 1]) for name in names]))
+    odd = ("$\\frac{", "a|b", "<script>")
+    assert to_png(MatrixChart("m", odd[0], odd, ((1, 0, 0),) * 3))
+    assert to_png(LineChart("l", odd[0], "x", "y", [Line(name, [0, 1], [0, 1]) for name in odd]))

@@ -1,4 +1,5 @@
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from tumorboard.evaluation.calibration import CalibrationError
@@ -13,8 +14,8 @@ from tumorboard.reports.document import (
     Table,
     cell_text,
     in_words,
-    printable,
 )
+from tumorboard.reports.names import printable
 
 HALF = Estimate(0.5, 4, 0.15, 0.85)
 NOTHING = Estimate(None, 0, 0.0, 1.0)
@@ -56,6 +57,18 @@ def test_n_stands_in_the_header_where_a_column_has_one():
     assert table.footnotes == ["unreliable"]
 
 
+def test_n_stands_in_the_heading_of_a_row_that_has_one():
+    other = Estimate(0.5, 5, 0.2, 0.8)
+    table = Table(["class", "x", "y"], [["a", HALF, HALF], ["b", other, other]], "caption")
+    assert table.text_header == ["class", "x", "y"]
+    assert table.text_rows[1] == ["b (n = 5)", "0.500 (0.200-0.800)", "0.500 (0.200-0.800)"]
+    mixed = Table(["class", "x", "y"], [["a", HALF, other], ["b", other, other]], "caption")
+    assert mixed.text_rows == [
+        ["a", "0.500 (0.150-0.850), n = 4", "0.500 (0.200-0.800)"],
+        ["b", "0.500 (0.200-0.800), n = 5", "0.500 (0.200-0.800)"],
+    ]
+
+
 DOCUMENT = Document(
     "Title",
     ["Notice."],
@@ -86,6 +99,13 @@ def test_the_text_is_the_same_in_a_notebook(monkeypatch):
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     assert terminal.render(DOCUMENT) == text
     assert Console().is_jupyter
+
+
+def test_wide_characters_count_as_two_cells():
+    lines = terminal.filled("Weakest class on test: " + "\u6b63" * 60 + ", recall 0.5.").splitlines()
+    assert max(map(cell_len, lines)) <= terminal.WIDTH
+    assert "".join(line.strip() for line in lines).count("\u6b63") == 60
+    assert "\0" not in "".join(lines)
 
 
 def test_no_name_can_steer_the_terminal():

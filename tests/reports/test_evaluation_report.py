@@ -18,7 +18,7 @@ ONE = Evaluation("Elsewhere", {"mine": made([True] * 5 + [False], [0, 0, 0, 1, 1
 def test_the_accuracy_of_the_majority_class_stands_beside_the_models() -> None:
     low, high = wilson(3, 6)
     lines = markdown.render(evaluation_report(ONE)).splitlines()
-    row = f"| always a | 0.500 ({low:.3f}-{high:.3f}) |  |  |  |"
+    row = f"| always a | 0.500 ({low:.3f}-{high:.3f}) |"
     assert [line for line in lines if line.startswith("| always a ")] == [row]
     majority = json.loads(evaluation_json(ONE))["majority_class"]
     accuracy = majority["accuracy"]

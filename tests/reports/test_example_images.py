@@ -39,7 +39,10 @@ def test_captions_are_drawn_below(tmp_path: Path) -> None:
 
 
 def test_names_of_any_script_are_no_trouble(tmp_path: Path) -> None:
-    assert _sheet(tmp_path, [["каталог/картинка", "目录/图片"]]).size
+    for name in ("каталог/картинка", "目录/图片", "\u0646\u0633\u064a\u062c/1.png", "a/" + "\u76ee" * 60):
+        sheet = _sheet(tmp_path, [[name, "b"]])
+        assert (sheet[188:218, 8:180] < 255).any()
+        assert (sheet[188:218, 184:196] == 255).all()  # it does not run into the next caption
 
 
 def test_long_groups_and_many_groups_are_cut(tmp_path: Path) -> None:

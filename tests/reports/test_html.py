@@ -37,7 +37,8 @@ HOSTILE = (
     "{{7*7}}",
     "&lt;script&gt;",
 )
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "wbr"}
+OF_NAMES = {"wbr", "bdi"}
 
 
 def page(results=None, **changes) -> str:
@@ -56,6 +57,7 @@ class Checker(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
+        assert not [value for _, value in attrs if value and re.search("<(wbr|bdi)>", value)]
         self.ids += [value for name, value in attrs if name == "id"]
         self.links += [value for name, value in attrs if name in ("href", "src")]
         if tag not in VOID:
@@ -122,7 +124,7 @@ def test_equal_results_give_equal_text() -> None:
 
 def test_names_from_files_become_text_and_nothing_else() -> None:
     plain, hostile = Checker(page()), Checker(page(_hostile()))
-    assert set(hostile.tags) == set(plain.tags) | {"img"}
+    assert set(hostile.tags) - OF_NAMES == set(plain.tags) - OF_NAMES | {"img"}
     assert hostile.attributes <= plain.attributes | {"src", "alt", "width", "height"}
     assert "\u202e" not in page(_hostile())
 
@@ -138,9 +140,32 @@ def test_a_hostile_name_becomes_text(name: str) -> None:
         settings=name,
     )
     plain, found = Checker(page()), Checker(page(results))
-    assert set(found.tags) <= set(plain.tags)
+    assert set(found.tags) <= set(plain.tags) | OF_NAMES
     assert found.attributes <= plain.attributes
     assert {link for link in found.links if not link.startswith("data:")} <= {f"#{one}" for one in found.ids}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a & short/name", "a &amp; short/name"),
+        (
+            "adenocarcinoma_left.lower.lobe (0.98)",
+            "adenocarcinoma_<wbr>left.<wbr>lower.<wbr>lobe (0.98)",
+        ),
+        ("x" * 40, f"{'x' * 16}<wbr>{'x' * 16}<wbr>{'x' * 8}"),
+        ("\u0645\u0631\u064a\u0636_2/\u0628 (0.98)", "<bdi>\u0645\u0631\u064a\u0636_2/\u0628</bdi> (0.98)"),
+        ("\u05d0, \u05d1 and \u05d2.", "<bdi>\u05d0</bdi>, <bdi>\u05d1</bdi> and <bdi>\u05d2</bdi>."),
+        ("\u0938" * 40, "\u0938" * 40),  # not between letters that are joined
+        ("left\u202eright", "left right"),
+        (
+            "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645",
+            "<bdi>\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645</bdi>",
+        ),
+    ],
+)
+def test_long_names_may_break_and_names_from_right_to_left_stand_by_themselves(text, expected) -> None:
+    assert html.shown(text) == expected
 
 
 def _hostile():

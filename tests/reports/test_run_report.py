@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from tests.reports.runs import COUNTS, all_predictions, run_results
+from tests.reports.runs import CLASS_NAMES, COUNTS, all_predictions, run_results
 from tumorboard import NOTICE
+from tumorboard.evaluation.intervals import Estimate
 from tumorboard.evaluation.scores import score
 from tumorboard.reports import markdown, terminal
 from tumorboard.reports.document import cell_text
+from tumorboard.reports.performance import _drawn_classes
 from tumorboard.reports.run_report import run_report, run_summary
 from tumorboard.reports.run_results import AuditFinding
 
@@ -96,16 +99,28 @@ def test_a_verdict_for_each_model():
 
 def test_the_images_of_each_class_are_counted():
     found = dict(table(page(), "Images per split and class"))
-    for split, title in (("train", "train"), ("valid", "validation"), ("test", "test")):
-        assert found[title] == [*map(str, COUNTS[split]), str(sum(COUNTS[split]))]
+    assert found["class"] == ["train", "validation", "test"]
+    for label, name in enumerate(CLASS_NAMES):
+        assert found[name] == [str(COUNTS[split][label]) for split in ("train", "valid", "test")]
+    assert found["all"] == [str(sum(COUNTS[split])) for split in ("train", "valid", "test")]
 
 
 def test_recall_on_validation_and_test():
-    for title, n in (("validation", 0), ("test", 5)):
+    for title, split in (("validation", "valid"), ("test", "test")):
         found = dict(table(page(), f"Recall of each class on {title}"))
-        assert list(found) == ["model", "---", "pretrained", "custom"]
-        assert found["model"][2] == f"squamous (n = {n})"
-    assert dict(table(page(), "Recall of each class on validation"))["custom"][2] == "n/a"
+        assert found.pop("class") == ["pretrained", "custom"]
+        named = [f"{name} (n = {n})" for name, n in zip(CLASS_NAMES, COUNTS[split], strict=True)]
+        assert list(found)[1:] == named
+    assert dict(table(page(), "Recall of each class on validation"))["squamous (n = 0)"] == ["n/a", "n/a"]
+
+
+def test_of_many_classes_the_curves_of_the_worst_are_drawn():
+    few, many = (
+        SimpleNamespace(class_auroc={f"c{i}": Estimate(0.5 + (7 * i % 20) / 40, 9, 0, 1) for i in range(n)})
+        for n in (12, 20)
+    )
+    assert len(_drawn_classes(few)) == 12
+    assert _drawn_classes(many) == ["c0", "c3", "c6", "c9", "c12", "c15"]
 
 
 def test_how_to_repeat_the_run():

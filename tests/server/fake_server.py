@@ -39,7 +39,7 @@ class FakePredictor:
 
     def predict(self, pixels: np.ndarray) -> FakePrediction:
         time.sleep(self.seconds)
-        sums = pixels.reshape(-1, 3).sum(axis=0, dtype=np.float64) + 1
+        sums = np.resize(pixels.reshape(-1, 3).sum(axis=0, dtype=np.float64) + 1, len(self.class_names))
         share = sums / sums.sum()
         rows = {name: np.roll(share, name == "chained") for name in self.names}
         calibrated = share**2 / (share**2).sum()

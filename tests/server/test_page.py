@@ -105,6 +105,37 @@ def test_in_forced_colours_bars_and_buttons_can_be_seen(page, slice_png):
     assert bar != ground
 
 
+ARABIC = "\u0646\u0633\u064a\u062c \u0637\u0628\u064a\u0639\u064a"
+NAMES_OF_CLASSES = ["adenocarcinoma_of_the_left_lower_lobe_" * 4, ARABIC, "\u6b63\u5e38" * 60]
+
+
+def test_class_names_of_every_length_and_script_keep_the_page_in_shape(page, slice_png):
+    opened = page(json.dumps({"class_names": NAMES_OF_CLASSES}))
+    opened.get_by_label("choose files").set_input_files(file(f"{'long_name_' * 12}.png", slice_png))
+    opened.get_by_role("button", name="Show heat map").click()
+    opened.get_by_label("Opacity of the heat map").wait_for()
+    for width in (1280, 390):
+        opened.set_viewport_size({"width": width, "height": 900})
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        body = opened.locator(".body").bounding_box()
+        for part in ("select.target", ".picture", ".models"):
+            box = opened.locator(part).bounding_box()
+            assert box["x"] + box["width"] <= body["x"] + body["width"]
+    assert opened.locator("#run bdi").all_inner_texts() == [ARABIC]
+    assert ARABIC in opened.locator(".messages bdi").all_inner_texts()
+
+
+def test_of_many_classes_the_most_probable_are_shown(page, slice_png):
+    opened = page(json.dumps({"class_names": [f"class {n}" for n in range(20)]}))
+    drop(opened, "a.png", slice_png)
+    done(opened, ": prediction")
+    rows = opened.locator(".recommended li").all_inner_texts()
+    assert len(rows) == 11
+    shares = [int(row.split()[-1].rstrip("%")) for row in rows[:10]]
+    assert shares == sorted(shares, reverse=True)
+    assert rows[10] == f"10 other classes: {shares[-1]}% each at most"
+
+
 CT = np.arange(1024).reshape(32, 32) * 2
 
 

@@ -3,8 +3,8 @@
 Some packages are imported under a precaution, whoever imports them first. TensorFlow's C++ part writes
 start-up notes to the process's stderr before it knows any log level: stderr is closed meanwhile. matplotlib
 reads a `matplotlibrc` from the working directory, which may be a stranger's, and a damaged one ends the
-import: the working directory is its own folder meanwhile. Keras raises what its backend raises: the error
-is translated.
+import: the working directory is its own folder meanwhile; its notes, such as that it cannot write to the home
+folder, concern no figure and are not shown. Keras raises what its backend raises: the error is translated.
 """
 
 import argparse
@@ -166,6 +166,9 @@ def _stderr_closed(_: ModuleSpec) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_folder(spec: ModuleSpec) -> Iterator[None]:
+    import logging  # takes time, which --help has not
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         before = os.getcwd()
     except OSError:  # it was removed: nothing lies there

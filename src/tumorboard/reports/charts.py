@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,6 +17,7 @@ from matplotlib.lines import Line2D
 from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import Estimate
 from tumorboard.predictions import neutralised
+from tumorboard.reports.names import font_families, png_labels, printable, shortened, without_glyphs
 
 COLORS = ("#0072B2", "#C04A00", "#00775A", "#A8457F", "#7A6A00", "#4B4B9B")
 """Okabe and Ito's colors, darkened to a contrast of 4.5 on white."""
@@ -23,9 +25,14 @@ DASHES = ((), (6, 3), (2, 2), (8, 3, 2, 3), (1, 3), (10, 4))
 
 _WIDTH, _HEIGHT = 264, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 250, 8, 196
-_NAME_WIDTH, _ROW, _SUBROW, _CELL = 110, 24, 12, 42
-_STYLE = "text{fill:#222;font:12px sans-serif}.axis,.guide{stroke:#767676}.heat{fill:#0072B2}" + "".join(
-    f".c{n}{{stroke:{color}}}circle.c{n}{{fill:{color}}}" for n, color in enumerate(COLORS)
+_NAME_WIDTH, _ROW, _SUBROW, _CELL = 114, 24, 12, 42
+MANY_CLASSES = 12
+"""A matrix of more has small cells, and names upright above its columns."""
+_SMALL_CELL = 15
+_STYLE = (
+    "text{fill:#222;font:12px sans-serif;unicode-bidi:plaintext}.small{font-size:9px}"
+    ".axis,.guide{stroke:#767676}.heat{fill:#0072B2}"
+    + "".join(f".c{n}{{stroke:{color}}}circle.c{n}{{fill:{color}}}" for n, color in enumerate(COLORS))
 )
 
 
@@ -63,9 +70,14 @@ class LineChart:
         return [line for line in self.lines if line.name]
 
     @property
+    def names(self) -> list[str]:
+        """Of the lines in the legend."""
+        return [line.name for line in self.legend]
+
+    @property
     def description(self) -> str:
         """What the chart shows, for those who cannot see it."""
-        lines = ", ".join(line.name for line in self.legend)
+        lines = ", ".join(self.names)
         return f"{self.title}: {self.y_label} over {self.x_label}; lines: {lines}. {self.note}".strip()
 
     def rows(self) -> Iterator[Sequence[object]]:
@@ -118,17 +130,18 @@ class LineChart:
         panel.set(xlim=_padded(self.x_range), ylim=_padded(self.y_range))
         panel.set_xlabel(self.x_label)
         panel.set_ylabel(self.y_label)
+        labels = png_labels(self.names, 30)
         for number, line in enumerate(self.legend):
             color, marker = COLORS[number % 6], "o" if line.points or len(line.x) == 1 else ""
             # A leading space: matplotlib hides names that begin with _.
-            (drawn,) = panel.plot(line.x, line.y, color=color, label=f" {line.name}", marker=marker)
+            (drawn,) = panel.plot(line.x, line.y, color=color, label=f" {labels[number]}", marker=marker)
             drawn.set_dashes(DASHES[number % 6])
             if line.low:
                 panel.vlines(line.x, line.low, line.high, color=color)
         for guide in (line for line in self.lines if not line.name):
             panel.plot(guide.x, guide.y, color="0.5", linewidth=0.8)
         if self.legend:
-            for label in panel.legend(fontsize="small").get_texts():
+            for label in panel.legend(fontsize="small" if len(labels) <= 6 else "xx-small").get_texts():
                 label.set_parse_math(False)
 
 
@@ -142,10 +155,21 @@ class MatrixChart:
     counts: Sequence[Sequence[int]]
 
     @property
+    def names(self) -> Sequence[str]:
+        """Of the classes."""
+        return self.class_names
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs the whole width of a page."""
+        return len(self.class_names) > MANY_CLASSES
+
+    @property
     def description(self) -> str:
-        """Every count in words."""
+        """Every count in words, except zeros."""
         rows = (
-            f"true {true}: {', '.join(f'{n} {name}' for n, name in zip(row, self.class_names, strict=True))}"
+            f"true {true}: "
+            + (", ".join(f"{n} {name}" for n, name in zip(row, self.class_names, strict=True) if n) or "none")
             for true, row in zip(self.class_names, self.counts, strict=True)
         )
         return f"{self.title}, counts of predicted classes. {'; '.join(rows)}."
@@ -163,39 +187,42 @@ class MatrixChart:
 
     def draw(self, svg: ElementTree.Element) -> tuple[int, int]:
         """Draw into an <svg>, the stronger the color the larger the share; return width and height."""
-        left, top, n = _NAME_WIDTH, 6, len(self.class_names)
-        for row, (name, counts, shares) in enumerate(
-            zip(self.class_names, self.counts, self.shares, strict=True)
-        ):
-            y = top + _ROW * row
-            _add_text(svg, _short(name), left - 5, y + 16, "end")
+        names, n = shortened(self.class_names, 20 if self.wide else 14), len(self.class_names)
+        width, height = (_SMALL_CELL, _SMALL_CELL) if self.wide else (_CELL, _ROW)
+        left, top = _NAME_WIDTH, 6
+        bottom, size = top + height * n, {"class_": "small"} if self.wide else {}
+        for row, (counts, shares) in enumerate(zip(self.counts, self.shares, strict=True)):
+            y = top + height * row
+            middle = y + height / 2 + 4
+            _add_text(svg, names[row], left - 5, middle, "end", self.class_names[row], **size)
             for column, (count, share) in enumerate(zip(counts, shares, strict=True)):
-                place = {"x": str(left + _CELL * column), "y": str(y), "width": str(_CELL - 2)}
-                _add(
-                    svg, "rect", **place, height=str(_ROW - 2), class_="heat", fill_opacity=f"{share / 2:.2f}"
-                )
-                _add_text(svg, str(count), left + _CELL * column + _CELL / 2 - 1, y + 16)
-        bottom = top + _ROW * n
-        for column, name in enumerate(self.class_names):
-            x, y = left + _CELL * column + _CELL / 2 + 4, bottom + 12
-            _add_text(svg, _short(name), x, y, "end", transform=f"rotate(-35 {x} {y})")
-        height = bottom + 92
-        _add_text(svg, "predicted class (columns), true class (rows)", 4, height - 6, "start")
-        return max(left + _CELL * n + 6, _WIDTH), height
+                if count or not self.wide:
+                    cell, opacity = left + width * column, f"{share / 2:.2f}"
+                    place = {"x": str(cell), "y": str(y), "width": str(width - 2), "height": str(height - 2)}
+                    _add(svg, "rect", **place, class_="heat", fill_opacity=opacity)
+                    _add_text(svg, str(count), cell + width / 2 - 1, middle, **size)
+        for column, name in enumerate(names):
+            x, y = left + width * (column + 0.5) + 4, bottom + (4 if self.wide else 12)
+            turn = f"rotate({-90 if self.wide else -35} {x} {y})"
+            _add_text(svg, name, x, y, "end", self.class_names[column], transform=turn, **size)
+        total = bottom + (112 if self.wide else 92)
+        _add_text(svg, "predicted class (columns), true class (rows)", 4, total - 6, "start")
+        return max(left + width * n + 6, _WIDTH), total
 
     def plot(self, panel: Axes) -> None:
         """Plot with matplotlib."""
-        shares = self.shares
+        shares, labels = self.shares, png_labels(self.class_names, 24)
         panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        size = "xx-small" if self.wide else "small"
         for row, counts in enumerate(self.counts):
             for column, count in enumerate(counts):
                 ink = "white" if shares[row][column] > 0.5 else "black"
-                panel.text(column, row, str(count), ha="center", va="center", color=ink)
-        names = self.class_names
-        panel.set_xticks(
-            range(len(names)), names, rotation=45, ha="right", fontsize="small", parse_math=False
-        )
-        panel.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)
+                if count or not self.wide:
+                    drawn = panel.text(column, row, str(count), ha="center", va="center", color=ink)
+                    drawn.set_fontsize(size if self.wide else "medium")
+        turned = {"rotation": 90} if self.wide else {"rotation": 45, "ha": "right"}
+        panel.set_xticks(range(len(labels)), labels, **turned, fontsize=size, parse_math=False)
+        panel.set_yticks(range(len(labels)), labels, fontsize=size, parse_math=False)
         panel.set_xlabel("predicted class")
         panel.set_ylabel("true class")
 
@@ -222,6 +249,11 @@ class IntervalChart:
     def legend(self) -> list[Line]:
         """A line for all images and one per subset, if there are any."""
         return [Line(title, (), ()) for title in ("all images", *self.subsets)] if self.subsets else []
+
+    @property
+    def names(self) -> list[str]:
+        """Of the rows."""
+        return list(self.estimates)
 
     @property
     def description(self) -> str:
@@ -251,9 +283,10 @@ class IntervalChart:
         for x in ticks(0.0, 1.0):
             _add_text(svg, f"{x:.3g}", x_of(x), bottom + 15)
         _add_text(svg, self.x_label, x_of(0.5), bottom + 32)
+        names = shortened(self.names, 17)
         for row, name in enumerate(self.estimates):
             top = 6 + height * row
-            _add_text(svg, _short(name, 20), left - 6, top + height / 2 + 2, "end")
+            _add_text(svg, names[row], left - 6, top + height / 2 + 2, "end", name)
             for number, estimate in enumerate(estimates[name] for estimates in series):
                 y, color = top + 10 + _SUBROW * number, f"c{number % 6}"
                 if estimate.value is not None:
@@ -281,7 +314,8 @@ class IntervalChart:
             for label in panel.legend(handles=handles, fontsize="small", loc="lower left").get_texts():
                 label.set_parse_math(False)
         panel.set(xlim=(-0.02, 1.02), ylim=(len(self.estimates) - 0.5, -0.5))
-        panel.set_yticks(range(len(self.estimates)), list(self.estimates), fontsize="small", parse_math=False)
+        labels = png_labels(self.names, 30)
+        panel.set_yticks(range(len(labels)), labels, fontsize="small", parse_math=False)
         panel.set_xlabel(self.x_label)
 
 
@@ -302,7 +336,7 @@ def to_svg(chart: Chart, standalone: bool = False) -> str:
         chart: The chart.
         standalone: Whether to make a whole file, with its own colors.
     """
-    svg = ElementTree.Element("svg", {"role": "img", "aria-label": _xml_text(chart.description)})
+    svg = ElementTree.Element("svg", {"role": "img", "aria-label": printable(chart.description)})
     if standalone:
         svg.set("xmlns", "http://www.w3.org/2000/svg")
         svg.append(ElementTree.Comment(NOTICE))
@@ -336,9 +370,19 @@ def _add(parent: ElementTree.Element, tag: str, **attributes: str) -> ElementTre
 
 
 def _add_text(
-    svg: ElementTree.Element, content: str, x: float, y: float, anchor: str = "middle", **attributes: str
+    svg: ElementTree.Element,
+    content: str,
+    x: float,
+    y: float,
+    anchor: str = "middle",
+    whole: str = "",
+    **attributes: str,
 ) -> None:
-    _add(svg, "text", x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, **attributes).text = _xml_text(content)
+    """Add text; `whole` is what it was before it was shortened, and is shown when the mouse is over it."""
+    text = _add(svg, "text", x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, **attributes)
+    text.text = printable(content)
+    if whole and printable(whole) != text.text:
+        _add(text, "title").text = printable(whole)
 
 
 def _stroke(number: int) -> dict[str, str]:
@@ -347,22 +391,20 @@ def _stroke(number: int) -> dict[str, str]:
     return look | ({"stroke_dasharray": dashes} if dashes else {})
 
 
-def _short(name: str, limit: int = 15) -> str:
-    return name if len(name) <= limit else f"{name[: limit - 1]}\u2026"
-
-
-def _xml_text(text: str) -> str:
-    """Return text without characters that XML forbids or that turn the direction of writing."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
 @style.context("default")  # whatever a `matplotlibrc` in the working directory sets
 def to_png(chart: Chart) -> bytes:
     """Return the chart on white at 150 dots per inch; equal charts give equal bytes."""
-    figure = Figure(figsize=(4.2, 3.8), layout="constrained")
-    panel = figure.subplots()
-    panel.set_title(chart.title, parse_math=False)
-    chart.plot(panel)
+    rows = len(chart.names)
+    inches = max(4.2, 1.8 + 0.16 * rows) if isinstance(chart, MatrixChart) else 4.2
+    title = " ".join(shortened([chart.title], 50))
+    with mpl.rc_context({"font.family": font_families("".join([title, *chart.names]))}):
+        figure = Figure(figsize=(inches, inches - 0.4), layout="constrained")
+        panel = figure.subplots()
+        panel.set_title("".join("?" if without_glyphs(c) else c for c in title), parse_math=False)
+        chart.plot(panel)
+        if any(map(without_glyphs, chart.names)):
+            note = f"No installed font shows some names: they are numbered, in the order of {chart.name}.csv."
+            figure.supxlabel(note, fontsize="xx-small", parse_math=False)
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     # Without the software's version, so that the bytes depend on the chart alone.

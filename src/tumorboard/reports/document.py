@@ -87,9 +87,10 @@ class Cards:
 
 @dataclass(frozen=True)
 class Samples:
-    """A few images of each class; only HTML shows them."""
+    """A few images of each class, or of some of all `classes`; only HTML shows them."""
 
     images: Mapping[str, Sequence[CaptionedImage]]
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,21 @@ class Table:
     @property
     def text_header(self) -> list[str]:
         """The titles of the columns, with n where all estimates of a column have the same."""
-        sizes = [self._shared_n(column) for column in range(len(self.header))]
-        return [
-            title if n is None else f"{title} (n = {n})" for title, n in zip(self.header, sizes, strict=True)
-        ]
+        return [_with_n(title, n) for title, n in zip(self.header, self._shared_n, strict=True)]
 
     @property
     def text_rows(self) -> list[list[str]]:
-        """All cells as text, with n where it differs within a column."""
-        with_n = [self._shared_n(column) is None for column in range(len(self.header))]
-        return [[cell_text(cell, n) for cell, n in zip(row, with_n, strict=True)] for row in self.rows]
+        """All cells as text, with n where it differs within a column; in the heading, if it fits the row."""
+        shared = self._shared_n
+        rows = []
+        for row in self.rows:
+            sizes = [cell.n for cell in row if isinstance(cell, Estimate)]
+            in_heading = len(sizes) > 1 and len(set(sizes)) == 1 and not any(shared)
+            texts = [
+                cell_text(cell, n is None and not in_heading) for cell, n in zip(row, shared, strict=True)
+            ]
+            rows.append([_with_n(texts[0], sizes[0]), *texts[1:]] if in_heading else texts)
+        return rows
 
     @property
     def footnotes(self) -> list[str]:
@@ -120,9 +126,12 @@ class Table:
         cells = [cell for row in self.rows for cell in row if isinstance(cell, Estimate)]
         return list(dict.fromkeys(cell.note for cell in cells if cell.note and cell.low is not None))
 
-    def _shared_n(self, column: int) -> int | None:
-        sizes = {cell.n for cell in (row[column] for row in self.rows) if isinstance(cell, Estimate)}
-        return sizes.pop() if len(sizes) == 1 else None
+    @property
+    def _shared_n(self) -> list[int | None]:
+        """By column, the n that all its estimates have."""
+        columns = [[row[column] for row in self.rows] for column in range(len(self.header))]
+        sizes = [{cell.n for cell in column if isinstance(cell, Estimate)} for column in columns]
+        return [each.pop() if len(each) == 1 else None for each in sizes]
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,10 @@ def count_in_words(proportion: Estimate, unit: str = "image") -> str:
 def printable(text: str) -> str:
     """Return text without what shows nothing, steers a terminal or turns the direction of writing."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
+def _with_n(title: str, n: int | None) -> str:
+    return title if n is None else f"{title} (n = {n})"
 
 
 def _with_limits(value: float | None, low: float | None, high: float | None) -> str:

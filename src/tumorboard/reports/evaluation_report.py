@@ -28,7 +28,7 @@ from tumorboard.reports.document import (
     Table,
     cell_text,
 )
-from tumorboard.reports.performance import class_table, metric_blocks, patient_section
+from tumorboard.reports.performance import class_table, metric_blocks, patient_section, recall_table
 from tumorboard.reports.run_results import as_json
 from tumorboard.reports.uncertainty import calibrated_blocks, temperature_blocks
 
@@ -129,16 +129,18 @@ def evaluation_json(evaluation: Evaluation) -> str:
 def evaluation_report(evaluation: Evaluation) -> Document:
     """Compose accuracy and recall, all metrics, differences, calibration and subgroups."""
     scores = evaluation.scores
-    classes = next(iter(evaluation.models.values())).class_names
     majority, share = evaluation.majority_class
-    rows: list[list[Cell]] = [[name, each.accuracy, *each.recall.values()] for name, each in scores.items()]
-    rows.append([f"always {majority}", share, *("" for _ in classes)])
-    header = ["model", "accuracy", *(f"recall {name}" for name in classes)]
-    accuracies = Table(header, rows, "Accuracy and recall, in parentheses 95% CI")
+    rows: list[list[Cell]] = [[name, each.accuracy] for name, each in scores.items()]
+    accuracies: list[Block] = [
+        Table(
+            ["model", "accuracy"], [*rows, [f"always {majority}", share]], "Accuracy, in parentheses 95% CI"
+        ),
+        recall_table(scores, "Recall of each class"),
+    ]
     sections = [
         Section(
             "Performance",
-            [*map(Paragraph, evaluation.notes), accuracies, *metric_blocks(scores)],
+            [*map(Paragraph, evaluation.notes), *accuracies, *metric_blocks(scores)],
             "performance",
         ),
         Section("Each class", [class_table(name, each) for name, each in scores.items()], "classes"),

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
+from rich.cells import chop_cells
 
 from tumorboard import config
 from tumorboard.data.image_reader import read_image, to_input
@@ -16,6 +17,7 @@ from tumorboard.errors import DataError
 from tumorboard.evaluation.error_agreement import disagreement
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.reports.document import Block, CaptionedImage, Card, Cards, Paragraph, Samples, Section
+from tumorboard.reports.names import font_file, printable
 from tumorboard.reports.run_results import RunResults
 
 MOST = 8
@@ -26,7 +28,7 @@ _SAMPLES, _MOST_SAMPLES = 3, 24  # per class, and of all classes
 _SHEET_IMAGE = config.Image(size=180, resize="pad")
 _SIDE, _CAPTION, _GAP = 180, 30, 8
 _COLUMNS, _ROWS = 5, 40
-_LETTERS = 28  # per line of a caption
+_LETTERS, _LETTER_SIZE = 28, 10  # per line of a caption, and in pixels
 
 
 def most_confident_errors(predictions: Predictions) -> list[int]:
@@ -96,7 +98,8 @@ def samples(results: RunResults) -> Samples:
         ]
         for name, ids in sample_ids(results).items()
     }
-    return Samples({name: of_class for name, of_class in images.items() if of_class})
+    shown = {name: of_class for name, of_class in images.items() if of_class}
+    return Samples(shown, len(results.class_names))
 
 
 def example_images(results: RunResults) -> Section:
@@ -195,9 +198,14 @@ def contact_sheet(
             left, top = _GAP + x * (_SIDE + _GAP), _GAP + y * (_SIDE + _CAPTION + _GAP)
             pixels = to_input(read_image(paths[image_id], settings).pixels, _SHEET_IMAGE)
             sheet.paste(Image.fromarray(pixels), (left, top))
-            # ASCII, because the built-in font may have no more.
-            folder, _, name = image_id.encode("ascii", "replace").decode().rpartition("/")
-            pen.text((left, top + _SIDE), f"{folder[-_LETTERS:]}\n{name[-_LETTERS:]}", fill="black")
+            folder, _, name = printable(image_id).rpartition("/")
+            caption = "\n".join(chop_cells(text[::-1], _LETTERS)[0][::-1] for text in (folder, name) if text)
+            if caption.isascii() or not (font := font_file(caption)):
+                # Question marks for what no font shows; audit.json has the ids in this order.
+                pen.text((left, top + _SIDE), caption.encode("ascii", "replace").decode(), fill="black")
+            else:
+                sized = ImageFont.truetype(font, _LETTER_SIZE)
+                pen.text((left, top + _SIDE), caption, fill="black", font=sized)
     file = io.BytesIO()
     sheet.save(file, "PNG", pnginfo=png_notice())
     return file.getvalue()

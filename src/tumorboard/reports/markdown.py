@@ -15,6 +15,7 @@ from tumorboard.reports.document import (
     Section,
     Table,
 )
+from tumorboard.reports.names import printable
 
 
 def render(document: Document, figures: str = "figures") -> str:
@@ -36,8 +37,8 @@ def escaped(text: str) -> str:
 
     Characters that show nothing, among them those that turn the direction of writing, become spaces.
     """
-    visible = "".join(c if c.isprintable() else " " for c in text)
-    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(visible.split())).replace("&", "&amp;")
+    visible = " ".join(printable(text).split())
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", visible).replace("&", "&amp;")
 
 
 def _rendered(block: Block, level: int, figures: str) -> Iterator[str]:

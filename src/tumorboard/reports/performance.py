@@ -12,7 +12,7 @@ from tumorboard.evaluation.patients import PatientScores
 from tumorboard.evaluation.scores import Scores
 from tumorboard.evaluation.selective_prediction import CalibratedPerformance
 from tumorboard.predictions import Predictions
-from tumorboard.reports.charts import IntervalChart, Line, LineChart, MatrixChart
+from tumorboard.reports.charts import MANY_CLASSES, IntervalChart, Line, LineChart, MatrixChart
 from tumorboard.reports.document import Block, BulletList, Cell, Figures, Paragraph, Section, Table
 from tumorboard.reports.run_results import SPLIT_TITLES, History, RunResults
 
@@ -36,6 +36,8 @@ PATIENT_METHODS = {
     "any": "the largest probability of the positive class",
 }
 """What the methods of `evaluation.patients` are called."""
+_FEW = 6
+"""Curves in a chart where all classes would be too many: as many as there are colors."""
 Curve = tuple[metrics.Floats, metrics.Floats]
 DIAGONAL = Line("", [0.0, 1.0], [0.0, 1.0])
 
@@ -48,7 +50,6 @@ def performance(results: RunResults) -> Section:
         for name, scores in results.all_scores.items()
     ]
     test = {name: scores["test"] for name, scores in results.all_scores.items()}
-    models = results.scores.items()
     balance: list[list[Cell]] = [
         [name, scores.balance, scores.average, scores.composite]
         for name, scores in results.description_scores.items()
@@ -75,9 +76,8 @@ def performance(results: RunResults) -> Section:
                     ),
                     *(_subset_table(results, split) for split in ("test", "valid") if results.subsets[split]),
                     *(
-                        Table(
-                            ["model", *results.class_names],
-                            [[name, *scores[split].recall.values()] for name, scores in models],
+                        recall_table(
+                            {name: scores[split] for name, scores in results.scores.items()},
                             f"Recall of each class on {SPLIT_TITLES[split]}",
                         )
                         for split in ("valid", "test")
@@ -201,6 +201,14 @@ def patients_in_words(patients: PatientScores, models: Collection[str]) -> str:
     return f"{text} The predictions of a patient's images are combined: {combined}."
 
 
+def recall_table(scores: Mapping[str, Scores], caption: str) -> Table:
+    """Return the recall of each class by each model; the classes, which may be many, are rows."""
+    rows: list[list[Cell]] = [
+        [c, *(each.recall[c] for each in scores.values())] for c in next(iter(scores.values())).recall
+    ]
+    return Table(["class", *scores], rows, caption)
+
+
 def class_table(name: str, scores: Scores) -> Table:
     """Return the metrics of each class against the others."""
     columns = {
@@ -308,15 +316,22 @@ def ranking_curves(results: RunResults) -> Section:
     rates = "false positive rate", "true positive rate"
     roc, precision_recall = [], []
     for name, predictions in results.test_predictions.items():
-        lines = [*_class_curves(predictions, metrics.roc_curve), DIAGONAL]
+        drawn = _drawn_classes(results.scores[name]["test"])
+        lines = [*_class_curves(predictions, metrics.roc_curve, drawn), DIAGONAL]
         roc.append(LineChart(f"roc-{name}", f"{name}: ROC", *rates, lines))
-        lines = _class_curves(predictions, metrics.precision_recall_curve)
+        lines = _class_curves(predictions, metrics.precision_recall_curve, drawn)
         title = f"{name}: precision and recall"
         precision_recall.append(LineChart(f"pr-{name}", title, "recall", "precision", lines))
+    n = len(results.class_names)
+    which = (
+        "Each class"
+        if n <= MANY_CLASSES
+        else f"Of {n} classes the {_FEW} with each model's lowest AUROC, each"
+    )
     return Section(
         "ROC and precision-recall curves",
         [
-            Paragraph("Each class against the rest, on test. The diagonal is the ROC curve of a guess."),
+            Paragraph(f"{which} against the rest, on test. The diagonal is the ROC curve of a guess."),
             Figures(roc),
             Section("Precision-recall curves", [Figures(precision_recall)], folded=True),
         ],
@@ -324,11 +339,22 @@ def ranking_curves(results: RunResults) -> Section:
     )
 
 
-def _class_curves(predictions: Predictions, curve: Callable[[Predictions, int], Curve | None]) -> list[Line]:
-    """A line per class that has a curve, with its number of images in the legend."""
+def _drawn_classes(scores: Scores) -> list[str]:
+    """All classes if they are few, or those of lowest AUROC, in their order."""
+    known = [name for name, auroc in scores.class_auroc.items() if auroc.value is not None]
+    if len(scores.class_auroc) <= MANY_CLASSES:
+        return list(scores.class_auroc)
+    lowest = sorted(known, key=lambda name: scores.class_auroc[name].value or 0.0)[:_FEW]
+    return [name for name in known if name in lowest]
+
+
+def _class_curves(
+    predictions: Predictions, curve: Callable[[Predictions, int], Curve | None], drawn: Collection[str]
+) -> list[Line]:
+    """A line per drawn class that has a curve, with its number of images in the legend."""
     lines = []
     for c, name in enumerate(predictions.class_names):
-        points = curve(predictions, c)
+        points = curve(predictions, c) if name in drawn else None
         if points is not None:
             n = int((predictions.labels == c).sum())
             lines.append(Line(f"{name} (n = {n})", points[0].tolist(), points[1].tolist()))

@@ -106,13 +106,14 @@ def notices(results: RunResults) -> list[str]:
 def provenance(results: RunResults) -> Section:
     """Data, settings, versions, times, and the command that repeats the run."""
     made, names = results.provenance, results.class_names
-    rows: list[list[Cell]] = []
-    for split in SPLITS:
-        counts = np.bincount(results.reference[split].labels, minlength=len(names)).tolist()
-        rows.append([SPLIT_TITLES[split], *counts, sum(counts)])
+    counts = {
+        split: np.bincount(results.reference[split].labels, minlength=len(names)).tolist() for split in SPLITS
+    }
+    rows: list[list[Cell]] = [[name, *(counts[split][c] for split in SPLITS)] for c, name in enumerate(names)]
+    rows.append(["all", *(sum(counts[split]) for split in SPLITS)])
     versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
     blocks: list[Block] = [
-        Table(["images", *names, "all"], rows, "Images per split and class"),
+        Table(["class", *SPLIT_TITLES.values()], rows, "Images per split and class"),
         BulletList(
             [
                 f"Recipe: {made.recipe}",

@@ -19,8 +19,8 @@ from tumorboard.reports.document import (
     Paragraph,
     Section,
     Table,
-    printable,
 )
+from tumorboard.reports.names import printable
 
 WIDTH = 80
 _INDENT = "  "
@@ -73,15 +73,18 @@ def filled(text: str, start: str = "") -> str:
 
 
 def _wrapped(text: str, start: str, rows: int | None = None) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
+    # A filler behind each character of two cells, because textwrap counts characters; it may be cut off.
+    spaced = "".join(c + "\0" * (cell_len(c) - 1) for c in text)
+    lines = textwrap.wrap(
+        spaced,
+        WIDTH - (spaced != text),
         initial_indent=start,
         subsequent_indent=_HANGING,
         break_on_hyphens=False,
         max_lines=rows,
         placeholder=" ...",
     )
+    return [line.replace("\0", "") for line in lines]
 
 
 def table(block: Table) -> Iterator[str]:

@@ -182,23 +182,15 @@ def _prediction_sets(models: Mapping[str, CalibratedPerformance]) -> Section:
     if not with_sets:
         return Section(title, [Paragraph("None: validation has too few images to guarantee a coverage.")])
     first = next(iter(with_sets.values()))
-    columns = {key: "true class in the set" if key == "all" else key for key in first.set_coverage}
-    rows: list[list[Cell]] = [
-        [
-            name,
-            ", ".join(f"{size}: {n}" for size, n in model.set_sizes.items()),
-            *(model.set_coverage[key] for key in columns),
-        ]
-        for name, model in with_sets.items()
-    ]
+    sizes = [", ".join(f"{size}: {n}" for size, n in model.set_sizes.items()) for model in with_sets.values()]
+    rows: list[list[Cell]] = [["images by size of the set", *sizes]]
+    for key in first.set_coverage:
+        title = "true class in the set" if key == "all" else f"of class {key}"
+        rows.append([title, *(model.set_coverage[key] for model in with_sets.values())])
     return Section(
         title,
         [
-            Table(
-                ["model", "images by size of the set", *columns.values()],
-                rows,
-                "Coverage of the prediction sets",
-            ),
+            Table(["images", *with_sets], rows, "Coverage of the prediction sets"),
             Paragraph(
                 f"Conformal sets, fitted on validation so that {percent(1 - first.calibration.alpha)} of "
                 "them hold the true class, on average over all classes. The guarantee does not hold under "

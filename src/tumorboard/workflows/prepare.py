@@ -15,7 +15,7 @@ from tumorboard.data.manifest import DataSource, Loaded, Manifest
 from tumorboard.models.backbones import check_backbone
 from tumorboard.progress import Console
 from tumorboard.reports import terminal
-from tumorboard.reports.document import printable
+from tumorboard.reports.names import printable
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.run_context import RunContext, read_manifest

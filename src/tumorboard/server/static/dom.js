@@ -12,7 +12,21 @@ export function percent(value) {
 export function element(name, className, text) {
   const node = document.createElement(name);
   if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
+  if (text !== undefined) write(node, text);
+  return node;
+}
+
+// A name written from right to left gets an element of its own: it would take in the number behind it.
+const RIGHT = "[\\u0590-\\u08ff\\ufb1d-\\ufdff\\ufe70-\\ufefc]";
+const RIGHT_TO_LEFT = new RegExp(`(${RIGHT}(?:[^A-Za-z(),;:]*${RIGHT})?)`);
+export function write(node, text) {
+  const parts = String(text).split(RIGHT_TO_LEFT);
+  node.replaceChildren(...parts.map((part, index) => (index % 2 ? ownDirection(part) : part)));
+}
+
+function ownDirection(text) {
+  const node = document.createElement("bdi");
+  node.textContent = text;
   return node;
 }
 

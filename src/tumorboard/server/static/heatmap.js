@@ -1,7 +1,7 @@
 // The heat map over an image.
 
 import { run, Refusal, upload } from "./api.js";
-import { byId, option } from "./dom.js";
+import { byId, option, write } from "./dom.js";
 
 export function offerExplanation(part, reply) {
   part("model").append(...reply.models.map((model) => option(model.name)));
@@ -29,9 +29,9 @@ export async function explain(entry) {
   } finally {
     part("explain").disabled = false;
   }
-  part("caption").textContent = text;
+  write(part("caption"), text);
   part("caption").hidden = false;
-  byId("status").textContent = text;
+  write(byId("status"), text);
 }
 
 export function setOpacity(entry) {

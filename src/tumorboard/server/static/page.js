@@ -1,7 +1,7 @@
 // The page keeps the files and the replies; the server keeps nothing.
 
 import { Refusal, request, run, upload } from "./api.js";
-import { byId, element, option } from "./dom.js";
+import { byId, element, option, write } from "./dom.js";
 import { explain, removeHeatMap, setOpacity } from "./heatmap.js";
 import { confidence, show, warnings } from "./prediction.js";
 import { table } from "./table.js";
@@ -94,7 +94,7 @@ function showProgress() {
       ? `${entries.length - failed} of ${entries.length} images predicted; ${failed} could not be read.`
       : `All ${entries.length} images predicted.`;
   }
-  byId("status").textContent = text;
+  write(byId("status"), text);
 }
 
 const summary = ({ reply, problem }) =>
@@ -155,7 +155,7 @@ async function begin() {
   }
   const { models, class_names: classes } = run.description;
   const count = models.length === 1 ? "1 model" : `${models.length} models`;
-  byId("run").textContent = `${count}; classes: ${classes.join(", ")}.`;
+  write(byId("run"), `${count}; classes: ${classes.join(", ")}.`);
   byId("report").hidden = !run.description.report;
   listen();
 }

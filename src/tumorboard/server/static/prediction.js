@@ -51,6 +51,9 @@ function accuracy(name) {
   return `Test accuracy of ${name}: ${texts.join(", ")}.`;
 }
 
+const ALL_CLASSES = 12; // of more the highest are shown; the table to download has all
+const HIGHEST = 10;
+
 // The recommended model shows the probabilities that the headline quotes; the others have no calibration.
 function modelSection(model, reply) {
   const recommended = model.name === reply.model;
@@ -60,7 +63,10 @@ function modelSection(model, reply) {
   const status = recommended && reply.calibrated ? "calibrated" : "uncalibrated";
   title.append(element("bdi", "", model.name), element("span", "", recommended ? ` (recommended, ${status})` : ` (${status})`));
   const list = element("ul");
-  for (const [name, value] of Object.entries(probabilities)) {
+  let rows = Object.entries(probabilities);
+  const others = rows.length > ALL_CLASSES ? rows.length - HIGHEST : 0;
+  if (others) rows = rows.sort(([, a], [, b]) => b - a).slice(0, HIGHEST);
+  for (const [name, value] of rows) {
     const row = element("li", name === model.prediction ? "first" : "");
     const fill = element("i");
     fill.style.width = `${100 * value}%`;
@@ -70,6 +76,7 @@ function modelSection(model, reply) {
     row.append(breakable(name), element("span", "", percent(value)), bar);
     list.append(row);
   }
+  if (others) list.append(element("li", "others", `${others} other classes: ${percent(rows.at(-1)[1])} each at most`));
   section.append(title, list);
   return section;
 }
