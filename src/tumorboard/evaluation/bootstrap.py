@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from tumorboard.evaluation import metrics
 from tumorboard.evaluation.intervals import CONFIDENCE, Interval
@@ -101,13 +101,13 @@ def bca(statistic: Statistic, resamples: Resamples) -> Interval | None:
     if len(defined) < (1 - _MAX_UNDEFINED) * len(values) or np.ptp(defined) < 1e-12:
         return None
     below = float(np.mean(defined < value) + np.mean(defined == value) / 2)
-    bias = stats.norm.ppf(np.clip(below, 1 / len(defined), 1 - 1 / len(defined)))
+    bias = scipy.stats.norm.ppf(np.clip(below, 1 / len(defined), 1 - 1 / len(defined)))
     left_out = resamples.jackknife(statistic)
     away = np.nanmean(left_out) - left_out[~np.isnan(left_out)]
     spread = float((away**2).sum())
     acceleration = float((away**3).sum() / (6 * spread**1.5)) if spread > 1e-24 else 0.0
-    tails = stats.norm.ppf([0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2]) + bias
-    levels = stats.norm.cdf(bias + tails / (1 - acceleration * tails))
+    tails = scipy.stats.norm.ppf([0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2]) + bias
+    levels = scipy.stats.norm.cdf(bias + tails / (1 - acceleration * tails))
     return Interval(*np.quantile(defined, levels).tolist())
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+import scipy
 
 from tumorboard.evaluation.intervals import Estimate, proportion
 from tumorboard.evaluation.metrics import EPSILON, log_loss
@@ -55,7 +55,7 @@ def fit_temperature(predictions: Predictions) -> float:
         return log_loss(predictions.labels, scaled)
 
     bounds = math.log(_MIN_TEMPERATURE), math.log(_MAX_TEMPERATURE)
-    best = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    best = scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return math.exp(float(best.x)) if best.fun < loss(0.0) else 1.0
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+import scipy
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
@@ -97,7 +97,7 @@ def wilson_grouped(hits: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> Interv
     variance = G / (G - 1) * float(residuals @ residuals) / n**2
     effect = variance * n / (p * (1 - p)) if 0 < p < 1 else n / G
     effective = n / max(effect, 1.0)
-    z = float(stats.t.ppf(0.5 + CONFIDENCE / 2, G - 1))
+    z = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, G - 1))
     return wilson(p * effective, effective, z)
 
 
@@ -154,6 +154,6 @@ def _newcombe_area(value: float, positives: int, negatives: int) -> Interval:
         return (value - theta) ** 2 - Z * Z * theta * (1 - theta) * spread / (positives * negatives)
 
     inner = min(max(value, _EDGE), 1 - _EDGE)  # at 0 and 1 the excess is 0 whatever the value
-    low = float(optimize.brentq(excess, 0.0, inner)) if value > 0 else 0.0
-    high = float(optimize.brentq(excess, inner, 1.0)) if value < 1 else 1.0
+    low = float(scipy.optimize.brentq(excess, 0.0, inner)) if value > 0 else 0.0
+    high = float(scipy.optimize.brentq(excess, inner, 1.0)) if value < 1 else 1.0
     return Interval(low, high)

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from tumorboard.predictions import ClassIndices, Predictions, Probabilities
 
@@ -120,7 +120,7 @@ def auroc(positive: Flags, scores: Floats) -> float:
     m, n = int(positive.sum()), int((~positive).sum())
     if not m or not n:
         return math.nan
-    ranks = stats.rankdata(scores)
+    ranks = scipy.stats.rankdata(scores)
     return float((ranks[positive].sum() - m * (m + 1) / 2) / (m * n))
 
 
@@ -152,10 +152,10 @@ def auroc_influence(positive: Flags, scores: Floats) -> Floats:
     """
     theta = auroc(positive, scores)
     result = np.zeros(len(scores))
-    ranks = stats.rankdata(scores)
+    ranks = scipy.stats.rankdata(scores)
     m, n = int(positive.sum()), int((~positive).sum())
     for side, size, others in ((positive, m, n), (~positive, n, m)):
-        placed = (ranks[side] - stats.rankdata(scores[side])) / others
+        placed = (ranks[side] - scipy.stats.rankdata(scores[side])) / others
         deviation = placed - theta if side is positive else (1 - placed) - theta
         result[side] = deviation / math.sqrt(size * (size - 1)) if size > 1 else 0.0
     return result
@@ -194,12 +194,10 @@ def roc_curve(predictions: Predictions, c: int) -> tuple[Floats, Floats] | None:
     positive = predictions.labels == c
     if not 0 < positive.sum() < len(positive):
         return None
-    import sklearn.metrics  # a second to import
+    from sklearn.metrics import roc_curve
 
     scores = predictions.probabilities[:, c]
-    false_positive_rate, true_positive_rate, _ = sklearn.metrics.roc_curve(
-        positive, scores, drop_intermediate=False
-    )
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, scores, drop_intermediate=False)
     return false_positive_rate, true_positive_rate
 
 
@@ -208,7 +206,7 @@ def precision_recall_curve(predictions: Predictions, c: int) -> tuple[Floats, Fl
     positive = predictions.labels == c
     if not positive.any():
         return None
-    import sklearn.metrics
+    from sklearn import metrics
 
-    precision, recall, _ = sklearn.metrics.precision_recall_curve(positive, predictions.probabilities[:, c])
+    precision, recall, _ = metrics.precision_recall_curve(positive, predictions.probabilities[:, c])
     return recall[-2::-1], precision[-2::-1]  # scikit-learn appends a point at recall 0, precision 1

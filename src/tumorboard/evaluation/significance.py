@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from tumorboard.evaluation import bootstrap, metrics
 from tumorboard.evaluation.bootstrap import Floats, Indices, Resamples, bca
@@ -161,7 +161,7 @@ def delong(
         interval = Interval(max(-1.0, difference - half), min(1.0, difference + half))
     if abs(difference) < 1e-12:  # ranks are multiples of a half: anything less is rounding
         return AreaDifference(difference, interval, 1.0)
-    p = float(2 * stats.norm.sf(abs(difference) / math.sqrt(variance))) if variance > 0 else 0.0
+    p = float(2 * scipy.stats.norm.sf(abs(difference) / math.sqrt(variance))) if variance > 0 else 0.0
     return AreaDifference(difference, interval, p)
 
 
@@ -231,7 +231,7 @@ def mcnemar(first: Predictions, second: Predictions) -> float:
     """
     gains = accuracy_gains(*aligned(first, second))
     discordant = int(np.sum(gains != 0))
-    return float(stats.binomtest(int(np.sum(gains > 0)), discordant).pvalue) if discordant else 1.0
+    return float(scipy.stats.binomtest(int(np.sum(gains > 0)), discordant).pvalue) if discordant else 1.0
 
 
 def grouped_permutation_test(differences: npt.NDArray[np.float64], groups: Indices) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.significance import holm
@@ -79,4 +79,4 @@ def accuracy_versus_rest(predictions: Predictions, ids: set[str]) -> float | Non
         table[sample in ids][int(is_correct)] += 1
     if not sum(table[False]):
         return None
-    return float(stats.fisher_exact(table).pvalue)
+    return float(scipy.stats.fisher_exact(table).pvalue)
