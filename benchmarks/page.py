@@ -3,7 +3,7 @@
     python benchmarks/page.py DATA [--run RUN] [--only training growth] [--page benchmarks/RESULTS.md]
 
 Each benchmark runs in a process of its own; its output is also printed. Without --run, engines.py
-is left out, because it needs a finished run. Sections of other benchmarks stay as they are.
+and cold.py are left out, because they need a finished run. Sections of other benchmarks stay as they are.
 """
 
 import argparse
@@ -21,6 +21,7 @@ TITLES = {
     "training": "The study's training loop against ours",
     "cached_trunk": "To a validation accuracy: the whole backbone against the cached trunk",
     "engines": "Prediction: ours, plain `model.predict`, OpenVINO and ONNX Runtime, decoding apart",
+    "cold": "`predict` of one file from cold, with the joint graph and with Keras",
     "arithmetic": "Arithmetic of each phase against a matrix product",
     "growth": "Time and memory by the number of images",
 }
@@ -30,20 +31,24 @@ def main() -> None:
     """Run the benchmarks, print and write their output."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--run", type=Path, help="a finished run, for engines.py")
+    parser.add_argument("--run", type=Path, help="a finished run, for engines.py and cold.py")
     parser.add_argument("--only", nargs="+", choices=list(TITLES), default=list(TITLES))
     parser.add_argument("--page", type=Path, default=HERE / "RESULTS.md")
     options = parser.parse_args()
-    inputs = {"growth": [], "engines": [options.run] if options.run else None}
+    inputs = {"growth": [], "engines": [options.run], "cold": [options.run, _first_image(options.data)]}
     for name in options.only:
         given = inputs.get(name, [options.data])
-        if given is None:
+        if None in given:
             print(f"{name}: left out, for there is no --run")
             continue
         text = _output([str(HERE / f"{name}.py"), *map(str, given)])
         shown = f"python benchmarks/{name}.py {' '.join(one.name for one in given)}".strip()
         body = f"### {TITLES[name]}\n\n    {shown}\n\n{_machine()}\n\n```\n{text.strip()}\n```"
         options.page.write_text(placed(options.page.read_text("utf-8"), name, body), "utf-8")
+
+
+def _first_image(data: Path) -> Path | None:
+    return next((file for file in sorted(data.rglob("*")) if file.suffix in (".png", ".jpg", ".dcm")), None)
 
 
 def placed(page: str, name: str, body: str) -> str:

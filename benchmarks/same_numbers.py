@@ -1,11 +1,11 @@
 """Check that library, `predict`, HTTP and page give the same numbers for the same files, bit for bit.
 
-    python benchmarks/same_numbers.py RUN DATA [--images 200] [--engine openvino]
+    python benchmarks/same_numbers.py RUN DATA [--images 200]
 
 Each runs in a process of its own: `predict` and `serve` as commands, the page in Chromium (left out
 without playwright or a browser; its numbers are those of the table to download). All four use the
-same code to predict, so a difference is an error, exit code 1. An engine uses other code; its
-difference is only printed.
+same code to predict, so a difference is an error, exit code 1. Keras rounds otherwise than the joint
+graph; its difference is only printed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package does, if i
 
 import numpy as np
 
-from tumorboard.workflows.predictor import RunPredictor, load_run
+from tumorboard.workflows.predictor import KERAS, ONNX, RunPredictor, load_run
 
 _COMMAND = (sys.executable, "-c", "import sys; from tumorboard.cli.main import main; sys.exit(main())")
 _BATCH = 20  # files at once, as somebody would choose them
@@ -43,7 +43,6 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--engine", action="append", default=[], choices=("openvino", "onnx"))
     options = parser.parse_args()
     files = chosen(options.data, options.images)
     predictor = load_run(options.run)
@@ -53,8 +52,7 @@ def main() -> None:
         if browser():
             found["page"] = page(url, predictor, files)
     same = [report(name, expected, numbers, predictor) for name, numbers in found.items()]
-    for engine in options.engine:
-        report(engine, expected, predict(options.run, predictor, files, engine), predictor)
+    report(KERAS, expected, predict(options.run, predictor, files, KERAS), predictor)
     sys.exit(not all(same))
 
 
@@ -87,7 +85,7 @@ def library(predictor: RunPredictor, files: Sequence[Path]) -> Numbers:
     return np.array(rows)
 
 
-def predict(run: Path, predictor: RunPredictor, files: Sequence[Path], engine: str = "keras") -> Numbers:
+def predict(run: Path, predictor: RunPredictor, files: Sequence[Path], engine: str = ONNX) -> Numbers:
     """Predict with `tumorboard predict`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.csv"

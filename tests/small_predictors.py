@@ -13,6 +13,7 @@ from tumorboard.evaluation import out_of_distribution
 from tumorboard.models import saving
 from tumorboard.models.model_spec import embedding_model
 from tumorboard.run_folder import RunFolder
+from tumorboard.workflows.export import write_joint_graph
 
 NAMES = ("pretrained", "custom", "ensemble", "chained")
 
@@ -40,9 +41,17 @@ def _template() -> Path:
     return run.root
 
 
-def finished(root: Path) -> RunFolder:
+@cache
+def _template_with_joint_graph() -> Path:
+    run = RunFolder(Path(mkdtemp()) / "run")
+    shutil.copytree(_template(), run.root)
+    write_joint_graph(run, networks(), "custom")
+    return run.root
+
+
+def finished(root: Path, *, joint_graph: bool = False) -> RunFolder:
     """A run folder of the four models, with custom recommended and without a calibration."""
-    shutil.copytree(_template(), root)
+    shutil.copytree(_template_with_joint_graph() if joint_graph else _template(), root)
     return RunFolder(root)
 
 

@@ -250,7 +250,7 @@ class Recipe(RecipeTable):
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Recipe":
-        reserved = {"ensemble", "chained"} & set(self.models)
+        reserved = {"ensemble", "chained", "all"} & set(self.models)
         if reserved:
             raise ValueError(f"models may not be named {sorted(reserved)}")
         links = (self.chained.first, *self.chained.others)

@@ -3,6 +3,7 @@
 recipe.toml  manifest.csv  environment.json           settings, samples, versions
 audit.json  leak_meter.json                           findings of the audit
 models/<model>.keras  models/<model>.json             the networks, each with its spec beside it
+models/all.onnx  models/all.onnx.json                 all networks in one file for `predict`, and its record
 SHA256SUMS                                            of everything in models/
 exports/<format>/<model>.*                            the networks for other runtimes, made on demand
 calibration.json  patients.json                       chosen on validation
@@ -13,6 +14,7 @@ cache/                                                decoded images and feature
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -116,6 +118,11 @@ class RunFolder:
         """Decoded images and features."""
         return self.root / "cache"
 
+    @property
+    def joint_graph(self) -> Path:
+        """All networks of the run in one file, which `predict` and `serve` compute."""
+        return self.root / "models" / "all.onnx"
+
     def model(self, name: str) -> Path:
         """The saved network."""
         return self.root / "models" / f"{name}.keras"
@@ -189,10 +196,13 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")).items())
 
 
-def write_checksums(run: RunFolder) -> None:
-    """Record the hash of every finished file in models/."""
-    files = sorted(file for file in (run.root / "models").iterdir() if TEMPORARY not in file.name)
-    write_text(run.checksums, "".join(f"{sha256(file)}  models/{file.name}\n" for file in files))
+def write_checksums(run: RunFolder, *changed: Path) -> None:
+    """Record the hash of every finished file in models/, or of those alone that changed."""
+    hashes = read_checksums(run) if changed else {}
+    for file in changed or (run.root / "models").iterdir():
+        if file.is_file() and TEMPORARY not in file.name:
+            hashes[file.name] = sha256(file)
+    write_text(run.checksums, "".join(f"{hashes[name]}  models/{name}\n" for name in sorted(hashes)))
 
 
 def read_checksums(run: RunFolder) -> dict[str, str]:
@@ -238,12 +248,17 @@ def select_models(
     return names, recommended
 
 
+def digest_of_networks(hashes: Mapping[str, str], names: Sequence[str]) -> str:
+    """Hash the hashes of some networks, in this order: it identifies what a joint graph was made of."""
+    return hashlib.sha256(" ".join(hashes[f"{name}.keras"] for name in names).encode()).hexdigest()
+
+
 def is_plain(name: str) -> bool:
     """Whether it names a file in the folder that it is joined to, whatever the system."""
     return bool(name.strip(" .")) and not any(character in name for character in "/\\:\0")
 
 
-def verify(path: Path, hashes: dict[str, str]) -> None:
+def verify(path: Path, hashes: Mapping[str, str]) -> None:
     """Compare a file in models/ with its recorded hash, before anything reads it.
 
     Raises:

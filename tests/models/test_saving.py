@@ -239,25 +239,32 @@ def flipped(path, rng):
 
 
 def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_parsed(tmp_path, monkeypatch):
-    run, rng = finished(tmp_path / "run"), np.random.default_rng(0)
+    run, rng = finished(tmp_path / "run", joint_graph=True), np.random.default_rng(0)
     calibrate_run(run, "custom")
     hashes = run_folder.read_checksums(run)
     files = sorted((run.root / "models").iterdir())
-    assert len(files) == 9
-    monkeypatch.setattr(predictor.saving, "load", lambda path: pytest.fail("a changed model was loaded"))
+    assert len(files) == 11
+    monkeypatch.setattr(saving, "load", lambda path: pytest.fail("a changed model was loaded"))
+    monkeypatch.setattr(
+        predictor, "open_exported", lambda *_: pytest.fail("a changed joint graph was opened")
+    )
     monkeypatch.setattr(
         predictor.OutOfDistribution, "from_bytes", lambda *_: pytest.fail("a changed file was read")
     )
+
+    def opened(path):
+        if path.suffix == ".npz":
+            predictor.read_reliability(run, "custom", hashes)
+        elif path.name.startswith("all.onnx"):
+            predictor._open_joint_graph(run, hashes, ("custom",), "custom", predictor.Reliability())
+        else:
+            predictor.load_networks(run, hashes, (path.stem,))
+
     for number in range(1000):
         path = files[number % len(files)]
         where, byte = flipped(path, rng)
-        npz = path.suffix == ".npz"
         with pytest.raises(ModelError, match=path.name):
-            _ = (
-                predictor.read_reliability(run, "custom", None, hashes)
-                if npz
-                else predictor.load_run(run.root, (path.stem,))
-            )
+            opened(path)
         with path.open("r+b") as file:
             file.seek(where)
             file.write(bytes([byte]))

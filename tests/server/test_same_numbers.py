@@ -44,7 +44,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    made = finished(tmp_path_factory.mktemp("same") / "run")
+    made = finished(tmp_path_factory.mktemp("same") / "run", joint_graph=True)
     calibrate(made, "custom")
     storage.write_json(made.metrics, {"recommendation": {"model": "custom"}, "models": {}})
     return made
@@ -77,7 +77,7 @@ def url(run, predictor):
 
 
 def test_the_command_says_the_same(run, predictor, files, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda *_: predictor)
+    monkeypatch.setattr(batch_predict, "load_run", lambda *_, engine: predictor)
     done = batch_predict.predict_files(run.root, files, tmp_path / "out.csv")
     np.testing.assert_array_equal(same._table(done.table, predictor, "{}:{}"), expected)
     assert expected.shape == (COUNT, 4 * 3 + 1)
@@ -104,7 +104,7 @@ def test_a_run_of_yours_says_the_same_of_images_of_yours():
 
 @pytest.fixture(scope="module")
 def opened_run(tmp_path_factory):
-    made = finished(tmp_path_factory.mktemp("opening") / "run")
+    made = finished(tmp_path_factory.mktemp("opening") / "run", joint_graph=True)
     calibrate(made, "custom")
     content = json.loads(made.metrics.read_text())
     part = {"n": 9, "accuracy": {"value": 0.5, "n": 9, "low": 0.2, "high": 0.8}}

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from operator import itemgetter
 
 import pytest
@@ -38,7 +39,7 @@ def predictor(run):
 @pytest.fixture(autouse=True)
 def _opened_once(monkeypatch, predictor):
     """Loading takes a second; test_predict.py tests it."""
-    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda run, models: predictor)
+    monkeypatch.setattr(module, "load_run", lambda run, models, engine: predictor)
 
 
 @pytest.fixture
@@ -154,11 +155,11 @@ def test_names_do_nothing_to_the_terminal(run, tmp_path, capsys):
 
 
 def test_files_that_come_while_it_predicts_are_counted(run, predictor, scans, tmp_path, monkeypatch):
-    def load_later(*_args):
+    def load_later(*_args, engine):
         Image.fromarray(pixels(1, seed=7)[0]).save(scans / "z.png")
         return predictor
 
-    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", load_later)
+    monkeypatch.setattr(module, "load_run", load_later)
     done = predict_files(run.root, [scans], tmp_path / "out.csv")
     assert done.files == len(rows(done.table)) == 5
 
@@ -213,9 +214,7 @@ def test_rows_of_other_models_are_not_taken_over(run, predictor, tmp_path):
     out = tmp_path / "out.csv"
     before = module.unfinished_rows(out, run.root, predictor)
     assert before == module.unfinished_rows(out, run.root, predictor)
-    one = RunPredictor(
-        {"custom": predictor.models["custom"]}, predictor.spec, "custom", predictor.reliability
-    )
+    one = replace(predictor, names=("custom",))
     assert module.unfinished_rows(out, run.root, one) != before
 
 
@@ -270,10 +269,8 @@ def test_the_command_says_where_the_table_is_and_fails_for_bad_files(run, scans,
 
 
 def test_fifty_bad_files_among_a_thousand(run, predictor, tmp_path, monkeypatch):
-    one = RunPredictor(
-        {"custom": predictor.models["custom"]}, predictor.spec, "custom", predictor.reliability
-    )
-    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda run, models: one)
+    one = replace(predictor, names=("custom",))
+    monkeypatch.setattr(module, "load_run", lambda run, models, engine: one)
     clean, mixed = tmp_path / "clean", tmp_path / "mixed"
     for folder in (clean, mixed):
         folder.mkdir()

@@ -49,8 +49,8 @@ def by_hand(monkeypatch):
     """Parts of two files, written in this process; the log says which."""
     log = []
 
-    def write(run, models, missing, number, console):
-        one = predict.PartWriter(run, models)
+    def write(run, models, engine, missing, number, console):
+        one = predict.PartWriter(run, models, engine)
         for part in missing:
             one.write(part)
             log.append(part.table.name)

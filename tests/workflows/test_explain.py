@@ -28,7 +28,7 @@ def predictor(run):
 
 @pytest.fixture(autouse=True)
 def _opened_once(monkeypatch, predictor):
-    monkeypatch.setattr("tumorboard.workflows.predictor.load_run", lambda run, models: predictor)
+    monkeypatch.setattr("tumorboard.workflows.explain.load_run", lambda run, models, engine: predictor)
 
 
 @pytest.fixture

@@ -1,31 +1,19 @@
 """Exports of a run's models, and predictions by other runtimes."""
 
-import csv
 import json
-from importlib.util import find_spec
 
-import keras
-import numpy as np
 import pytest
 from PIL import Image
 
-from tests.small_predictors import CLASSES, NAMES, calibrate, finished, pixels
+from tests.small_predictors import CLASSES, IMAGE, NAMES, calibrate, finished, networks, pixels
 from tumorboard import NOTICE, storage
 from tumorboard.cli.main import main
 from tumorboard.data.manifest import RUN_COLUMNS
-from tumorboard.errors import UsageError
-from tumorboard.run_folder import RunFolder
+from tumorboard.export import exported_model
+from tumorboard.progress import Console
+from tumorboard.run_folder import RunFolder, read_checksums
 from tumorboard.workflows import export as module
-from tumorboard.workflows.export import comparison_images, export, on_engine
-from tumorboard.workflows.predictor import load_run
-
-NEEDED = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "openvino": ("openvino",)}
-
-
-def need(engine):
-    missing = [name for name in NEEDED[engine] if find_spec(name) is None]
-    if missing:
-        pytest.skip(f"the engine {engine} needs {missing[0]}")
+from tumorboard.workflows.export import add_joint_graph, comparison_images, export
 
 
 def with_images(run, folder, splits=("train", "valid", "test")):
@@ -47,13 +35,7 @@ def run(tmp_path_factory):
     return run
 
 
-@pytest.fixture(scope="module")
-def predictor(run):
-    return load_run(run.root, ("custom",))
-
-
 def test_it_compares_on_images_of_train_and_validation(run):
-    need("onnx")
     done = export(run.root, "custom", "onnx")
     assert done.path == run.export("custom", "onnx", ".onnx")
     assert (done.check.images, done.check.real) == (2, True)
@@ -61,7 +43,6 @@ def test_it_compares_on_images_of_train_and_validation(run):
 
 
 def test_without_images_it_compares_on_random_ones_and_says_so(tmp_path, monkeypatch, capsys):
-    need("onnx")
     run = finished(tmp_path / "run")
     monkeypatch.setattr(module, "IMAGES", 3)
     out = tmp_path / "new" / "a.onnx"
@@ -83,7 +64,6 @@ def test_an_unknown_model_is_one_line(run, capsys):
 
 
 def test_json(run, capsys):
-    need("onnx")
     assert main(["export", str(run.root), "--model", "custom", "--format", "onnx", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["export"] == str(run.export("custom", "onnx", ".onnx"))
@@ -91,84 +71,65 @@ def test_json(run, capsys):
     assert told["real"] is True
 
 
-def test_a_damaged_manifest_is_as_none(predictor, tmp_path):
+def test_a_damaged_manifest_is_as_none(tmp_path):
     run = RunFolder(tmp_path)
     storage.write_text(run.manifest, "no,manifest\n")
-    images, real = comparison_images(run, predictor)
+    images, real = comparison_images(run, IMAGE)
     assert images.shape == (module.IMAGES, 32, 32, 3)
     assert not real
 
 
-def test_images_of_test_are_not_opened(run, predictor, monkeypatch):
-    opened, read = [], type(predictor).read
+def test_images_of_test_are_not_opened(run, monkeypatch):
+    opened, read = [], module.read_input
     monkeypatch.setattr(
-        type(predictor), "read", lambda self, path: opened.append(path.stem) or read(self, path)
+        module, "read_input", lambda path, settings: opened.append(path.stem) or read(path, settings)
     )
-    images, real = comparison_images(run, predictor)
+    images, real = comparison_images(run, IMAGE)
     assert (len(images), real, sorted(opened)) == (2, True, ["train", "valid"])
 
 
-@pytest.mark.parametrize("engine", NEEDED)
-def test_an_engine_predicts_as_keras_does_and_is_exported_once(run, engine, monkeypatch):
-    need(engine)
-    plain = load_run(run.root, ("custom", "ensemble"))
-    predictor = on_engine(plain, run.root, engine)
-    for image in [*pixels(3, seed=4), np.full((32, 32, 3), 255, np.uint8)]:
-        expected, found = plain.predict(image), predictor.predict(image)
-        for name in plain.names:
-            np.testing.assert_allclose(found.probabilities[name], expected.probabilities[name], atol=1e-5)
-        assert (found.out_of_distribution, found.refer) == (expected.out_of_distribution, expected.refer)
-    assert found.out_of_distribution is True
-    monkeypatch.setattr(module.exported_model, "export_checked", lambda *_: pytest.fail("exported again"))
-    on_engine(plain, run.root, engine)
+def test_the_joint_graph_is_made_again_with_its_hash(run, capsys):
+    before = run.checksums.read_text()
+    assert main(["export", str(run.root), "--model", "all", "--format", "onnx"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Export: {run.joint_graph}"
+    hashes, record = read_checksums(run), exported_model.record_path(run.joint_graph)
+    assert {name: hashes.pop(name) for name in ("all.onnx", "all.onnx.json")} == {
+        file.name: storage.sha256(file) for file in (run.joint_graph, record)
+    }
+    assert "".join(f"{value}  models/{name}\n" for name, value in hashes.items()) == before
+    content = json.loads(record.read_text())
+    assert list(content["outputs"]) == [*NAMES, "custom:embedding"]
+    assert (content["kind"], content["compared"]["images"]) == ("joint graph", 2)
+    assert sorted(file.name for file in run.joint_graph.parent.iterdir()) == sorted(
+        [*read_checksums(run)]
+    )  # nothing else is left
 
 
-def test_on_an_engine_no_image_goes_through_keras(run, predictor, monkeypatch):
-    need("onnx")
-    on_onnx = on_engine(predictor, run.root, "onnx")
-    monkeypatch.setattr(keras.Model, "predict_on_batch", lambda *_: pytest.fail("Keras was asked"))
-    assert on_onnx.predict(pixels(1)[0]).out_of_distribution is False
+@pytest.mark.parametrize("options", [["--format", "litert"], ["--format", "onnx", "--out", "all.onnx"]])
+def test_the_joint_graph_has_one_format_and_one_place(run, options, capsys):
+    assert main(["export", str(run.root), "--model", "all", *options]) == 2
+    assert "expected --format onnx and no --out with --model all" in capsys.readouterr().err
 
 
-def test_an_export_without_the_embedding_is_made_again(run, predictor):
-    need("onnx")
-    on_engine(predictor, run.root, "onnx")
-    sidecar = run.export("models-custom", "onnx", ".onnx.json")
-    facts = json.loads(sidecar.read_text())
-    sidecar.write_text(json.dumps({key: value for key, value in facts.items() if key != "outputs"}))
-    on_engine(predictor, run.root, "onnx")
-    assert list(json.loads(sidecar.read_text())["outputs"]) == ["custom", "custom:embedding"]
+def test_a_run_without_a_joint_graph_is_finished_too(tmp_path, monkeypatch, capsys):
+    run = finished(tmp_path / "run")
+    monkeypatch.setattr(module, "IMAGES", 2)
+    monkeypatch.setattr(exported_model, "LIMIT", -1.0)
+    add_joint_graph(run, networks(), NAMES, "custom", Console())
+    assert "no joint graph, so that predict starts more slowly: the onnx file's" in capsys.readouterr().err
+    assert not run.joint_graph.exists()
+    assert "all.onnx" not in read_checksums(run)
 
 
-def test_a_changed_export_is_made_again(run, predictor):
-    need("onnx")
-    on_engine(predictor, run.root, "onnx")
-    path = run.export("models-custom", "onnx", ".onnx")
-    path.write_bytes(b"no model")
-    assert on_engine(predictor, run.root, "onnx").predict(pixels(1)[0]).probabilities["custom"].shape == (
-        len(CLASSES),
+def test_a_joint_graph_of_the_models_stays_and_one_of_others_does_not(tmp_path, monkeypatch):
+    run = finished(tmp_path / "run", joint_graph=True)
+    written = []
+    monkeypatch.setattr(module, "write_joint_graph", lambda run, models, name: written.append(name))
+    add_joint_graph(run, networks(), NAMES, "custom", Console())
+    assert written == []
+    add_joint_graph(run, networks(), NAMES, "ensemble", Console())  # its embedding is another
+    run.checksums.write_text(
+        run.checksums.read_text().replace(read_checksums(run)["chained.keras"], "0" * 64)
     )
-
-
-def test_predict_takes_an_engine(run, tmp_path):
-    need("onnx")
-    Image.fromarray(pixels(1)[0]).save(tmp_path / "slice.png")
-    tables = {}
-    for engine in ("keras", "onnx"):
-        out = tmp_path / f"{engine}.csv"
-        options = ["--model", "custom", "--engine", engine, "--out", str(out), "--quiet"]
-        assert main(["predict", str(run.root), str(tmp_path / "slice.png"), *options]) == 0
-        with out.open(encoding="utf-8", newline="") as file:
-            tables[engine] = next(csv.DictReader(file))
-    columns = [f"custom:{name}" for name in CLASSES]
-    said = {one: [float(row[column]) for column in columns] for one, row in tables.items()}
-    assert said["onnx"] == pytest.approx(said["keras"], abs=1e-5)
-    assert tables["onnx"]["prediction"] == tables["keras"]["prediction"]
-
-
-def test_keras_is_the_predictor_itself_and_another_name_is_refused(run):
-    predictor = load_run(run.root)
-    assert on_engine(predictor, run.root, "keras") is predictor
-    assert predictor.names == NAMES
-    with pytest.raises(UsageError, match=r"expected an engine \(keras, openvino, onnx\), found 'torch'"):
-        on_engine(predictor, run.root, "torch")
+    add_joint_graph(run, networks(), NAMES, "custom", Console())
+    assert written == ["ensemble", "custom"]

@@ -26,6 +26,7 @@ from tumorboard.progress import Step, Work
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import build_models
 from tumorboard.workflows.fingerprint import is_finished
+from tumorboard.workflows.predictor import load_run
 
 
 @dataclass
@@ -126,6 +127,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
     charts |= {"coverage-accuracy", "accuracy-test"}
     promised |= {f"figures/{chart}.{kind}" for chart in charts for kind in ("svg", "csv", "png")}
     promised |= {f"models/{name}.{kind}" for name in MODELS for kind in ("keras", "json")}
+    promised |= {"models/all.onnx", "models/all.onnx.json"}
     promised |= {f"history/{name}.csv" for name in MODELS}
     promised |= {f"predictions/{name}-{split}.csv" for name in MODELS for split in SPLITS}
     found = {str(path.relative_to(finished.run)) for path in finished.run.rglob("*") if path.is_file()}
@@ -136,7 +138,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
 
 def test_checksums_verify(finished: Finished) -> None:
     lines = (finished.run / "SHA256SUMS").read_text().splitlines()
-    assert len(lines) == 2 * len(MODELS)
+    assert len(lines) == 2 * len(MODELS) + 2
     for line in lines:
         digest, name = line.split("  ")
         assert hashlib.sha256((finished.run / name).read_bytes()).hexdigest() == digest
@@ -152,6 +154,19 @@ def test_every_model_says_its_part_of_every_sample_once(finished: Finished) -> N
                 True
             ] * len(ids)
             np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_the_joint_graph_predicts_what_the_results_say(finished: Finished) -> None:
+    predictor = load_run(finished.run)
+    assert predictor.engine == "onnx"
+    for split in SPLITS:
+        ids, *_ = records(finished.run, MODELS[0], split)
+        found = [predictor.predict(predictor.read(finished.root / "data" / name)) for name in ids]
+        for model in MODELS:
+            _, _, expected = records(finished.run, model, split)
+            probabilities = np.stack([prediction.probabilities[model] for prediction in found])
+            np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
+            np.testing.assert_array_equal(probabilities.argmax(1), expected.argmax(1))
 
 
 def test_metrics_are_those_of_the_predictions(finished: Finished) -> None:

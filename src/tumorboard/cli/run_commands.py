@@ -155,9 +155,9 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add_images(predict, path_or_address)
     predict.add_argument(
         "--engine",
-        choices=("keras", "openvino", "onnx"),
-        default="keras",
-        help="runtime of the models (default: keras); the others use an export, made on first use",
+        choices=("onnx", "keras"),
+        default="onnx",
+        help="onnx: the run's joint graph, or Keras if there is none (default); keras: the run's networks",
     )
     predict.add_argument(
         "--by",
@@ -203,7 +203,8 @@ def _predict(options: argparse.Namespace) -> None:
     if options.json:
         facts = {"files": done.files, "failed": done.failed, "recommended": done.recommended}
         facts |= {"patients": str(done.patients)} if done.patients else {}
-        facts |= {"left_out": [entry.to_json() for entry in done.left_out], "notice": NOTICE}
+        facts |= {"left_out": [entry.to_json() for entry in done.left_out]}
+        facts |= {"engine": done.engine, "fallback": done.fallback, "notice": NOTICE}
         write(json.dumps({"predictions": str(done.table), **facts}) + "\n")
     else:
         lines = _rows(done.table) if done.recommended and done.files <= _SHOWN else []
@@ -211,7 +212,8 @@ def _predict(options: argparse.Namespace) -> None:
         summary = f"{done.files - done.failed} of {plural(done.files, 'file')} predicted"
         summary += f"; prediction and confidence of the model {done.recommended}" if done.recommended else ""
         places = [f"Patients: {done.patients}"] if done.patients else []
-        lines += [summary, *_left_out_lines(done.left_out), NOTICE, *places, f"Predictions: {done.table}\n"]
+        lines += [summary, *([f"Predicted with Keras: {done.fallback}"] if done.fallback else [])]
+        lines += [*_left_out_lines(done.left_out), NOTICE, *places, f"Predictions: {done.table}\n"]
         write("\n".join(lines))
     if done.failed:
         raise DataError(
@@ -344,7 +346,12 @@ def add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         _export,
     )
     export.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished run")
-    export.add_argument("--model", default="ensemble", metavar="NAME", help="default: ensemble")
+    export.add_argument(
+        "--model",
+        default="ensemble",
+        metavar="NAME",
+        help="default: ensemble; all, in the format onnx, makes the graph again that predict and serve use",
+    )
     export.add_argument("--format", required=True, choices=FORMATS, help="the file format")
     export.add_argument(
         "--out", type=Path, metavar="FILE", help="default: RUN/exports/FORMAT/MODEL with the format's suffix"
@@ -424,6 +431,8 @@ def _serve(options: argparse.Namespace) -> None:
     server.check_access(options.host, token)
     with contextlib.closing(server.listen(options.host, options.port)) as listener:
         state = server.open_state(options.folder)
+        if state.predictor.fallback and not options.json:
+            write(f"Predicting with Keras: {state.predictor.fallback}\n")
         server.serve(state, options.host, listener, token, lambda url: _announce(url, bool(token), options))
 
 

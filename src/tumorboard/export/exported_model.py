@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import progress, storage
-from tumorboard.errors import ModelError, UsageError, display
+from tumorboard.errors import ModelError, TumorboardError, UsageError, display
 from tumorboard.export import formats
 from tumorboard.export.formats import FORMATS, Array, Predict
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # files are opened without Keras
     import keras
 
     from tumorboard.models.model_spec import ModelSpec
@@ -54,17 +54,24 @@ class ExportCheck:
     differences: Mapping[str, float]
 
 
-def open_exported(path: Path, name: str, spec: "ModelSpec") -> ExportedModel:
-    """Open a file of the format `name` in its runtime, for one image per call.
+def open_exported(path: Path, name: str, size: int) -> ExportedModel:
+    """Open a file of the format `name` in its runtime, for one image of `size` per call.
 
     Raises:
         ModelError: Its runtime cannot read it.
     """
     try:
-        return ExportedModel(FORMATS[name].open(path, spec.image.size))
+        return ExportedModel(FORMATS[name].open(path, size))
+    except TumorboardError:
+        raise
     except Exception as error:  # each runtime has errors of its own
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise ModelError(f"{path.name} cannot be opened by its runtime: {reason}; export it again") from error
+        raise ModelError(
+            f"{path.name} cannot be opened by its runtime: {_reason(error)}; export it again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
 
 
 def check_path(path: Path, name: str) -> None:
@@ -110,15 +117,22 @@ def export_checked(
     """
     format_ = formats.find(name)
     check_path(path, name)
-    graph = formats.inference_graph(networks)
+    from tumorboard.models.inference import inference_graph  # Keras, seconds to import
+
+    graph = inference_graph(networks)
     outputs = {output: list(tensor.shape[1:]) for output, tensor in zip(networks, graph.outputs, strict=True)}
     record = {**spec.to_json(), "outputs": outputs, "format": name, "model_sha256": sha256}
     folder = path.with_name(f".exporting-{path.name}")
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        format_.write(graph, folder / path.name, record)
-        check = _compare(networks, open_exported(folder / path.name, name, spec), images, real)
+        try:
+            format_.write(graph, folder / path.name, record)
+        except (OSError, TumorboardError):
+            raise
+        except Exception as error:  # each converter has errors of its own
+            raise ModelError(f"the model cannot be written as {name}: {_reason(error)}") from error
+        check = _compare(networks, open_exported(folder / path.name, name, spec.image.size), images, real)
         for output, difference in check.differences.items():
             if not difference <= LIMIT:  # also if it is NaN
                 raise ModelError(
@@ -143,10 +157,17 @@ def export_checked(
 def _compare(
     networks: "Mapping[str, keras.Model]", exported: ExportedModel, images: npt.NDArray[np.uint8], real: bool
 ) -> ExportCheck:
-    """Compare each network by itself with its output of the exported whole."""
+    """Compare each network by itself with its output of the exported whole; raises ModelError at a class."""
     differences = {}
     for (name, network), actual in zip(networks.items(), _outputs(exported, images), strict=True):
-        differences[name] = difference(_outputs(network, images)[0], actual)
+        expected = _outputs(network, images)[0]
+        differences[name] = difference(expected, actual)
+        others = int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum())
+        if others and not name.endswith(formats.EMBEDDING) and differences[name] <= LIMIT:
+            raise ModelError(
+                f"{name} predicts another class than Keras for {others} of {len(images)} images; nothing was "
+                "kept. Choose another format"
+            )
     return ExportCheck(len(images), real, differences)
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import backend, optional
-from tumorboard.errors import UsageError
+from tumorboard.errors import ModelError, UsageError, display
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # files are opened without Keras
     import keras
 
 KEY = "tumorboard"
@@ -25,6 +26,20 @@ KEY = "tumorboard"
 
 EMBEDDING = "embedding"
 """Name of the output that is not class probabilities."""
+
+_MAX_BYTES = (1 << 31) - 1
+"""Of an ONNX file; no larger one can be parsed."""
+
+# fmt: off
+_OPERATORS = frozenset({
+    "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "Div", "Erf", "Exp",
+    "Flatten", "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish",
+    "Identity", "MatMul", "MaxPool", "Mul", "Pad", "Pow", "Reciprocal", "ReduceMax", "ReduceMean",
+    "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub",
+    "Tanh", "Transpose", "Unsqueeze",
+})
+# fmt: on
+"""ONNX operators that the networks of this package consist of, whatever the backbone."""
 
 Array = npt.NDArray[np.float32]
 Predict = Callable[[Array], list[Array]]
@@ -91,15 +106,44 @@ def write_onnx(model: "keras.Model", path: Path, record: Mapping[str, Any]) -> N
 
 
 def open_onnx(path: Path, _: int) -> Predict:
-    """Open ONNX in ONNX Runtime on the CPU, without its telemetry: a database in the home folder."""
+    """Open ONNX in ONNX Runtime on the CPU; the bits depend neither on the threads nor on the batch.
+
+    It writes no telemetry, which would be a database in the home folder.
+    """
+    check_operators(path)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at the import, which makes the database
     runtime = importlib.import_module("onnxruntime")
     runtime.disable_telemetry_events()
     options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors
+    options.log_severity_level = 4  # what goes wrong is raised
+    threads = os.environ.get("OMP_NUM_THREADS", "")  # set for the workers of a cluster
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads take no time
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0].name
     return lambda image: list(session.run(None, {source: image}))
+
+
+def check_operators(path: Path) -> None:
+    """Refuse ONNX that consists of other operators than networks of this package, or that needs other files.
+
+    Raises:
+        ModelError: Names the file and one operator.
+    """
+    if path.stat().st_size > _MAX_BYTES:
+        raise ModelError(f"expected at most {_MAX_BYTES:,} bytes in {display(path)}, found more")
+    onnx = importlib.import_module("onnx")
+    model = onnx.load(path, load_external_data=False)
+    unknown = {node.op_type for node in model.graph.node if node.domain or node.op_type not in _OPERATORS}
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        unknown.add("weights in another file")
+    if model.functions or model.graph.sparse_initializer or model.training_info:
+        unknown.add("functions, sparse weights or training")
+    if unknown:
+        raise ModelError(
+            f"{display(path)} cannot be opened: expected operators of Tumorboard's networks, found "
+            f"{min(unknown)[:60]!r}; export it again"
+        )
 
 
 def openvino() -> Any:
@@ -111,16 +155,14 @@ def openvino() -> Any:
 def write_openvino(model: "keras.Model", path: Path, record: Mapping[str, Any]) -> None:
     """Write OpenVINO's IR in full precision, with named outputs."""
     ov = openvino()
-    plain = path.with_name(f"plain-{path.name}")
-    model.export(str(plain), format="openvino", verbose=False)
-    content = ov.Core().read_model(plain)
-    for output, name in zip(content.outputs, record["outputs"], strict=True):
-        output.get_tensor().set_names({name})
-    content.set_rt_info(json.dumps(record), [KEY])
-    ov.save_model(content, path, compress_to_fp16=False)
-    del content  # it maps the file of weights
-    for file in (plain, plain.with_suffix(".bin")):
-        file.unlink()
+    with tempfile.TemporaryDirectory(dir=path.parent) as saved_model:
+        # Not Keras's own export to OpenVINO: on Python 3.13 its converter ends in `exec("del tensorflow")`.
+        model.export(saved_model, format="tf_saved_model", verbose=False)
+        content = ov.Core().read_model(saved_model)
+        for number, name in enumerate(record["outputs"]):
+            content.output(f"output_{number}").get_tensor().set_names({name})
+        content.set_rt_info(json.dumps(record), [KEY])
+        ov.save_model(content, path, compress_to_fp16=False)
 
 
 def open_openvino(path: Path, size: int) -> Predict:
@@ -172,50 +214,8 @@ def open_saved_model(path: Path, _: int) -> Predict:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx"), "onnx", write_onnx, open_onnx, embeds=True),
+    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx"), "", write_onnx, open_onnx, embeds=True),
     "openvino": Format(".xml", ("openvino",), "openvino", write_openvino, open_openvino, embeds=True),
     "litert": Format(".tflite", ("tensorflow", "ai_edge_litert"), "litert", write_litert, open_litert),
     "saved-model": Format("", ("tensorflow",), "", write_saved_model, open_saved_model),
 }
-
-_TRAINING_ONLY = {
-    "RandomFlip",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomTranslation",
-    "RandomContrast",
-    "Dropout",
-}
-
-
-def inference_graph(networks: "Mapping[str, keras.Model]") -> "keras.Model":
-    """Copy networks into one frozen graph for inference, which computes shared layers once.
-
-    It is frozen because Keras exports a batch norm that is trainable in its training form, whose outputs are
-    other ones and depend on the batch.
-
-    Returns:
-        (N, S, S, 3) float32 of 0-255 -> the output of each network, in order.
-    """
-    import keras  # seconds to import
-    from keras import layers
-
-    from tumorboard.models.inference import merge_networks
-
-    def copy_layer(layer: keras.Layer) -> Any:
-        if type(layer).__name__ in _TRAINING_ONLY:
-            return layers.Identity(name=layer.name)
-        config = layer.get_config()
-        if isinstance(layer, layers.Rescaling):  # tf2onnx skips an optimisation if the offset is a scalar
-            for key in ("scale", "offset"):
-                config[key] = [config[key]] if isinstance(config[key], int | float) else config[key]
-        return layer.__class__.from_config(config)
-
-    whole = merge_networks(networks)
-    outputs = [whole.output[name] for name in networks]
-    whole = keras.Model(whole.input, outputs if len(outputs) > 1 else outputs[0])
-    copy = keras.models.clone_model(whole, clone_function=copy_layer)
-    copy.set_weights(whole.get_weights())
-    copy.trainable = False
-    copy(np.zeros((1, *whole.input_shape[1:]), np.float32))  # Keras exports only models that have been called
-    return copy

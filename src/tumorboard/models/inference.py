@@ -7,11 +7,20 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import layers
 
 from tumorboard import progress
 from tumorboard.data.image_cache import Images
 from tumorboard.models.model_spec import call_again
 
+_TRAINING_ONLY = (
+    layers.RandomFlip,
+    layers.RandomRotation,
+    layers.RandomZoom,
+    layers.RandomTranslation,
+    layers.RandomContrast,
+    layers.Dropout,
+)
 _IRRELEVANT = ("name", "trainable", "seed")  # settings that do not change what a layer predicts
 
 
@@ -65,3 +74,32 @@ def _relevant(settings: Any) -> Any:
     if isinstance(settings, dict):
         return {key: _relevant(value) for key, value in settings.items() if key not in _IRRELEVANT}
     return [_relevant(item) for item in settings] if isinstance(settings, list | tuple) else settings
+
+
+def inference_graph(networks: Mapping[str, keras.Model]) -> keras.Model:
+    """Copy networks into one frozen graph for inference, which computes shared layers once.
+
+    It is frozen because Keras exports a batch norm that is trainable in its training form, whose outputs are
+    other ones and depend on the batch.
+
+    Returns:
+        (N, S, S, 3) float32 of 0-255 -> the output of each network, in order.
+    """
+
+    def copy_layer(layer: keras.Layer) -> Any:
+        if isinstance(layer, _TRAINING_ONLY):
+            return layers.Identity(name=layer.name)
+        config = layer.get_config()
+        if isinstance(layer, layers.Rescaling):  # tf2onnx skips an optimisation if the offset is a scalar
+            for key in ("scale", "offset"):
+                config[key] = [config[key]] if isinstance(config[key], int | float) else config[key]
+        return layer.__class__.from_config(config)
+
+    whole = merge_networks(networks)
+    outputs = [whole.output[name] for name in networks]
+    whole = keras.Model(whole.input, outputs if len(outputs) > 1 else outputs[0])
+    copy = keras.models.clone_model(whole, clone_function=copy_layer)
+    copy.set_weights(whole.get_weights())
+    copy.trainable = False
+    copy(np.zeros((1, *whole.input_shape[1:]), np.float32))  # Keras exports only models that have been called
+    return copy

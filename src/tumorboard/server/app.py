@@ -87,7 +87,7 @@ _NO_REPORT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No r
 
 @dataclass
 class AppState:
-    """What the routes share. The models run in one thread, one image at a time.
+    """What the routes share. Predictions are made in one thread, heat maps in another, one image at a time.
 
     Args:
         predictor: The models of the run.
@@ -105,6 +105,7 @@ class AppState:
     decoders: SandboxPool = field(default_factory=decoding_pool)
     decoding_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
     model_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    heat_map_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     async def decode_upload(self, request: Request, window: str) -> DecodedUpload:
         """Receive and decode the file of a request."""
@@ -116,6 +117,7 @@ class AppState:
         """Finish the work in progress, and end threads and decoding processes."""
         self.decoding_threads.shutdown()
         self.model_thread.shutdown()
+        self.heat_map_thread.shutdown()
         self.decoders.close()
 
 
@@ -198,7 +200,9 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window)
             index = list(predictor.class_names).index(target)
-            layer = await _run_in(state.model_thread, lambda: state.heat_layer(model, upload.pixels, index))
+            layer = await _run_in(
+                state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index)
+            )
             empty = not layer[..., 3].any()
             return HeatMap(
                 model=model, target=target, empty=empty, layer=png(layer), preview=png(upload.pixels)

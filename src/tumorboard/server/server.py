@@ -1,6 +1,8 @@
 """Open a run, listen, print the address, and reply until asked to stop; then finish what is in progress."""
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -58,7 +60,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def open_state(path: Path) -> app.AppState:
-    """Load the models of a finished run, and predict once so that the first request does not wait.
+    """Open the models of a finished run, and predict once so that the first request does not wait.
+
+    The first heat map waits for Keras and the networks, which take seconds and half a gigabyte to load.
 
     Raises:
         RunFolderError: Not a finished run.
@@ -66,18 +70,23 @@ def open_state(path: Path) -> app.AppState:
     """
     run = RunFolder(path)
     test_accuracies = schemas.read_test_accuracies(run)
-    # Importing Keras takes seconds: not before the port and the run are known to be usable.
-    from tumorboard.explain import overlay
     from tumorboard.workflows.predictor import load_run
 
     predictor = load_run(path)
     predictor.predict(np.zeros((predictor.image.size, predictor.image.size, 3), np.uint8))
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)  # opening took 30 MB that would stay with the process
 
     def heat_layer(model: str, pixels: Pixels, target: int) -> Pixels:
+        from tumorboard.explain import overlay
+
         heat = predictor.heat_map(model, pixels, target)
         return np.dstack([overlay.colours(heat), (255 * heat).round().astype(np.uint8)])
 
-    return app.AppState(predictor, heat_layer, test_accuracies, run)
+    state = app.AppState(predictor, heat_layer, test_accuracies, run)
+    if predictor.graph is None:  # then Keras predicts, in one thread
+        state.heat_map_thread = state.model_thread
+    return state
 
 
 class HeaderTimeout(H11Protocol):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import filelock
 
@@ -16,7 +16,6 @@ from tumorboard.data.object_store import Source
 from tumorboard.errors import DataError, RunFolderError, UsageError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.export import KERAS, check_engine
 from tumorboard.workflows.patient_table import patients_of, write_patients
 from tumorboard.workflows.prediction_table import (
     Row,
@@ -26,9 +25,7 @@ from tumorboard.workflows.prediction_table import (
     shown_path,
     write_csv,
 )
-
-if TYPE_CHECKING:
-    from tumorboard.workflows.predictor import RunPredictor
+from tumorboard.workflows.predictor import ONNX, RunPredictor, load_run
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,8 @@ class Predicted:
         failed: Rows with an error.
         left_out: What in the folders is no input.
         recommended: The model whose prediction is the run's answer; "" with Ray.
+        engine: What predicted, one of `predictor.ENGINES`; "" with Ray.
+        fallback: Why Keras predicted, although the joint graph was wanted; "" otherwise, and with Ray.
         patients: The CSV with one row per patient; None unless it was asked for.
     """
 
@@ -49,6 +48,8 @@ class Predicted:
     failed: int
     left_out: tuple[LeftOut, ...]
     recommended: str
+    engine: str
+    fallback: str = ""
     patients: Path | None = None
 
 
@@ -58,7 +59,7 @@ def predict_files(
     out: str | Path,
     *,
     models: Sequence[str] = (),
-    engine: str = KERAS,
+    engine: str = ONNX,
     ray: str = "",
     by: str = "",
     console: Console | None = None,
@@ -70,7 +71,7 @@ def predict_files(
         sources: Files, folders, CSVs with a column `path`; text with `://` is an address in an object store.
         out: The CSV; an older one is replaced when the new one is complete. With Ray, a folder.
         models: Of the run; all by default.
-        engine: The runtime of the models: keras, openvino, onnx; see `export.on_engine`.
+        engine: onnx or keras, as for `load_run`.
         ray: "local" or the address of a cluster that shares the files; "" for this process.
         by: "folder", "dicom" or a column of the lists, see `patient_table.patients_of`: also write a table
             with one row per patient, `OUT-patients.csv`.
@@ -89,32 +90,28 @@ def predict_files(
     if ray:
         if by:
             raise UsageError("expected --by without --ray, found both; leave one out")
-        if engine != KERAS or out.suffix:
-            raise UsageError("expected a folder as --out and no other --engine with --ray; it gets parts")
+        if out.suffix:
+            raise UsageError("expected a folder as --out with --ray; it gets parts")
         from tumorboard.distributed import ray_cluster
         from tumorboard.workflows.cluster_predict import predict_on_cluster
 
         with ray_cluster.connected(ray):
             files, failed = predict_on_cluster(
-                run, sources, out, models=models, console=console, left_out=left_out
+                run, sources, out, models=models, engine=engine, console=console, left_out=left_out
             )
-        return Predicted(out, files, failed, tuple(left_out), "")
+        return Predicted(out, files, failed, tuple(left_out), "", "")
     if out.suffix.lower() != ".csv":
         raise UsageError(f"expected --out to end in .csv, found {out.name[-60:]!r}")
     if out.resolve() in {Path(source).resolve() for source in sources}:
         raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
     require_replaceable(out)
-    check_engine(engine)
     object_store.require_existing(sources)
     total = sum(1 for _ in object_store.sources(sources, left_out))
     if not total:
         raise nothing_to_read(sources, left_out)
     patient_of = patients_of(sources, by) if by else {}
     with progress.graceful(), _locked_table(out):
-        from tumorboard.workflows.export import on_engine  # Keras, seconds to import
-        from tumorboard.workflows.predictor import load_run
-
-        predictor = on_engine(load_run(run, models), run, engine)
+        predictor = load_run(run, models, engine=engine)
         rows = unfinished_rows(out, run, predictor)
         files, failed = _predict_rows(predictor, sources, rows, total, console)
         with storage.writing(out) as file:
@@ -124,7 +121,8 @@ def predict_files(
             with storage.writing(table) as file:
                 write_patients(file, predictor, RunFolder(run), rows, patient_of)
         rows.unlink(missing_ok=True)
-    return Predicted(out, files, failed, tuple(left_out), predictor.recommended, table)
+    answer = predictor.recommended, predictor.engine, predictor.fallback
+    return Predicted(out, files, failed, tuple(left_out), *answer, table)
 
 
 def unfinished_rows(out: Path, run: Path, predictor: "RunPredictor") -> Path:

@@ -22,7 +22,7 @@ from tumorboard.errors import RunFolderError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
 from tumorboard.workflows.prediction_table import digest_of, prediction_row, write_parquet
-from tumorboard.workflows.predictor import load_run
+from tumorboard.workflows.predictor import ONNX, load_run
 
 FILES_PER_PART = 250
 
@@ -50,6 +50,7 @@ def predict_on_cluster(
     out: Path,
     *,
     models: Sequence[str] = (),
+    engine: str = ONNX,
     console: Console,
     left_out: list[LeftOut] | None = None,
 ) -> tuple[int, int]:
@@ -60,6 +61,7 @@ def predict_on_cluster(
         sources: As for `predict_files`, under the same paths on every machine.
         out: A new folder, or that of an interrupted call, which goes on where that one stopped.
         models: Of the run; all by default.
+        engine: onnx or keras, as for `load_run`.
         console: Where progress is shown.
         left_out: Gets what in the folders is no input.
 
@@ -71,7 +73,7 @@ def predict_on_cluster(
         RunFolderError: `out` was begun with other files or models, or is in use.
     """
     absolute = [source.absolute() if isinstance(source, Path) else source for source in sources]
-    digest, total = digest_of(RunFolder(run), json.dumps(sorted(models))), 0
+    digest, total = digest_of(RunFolder(run), json.dumps([engine, *sorted(models)])), 0
     left_out = [] if left_out is None else left_out
     for source in object_store.sources(absolute, left_out):  # not in memory: there may be millions
         digest.update(os.fsencode(str(source)) + b"\0")
@@ -93,7 +95,7 @@ def predict_on_cluster(
         storage.write_json(record, plan)
         with run_folder.locked(RunFolder(out)):
             missing = (part for part in parts(absolute, out.absolute()) if not _is_finished(part))
-            _predict_parts(run.absolute(), models, missing, -(-total // FILES_PER_PART), console)
+            _predict_parts(run.absolute(), models, engine, missing, -(-total // FILES_PER_PART), console)
     return total, _count_errors(out)
 
 
@@ -132,8 +134,8 @@ def _count_errors(out: Path) -> int:
 class PartWriter:
     """The models of a run in a process of their own."""
 
-    def __init__(self, run: Path, models: Sequence[str]) -> None:
-        self._predictor = load_run(run, models)
+    def __init__(self, run: Path, models: Sequence[str], engine: str) -> None:
+        self._predictor = load_run(run, models, engine=engine)
 
     def write(self, part: Part) -> None:
         """Write a part, whole or not at all.
@@ -146,7 +148,7 @@ class PartWriter:
 
 
 def _predict_parts(
-    run: Path, models: Sequence[str], missing: Iterator[Part], total: int, console: Console
+    run: Path, models: Sequence[str], engine: str, missing: Iterator[Part], total: int, console: Console
 ) -> None:
     """Give every idle actor the next part; no more parts are in memory than there are actors."""
     import ray
@@ -161,7 +163,7 @@ def _predict_parts(
     )
     waiting: dict[Any, Any] = {}
     for part in itertools.islice(missing, ray_cluster.task_slots(max(1, threads))):
-        actor = writer.remote(run, tuple(models))
+        actor = writer.remote(run, tuple(models), engine)
         waiting[actor.write.remote(part)] = actor
     try:
         with ray_cluster.original_errors(), console.task("predicting parts") as update:

@@ -69,6 +69,8 @@ def evaluate_data(
         RunFolderError, ModelError: The run cannot be used.
         DataError: The data cannot be used, or has classes that the models do not know.
     """
+    from tumorboard.workflows.predictor import KERAS, load_run
+
     console, folder, path = console or Console(quiet=True), RunFolder(Path(run)), DataSource.of(data).path
     run_folder.read_checksums(folder)  # a run that is not finished is refused before anything is read
     known = read_manifest(folder)
@@ -90,9 +92,7 @@ def evaluate_data(
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache,
         console.overall({"decoding": 5.0, "predicting": 40.0, "report": 10.0}),
     ):
-        from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
-
-        predictor = load_run(run)
+        predictor = load_run(run, engine=KERAS)  # as the run's own test images were predicted
         decoded = decode_images(replace(loaded, manifest=part), Path(cache), predictor.image, console)
         test = {sample.sha256 for sample in known.select("test").samples}
         test &= {sample.sha256 for sample in decoded.manifest.samples}

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -18,9 +17,7 @@ from tumorboard.errors import DataError, UsageError, display
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
-
-if TYPE_CHECKING:
-    from tumorboard.workflows.predictor import RunPredictor
+from tumorboard.workflows.predictor import KERAS, RunPredictor, load_run
 
 COLUMNS = ("path", "model", "member", "class", "probability", "overlay", "error", "notice")
 _LONGEST_STEM = 100  # bytes; the names of a model and a member follow it
@@ -89,9 +86,7 @@ def explain(
     rows: list[list[str]] = []
     correlations: dict[str, float] = {}
     with progress.graceful(), console.task("explaining") as update:
-        from tumorboard.workflows.predictor import load_run  # Keras, seconds to import
-
-        predictor = load_run(run, models)
+        predictor = load_run(run, models, engine=KERAS)
         try:
             for number, path in enumerate(paths, start=1):
                 progress.stop_if_asked()

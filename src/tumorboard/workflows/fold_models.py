@@ -24,6 +24,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.training.fit import prepare_backend
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.evaluate import evaluate_data
+from tumorboard.workflows.export import add_joint_graph
 from tumorboard.workflows.run_context import read_manifest, record_test_evaluation
 
 BAGGED = "bagged"
@@ -101,3 +102,4 @@ def bag_folds(whole: RunFolder, shared: RunFolder, folds: Sequence[RunFolder], c
             record_test_evaluation(run, len(known.select("test").samples))
             evaluate_data(run.root, shared.manifest, console=console)
         storage.write_text(run.manifest, write_csv(replace(known, samples=trained_on)))
+        add_joint_graph(run, {}, (BAGGED,), BAGGED, console)

@@ -1,38 +1,42 @@
-"""The models of a finished run, loaded once: what they predict for an image, and how reliable that is.
+"""The models of a finished run, opened once: what they predict for an image, and how reliable that is.
 
-The Python API, `tumorboard predict`, `evaluate` and the page all call `RunPredictor.predict`, one image per
-call, so that they return the same bits.
+The Python API, `tumorboard predict` and the page all call `RunPredictor.predict`, one image per call, so that
+they return the same bits. It computes the run's joint graph, which needs no Keras; the networks themselves
+are loaded only for heat maps, for `evaluate`, and where the graph cannot be used.
 """
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard import config, run_folder
+from tumorboard import config, optional, run_folder
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.pixels import Pixels
-from tumorboard.ensembles.ensemble import check_compatible
-from tumorboard.errors import RunFolderError, display
+from tumorboard.errors import ModelError, RunFolderError, UsageError, display
 from tumorboard.evaluation import calibration, conformal
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
-from tumorboard.explain import gradcam
-from tumorboard.export.exported_model import ExportedModel
-from tumorboard.models import saving
-from tumorboard.models.inference import merge_networks
-from tumorboard.models.model_spec import LoadedModel, ModelSpec, embedding_model
+from tumorboard.export.exported_model import open_exported, record_path
+from tumorboard.export.formats import EMBEDDING, Array
 from tumorboard.predictions import Probabilities
 from tumorboard.run_folder import RunFolder, read_json
-from tumorboard.training import fit
 from tumorboard.workflows import calibrate
 
-_EMBEDDING = "embedding of the recommended model"  # no model's name has spaces
+if TYPE_CHECKING:  # Keras, seconds to import
+    import keras
+
+    from tumorboard.explain.gradcam import Map
+    from tumorboard.models.model_spec import LoadedModel
+
+ONNX, KERAS = "onnx", "keras"
+ENGINES = (ONNX, KERAS)
+"""What can compute a run's predictions: its joint graph in ONNX Runtime, or the networks in Keras."""
+
 _LARGEST_SHARE = 1 + 1e-6  # rounding
 
 
@@ -65,7 +69,6 @@ class Reliability:
         refer_below: Predictions of less confidence are referred to a human reader.
         outlier_threshold: Images of a larger outlier score are out of distribution.
         detector: Computes the score from an embedding.
-        embedding_model: Image -> embedding, (1, D).
     """
 
     temperature: float | None = None
@@ -73,7 +76,6 @@ class Reliability:
     refer_below: float | None = None
     outlier_threshold: float | None = None
     detector: OutOfDistribution | None = None
-    embedding_model: keras.Model | None = None
 
 
 @dataclass(frozen=True)
@@ -81,42 +83,44 @@ class RunPredictor:
     """The models of a run.
 
     Attributes:
-        models: The networks by name.
-        spec: The input and the classes that all of them share.
+        names: The models' names, the recommended one among them.
         recommended: The name of the model whose prediction is that of the run.
-        reliability: Its calibration.
-        engine: "keras", or the runtime that predicts.
-        runtime: The networks there, in order, then the recommended model's embedding; None for Keras.
+        class_names: The classes in the order of the probabilities.
+        image: Size, resize method, and window of DICOM.
+        load_networks: Returns the networks in Keras, by name.
+        reliability: The recommended model's calibration.
+        graph: (1, S, S, 3) pixels -> the outputs of the joint graph by name; None if Keras predicts.
+        fallback: Why Keras predicts, although the joint graph was wanted; "" otherwise.
     """
 
-    models: Mapping[str, keras.Model]
-    spec: ModelSpec
+    names: tuple[str, ...]
     recommended: str
+    class_names: tuple[str, ...]
+    image: config.Image
+    load_networks: "Callable[[], Mapping[str, keras.Model]]"
     reliability: Reliability = field(default_factory=Reliability)
-    engine: str = "keras"
-    runtime: ExportedModel | None = None
+    graph: Callable[[Pixels], Mapping[str, Array]] | None = None
+    fallback: str = ""
 
     @classmethod
-    def of(cls, models: Mapping[str, LoadedModel], recommended: str) -> "RunPredictor":
+    def of(cls, models: "Mapping[str, LoadedModel]", recommended: str) -> "RunPredictor":
         """Make a predictor without calibration; raises ModelError if models differ in classes or input."""
+        from tumorboard.ensembles.ensemble import check_compatible
+
         pairs = [*models.values()]
         spec = check_compatible(pairs) if len(pairs) > 1 else pairs[0][1]
-        return cls({name: model for name, (model, _) in models.items()}, spec, recommended)
+        networks = {name: model for name, (model, _) in models.items()}
+        return cls(tuple(networks), recommended, spec.class_names, spec.image, lambda: networks)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The models' names, the recommended one among them."""
-        return tuple(self.models)
+    def engine(self) -> str:
+        """What predicts, one of `ENGINES`."""
+        return KERAS if self.graph is None else ONNX
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes in the order of the probabilities."""
-        return self.spec.class_names
-
-    @property
-    def image(self) -> config.Image:
-        """Size, resize method, window and depth of grey."""
-        return self.spec.image
+    @functools.cached_property
+    def models(self) -> "Mapping[str, keras.Model]":
+        """The networks in Keras, by name; loaded when they are first needed."""
+        return self.load_networks()
 
     def read(self, source: str | Path | bytes) -> Pixels:
         """Read a file, or its bytes, as the models take it: uint8 (S, S, 3); raises DataError."""
@@ -134,16 +138,13 @@ class RunPredictor:
 
     def predict(self, pixels: Pixels) -> ImagePrediction:
         """Predict one image, uint8 (S, S, 3)."""
-        if self.runtime is None:
-            outputs = self._graph.predict_on_batch(pixels[None])
-        else:
-            values = self.runtime.predict_on_batch(pixels[None])
-            outputs = dict(zip((*self.models, _EMBEDDING), values, strict=True))
-        rows = {name: outputs[name][0].astype(np.float64) for name in self.models}
-        known, embedding = self.reliability, outputs.get(_EMBEDDING)
+        outputs = (self.graph or self._keras_graph.predict_on_batch)(pixels[None])
+        rows = {name: outputs[name][0].astype(np.float64) for name in self.names}
+        known = self.reliability
         outlier = None
-        if known.detector is not None and known.outlier_threshold is not None and embedding is not None:
-            outlier = bool(known.detector.score(embedding)[0] > known.outlier_threshold)
+        if known.detector is not None and known.outlier_threshold is not None:
+            score = known.detector.score(outputs[embedding_output(self.recommended)])[0]
+            outlier = bool(score > known.outlier_threshold)
         if known.temperature is None:
             return ImagePrediction(rows, out_of_distribution=outlier)
         row = calibration.scale_probabilities(rows[self.recommended][None], known.temperature)[0]
@@ -152,47 +153,133 @@ class RunPredictor:
         return ImagePrediction(rows, row, inside, refer, outlier)
 
     @functools.cached_property
-    def _graph(self) -> keras.Model:
+    def _keras_graph(self) -> "keras.Model":
         """All networks and the embedding model as one graph, which computes shared layers once."""
-        embedders = (
-            {} if self.reliability.embedding_model is None else {_EMBEDDING: self.reliability.embedding_model}
-        )
-        return merge_networks({**self.models, **embedders})
+        from tumorboard.models.inference import merge_networks
 
-    def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> gradcam.Map:
+        has_score = self.reliability.detector is not None
+        return merge_networks(joint_networks(self.models, self.recommended) if has_score else self.models)
+
+    def heat_map(self, name: str, pixels: Pixels, target: int | None = None) -> "Map":
         """Compute the Grad-CAM map of a class, by default the predicted one: (S, S), 0 to 1."""
+        from tumorboard.explain import gradcam
+
         return gradcam.heat_map(self.models[name], pixels, target)
 
 
-def load_run(run: str | Path, models: Sequence[str] = ()) -> RunPredictor:
-    """Load a finished run's models, each after its hash was compared with the run's SHA256SUMS.
+def load_run(run: str | Path, models: Sequence[str] = (), *, engine: str = ONNX) -> RunPredictor:
+    """Open a finished run's models; each file is compared with the run's SHA256SUMS before it is opened.
 
     Args:
         run: The run folder.
         models: Their names; all by default. If the recommended model is not among them, the ensemble or the
             first model takes its place.
+        engine: "onnx" computes the run's joint graph, and Keras only if there is none that can be used,
+            which `RunPredictor.fallback` then explains; "keras" loads the networks.
 
     Raises:
         RunFolderError: No finished run, or a damaged file in it.
-        UsageError: An unknown model.
+        UsageError: An unknown model or engine.
         ModelError: A model that is not what was trained, or cannot be loaded.
     """
+    if engine not in ENGINES:
+        raise UsageError(f"expected an engine ({', '.join(ENGINES)}), found {engine[:40]!r}")
     folder = RunFolder(Path(run))
     hashes = run_folder.read_checksums(folder)
     names, recommended = run_folder.select_models(folder, hashes, models)
-    environment = read_json(folder.environment) if folder.environment.is_file() else {}
+    reliability = read_reliability(folder, recommended, hashes)
+    fallback = ""
+    if engine == ONNX:
+        try:
+            return _open_joint_graph(folder, hashes, names, recommended, reliability)
+        except (ModelError, UsageError) as error:
+            fallback = str(error)
+    predictor = RunPredictor.of(load_networks(folder, hashes, names), recommended)
+    return replace(predictor, reliability=reliability, fallback=fallback)
+
+
+def load_networks(
+    run: RunFolder, hashes: Mapping[str, str], names: Sequence[str]
+) -> "dict[str, LoadedModel]":
+    """Load networks of a run in Keras, each after its hash was compared.
+
+    Raises:
+        ModelError: One is not what was trained, or cannot be loaded.
+    """
+    from tumorboard.models import saving
+    from tumorboard.training import fit
+
+    environment = read_json(run.environment) if run.environment.is_file() else {}
     threads = environment.get("threads", 0)  # as in training: another number sums in another order
     fit.prepare_backend(0, threads if isinstance(threads, int) and 0 <= threads <= 256 else 0)
-    loaded: dict[str, LoadedModel] = {}
+    loaded = {}
     for name in names:
-        for file in (folder.model(name), folder.model_spec(name)):
+        for file in (run.model(name), run.model_spec(name)):
             run_folder.verify(file, hashes)
-        loaded[name] = saving.load(folder.model(name))
-    reliability = read_reliability(folder, recommended, loaded[recommended][0], hashes)
-    return replace(RunPredictor.of(loaded, recommended), reliability=reliability)
+        loaded[name] = saving.load(run.model(name))
+    return loaded
 
 
-def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict[str, str]) -> Reliability:
+def joint_networks(models: "Mapping[str, keras.Model]", recommended: str) -> "dict[str, keras.Model]":
+    """Return what a joint graph computes, by name: all models, and the recommended one's embedding."""
+    from tumorboard.models.model_spec import embedding_model
+
+    return {**models, embedding_output(recommended): embedding_model(models[recommended])}
+
+
+def embedding_output(name: str) -> str:
+    """Return the name of a joint graph's output that is the embedding of a model."""
+    return f"{name}:{EMBEDDING}"
+
+
+def _open_joint_graph(
+    run: RunFolder,
+    hashes: Mapping[str, str],
+    names: tuple[str, ...],
+    recommended: str,
+    reliability: Reliability,
+) -> RunPredictor:
+    """Open the graph if it is undamaged, and of these models.
+
+    Raises:
+        ModelError: It is not.
+        UsageError: ONNX Runtime is not installed.
+    """
+    optional.require("the joint graph", "onnx", "onnxruntime")
+    file = run.joint_graph
+    if file.name not in hashes:
+        raise ModelError(
+            f"expected {display(file)}, found no such file in SHA256SUMS; make it with "
+            f"tumorboard export {display(run.root)} --model all --format onnx"
+        )
+    for part in (file, record_path(file)):
+        run_folder.verify(part, hashes)
+    record = read_json(record_path(file))
+    try:
+        outputs, class_names = tuple(record["outputs"]), tuple(map(str, record["class_names"]))
+        image = config.Image.model_validate(record["image"])
+        networks = [output for output in outputs if ":" not in output]
+        same = record["model_sha256"] == run_folder.digest_of_networks(hashes, networks)
+    except (KeyError, TypeError, ValueError):
+        same, outputs = False, ()
+    needed = {*names, *([embedding_output(recommended)] if reliability.detector else ())}
+    if not same or not needed <= set(outputs):
+        raise ModelError(
+            f"expected {display(file)} to be of the run's models, found others; make it again with "
+            f"tumorboard export {display(run.root)} --model all --format onnx"
+        )
+    exported = open_exported(file, ONNX, image.size)
+
+    def compute(pixels: Pixels) -> dict[str, Array]:
+        return dict(zip(outputs, exported.predict_on_batch(pixels), strict=True))
+
+    def load() -> "dict[str, keras.Model]":
+        return {name: model for name, (model, _) in load_networks(run, hashes, names).items()}
+
+    return RunPredictor(names, recommended, class_names, image, load, reliability, compute)
+
+
+def read_reliability(run: RunFolder, name: str, hashes: Mapping[str, str]) -> Reliability:
     """Read a model's calibration from calibration.json; all None if there is no such file.
 
     Raises:
@@ -215,9 +302,4 @@ def read_reliability(run: RunFolder, name: str, model: keras.Model, hashes: dict
     file = run.out_of_distribution(name)
     run_folder.verify(file, hashes)
     detector = OutOfDistribution.from_bytes(file.read_bytes(), display(file))
-    return replace(
-        known,
-        outlier_threshold=fitted.ood_threshold,
-        detector=detector,
-        embedding_model=embedding_model(model),
-    )
+    return replace(known, outlier_threshold=fitted.ood_threshold, detector=detector)

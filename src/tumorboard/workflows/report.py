@@ -198,10 +198,10 @@ def heat_maps(
         return maps, "the images are no longer where they were" if wanted else ""
     try:
         from tumorboard.explain.overlay import in_picture, overlay  # Keras, seconds to import
-        from tumorboard.workflows.predictor import load_run
+        from tumorboard.workflows.predictor import KERAS, load_run
 
         predictor = predictor or load_run(
-            run.root, sorted({name for names in wanted.values() for name in names})
+            run.root, sorted({name for names in wanted.values() for name in names}), engine=KERAS
         )
     except TumorboardError as error:  # no backend, or models that were moved away or changed
         return maps, str(error).replace(str(run.root), run.root.name)  # a report is moved and shared

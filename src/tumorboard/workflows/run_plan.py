@@ -105,7 +105,7 @@ class RunPlan:
 
         with context.phase("loading Keras"):  # seconds: only once the data is known to be good
             from tumorboard.training import fit, tracking
-            from tumorboard.workflows import build_models, calibrate
+            from tumorboard.workflows import build_models, calibrate, export
             from tumorboard.workflows.predictor import RunPredictor
 
             fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
@@ -132,6 +132,9 @@ class RunPlan:
         with console.phase("report"):
             with context.phase("results"):
                 results = report.read_results(context)
+            with context.phase("joint graph"):
+                export.add_joint_graph(run, models, names, results.recommended, console)
+            with context.phase("results"):
                 predictor = RunPredictor.of(models, results.recommended) if in_memory else None
                 results = report.add_images(context, results, predictor)
             with console.phase("writing"):
@@ -166,7 +169,7 @@ def run_phases(recipe: Recipe) -> Plan:
         "calibration": {f"calibration: embedding {s}": embedding * _PARTS[s] for s in ("train", "valid")},
         "test": {f"{name}: predicting test": predictions[name] * _PARTS["test"] for name in recipe.names},
         "leak meter": {"measuring leaks": 8.0},
-        "report": {"results": 12.0, "writing": 6.0},
+        "report": {"results": 12.0, "joint graph": 8.0, "writing": 6.0},
     }
 
 
