@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tumorboard import NOTICE, progress, run_folder, storage
+from tumorboard import NOTICE, progress, run_folder, storage, text_files
 from tumorboard.data import class_folders, object_store
 from tumorboard.data.left_out import LeftOut, nothing_to_read, png_notice, require_replaceable
 from tumorboard.data.pixels import Pixels
@@ -113,8 +113,9 @@ def _require_same_images(table: Path, paths: Iterable[Path]) -> None:
     """Check that a table of earlier maps names none of other images: it would be replaced."""
     if not table.is_file():
         return
-    with table.open(encoding="utf-8", errors="replace", newline="") as file:
-        explained = {row.get("path") or "" for row in csv.DictReader(file)}
+    header, *rows = text_files.rows(text_files.read_text(table), str(table))
+    place = text_files.places(header.cells, str(table), ["path"])["path"]
+    explained = {row.cells[place] for row in rows}
     others = explained - {neutralised(str(path)) for path in paths}
     if others:
         raise UsageError(
