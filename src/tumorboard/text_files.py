@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -248,11 +249,13 @@ def paths(text: str, source: str, root: Path, lines: bool) -> Iterator[str]:
 def located(root: Path, name: str) -> Path:
     r"""Return the path of a name that a table in the folder `root` gives.
 
-    A name such as `a\b.png`, written on Windows, is `a/b.png` unless a file has just this name.
+    A name such as `a\b.png`, written on Windows, is `a/b.png` unless a file has just this name. An accent
+    may be one character with its letter in the table and two in the name of the file, or the reverse.
     """
     if "\\" in name and not os.path.lexists(root / name):
         name = name.replace("\\", "/")
-    return root / name
+    forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    return next((root / form for form in forms if os.path.lexists(root / form)), root / name)
 
 
 def clean(cell: str) -> str:

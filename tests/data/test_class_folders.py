@@ -67,6 +67,70 @@ def test_layouts_that_are_not_understood(files, reason, tmp_path):
     assert len(str(caught.value)) <= 300
 
 
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        (
+            two_classes("train/") | {f"test/{n}.png": b"x" for n in range(3)},
+            ["3 files and no class folder", "mv", "tumorboard predict RUN unlabelled"],
+        ),
+        (two_classes("scans/train/"), ["only the folder 'scans'", "'train'", "/scans instead"]),
+        (two_classes("scans/"), ["only the folder 'scans'", "'a', 'b'", "/scans instead"]),
+    ],
+)
+def test_what_was_seen_and_what_mends_it_are_named(planted, said, tmp_path):
+    with pytest.raises(DataError) as caught:
+        scan(plant(tmp_path, planted))
+    assert all(text in str(caught.value) for text in said), str(caught.value)
+    assert len(str(caught.value)) <= 300
+
+
+def test_an_empty_leftover_folder_is_named(tmp_path):
+    plant(tmp_path, two_classes("train/", "test/"))
+    (tmp_path / "train" / "New folder").mkdir()
+    with pytest.raises(DataError, match=r"found the empty folder .*New folder; .*rmdir '.*New folder'"):
+        scan(tmp_path)
+    (tmp_path / "test" / "New folder").mkdir()
+    assert scan(tmp_path).folders["train"] == ("New folder", "a", "b")
+
+
+def test_equal_folders_in_classes_are_decided_by_naming_the_classes(tmp_path):
+    planted = {
+        f"{c}/{part}/{n}.png": b"x" for c in ("benign", "malignant") for part in ("40X", "100X") for n in "12"
+    }
+    plant(tmp_path, planted)
+    with pytest.raises(DataError, match="say which are the classes") as caught:
+        scan(tmp_path)
+    assert "--class-map benign=benign --class-map malignant=malignant" in caught.value.details[1]
+    found = scan(tmp_path, ["benign", "malignant"])
+    assert found.folders == {"": ("benign", "malignant")}
+    assert len(found.entries) == 8
+
+
+def test_masks_are_no_images(tmp_path):
+    planted = {f"{c}/{kind}/{n}.png": b"x" for c in ("a", "b") for kind in ("images", "masks") for n in "12"}
+    found = scan(plant(tmp_path, planted | {"masks/images/1.png": b"x"}))
+    assert {entry.id.split("/")[1] for entry in found.entries} == {"images"}
+    assert found.folders[""] == ("a", "b", "masks")
+    assert [line.partition(": masks among")[0] for line in found.problems] == [
+        str(tmp_path / c / "masks") for c in ("a", "b")
+    ]
+
+
+def test_an_accent_in_two_unicode_forms_is_one_class(tmp_path):
+    one, two = "L\u00e4nge", "La\u0308nge"
+    plant(tmp_path, {f"{part}/{c}/1.png": b"x" for part, c in (("train", one), ("test", two))})
+    plant(tmp_path, {f"{part}/b/1.png": b"x" for part in ("train", "test")} | {f"train/{two}/2.png": b"x"})
+    found = scan(tmp_path)
+    assert found.folders == {"train": (one, "b"), "test": (one, "b")} or set(found.folders["train"]) == {
+        one,
+        "b",
+    }
+    assert {entry.folder for entry in found.entries} == {one, "b"}
+    (tmp_path / "list.csv").write_text(f"path\ntest/{one}/1.png\n")
+    assert list(files([tmp_path / "list.csv"])) == [tmp_path / "test" / two / "1.png"]
+
+
 def test_a_missing_folder(tmp_path):
     with pytest.raises(DataError, match="found neither at"):
         scan(tmp_path / "gone")

@@ -61,7 +61,6 @@ def test_a_prefix_ends_at_a_separator():
             {"train": ["large", "carcinoma"], "test": ["large", "large.cell.carcinoma"]},
             ["large.cell.carcinoma"],
         ),
-        ({"train": ["a", "b"], "valid": ["a"], "test": ["a", "b"]}, ["valid", "'b'"]),
         ({"train": ["a"], "test": ["a", "b"]}, ["test", "'b'"]),
         ({"": ["Normal", "normal"]}, ["Normal", "normal"]),
         ({"train": ["a_x", "a_y"], "valid": ["a", "a_y"], "test": ["a", "a_x"]}, ["'a'", "two classes"]),
@@ -73,6 +72,21 @@ def test_what_is_ambiguous_or_unmatched_is_listed(folders, named):
     assert len(str(caught.value)) <= 300
     listed = "\n".join(caught.value.details)
     assert all(name in listed for name in named), listed
+
+
+def test_a_class_that_a_split_lacks_is_named_with_what_mends_it():
+    folders = {"train": ["a", "b"], "valid": ["a"], "test": ["a", "b"]}
+    with pytest.raises(DataError, match=r"nothing here for 'b' in valid; .* or make new splits") as caught:
+        match(folders, source="scans/")
+    assert "tumorboard split scans/ --out splits.csv" in str(caught.value)
+    assert caught.value.details == ("valid: nothing here for 'b' (train)",)
+    assert set(match(folders, complete=False).class_of) == {"a", "b"}
+
+
+def test_an_accent_in_two_unicode_forms_is_one_name():
+    one, two = "L\u00e4nge", "La\u0308nge"
+    assert match({"": [one, "b"]}, merge={"x": [two, "b"]}).class_of == {one: "x", "b": "x"}
+    assert match({"": [one, "b"]}, {two: [two]}).class_of[one] == one
 
 
 def test_many_problems_fit_one_line():

@@ -61,6 +61,16 @@ def test_what_is_left_out_is_said(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert sum(line.startswith("left out: ") for line in shown.err.splitlines()) == 2
 
 
+def test_splits_that_lack_a_class_are_made_anew(data: Path, tmp_path: Path) -> None:
+    for image in (data / "valid" / "b").iterdir():
+        image.unlink()
+    (data / "valid" / "b").rmdir()
+    with pytest.raises(DataError, match="tumorboard split"):
+        manifest.load(data)
+    done = split(data, tmp_path / "new.csv")
+    assert all(count for counts in done.manifests[0].counts.values() for count in counts.values())
+
+
 def by_name(file: Path) -> dict[str, dict[str, str]]:
     return {Path(row["path"]).name: row for row in rows(file)}
 

@@ -1,15 +1,17 @@
 """Find images in class folders, and files in folders and lists; no image is opened."""
 
 import os
+import shlex
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tumorboard import text_files
+from tumorboard.data.class_matching import composed
 from tumorboard.data.image_reader import require_regular
 from tumorboard.data.left_out import BY_NAME, LINK, WRITTEN, LeftOut, ignored, is_output
-from tumorboard.errors import WHOLE, DataError, display, file_line
+from tumorboard.errors import WHOLE, DataError, display, file_line, plural
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {
@@ -23,6 +25,7 @@ SPLIT_NAMES = {
 }
 LISTS = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods"})
 """The reader of lists refuses a workbook, and says how to save it."""
+_MASKS = frozenset({"mask", "masks", "segmentation", "segmentations", "annotation", "annotations"})
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
 
 
@@ -163,8 +166,12 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def scan(source: Path) -> Listing:
+def scan(source: Path, classes: Collection[str] = ()) -> Listing:
     """List every file of every class folder.
+
+    Args:
+        source: A folder of splits of class folders, or of class folders.
+        classes: Folders that are known to be classes, where they might be splits too.
 
     Raises:
         DataError: The folder is missing, has no class folders, or names its splits in an unknown way.
@@ -176,17 +183,22 @@ def scan(source: Path) -> Listing:
             "check the path"
         )
     walk = FolderWalk(root)
-    splits, problems = _split_folders(root, walk)
+    splits, problems = _split_folders(root, walk, classes)
     class_folders: list[tuple[str, Path]] = []
     for split, split_folder in splits.items():
         inside, loose, faults = _list_folder(split_folder, walk)
+        if loose and not inside and split_folder != root:
+            raise _unlabelled(source, split_folder, len(loose))
         class_folders += [(split, folder) for folder in inside]
         problems += faults + [_outside(path) for path in loose if split_folder != root]
     if not class_folders:
         raise DataError(
             f"expected class folders in {display(source)}, found none; put each class into its own"
         )
-    folders = {split: tuple(path.name for of, path in class_folders if of == split) for split in splits}
+    folders = {
+        split: tuple(dict.fromkeys(composed(path.name) for of, path in class_folders if of == split))
+        for split in splits
+    }
     entries: list[Entry] = []
     links: dict[tuple[str, Path], list[Path]] = {}
     # Links come last: a folder belongs to the class that holds it, whatever links to it.
@@ -198,6 +210,12 @@ def scan(source: Path) -> Listing:
     for (split, folder), linked in links.items():
         while linked:
             entries += [_entry(root, file, split, folder) for file in walk.below(linked.pop(0), linked)]
+    _require_files(class_folders, entries)
+    masks = sorted({mask for entry in entries if (mask := _mask_folder(root, entry))})
+    entries = [entry for entry in entries if not _mask_folder(root, entry)]
+    problems += [
+        f"{display(path, WHOLE)}: masks among the images of a class; move the folder out" for path in masks
+    ]
     problems += [
         f"{display(path)}: links to a folder that was read already; remove the link" for path in walk.repeated
     ]
@@ -205,10 +223,41 @@ def scan(source: Path) -> Listing:
 
 
 def _entry(root: Path, file: Path, split: str, class_folder: Path) -> Entry:
-    return Entry(file.relative_to(root).as_posix(), file, split, class_folder.name)
+    return Entry(file.relative_to(root).as_posix(), file, split, composed(class_folder.name))
 
 
-def _split_folders(root: Path, walk: FolderWalk) -> tuple[dict[str, Path], list[str]]:
+def _unlabelled(source: Path, folder: Path, count: int) -> DataError:
+    """Return the error for a split of files without class folders."""
+    command = f"mv {shlex.quote(display(source / folder.name))} unlabelled"
+    return DataError(
+        f"expected class folders in {folder.name}, found {plural(count, 'file')} and no class folder, so no "
+        f"label; move it out of the data: {command}; after training: tumorboard predict RUN unlabelled"
+    )
+
+
+def _require_files(class_folders: Sequence[tuple[str, Path]], entries: Sequence[Entry]) -> None:
+    """Check that no class folder of a split is an empty one that other splits do not have."""
+    filled = {(entry.split, entry.folder) for entry in entries}
+    for split, folder in class_folders:
+        name = composed(folder.name)
+        others = [path for of, path in class_folders if of != split]
+        if split and (split, name) not in filled and name not in {composed(path.name) for path in others}:
+            raise DataError(
+                f"expected images in every class folder, found the empty folder {display(folder)}; put the "
+                f"images of the class there, or remove it: rmdir {shlex.quote(display(folder))}"
+            )
+
+
+def _mask_folder(root: Path, entry: Entry) -> Path | None:
+    """Return the folder of masks, below its class folder, that an entry is in."""
+    above = [path for path in entry.path.parents if path.is_relative_to(root)]
+    below_class = above[: -2 - bool(entry.split)]  # without the root, the split and the class
+    return next((path for path in below_class if path.name.casefold() in _MASKS), None)
+
+
+def _split_folders(
+    root: Path, walk: FolderWalk, classes: Collection[str]
+) -> tuple[dict[str, Path], list[str]]:
     """Return the folder of each split, or the root as the only one, and problems with other files."""
     inside, loose, problems = _list_folder(root, walk)
     by_split = [(SPLIT_NAMES.get(folder.name.casefold(), ""), folder) for folder in inside]
@@ -216,14 +265,22 @@ def _split_folders(root: Path, walk: FolderWalk) -> tuple[dict[str, Path], list[
     if not any(split for split, _ in by_split):
         # Folders that all hold the same folders, and no files, are splits with unknown names, not classes.
         listings = [_list_folder(folder, FolderWalk(root)) for folder in inside]
-        below = {tuple(folder.name for folder in folders) for folders, _, _ in listings}
+        below = [[f.name for f in folders if f.name.casefold() not in _MASKS] for folders, _, _ in listings]
         loose_files = any(files_below for _, files_below, _ in listings)
-        if len(inside) > 1 and len(below) == 1 and len(below.pop()) > 1 and not loose_files:
-            shown = display(", ".join(repr(folder.name) for folder in inside))
+        if (
+            len(inside) == 1
+            and not loose_files
+            and (len(below[0]) > 1 or any(name.casefold() in SPLIT_NAMES for name in below[0]))
+        ):
             raise DataError(
-                f"expected class folders or the splits train, valid and test in {display(root)}, found "
-                f"{shown}, which all hold the same folders; rename the splits, or write a manifest CSV"
+                f"expected class folders or the splits train, valid and test in {display(root)}, found only "
+                f"the folder {inside[0].name[:60]!r}, which holds "
+                f"{display(', '.join(map(repr, below[0])), 60)}; "
+                f"give {shlex.quote(display(inside[0]))} instead"
             )
+        same = len(inside) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below)
+        if same and not loose_files and not {folder.name for folder in inside} <= set(classes):
+            raise _ambiguous_layout(root, [folder.name for folder in inside], below[0])
         return {"": root}, problems
     unknown = [folder.name for split, folder in by_split if not split]
     if unknown:
@@ -238,6 +295,22 @@ def _split_folders(root: Path, walk: FolderWalk) -> tuple[dict[str, Path], list[
             f"expected one {repeated[0]} folder in {display(root)}, found several; join or rename them"
         )
     return {split: folders[split] for split in SPLITS if split in folders}, problems
+
+
+def _ambiguous_layout(root: Path, outer: Sequence[str], inner: Sequence[str]) -> DataError:
+    """Return the error for folders that all hold the same folders: either may be the classes."""
+    shown = ", ".join(map(repr, outer[:3])) + (f" and {len(outer) - 3} more" if len(outer) > 3 else "")
+    as_classes = " ".join(f"--class-map {shlex.quote(f'{name}={name}')}" for name in outer[:10])
+    return DataError(
+        f"expected class folders or the splits train, valid and test in {display(root)}, found "
+        f"{display(shown, 60)}, which all hold the same folders; say which are the classes",
+        [
+            f"if {outer[0]!r} and the like are splits: rename them train, valid and test",
+            f"if they are classes, and {inner[0]!r} and the like patients or magnifications: {as_classes}",
+            f"if they are patients, and {inner[0]!r} and the like the classes: write a manifest CSV with the "
+            "columns path, label and group",
+        ],
+    )
 
 
 def _list_folder(folder: Path, walk: FolderWalk) -> tuple[list[Path], list[Path], list[str]]:

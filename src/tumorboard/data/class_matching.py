@@ -13,6 +13,7 @@ decides. A class is called as its shortest folder.
 
 import functools
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,9 @@ def match(
     folders: Mapping[str, Collection[str]],
     class_map: Mapping[str, Sequence[str]] = {},
     merge: Mapping[str, Sequence[str]] = {},
+    *,
+    source: str = "DATA",
+    complete: bool = True,
 ) -> Matching:
     """Match class folders across splits, then merge classes.
 
@@ -47,15 +51,21 @@ def match(
         folders: For each split its class folders; the first split is the one to match with.
         class_map: Class name to the folders that are this class, in whatever split.
         merge: New class name to the classes that it takes in, after matching.
+        source: What a command in an error calls the data.
+        complete: Whether every split must have every class.
 
     Raises:
         DataError: An ambiguous or unmatched folder, or a name in `class_map` or `merge` that is not there.
     """
+    class_map, merge = (
+        {composed(name): tuple(map(composed, members)) for name, members in groups.items()}
+        for groups in (class_map, merge)
+    )
     every = {name for names in folders.values() for name in names}
     mapped = _group_of_each(class_map, every, "--class-map", "folder")
     names = {split: sorted({mapped.get(name, name) for name in of}) for split, of in folders.items()}
     called: dict[str, str] = {}
-    for cluster in _clusters(names):
+    for cluster in _clusters(names, source, complete):
         shortest = min(cluster, key=lambda name: (name not in class_map, len(name), name))
         called |= dict.fromkeys(cluster, shortest)
     classes = set(called.values())
@@ -117,9 +127,15 @@ def _group_of_each(
     return group_of
 
 
-def _clusters(names: Mapping[str, Sequence[str]]) -> list[set[str]]:
+def composed(name: str) -> str:
+    """Return a name in the Unicode form in which an accent and its letter are one: macOS takes them apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _clusters(names: Mapping[str, Sequence[str]], source: str, complete: bool) -> list[set[str]]:
     """Names of one class together, a set for each name of the first split."""
     (first, reference), *others = names.items()
+    lacking: dict[str, list[str]] = {}
     problems = [
         f"{first or 'data'}: {a!r} may be {b!r}"
         for a in reference
@@ -128,14 +144,26 @@ def _clusters(names: Mapping[str, Sequence[str]]) -> list[set[str]]:
     ]
     clusters = {name: {name} for name in reference}
     for split, split_names in others:
-        pairs, faults = _pairs(reference, split_names)
+        pairs, faults, missing = _pairs(reference, split_names)
         problems += [f"{split}: {line} ({first})" for line in faults]
+        if missing:
+            lacking[split] = missing
         for name, partner in pairs.items():
             clusters[partner].add(name)
     members = [name for cluster in clusters.values() for name in cluster]
     problems += [
         f"{name!r} is matched with two classes" for name in sorted(set(members)) if members.count(name) > 1
     ]
+    absent = [f"{split}: nothing here for {name!r} ({first})" for split in lacking for name in lacking[split]]
+    if absent and complete and not problems:
+        split = next(iter(lacking))
+        raise DataError(
+            f"expected every class in every split, found nothing here for {display(repr(lacking[split][0]))} "
+            f"in {split}; add images of it, remove {split} (train then takes its own), or make new splits: "
+            f"tumorboard split {source} --out splits.csv",
+            absent,
+        )
+    problems += absent if complete else []
     if problems:
         shown = display("; ".join(problems)) if len(problems) < 3 else f"{len(problems)} listed below"
         raise DataError(
@@ -146,8 +174,8 @@ def _clusters(names: Mapping[str, Sequence[str]]) -> list[set[str]]:
     return list(clusters.values())
 
 
-def _pairs(reference: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Names of a split to names of the reference, and what stays ambiguous or alone."""
+def _pairs(reference: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """Names of a split to names of the reference, what stays ambiguous or alone, and what is missing."""
     pairs = {name: name for name in names if name in reference}
     faults: list[str] = []
     ambiguous: set[str] = set()
@@ -167,7 +195,7 @@ def _pairs(reference: Sequence[str], names: Sequence[str]) -> tuple[dict[str, st
     alone = [name for name in names if name not in pairs and name not in ambiguous]
     missing = [name for name in reference if name not in pairs.values() and name not in ambiguous]
     faults += [f"{name!r} has no counterpart" for name in alone]
-    return pairs, faults + [f"nothing here for {name!r}" for name in missing]
+    return pairs, faults, missing
 
 
 @functools.cache

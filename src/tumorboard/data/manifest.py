@@ -156,19 +156,20 @@ class Loaded:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
+def load(data: str | Path | DataSource, leave_out: str | None = None, *, new_splits: bool = False) -> Loaded:
     """Find the images of a data set in class folders, or in a manifest CSV, and hash them.
 
     Args:
         data: Class folders or a manifest CSV, as a path or with how the classes are read.
         leave_out: A split whose files are not opened, and are not in the manifest.
+        new_splits: Whether the splits will be made anew, so that one may lack a class.
 
     Raises:
         DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
     """
     source = DataSource.of(data)
     expression = compile_expression(source.group_by_name) if source.group_by_name else None
-    listing = _list(source.path, source.group_column)
+    listing = _list(source.path, source.group_column, source.class_map)
     if not listing.folders:
         raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
     _require_labels(listing, source)
@@ -178,7 +179,13 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     for split in ("train", "", "valid", "test"):
         if split in listing.folders:
             folders.setdefault(split or train, set()).update(listing.folders[split])
-    matching = class_matching.match(folders, source.class_map, source.merge)
+    matching = class_matching.match(
+        folders,
+        source.class_map,
+        source.merge,
+        source=shlex.quote(display(source.path, 60)),
+        complete=not new_splits,
+    )
     entries = [entry for entry in listing.entries if entry.split != leave_out]
     if not any(entry.group for entry in entries):
         try:
@@ -209,7 +216,7 @@ def load(data: str | Path | DataSource, leave_out: str | None = None) -> Loaded:
     samples = _grouped(samples, source, expression)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
-    require_usable(manifest, str(source.path), problems)
+    require_usable(manifest, str(source.path), problems, by_split=not new_splits)
     return Loaded(source, manifest, matching, tuple(problems), listing.left_out)
 
 
@@ -265,16 +272,16 @@ def _with_groups(samples: list[Sample], groups: Sequence[str], expectation: str)
     return grouped
 
 
-def splits(source: Path) -> frozenset[str]:
+def splits(source: Path, class_map: Mapping[str, Sequence[str]] = {}) -> frozenset[str]:
     """Find the splits that the data comes in, "" for unknown; no image is opened.
 
     Raises:
         DataError: No such source, or an unknown layout.
     """
-    return frozenset(_list(source).folders)
+    return frozenset(_list(source, class_map=class_map).folders)
 
 
-def _list(source: Path, group_column: str = "") -> Listing:
+def _list(source: Path, group_column: str = "", class_map: Mapping[str, Sequence[str]] = {}) -> Listing:
     if source.is_file():
         return list_csv(source, group_column)
     if group_column:
@@ -282,11 +289,19 @@ def _list(source: Path, group_column: str = "") -> Listing:
             f"expected a manifest CSV with --group-column, found the folder {display(source)}; "
             "use --group-by-folder or --group-by-name"
         )
-    return class_folders.scan(source)
+    return class_folders.scan(source, {name for members in class_map.values() for name in members})
 
 
-def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()) -> None:
+def require_usable(
+    manifest: Manifest, source: str, problems: Sequence[str] = (), *, by_split: bool = True
+) -> None:
     """Check that there are images of two classes at least, two of each to learn from.
+
+    Args:
+        manifest: The samples.
+        source: What they are called in errors.
+        problems: Details of an error.
+        by_split: Whether every split must have images of every class.
 
     Raises:
         DataError: Says what is missing in `source`, with `problems` as details.
@@ -299,12 +314,13 @@ def require_usable(manifest: Manifest, source: str, problems: Sequence[str] = ()
     # Images of no split yet count as train.
     purposes: dict[str, tuple[int, Counter[str]]] = {}
     for split, counts in manifest.counts.items():
-        purpose, least = ("to train on", 2) if split in ("train", "") else (f"in {split}", 1)
+        to_train = split in ("train", "") or not by_split
+        purpose, least = ("to train on", 2) if to_train else (f"in {split}", 1)
         purposes[purpose] = (least, purposes.get(purpose, (least, Counter()))[1] + Counter(counts))
     for purpose, (least, total) in purposes.items():
         few = [name for name in names if total[name] < least]
         if few:
-            remedy = f"found {total[few[0]]} of {few[0][:60]!r}; add some, leave it out or --merge it"
+            remedy = f"found {total[few[0]]} of {few[0][:60]!r}; add some, remove the class or --merge it"
             raise DataError(
                 f"expected {least} images or more of every class {purpose} in {where}, {remedy}", problems
             )
@@ -344,7 +360,8 @@ def list_csv(source: Path, group_column: str = "") -> Listing:
             )
         path = Path(os.path.normpath(text_files.located(root, row["path"])))
         name = PurePath(os.path.relpath(path, root)).as_posix()
-        entries.append(Entry(name, path, SPLIT_NAMES.get(split, ""), row["label"], group))
+        label = class_matching.composed(row["label"])
+        entries.append(Entry(name, path, SPLIT_NAMES.get(split, ""), label, group))
     repeated = sorted(name for name, count in Counter(entry.id for entry in entries).items() if count > 1)
     if repeated:
         raise DataError(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -232,7 +233,8 @@ def read_metadata(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     for line, cells in table:
         name = cells[places["id"]]
         # As it stands, or as other programs and Windows write it.
-        candidates = (name, text_files.clean(name), text_files.clean(name).replace("\\", "/"))
+        candidates = [name, text_files.clean(name), text_files.clean(name).replace("\\", "/")]
+        candidates += [unicodedata.normalize(form, candidates[-1]) for form in ("NFC", "NFD")]
         image = next((candidate for candidate in candidates if candidate in known), name)
         if image in values:
             raise DataError(

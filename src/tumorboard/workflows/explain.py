@@ -11,6 +11,7 @@ from PIL import Image
 
 from tumorboard import NOTICE, progress, run_folder, storage, text_files
 from tumorboard.data import class_folders, object_store
+from tumorboard.data.class_matching import composed
 from tumorboard.data.left_out import LeftOut, nothing_to_read, png_notice, require_replaceable
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError, UsageError, display
@@ -71,7 +72,7 @@ def explain(
     """
     out, console = Path(out), console or Console(quiet=True)
     images, table, left_out = [Path(source) for source in sources], out / "maps.csv", list[LeftOut]()
-    folder = RunFolder(Path(run))
+    folder, target = RunFolder(Path(run)), composed(target)
     names, _ = run_folder.select_models(folder, run_folder.read_checksums(folder), models)
     class_names = read_json(folder.model_spec(names[0])).get("class_names", [])
     if target and target not in class_names:

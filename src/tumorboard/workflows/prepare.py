@@ -104,13 +104,19 @@ def tie(facts: DatasetFacts, keep_together: Literal["found", "given"]) -> tuple[
     return whole, splitting.components(whole, digests, facts.duplicates if everything else None)
 
 
-def find_images(data: str | Path | DataSource, console: Console, leave_out: str | None = None) -> Loaded:
+def find_images(
+    data: str | Path | DataSource,
+    console: Console,
+    leave_out: str | None = None,
+    *,
+    new_splits: bool = False,
+) -> Loaded:
     """Find the images, except those of a split left out; show classes of several names, and what is no input.
 
     Raises:
         DataError: The data cannot be used.
     """
-    loaded = manifest.load(data, leave_out)
+    loaded = manifest.load(data, leave_out, new_splits=new_splits)
     if any(folder != name for name, *folders in loaded.matching.rows for folder in folders):
         console.print("\n".join(matching_lines(loaded.matching)))
     for entry in loaded.left_out:

@@ -93,7 +93,7 @@ def split(
     console = console or Console(quiet=True)
     sizes = _check_sizes(folds, valid, test, window)
     files = _new_files(DataSource.of(data).path, Path(out), folds)
-    loaded = find_images(data, console, "test" if keep_test else None)
+    loaded = find_images(data, console, "test" if keep_test else None, new_splits=True)
     facts = _gather_facts(loaded, window, console)
     whole, tied = tie(facts, keep_together)
     if folds:
@@ -158,7 +158,7 @@ def _gather_facts(loaded: Loaded, window: str, console: Console) -> DatasetFacts
         )
     for problem in facts.problems:
         console.warn(f"left out: {problem}")
-    require_usable(facts.manifest, "the data", facts.problems)
+    require_usable(facts.manifest, "the data", facts.problems, by_split=False)
     return facts
 
 

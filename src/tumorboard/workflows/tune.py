@@ -96,7 +96,7 @@ def tune(
         # A trial may be pruned, or repeat an earlier one.
         console.overall(_plan(recipe, model, trials, folds), may_end_early=map(_title, range(1, trials + 1))),
     ):
-        if "test" not in manifest.splits(source.path):
+        if "test" not in manifest.splits(source.path, source.class_map):
             source = _with_test_split(source, RunFolder(folder.root / "split"), recipe, console)
         known = manifest.load(source, leave_out="test").manifest
         recipe = recipe.model_copy(update={"image": find_depth(recipe.image, known, console)})
