@@ -209,7 +209,7 @@ def test_a_backend_that_fails_leaves_a_report_that_says_so(
     write_results(context)
     capsys.readouterr()
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, engine: str) -> None:
         raise UsageError("expected an installed Keras backend, found KERAS_BACKEND=jax; install it")
 
     monkeypatch.setattr("tumorboard.workflows.predictor.load_run", fail)

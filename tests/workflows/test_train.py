@@ -239,7 +239,11 @@ def test_progress_on_standard_error_is_of_the_whole_run(finished: Finished) -> N
     phases = ("prepare", "audit", "loading Keras", *MODELS, "calibration", "test", "leak meter", "report")
     assert [text for _, text in shown if text.endswith(" done")] == [f"{phase} done" for phase in phases]
     assert "Traceback" not in finished.err
-    assert set(json.loads((finished.run / "state/phases.json").read_text())) == {*phases[:-1], "results"}
+    assert set(json.loads((finished.run / "state/phases.json").read_text())) == {
+        *phases[:-1],
+        "results",
+        "joint graph",
+    }
 
 
 def test_test_is_opened_after_the_last_model_is_saved_and_only_then(finished: Finished) -> None:

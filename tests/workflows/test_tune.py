@@ -255,11 +255,11 @@ def test_without_a_test_part_the_one_that_train_would_split_off_is_left_out(root
     stand_in()
     assert tune_command(root, trials=1)[0] == 0
     split = manifest.read_csv((root / "tuned/split/manifest.csv").read_text(), "split")
-    test = {sample.path.name for sample in split.samples if sample.split == "test"}
-    seen = {name.rpartition("/")[2] for one in held_out(root / "tuned", 1, (1, 2)) for name in one.ids}
+    test = {"/".join(sample.path.parts[-3:]) for sample in split.samples if sample.split == "test"}
+    seen = {"/".join(name.split("/")[-3:]) for one in held_out(root / "tuned", 1, (1, 2)) for name in one.ids}
     assert len(test) >= len(CLASSES)
     assert not test & seen
-    assert test | seen == {path.name for path in (root / "data").rglob("*.png")}
+    assert test | seen == {"/".join(path.parts[-3:]) for path in (root / "data").rglob("*.png")}
     assert tune_command(root, trials=2)[0] == 0
 
 

@@ -15,14 +15,13 @@ from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError, ModelError, RunFolderError, UsageError
 from tumorboard.export import exported_model, formats
 from tumorboard.export.exported_model import ExportCheck
-from tumorboard.models.model_spec import LoadedModel, embedding_model
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.predictor import ONNX, embedding_output, joint_networks, load_networks
 from tumorboard.workflows.run_context import read_manifest
 
-if TYPE_CHECKING:
-    pass
+if TYPE_CHECKING:  # Keras, seconds to import
+    from tumorboard.models.model_spec import LoadedModel
 
 IMAGES = 32
 """How many images an export is compared on."""
@@ -70,13 +69,15 @@ def export(run: str | Path, model: str, format_name: str, out: str | Path | None
         network, spec = loaded[model]
         networks = {"probabilities": network}
         if target.embeds:
+            from tumorboard.models.model_spec import embedding_model
+
             networks[formats.EMBEDDING] = embedding_model(network)
         sha256, images = hashes[f"{model}.keras"], comparison_images(folder, spec.image)
         check = exported_model.export_checked(networks, spec, sha256, format_name, path, *images)
     return Export(path, check)
 
 
-def write_joint_graph(run: RunFolder, models: Mapping[str, LoadedModel], recommended: str) -> ExportCheck:
+def write_joint_graph(run: RunFolder, models: "Mapping[str, LoadedModel]", recommended: str) -> ExportCheck:
     """Write all networks of a run as one graph that computes shared layers once, and its hash.
 
     Raises:
@@ -95,7 +96,7 @@ def write_joint_graph(run: RunFolder, models: Mapping[str, LoadedModel], recomme
 
 def add_joint_graph(
     run: RunFolder,
-    models: Mapping[str, LoadedModel],
+    models: "Mapping[str, LoadedModel]",
     names: Sequence[str],
     recommended: str,
     console: Console,
