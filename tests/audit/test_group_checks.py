@@ -89,7 +89,7 @@ def test_groups_in_names_that_no_split_divides_are_a_note() -> None:
 
 def test_groups_that_were_found_in_names_are_no_given_ones() -> None:
     facts = of_scans(lambda scan, n: f"a/patient{scan}_slice{n}.png")
-    found = facts.with_manifest(facts.with_found_groups())
+    found = facts.changed(manifest=facts.with_found_groups())
     assert {sample.group for sample in found.samples} == {f"name:{scan}" for scan in range(5)}
     assert "no groups are given" in reason(groups_across_splits, found)
     assert only(images_without_a_group, found).numbers["without"] == 60

@@ -265,7 +265,7 @@ def test_no_group_and_no_near_duplicate_is_in_two_splits_of_ours(facts: DatasetF
         groups.setdefault(sample.group or sample.id, set()).add(sample.split)
     assert {len(splits) for splits in groups.values()} == {1}
     event(f"groups found: {any(sample.group for sample in made.samples)}")
-    audited = facts.with_manifest(made)
+    audited = facts.changed(manifest=made)
     for code in ("TB401", "TB404", "TB407", "TB409"):
         outcome = CHECKS[code].run(audited)
         assert isinstance(outcome, NotApplicable) or all(part.severity == "note" for part in outcome)

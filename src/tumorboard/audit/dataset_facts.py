@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,9 +117,9 @@ class DatasetFacts:
         ungrouped = [replace(sample, group=sample.given_group) for sample in self.samples]
         return find_name_keys(ungrouped, self.thumbnails, self.duplicates.component)
 
-    def with_manifest(self, manifest: Manifest) -> "DatasetFacts":
-        """Return the facts of the same images in other splits or groups, without computing them again."""
-        facts = replace(self, manifest=manifest)
+    def changed(self, **changes: Any) -> "DatasetFacts":
+        """Return the facts of the same images with other fields; what stays is not computed again."""
+        facts = replace(self, **changes)
         facts.__dict__.update({name: self.__dict__[name] for name in _KEPT if name in self.__dict__})
         return facts
 

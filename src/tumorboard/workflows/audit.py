@@ -128,7 +128,7 @@ def audit_manifest(
             )
         require_usable(facts.manifest, "the data", facts.problems)
         if leaks and LEAK_CHECK not in mute:
-            facts = replace(facts, leaks=_decode_and_measure(facts, settings or Image(), console))
+            facts = facts.changed(leaks=_decode_and_measure(facts, settings or Image(), console))
         with console.phase("checks"):
             return runner.run(facts, mute)
 
@@ -213,7 +213,7 @@ def audit_run(context: RunContext) -> None:
         return
     if context.facts is not None:
         with context.console.phase("checks"):
-            report = runner.run(context.facts.with_manifest(context.manifest))
+            report = runner.run(context.facts.changed(manifest=context.manifest))
     else:
         report = audit_manifest(
             context.manifest,
