@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tumorboard.errors import DataError, display
+from tumorboard.errors import DataError, UsageError, display
 
 MAX_BYTES = 1 << 30
 
@@ -216,6 +216,27 @@ def places(
     if not places.keys() >= set(required):
         raise DataError(f"{start}{display(', '.join(header))!r}; the first line must name the columns")
     return places
+
+
+def place_of(header: Sequence[str], source: str, column: str, flag: str) -> int:
+    """Return the position of a column that the user names, whatever its case.
+
+    Args:
+        header: The first row.
+        source: The file's name, for errors.
+        column: The column's name.
+        flag: The option that names it, for errors.
+
+    Raises:
+        UsageError: No such column, or several.
+    """
+    names, wanted = [clean(name).casefold() for name in header], column.strip().casefold()
+    if names.count(wanted) != 1:
+        raise UsageError(
+            f"expected one column {display(column)!r} in {display(source)}, found "
+            f"{display(', '.join(header))!r}; correct {flag}"
+        )
+    return names.index(wanted)
 
 
 def paths(text: str, source: str, root: Path, lines: bool) -> Iterator[str]:

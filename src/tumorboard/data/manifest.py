@@ -337,13 +337,7 @@ def list_csv(source: Path, group_column: str = "") -> Listing:
     header = next(table, text_files.Row(1, [])).cells
     places = text_files.places(header, str(source), SOURCE_COLUMNS[:2], SOURCE_COLUMNS[2:])
     if group_column:
-        names = [text_files.clean(name).casefold() for name in header]
-        if names.count(group_column.strip().casefold()) != 1:
-            raise UsageError(
-                f"expected the column {display(group_column)!r} once in {where}, found "
-                f"{display(', '.join(header))!r}; correct --group-column"
-            )
-        places["group"] = names.index(group_column.strip().casefold())
+        places["group"] = text_files.place_of(header, str(source), group_column, "--group-column")
     entries = []
     for line, cells in table:
         row = {column: text_files.clean(cells[place]) for column, place in places.items()}

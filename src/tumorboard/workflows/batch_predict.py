@@ -109,7 +109,7 @@ def predict_files(
     total = sum(1 for _ in object_store.sources(sources, left_out))
     if not total:
         raise nothing_to_read(sources, left_out)
-    patient_of = patients_of(sources, by) if by else {}
+    patient_of = patients_of(sources, by) if by else str
     with progress.graceful(), _locked_table(out):
         predictor = load_run(run, models, engine=engine)
         rows = unfinished_rows(out, run, predictor)

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ import numpy as np
 from tumorboard import NOTICE, text_files
 from tumorboard.data import class_folders, object_store
 from tumorboard.data.dicom import reader as dicom
-from tumorboard.data.object_store import Source
 from tumorboard.errors import UsageError, display
 from tumorboard.evaluation import calibration, patients
 from tumorboard.predictions import neutralised
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 COLUMNS = ("patient", "images", "unreadable", "prediction", "confidence", "refer", "decided_by", "method")
 
 
-def patients_of(named: Sequence[Path | str], by: str) -> dict[str, str]:
-    """Return the patient of each image that `object_store.sources` yields, by its path as the table shows it.
+def patients_of(named: Sequence[Path | str], by: str) -> Callable[[str], str]:
+    """Return a function from the path of an image, as the table shows it, to its patient.
 
     Args:
         named: Files, folders, lists and addresses.
@@ -39,42 +38,39 @@ def patients_of(named: Sequence[Path | str], by: str) -> dict[str, str]:
         UsageError: An image without a patient: not in a list with this column, or no DICOM file.
     """
     if by == "folder":
-        sources = object_store.sources(named)
-        return {shown_path(source): _folder(source) for source in sources}
-    if by == "dicom":
-        paths = [source for source in object_store.sources(named) if isinstance(source, Path)]
-        groups = dicom.groups(paths)
-        by_path = {
-            shown_path(path): group or shown_path(path) for path, group in zip(paths, groups, strict=True)
-        }
-        if not any(groups):
-            raise UsageError("expected DICOM files with --by dicom, found none; use --by folder")
-        return by_path
-    by_path = {}
+        return _folder
+    patient_of = _by_dicom(named) if by == "dicom" else _by_column(named, by)
+    return lambda path: patient_of.get(path) or path  # without a known patient an image is one by itself
+
+
+def _by_dicom(named: Sequence[Path | str]) -> dict[str, str]:
+    paths = [source for source in object_store.sources(named) if isinstance(source, Path)]
+    groups = dicom.groups(paths)
+    if not any(groups):
+        raise UsageError("expected DICOM files with --by dicom, found none; use --by folder")
+    return {shown_path(path): group for path, group in zip(paths, groups, strict=True)}
+
+
+def _by_column(named: Sequence[Path | str], column: str) -> dict[str, str]:
+    patient_of = {}
     for place in named:
         if isinstance(place, str) or place.suffix.lower() not in class_folders.LISTS:
             raise UsageError(
-                f"expected a list (.csv, .tsv) with a column {display(by)!r} with --by, found "
+                f"expected a list (.csv, .tsv) with a column {display(column)!r} with --by, found "
                 f"{display(place)}; or use --by folder or --by dicom"
             )
         rows = text_files.rows(text_files.read_text(place), str(place))
-        header = [text_files.clean(cell) for cell in next(rows, text_files.Row(1, [])).cells]
-        column = text_files.places(header, str(place), ["path"])["path"]
-        folded = [name.casefold() for name in header]
-        if folded.count(by.casefold()) != 1:
-            raise UsageError(
-                f"expected one column {display(by)!r} in {display(place)}, found "
-                f"{display(', '.join(header))!r}; correct --by"
-            )
-        patient = folded.index(by.casefold())
+        header = next(rows, text_files.Row(1, [])).cells
+        name = text_files.places(header, str(place), ["path"])["path"]
+        patient = text_files.place_of(header, str(place), column, "--by")
         for _, cells in rows:
-            path = text_files.located(place.parent, text_files.clean(cells[column]))
-            by_path[shown_path(path)] = text_files.clean(cells[patient]) or shown_path(path)
-    return by_path
+            path = text_files.located(place.parent, text_files.clean(cells[name]))
+            patient_of[shown_path(path)] = text_files.clean(cells[patient])
+    return patient_of
 
 
-def _folder(source: Source) -> str:
-    return shown_path(source.parent) if isinstance(source, Path) else str(source).rpartition("/")[0]
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0] if "://" in path else str(Path(path).parent)
 
 
 @dataclass
@@ -85,7 +81,7 @@ class _Patient:
 
 
 def write_patients(
-    file: IO[bytes], predictor: "RunPredictor", run: RunFolder, rows: Path, patient_of: dict[str, str]
+    file: IO[bytes], predictor: "RunPredictor", run: RunFolder, rows: Path, patient_of: Callable[[str], str]
 ) -> int:
     """Write one row per patient as CSV, and return how many there are.
 
@@ -101,7 +97,7 @@ def write_patients(
         for line in lines:
             row = json.loads(line)
             patient = collected.setdefault(
-                patient_of[row["path"]], _Patient([], {name: [] for name in predictor.names})
+                patient_of(row["path"]), _Patient([], {name: [] for name in predictor.names})
             )
             if row["error"]:
                 patient.unreadable += 1
