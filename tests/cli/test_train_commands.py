@@ -105,7 +105,7 @@ DATA: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "a class with one image": (one_image_of_a_class, ("expected 2 images or more", "found 1 of 'bar'")),
     "no readable image": (nothing_readable, ("27 of 27 images cannot be read", "--skip-bad")),
     "an unknown part": (unknown_parts, ("train, valid and test", "'holdout'", "rename")),
-    "no known part": (all_parts_unknown, ("train, valid and test", "'test-2020'", "rename")),
+    "no known part": (all_parts_unknown, ("train, valid and test", "'test-2020'", "which are the classes")),
     "a class that matches none": (unmatched_class, ("--class-map",)),
 }
 
