@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tumorboard import text_files
 from tumorboard.errors import DataError, RecipeError, UsageError
@@ -68,6 +76,25 @@ def require_window(text: str) -> None:
         raise UsageError(f"--window: {error}, found {text[:60]!r}") from error
 
 
+FRAMES = ("refuse", "all", "middle")
+Frames = Literal["refuse", "all", "middle"] | Annotated[int, Field(ge=1, le=10_000)]
+"""Which slices of a volume are read: none, so that the file is an error; all; or so many, evenly spaced."""
+
+
+def parse_frames(text: str) -> Frames:
+    """Read --frames: a name of `FRAMES`, or a number from 1.
+
+    Raises:
+        UsageError: Neither of these.
+    """
+    try:
+        return TypeAdapter[Frames](Frames).validate_python(int(text) if text.isdecimal() else text)
+    except ValueError as error:
+        raise UsageError(
+            f"expected {', '.join(FRAMES)} or a number from 1 to 10,000 as --frames, found {text[:40]!r}"
+        ) from error
+
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -84,7 +111,8 @@ class Image(RecipeTable):
     `window` is that of DICOM and of other grey of more than 8 bits: "" for the one in each file, "lung",
     "mediastinum" or "CENTER,WIDTH". `depth` is that of 16-bit grey without a window, where the file does not
     declare it: "auto" for the fewest bits that hold the largest value of the training images, which a run
-    records; "stored" for all 16, whatever the file declares.
+    records; "stored" for all 16, whatever the file declares. `frames` are the slices of a volume that are
+    images: "refuse" for none, "all", "middle" or how many, evenly spaced.
     """
 
     size: Annotated[int, Field(ge=32, le=1024)] = 224
@@ -92,6 +120,7 @@ class Image(RecipeTable):
     interpolation: Literal["bilinear", "bicubic", "lanczos", "box"] = "bilinear"
     window: str = ""
     depth: Depth = "auto"
+    frames: Frames = "refuse"
 
     @field_validator("window")
     @classmethod
@@ -288,6 +317,7 @@ class Recipe(RecipeTable):
         seed: int | None,
         window: str | None = None,
         keep_together: str | None = None,
+        frames: Frames | None = None,
     ) -> "Recipe":
         """Apply options of the command line, to all pretrained models, to the images and to new splits."""
         chosen = {"backbone": backbone, "weights": weights}
@@ -296,6 +326,7 @@ class Recipe(RecipeTable):
             if network["kind"] == "pretrained":
                 network |= {key: value for key, value in chosen.items() if value is not None}
         content["image"] |= {} if window is None else {"window": window}
+        content["image"] |= {} if frames is None else {"frames": frames}
         content["splitting"] |= {} if keep_together is None else {"keep_together": keep_together}
         return parse(tomli_w.dumps({**content, "seed": self.seed if seed is None else seed}), self.name)
 

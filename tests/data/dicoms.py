@@ -30,6 +30,8 @@ NAMES = {
     "patient": (0x00100020, "LO"),
     "series": (0x0020000E, "UI"),
     "samples": (0x00280002, "US"),
+    "position": (0x00200032, "DS"),
+    "orientation": (0x00200037, "DS"),
     "photometric": (0x00280004, "CS"),
     "planar": (0x00280006, "US"),
     "frames": (0x00280008, "IS"),
@@ -57,6 +59,8 @@ NAMES = {
     "lut_descriptor": (0x00283002, "US"),
     "lut_data": (0x00283006, "OW"),
     "voi_lut": (0x00283010, "SQ"),
+    "plane_position": (0x00209113, "SQ"),
+    "plane_orientation": (0x00209116, "SQ"),
     "frame_window": (0x00289132, "SQ"),
     "frame_rescale": (0x00289145, "SQ"),
     "shared_groups": (0x52009229, "SQ"),
@@ -133,10 +137,19 @@ def image(picture: Any, /, *, syntax: str = EXPLICIT, preamble: bytes = b"", **v
     return part10(elements(content, **how), syntax, preamble)
 
 
+def frames(pictures: Any, /, **values: Any) -> bytes:
+    """A file of several frames, (N, H, W) of 16 bits."""
+    array = np.asarray(pictures).astype("<u2")
+    return image(array[0], frames=len(array), pixels=array.tobytes(), **values)
+
+
 def encapsulated(fragments: Sequence[bytes], syntax: str, **values: Any) -> bytes:
-    """A file of compressed pixels; `values` with rows and columns."""
-    rows, columns = values.pop("rows"), values.pop("columns")
-    parts = [b"", *(fragment + b"\0" * (len(fragment) % 2) for fragment in fragments)]
+    """A file of compressed pixels; `values` with rows and columns, and maybe a table of offsets."""
+    rows, columns, offsets = values.pop("rows"), values.pop("columns"), values.pop("offsets", ())
+    parts = [
+        struct.pack(f"<{len(offsets)}I", *offsets),
+        *(fragment + b"\0" * (len(fragment) % 2) for fragment in fragments),
+    ]
     items = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(part)) + part for part in parts)
     pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + items
     return part10(

@@ -359,7 +359,7 @@ def test_several_frames_are_refused(name, tmp_path):
 
 def test_a_refusal_of_frames_says_how_to_go_on(tmp_path):
     assert refusal(tmp_path, SEVERAL["two frames"][0]).endswith(
-        "save each frame that you want as a file of its own"
+        "; choose with --frames all, --frames middle or --frames N"
     )
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.data import dicoms
 from tests.small_predictors import CLASSES, NAMES, calibrate, finished, pixels
+from tumorboard import run_folder
 from tumorboard.cli.main import main
 from tumorboard.errors import UsageError
 from tumorboard.evaluation.patients import combine
@@ -106,3 +107,80 @@ def test_the_command_shows_patients_and_names_the_table(run, scans, tmp_path, ca
     assert f"Patients: {tmp_path / 'out-patients.csv'}" in out
     assert main([*arguments, "--out", str(tmp_path / "out.csv"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["patients"] == str(tmp_path / "out-patients.csv")
+
+
+FILM = dicoms.frames(np.arange(5 * 64).reshape(5, 8, 8), center=160, width=320)
+
+
+def test_of_volumes_there_is_a_row_for_each_slice_and_an_answer_for_each_file(run, tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ("first", "second"):
+        (folder / name).write_bytes(FILM)
+    Image.fromarray(pixels(1, seed=2, size=40)[0]).save(folder / "x.png")
+    done = predict_files(run.root, [folder], tmp_path / "out.csv", frames="all")
+    assert (done.files, done.failed) == (11, 0)
+    images, patients = rows(done.table), rows(done.patients)
+    assert [row["path"] for row in images[:6]] == [
+        *(f"{folder}/first#{number}" for number in (1, 2, 3, 4, 5)),
+        f"{folder}/second#1",
+    ]
+    assert len({row["sha256"] for row in images}) == 2
+    assert [(row["patient"], row["images"]) for row in patients] == [
+        (f"{folder}/first", "5"),
+        (f"{folder}/second", "5"),
+        (f"{folder}/x.png", "1"),
+    ]
+    means = np.mean([[float(row[f"custom:{label}"]) for label in CLASSES] for row in images[:5]], axis=0)
+    np.testing.assert_allclose([float(patients[0][f"custom:{label}"]) for label in CLASSES], means)
+    alone = predict_files(run.root, [folder / "first#4"], tmp_path / "alone.csv")
+    (slice_row,) = rows(alone.table)
+    assert slice_row == images[3]
+
+
+def test_volumes_of_one_patient_are_one_answer(run, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).write_bytes(FILM)
+    sources = [tmp_path / "first", tmp_path / "second"]
+    done = predict_files(run.root, sources, tmp_path / "out.csv", by="folder", frames=2)
+    assert [(row["patient"], row["images"]) for row in rows(done.patients)] == [(str(tmp_path), "4")]
+    table = tmp_path / "list.csv"
+    table.write_text("path,case\nfirst,7\nsecond,7\n")
+    done = predict_files(run.root, [table], tmp_path / "listed.csv", by="case", frames=2)
+    assert [(row["patient"], row["images"]) for row in rows(done.patients)] == [("7", "4")]
+    (tmp_path / "first").write_bytes(dicoms.frames(np.ones((3, 8, 8)), patient="Doe 4711"))
+    (tmp_path / "second").write_bytes(dicoms.frames(np.ones((2, 8, 8)), patient="Doe 4711"))
+    done = predict_files(run.root, sources, tmp_path / "dicom.csv", by="dicom", frames="all")
+    assert [row["images"] for row in rows(done.patients)] == ["5"]
+
+
+def test_slices_are_chosen_as_in_training_unless_it_is_said_otherwise(tmp_path):
+    run = finished(tmp_path / "run")
+    (tmp_path / "film").write_bytes(FILM)
+    done = predict_files(run.root, [tmp_path / "film"], tmp_path / "refused.csv")
+    assert (done.files, done.failed, done.patients) == (1, 1, None)
+    assert "choose with --frames all" in rows(done.table)[0]["error"]
+    for name in NAMES:
+        spec = json.loads(run.model_spec(name).read_text())
+        spec["image"]["frames"] = 2
+        run.model_spec(name).write_text(json.dumps(spec))
+    run_folder.write_checksums(run)
+    done = predict_files(run.root, [tmp_path / "film"], tmp_path / "trained.csv")
+    assert [row["path"][-2:] for row in rows(done.table)] == ["#2", "#4"]
+    done = predict_files(run.root, [tmp_path / "film"], tmp_path / "middle.csv", frames="middle")
+    assert [row["path"][-2:] for row in rows(done.table)] == ["#3"]
+    assert rows(done.patients)[0]["images"] == "1"
+
+
+def test_a_volume_with_a_fault_is_one_row_with_an_error(run, tmp_path):
+    (tmp_path / "cut").write_bytes(FILM[:-5])
+    done = predict_files(run.root, [tmp_path / "cut"], tmp_path / "out.csv", frames="all")
+    (row,) = rows(done.table)
+    assert "cut off after" in row["error"]
+    (patient,) = rows(done.patients)
+    assert (patient["patient"], patient["images"], patient["unreadable"]) == (str(tmp_path / "cut"), "0", "1")
+
+
+def test_the_command_refuses_frames_that_make_no_sense(run, tmp_path, capsys):
+    assert main(["predict", str(run.root), str(tmp_path), "--frames", "few"]) == 2
+    assert "as --frames, found 'few'" in capsys.readouterr().err

@@ -100,8 +100,8 @@ def several_frames(facts: DatasetFacts) -> Outcome:
 
     Why it matters: Only the first frame is read, and the label may describe another one.
 
-    How it is measured: By the number of frames in the header. DICOM objects with several frames are not read
-    at all ([TB101](#tb101)).
+    How it is measured: By the number of frames in the header. DICOM objects with several frames are read
+    with `--frames` alone ([volumes](volumes.md)).
 
     What to do: Save each frame that is needed as a file of its own.
     """

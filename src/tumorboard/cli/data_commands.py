@@ -11,9 +11,11 @@ from tumorboard.cli.options import (
     add_class_names,
     add_classes,
     add_data,
+    add_frames,
     add_keep_together,
     command,
     data_source,
+    frames,
     write,
 )
 from tumorboard.errors import plural
@@ -50,6 +52,7 @@ def add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     audit.add_argument(
         "--window", default="", help="grey window of DICOM and other images of more than 8 bits"
     )
+    add_frames(audit)
     add_class_names(audit)
 
 
@@ -64,6 +67,7 @@ def _audit(options: argparse.Namespace) -> None:
         data_source(options),
         mute=options.mute,
         window=options.window,
+        frames=frames(options) or "refuse",
         out=options.out,
         console=Console(options.quiet or options.json),
     )
@@ -118,6 +122,7 @@ def add_split(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     split.add_argument(
         "--window", default="", help="grey window of DICOM and other images of more than 8 bits"
     )
+    add_frames(split)
     add_classes(split)
 
 
@@ -133,6 +138,7 @@ def _split(options: argparse.Namespace) -> None:
         test=options.test,
         seed=options.seed,
         window=options.window,
+        frames=frames(options) or "refuse",
         keep_test=options.keep_test,
         keep_together=options.keep_together or "found",
         console=Console(options.quiet or options.json),

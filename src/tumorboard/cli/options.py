@@ -14,6 +14,7 @@ from tumorboard import NOTICE, text_files
 from tumorboard.errors import DataError, StorageError, for_terminal
 
 if TYPE_CHECKING:
+    from tumorboard.config import Frames
     from tumorboard.data.manifest import DataSource
     from tumorboard.run_folder import RunFolder
 
@@ -67,7 +68,30 @@ def add_settings(command: argparse.ArgumentParser) -> None:
         help="grey window of DICOM and other images of more than 8 bits, e.g. --window=-600,1500 "
         "(default: the window stored in each file)",
     )
+    add_frames(command)
     add_keep_together(command)
+
+
+def add_frames(command: argparse.ArgumentParser, of_run: bool = False) -> None:
+    """Add the flag that says which slices of a volume are images; `of_run`: by default those of training."""
+    default = "those of the training" if of_run else "none: such a file is an error"
+    command.add_argument(
+        "--frames",
+        metavar="all|middle|N",
+        help="which slices of a file of several frames (DICOM) are images of one group: all, the middle one, "
+        f"or N at even distances (default: {default})",
+    )
+
+
+def frames(options: argparse.Namespace) -> "Frames | None":
+    """Return the slices that --frames names; None if it is not given.
+
+    Raises:
+        UsageError: Not a number, and no word that is known.
+    """
+    from tumorboard.config import parse_frames
+
+    return None if options.frames is None else parse_frames(options.frames)
 
 
 def add_keep_together(command: argparse.ArgumentParser) -> None:

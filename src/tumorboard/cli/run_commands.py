@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from tumorboard import NOTICE, text_files
 from tumorboard.cli.options import (
     add_classes,
+    add_frames,
     add_images,
     command,
     data_source,
+    frames,
     named_images,
     path_or_address,
     print_results,
@@ -61,6 +63,7 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="a table with a column id; every other column defines subgroups",
     )
     _add_out(evaluate)
+    add_frames(evaluate, of_run=True)
     add_classes(evaluate)
 
 
@@ -68,6 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if bool(options.run_folder) == bool(options.predictions) or (options.predictions and options.data):
         raise UsageError("expected either RUN, with or without --data, or --predictions; see --help")
     reading = {"--class-map": options.class_map, "--merge": options.merge, "--skip-bad": options.skip_bad}
+    reading["--frames"] = options.frames
     unused = [flag for flag, value in reading.items() if value and not options.data]
     unused += ["--metadata"] if options.metadata and not (options.data or options.predictions) else []
     if unused:
@@ -88,6 +92,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             options.run_folder,
             data_source(options),
             metadata=options.metadata,
+            frames=frames(options),
             console=Console(options.quiet or options.json),
         )
         print_results(RunFolder(out), options.json)
@@ -153,6 +158,7 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         _predict,
     )
     add_images(predict, path_or_address)
+    add_frames(predict, of_run=True)
     predict.add_argument(
         "--engine",
         choices=("onnx", "keras"),
@@ -164,7 +170,8 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         default="",
         metavar="folder|dicom|COLUMN",
         help="also write one row per patient, FILE-patients.csv: the images of a folder, of one DICOM "
-        "PatientID (or series), or with the same text in this column of LIST.csv are of one patient",
+        "PatientID (or series), or with the same text in this column of LIST.csv are of one patient; of "
+        "volumes this is done without --by too, with one row per file",
     )
     predict.add_argument(
         "--out",
@@ -198,6 +205,7 @@ def _predict(options: argparse.Namespace) -> None:
         engine=options.engine,
         ray=options.ray or "",
         by=options.by,
+        frames=frames(options),
         console=Console(options.quiet or options.json),
     )
     if options.json:
@@ -272,6 +280,7 @@ def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         _explain,
     )
     add_images(explain)
+    add_frames(explain, of_run=True)
     explain.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="the folder for the overlays and maps.csv"
     )
@@ -302,6 +311,7 @@ def _explain(options: argparse.Namespace) -> None:
         models=options.model,
         target=options.target,
         method=options.method,
+        frames=frames(options),
         console=Console(options.quiet or options.json),
     )
     write(_maps_as_json(done) if options.json else _maps_as_text(done))

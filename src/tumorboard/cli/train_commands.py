@@ -11,6 +11,7 @@ from tumorboard.cli.options import (
     add_settings,
     command,
     data_source,
+    frames,
     print_results,
     program,
     write,
@@ -75,7 +76,12 @@ def _train(options: argparse.Namespace) -> None:
         data_source(options),
         options.out,
         load(options.recipe).with_options(
-            options.backbone, options.weights, options.seed, options.window, options.keep_together
+            options.backbone,
+            options.weights,
+            options.seed,
+            options.window,
+            options.keep_together,
+            frames(options),
         ),
         folds=options.folds,
         seeds=options.seeds,
@@ -161,7 +167,12 @@ def _tune(options: argparse.Namespace) -> None:
     from tumorboard.workflows.tune import tune
 
     recipe = load(options.recipe).with_options(
-        options.backbone, options.weights, options.seed, options.window, options.keep_together
+        options.backbone,
+        options.weights,
+        options.seed,
+        options.window,
+        options.keep_together,
+        frames(options),
     )
     study = tune(
         data_source(options),

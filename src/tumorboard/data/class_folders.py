@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tumorboard import text_files
 from tumorboard.data.class_matching import composed
-from tumorboard.data.image_reader import require_regular
+from tumorboard.data.image_reader import require_regular, split_address
 from tumorboard.data.left_out import BY_NAME, LINK, WRITTEN, LeftOut, ignored, is_output
 from tumorboard.errors import WHOLE, DataError, display, file_line, plural
 
@@ -363,7 +363,7 @@ def _listed(source: Path) -> list[Path]:
 
 def require_found(paths: Sequence[Path], source: Path) -> None:
     """Raise DataError if a list or table names files, and none of them exists."""
-    if paths and not any(map(os.path.lexists, paths)):
+    if paths and not any(os.path.lexists(split_address(path)[0]) for path in paths):
         raise DataError(
             f"expected the files that {display(source)} names, found none of the {len(paths)}, the first "
             f"{display(paths[0])}; write paths relative to the folder of {display(source.name)}"

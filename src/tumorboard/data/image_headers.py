@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from tumorboard.data.dicom import reader as dicom
-from tumorboard.data.image_reader import FORMATS
+from tumorboard.data.image_reader import FORMATS, split_address
 from tumorboard.data.pixels import readers_quiet, stored_bits
 from tumorboard.errors import TumorboardError
 
@@ -36,6 +36,7 @@ def read_header(path: Path) -> Header:
     Raises:
         SandboxStartError: It is DICOM, and the process that reads it cannot be started.
     """
+    path, _ = split_address(path)
     try:
         with readers_quiet(), path.open("rb") as file:
             if not dicom.recognised(file.read(dicom.HEAD_BYTES)):

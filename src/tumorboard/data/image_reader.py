@@ -60,18 +60,21 @@ def read_image(
     *,
     name: Path | str = "",
     max_pixels: int = MAX_PIXELS,
+    frame: int = 0,
 ) -> DecodedImage:
     """Read an image of any supported format and mode at full size.
 
     Alpha is composited on black, grey of more than 8 bits becomes 8 by window or depth, EXIF orientation is
-    applied, of several frames the first is read, colour profiles are not applied (see `data.pixels`).
+    applied, of several pages the first is read, colour profiles are not applied (see `data.pixels`). A volume
+    is read one slice at a time, which its path names (see `split_address`).
 
     Args:
         source: PNG, JPEG, BMP, TIFF, WebP or DICOM by content: the path of a regular file, whose name does
-            not matter, or a file's bytes, or an open binary file that can seek.
+            not matter, or the address of a slice; or a file's bytes, or an open binary file that can seek.
         settings: Those of a run or a model spec, of which window and depth are used.
         name: What errors and notes call it; by default its path.
         max_pixels: More than this are refused before decoding.
+        frame: The number of a volume's slice, from 1; 0 for the one that the path names, or the only one.
 
     Raises:
         DataError: Not a regular file, not such an image, damaged, too large, or its values do not fit the
@@ -80,17 +83,17 @@ def read_image(
     """
     try:
         if isinstance(source, str | Path):
-            path = Path(source)
-            name = name or path
+            path, named = split_address(Path(source))
+            name = name or Path(source)
             require_regular(path)  # before opening: opening a pipe would wait for a writer for ever
             # A file object: given a name, Pillow may map the file, and a mapped file that shrinks kills us.
             with path.open("rb") as file:
-                return _decode(file, name, settings, max_pixels, path)
+                return _decode(file, name, settings, max_pixels, frame or named, path)
         name = name or "the image"
         if isinstance(source, bytes):
             require_size(name, len(source))
             source = io.BytesIO(source)
-        return _decode(source, name, settings, max_pixels)
+        return _decode(source, name, settings, max_pixels, frame)
     except TumorboardError:
         raise
     except Exception as error:  # whatever a decoder raises at a damaged file
@@ -103,6 +106,7 @@ def largest_undeclared(path: Path) -> int:
     0 for any other image, DICOM among them, and for what cannot be read: whoever decodes it reports it.
     """
     try:
+        path, _ = split_address(path)
         require_regular(path)
         with path.open("rb") as file:
             if dicom.recognised(file.read(dicom.HEAD_BYTES)):
@@ -161,12 +165,23 @@ def unusable(path: Path | str, found: str, remedy: str = "") -> DataError:
     )
 
 
+def split_address(path: Path) -> tuple[Path, int]:
+    """Return the file and the number of a slice that is written FILE#NUMBER; of other paths itself and 0."""
+    stem, mark, number = path.name.rpartition("#")
+    if stem and mark and number.isascii() and number.isdecimal() and not os.path.lexists(path):
+        return path.with_name(stem), int(number[:9])
+    return path, 0
+
+
 def require_regular(path: Path) -> int:
     """Check, without opening it, that this is a regular file of a size that is read; its bytes.
+
+    Of a slice's address it is the file of the volume.
 
     Raises:
         DataError: It is missing, a folder, a pipe, a device, empty, or larger than `MAX_BYTES`.
     """
+    path, _ = split_address(path)
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -197,7 +212,12 @@ def require_size(name: Path | str, size: int) -> None:
 
 
 def _decode(
-    file: BinaryIO, name: Path | str, settings: config.Image, max_pixels: int, path: Path | None = None
+    file: BinaryIO,
+    name: Path | str,
+    settings: config.Image,
+    max_pixels: int,
+    frame: int,
+    path: Path | None = None,
 ) -> DecodedImage:
     """Decode an open file by what is in it; of DICOM the path is enough for the decoding process."""
     file.seek(0)
@@ -205,10 +225,13 @@ def _decode(
     file.seek(0)
     if is_dicom:
         try:
-            image = dicom.read(path or file.read(), config.parse_window(settings.window), max_pixels)
+            window = config.parse_window(settings.window)
+            image = dicom.read(path or file.read(), window, max_pixels, frame)
         except DicomError as error:
             raise unusable(name, str(error), error.remedy) from None
         array, notes, windowed = image.pixels, image.notes, True
+    elif frame:
+        raise pixels.UnsupportedPixelsError("a file that is no volume, so that it has no slice to choose")
     else:
         with readers_quiet(), _opened(file, max_pixels) as opened:
             array, notes, windowed = pixels.read(opened, settings)

@@ -5,6 +5,7 @@ folder. Further columns are ignored. An empty split is decided later.
 """
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -21,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard import storage, text_files
-from tumorboard.data import class_folders, class_matching
+from tumorboard.config import Frames
+from tumorboard.data import class_folders, class_matching, volumes
 from tumorboard.data.class_folders import SPLIT_NAMES, SPLITS, Entry, Listing, problem_with
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.groups import captured, compile_expression, names_below_class
-from tumorboard.data.image_reader import unusable
+from tumorboard.data.image_reader import split_address, unusable
 from tumorboard.data.left_out import RUN_COLUMNS, SOURCE_COLUMNS, LeftOut
 from tumorboard.errors import DataError, UsageError, display, file_line, plural
 
@@ -76,12 +78,12 @@ class Sample:
 
     Args:
         id: Path relative to the data's root, POSIX, unique; predictions are joined on it.
-        path: Where the file is, absolute.
+        path: Where the file is, absolute; of a volume's slice its address, see `image_reader.split_address`.
         split: "train", "valid", "test", or "" while unknown.
         label: The class.
         group: What a split must not separate, as a patient (of DICOM: `dicom.reader.groups`); it starts with
             `FOUND_GROUP` if file names gave it unasked; "" for none.
-        sha256: Of the file's bytes, hex.
+        sha256: Of the file's bytes, hex; of a slice, of the hash of its volume and its number.
     """
 
     id: str
@@ -156,13 +158,20 @@ class Loaded:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def load(data: str | Path | DataSource, leave_out: str | None = None, *, new_splits: bool = False) -> Loaded:
+def load(
+    data: str | Path | DataSource,
+    leave_out: str | None = None,
+    *,
+    new_splits: bool = False,
+    frames: Frames = "refuse",
+) -> Loaded:
     """Find the images of a data set in class folders, or in a manifest CSV, and hash them.
 
     Args:
         data: Class folders or a manifest CSV, as a path or with how the classes are read.
         leave_out: A split whose files are not opened, and are not in the manifest.
         new_splits: Whether the splits will be made anew, so that one may lack a class.
+        frames: The slices of volumes that are samples; those of a volume without a group are one group.
 
     Raises:
         DataError: No such source, an unknown layout, classes that cannot be matched, or too few images.
@@ -189,7 +198,7 @@ def load(data: str | Path | DataSource, leave_out: str | None = None, *, new_spl
     entries = [entry for entry in listing.entries if entry.split != leave_out]
     if not any(entry.group for entry in entries):
         try:
-            groups = dicom.groups([entry.path for entry in entries])
+            groups = dicom.groups([split_address(entry.path)[0] for entry in entries])
         except dicom.DicomError as error:
             raise DataError(
                 f"cannot tell which DICOM files show one patient in {display(source.path)}: found {error}; "
@@ -197,27 +206,45 @@ def load(data: str | Path | DataSource, leave_out: str | None = None, *, new_spl
             ) from error
         entries = [replace(entry, group=group) for entry, group in zip(entries, groups, strict=True)]
 
-    def sha256(entry: Entry) -> str | OSError:
+    def sha256(path: Path) -> str | OSError:
         try:
-            return storage.sha256(entry.path)
+            return storage.sha256(path)
         except OSError as error:
             return error
 
+    entries = _slices(entries, frames)
+    files = dict.fromkeys(split_address(entry.path)[0] for entry in entries)
     with ThreadPoolExecutor(2) as pool:
-        digests = list(pool.map(sha256, entries))
+        digests = dict(zip(files, pool.map(sha256, files), strict=True))
     samples, problems = [], list(listing.problems)
-    for entry, digest in zip(entries, digests, strict=True):
+    for entry in entries:
+        file, number = split_address(entry.path)
+        digest = digests[file]
         if isinstance(digest, OSError):
             fault = unusable(entry.path, f"a file that cannot be read ({digest.strerror})")
             problems.append(file_line(entry.path, fault))
         else:
             label = matching.class_of[entry.folder]
+            digest = hashlib.sha256(f"{digest}#{number}".encode()).hexdigest() if number else digest
             samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
     samples = _grouped(samples, source, expression)
     # A class whose every file is unusable stays a class, so that it is missed below.
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     require_usable(manifest, str(source.path), problems, by_split=not new_splits)
     return Loaded(source, manifest, matching, tuple(problems), listing.left_out)
+
+
+def _slices(entries: Sequence[Entry], frames: Frames) -> list[Entry]:
+    """Replace each volume by its chosen slices."""
+    with ThreadPoolExecutor(2) as pool:
+        paths = pool.map(lambda entry: volumes.slices(entry.path, frames), entries)
+    return [
+        replace(entry, id=entry.id.removesuffix(entry.path.name) + path.name, path=path)
+        if path != entry.path
+        else entry
+        for entry, of_entry in zip(entries, paths, strict=True)
+        for path in of_entry
+    ]
 
 
 def _require_labels(listing: Listing, source: DataSource) -> None:
@@ -254,11 +281,17 @@ def _grouped(samples: list[Sample], source: DataSource, expression: re.Pattern[s
         )
     if expression is not None:
         across = source.groups_across_classes
-        groups = [captured(expression, s.path.name, s.label, across) for s in samples]
+        groups = [captured(expression, split_address(s.path)[0].name, s.label, across) for s in samples]
         samples = _with_groups(
             samples, groups, f"--group-by-name {source.group_by_name[:60]!r} to match file names"
         )
-    return samples
+    # Slices of one volume are of one patient, whoever that is.
+    volumes_of = [sample.id.rpartition("#")[0] if split_address(sample.path)[1] else "" for sample in samples]
+    several = {name for name, count in Counter(volumes_of).items() if name and count > 1}
+    return [
+        replace(sample, group=sample.group or (volume if volume in several else ""))
+        for sample, volume in zip(samples, volumes_of, strict=True)
+    ]
 
 
 def _with_groups(samples: list[Sample], groups: Sequence[str], expectation: str) -> list[Sample]:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tumorboard import optional, storage
-from tumorboard.data import class_folders
-from tumorboard.data.image_reader import require_regular, require_size
+from tumorboard.config import Frames
+from tumorboard.data import class_folders, volumes
+from tumorboard.data.image_reader import require_regular, require_size, split_address
 from tumorboard.data.left_out import BY_NAME, LeftOut, ignored
 from tumorboard.errors import DataError, UsageError, display
 
@@ -54,13 +55,16 @@ Source = Path | Remote
 Opened = io.BufferedReader | io.BufferedRandom
 
 
-def sources(named: Sequence[Path | str], left_out: list[LeftOut] | None = None) -> Iterator[Source]:
+def sources(
+    named: Sequence[Path | str], left_out: list[LeftOut] | None = None, frames: Frames = "refuse"
+) -> Iterator[Source]:
     """Yield every file and object, in an order that a second call repeats.
 
     Args:
         named: Paths as `class_folders.files` takes them; as text, addresses: of an object, or of all below
             it. A store's listing is in memory while it is given out.
         left_out: Gets what is no input.
+        frames: The slices of volumes that are yielded in their place; objects in a store are no volumes.
 
     Raises:
         DataError: A list that cannot be read; a store that cannot be listed, or has nothing there.
@@ -72,12 +76,13 @@ def sources(named: Sequence[Path | str], left_out: list[LeftOut] | None = None) 
             for place in places:
                 yield from _below(str(place), left_out)
         else:
-            yield from class_folders.files([Path(place) for place in places], left_out)
+            for path in class_folders.files([Path(place) for place in places], left_out):
+                yield from volumes.slices(path, frames)
 
 
 def require_existing(named: Sequence[Path | str]) -> None:
     """Raise DataError if they are paths, and none of them exists."""
-    if not any(isinstance(place, str) or os.path.lexists(place) for place in named):
+    if not any(isinstance(place, str) or os.path.lexists(split_address(place)[0]) for place in named):
         raise DataError(f"expected images in {display(named[0])}, found no file; check the path")
 
 
@@ -86,7 +91,7 @@ def version(source: Source) -> str:
     if isinstance(source, Remote):
         return f"{source.size} {source.version}"
     try:
-        status = source.stat()
+        status = split_address(source)[0].stat()
     except (OSError, ValueError):
         return ""
     return f"{status.st_size} {status.st_mtime_ns}"
@@ -94,7 +99,7 @@ def version(source: Source) -> str:
 
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[Opened]:
-    """Open a regular file, or an object's bytes, to read and seek in.
+    """Open a regular file, that of a slice's volume, or an object's bytes, to read and seek in.
 
     Raises:
         DataError: It is missing, empty, too large, or no regular file.
@@ -102,6 +107,7 @@ def opened(source: Source) -> Iterator[Opened]:
         StorageError: No room for an object's bytes in the temporary folder.
     """
     if isinstance(source, Path):
+        source, _ = split_address(source)
         require_regular(source)  # before opening: opening a pipe would wait for a writer for ever
         with source.open("rb") as file:
             yield file

@@ -13,7 +13,7 @@ from tumorboard.audit import leak_meter, runner
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
 from tumorboard.audit.leak_meter import Features, LeakMeter
 from tumorboard.audit.runner import Report
-from tumorboard.config import Image, require_window
+from tumorboard.config import Frames, Image, require_window
 from tumorboard.data import image_cache, splitting
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Images, Rows
@@ -52,6 +52,7 @@ def audit_data(
     *,
     mute: Collection[str] = (),
     window: str = "",
+    frames: Frames = "refuse",
     out: str | Path | None = None,
     console: Console | None = None,
 ) -> Audited:
@@ -61,6 +62,7 @@ def audit_data(
         data: Class folders or a manifest CSV.
         mute: Codes of checks that are not made.
         window: Of DICOM and other grey of more than 8 bits, see `data.image_reader.read_image`.
+        frames: The slices of volumes that are images.
         out: Where audit.json and images of duplicates side by side go.
         console: Where progress is shown; quiet by default.
 
@@ -73,7 +75,7 @@ def audit_data(
     require_window(window)
     if out:
         require_replaceable(Path(out) / "audit.json")
-    loaded, console = load(data), console or Console(quiet=True)
+    loaded, console = load(data, frames=frames), console or Console(quiet=True)
     settings = find_depth(Image(window=window), loaded.manifest, console)
     report = audit_manifest(
         loaded.manifest,

@@ -10,6 +10,7 @@ from typing import IO
 import filelock
 
 from tumorboard import progress, run_folder, storage
+from tumorboard.config import Frames
 from tumorboard.data import object_store
 from tumorboard.data.left_out import UNFINISHED, LeftOut, nothing_to_read, require_replaceable
 from tumorboard.data.object_store import Source
@@ -20,12 +21,13 @@ from tumorboard.workflows.patient_table import patients_of, write_patients
 from tumorboard.workflows.prediction_table import (
     Row,
     digest_of,
+    is_slice,
     prediction_row,
     sha256_of,
     shown_path,
     write_csv,
 )
-from tumorboard.workflows.predictor import ONNX, RunPredictor, load_run
+from tumorboard.workflows.predictor import ONNX, RunPredictor, frames_of_training, load_run
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Predicted:
         recommended: The model whose prediction is the run's answer; "" with Ray.
         engine: What predicted, one of `predictor.ENGINES`; "" with Ray.
         fallback: Why Keras predicted, although the joint graph was wanted; "" otherwise, and with Ray.
-        patients: The CSV with one row per patient; None unless it was asked for.
+        patients: The CSV with one row per patient; None unless it was asked for or there are volumes.
     """
 
     table: Path
@@ -62,6 +64,7 @@ def predict_files(
     engine: str = ONNX,
     ray: str = "",
     by: str = "",
+    frames: Frames | None = None,
     console: Console | None = None,
 ) -> Predicted:
     """Write a run's predictions of every file, one row per file; docs/predict.md describes the columns.
@@ -74,7 +77,8 @@ def predict_files(
         engine: onnx or keras, as for `load_run`.
         ray: "local" or the address of a cluster that shares the files; "" for this process.
         by: "folder", "dicom" or a column of the lists, see `patient_table.patients_of`: also write a table
-            with one row per patient, `OUT-patients.csv`.
+            with one row per patient, `OUT-patients.csv`. "" does so only if there are volumes, one row each.
+        frames: The slices of volumes that are predicted, one row each; None for those of the training.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -85,7 +89,10 @@ def predict_files(
     """
     run, out, console = Path(run), Path(out), console or Console(quiet=True)
     folder, left_out = RunFolder(run), list[LeftOut]()
-    run_folder.select_models(folder, run_folder.read_checksums(folder), models)
+    hashes = run_folder.read_checksums(folder)
+    run_folder.select_models(folder, hashes, models)
+    if frames is None:
+        frames = frames_of_training(folder, hashes)
     sources = [place if "://" in str(place) else Path(place) for place in sources]
     if ray:
         if by:
@@ -97,7 +104,14 @@ def predict_files(
 
         with ray_cluster.connected(ray):
             files, failed = predict_on_cluster(
-                run, sources, out, models=models, engine=engine, console=console, left_out=left_out
+                run,
+                sources,
+                out,
+                models=models,
+                engine=engine,
+                frames=frames,
+                console=console,
+                left_out=left_out,
             )
         return Predicted(out, files, failed, tuple(left_out), "", "")
     if out.suffix.lower() != ".csv":
@@ -106,17 +120,21 @@ def predict_files(
         raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
     require_replaceable(out)
     object_store.require_existing(sources)
-    total = sum(1 for _ in object_store.sources(sources, left_out))
+    total, has_volumes = 0, False
+    for source in object_store.sources(sources, left_out, frames):
+        total += 1
+        has_volumes |= is_slice(source)
     if not total:
         raise nothing_to_read(sources, left_out)
-    patient_of = patients_of(sources, by) if by else str
+    patient_of = patients_of(sources, by)
     with progress.graceful(), _locked_table(out):
         predictor = load_run(run, models, engine=engine)
         rows = unfinished_rows(out, run, predictor)
-        files, failed = _predict_rows(predictor, sources, rows, total, console)
+        every = object_store.sources(sources, frames=frames)
+        files, failed = _predict_rows(predictor, every, rows, total, console)
         with storage.writing(out) as file:
             write_csv(file, predictor, rows)
-        table = out.with_name(f"{out.stem}-patients.csv") if by else None
+        table = out.with_name(f"{out.stem}-patients.csv") if by or has_volumes else None
         if table:
             with storage.writing(table) as file:
                 write_patients(file, predictor, RunFolder(run), rows, patient_of)
@@ -152,7 +170,7 @@ def _locked_table(out: Path) -> Iterator[None]:
 
 
 def _predict_rows(
-    predictor: "RunPredictor", sources: Sequence[Path | str], kept: Path, total: int, console: Console
+    predictor: "RunPredictor", sources: Iterator[Source], kept: Path, total: int, console: Console
 ) -> tuple[int, int]:
     """Append every row that is not in the file `kept` yet; returns the numbers of rows and of errors.
 
@@ -162,7 +180,7 @@ def _predict_rows(
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("r+b" if kept.exists() else "w+b") as file, console.task("predicting") as update:
-            for number, source in enumerate(object_store.sources(sources), start=1):
+            for number, source in enumerate(sources, start=1):
                 progress.stop_if_asked()
                 row = _next_kept_row(file, source)
                 if row is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorboard import progress, run_folder, storage
+from tumorboard.config import Frames
 from tumorboard.data import object_store
 from tumorboard.data.left_out import LeftOut, nothing_to_read
 from tumorboard.data.object_store import Source
@@ -51,6 +52,7 @@ def predict_on_cluster(
     *,
     models: Sequence[str] = (),
     engine: str = ONNX,
+    frames: Frames = "refuse",
     console: Console,
     left_out: list[LeftOut] | None = None,
 ) -> tuple[int, int]:
@@ -62,6 +64,7 @@ def predict_on_cluster(
         out: A new folder, or that of an interrupted call, which goes on where that one stopped.
         models: Of the run; all by default.
         engine: onnx or keras, as for `load_run`.
+        frames: The slices of volumes that are predicted.
         console: Where progress is shown.
         left_out: Gets what in the folders is no input.
 
@@ -73,9 +76,9 @@ def predict_on_cluster(
         RunFolderError: `out` was begun with other files or models, or is in use.
     """
     absolute = [source.absolute() if isinstance(source, Path) else source for source in sources]
-    digest, total = digest_of(RunFolder(run), json.dumps([engine, *sorted(models)])), 0
+    digest, total = digest_of(RunFolder(run), json.dumps([engine, frames, *sorted(models)])), 0
     left_out = [] if left_out is None else left_out
-    for source in object_store.sources(absolute, left_out):  # not in memory: there may be millions
+    for source in object_store.sources(absolute, left_out, frames):  # not in memory: there may be millions
         digest.update(os.fsencode(str(source)) + b"\0")
         total += 1
     if not total:
@@ -94,14 +97,14 @@ def predict_on_cluster(
             )
         storage.write_json(record, plan)
         with run_folder.locked(RunFolder(out)):
-            missing = (part for part in parts(absolute, out.absolute()) if not _is_finished(part))
+            missing = (part for part in parts(absolute, out.absolute(), frames) if not _is_finished(part))
             _predict_parts(run.absolute(), models, engine, missing, -(-total // FILES_PER_PART), console)
     return total, _count_errors(out)
 
 
-def parts(sources: Sequence[Path | str], out: Path) -> Iterator[Part]:
-    """Cut all files, in their order, into parts."""
-    files = object_store.sources(sources)
+def parts(sources: Sequence[Path | str], out: Path, frames: Frames = "refuse") -> Iterator[Part]:
+    """Cut all files and slices, in their order, into parts."""
+    files = object_store.sources(sources, frames=frames)
     for number in itertools.count():
         chosen = tuple(itertools.islice(files, FILES_PER_PART))
         if not chosen:

@@ -181,7 +181,7 @@ def _read_parts(
     data: DataSource, shared: ModelSpec, folder: Path, console: Console
 ) -> dict[str, tuple[Manifest, Rows]]:
     """Read train and valid as the models take them; labels are numbered as the models' classes are."""
-    loaded = find_images(data, console)
+    loaded = find_images(data, console, frames=shared.image.frames)
     manifest = loaded.manifest
     if sorted(manifest.class_names) != sorted(shared.class_names):
         expected, names = ", ".join(shared.class_names), ", ".join(manifest.class_names)

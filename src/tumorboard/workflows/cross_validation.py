@@ -135,6 +135,7 @@ def deal_folds(
             valid=_VALID,
             seed=recipe.seed,
             window=recipe.image.window,
+            frames=recipe.image.frames,
             keep_test=True,
             console=console,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tumorboard import progress, run_folder, storage, text_files
+from tumorboard.config import Frames
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.manifest import DataSource, Manifest, Sample, is_missing
 from tumorboard.errors import DataError, RunFolderError, UsageError, display, plural
@@ -50,6 +51,7 @@ def evaluate_data(
     data: str | Path | DataSource,
     *,
     metadata: str | Path | None = None,
+    frames: Frames | None = None,
     console: Console | None = None,
 ) -> Path:
     """Score a run's models on other labelled images; results go to RUN/evaluations/NAME, see `claim_folder`.
@@ -61,6 +63,7 @@ def evaluate_data(
         data: Class folders or a manifest CSV; classes as the run's.
         metadata: A table with the column id and others, each of which makes subgroups; group is the patient,
             if the data has no groups.
+        frames: The slices of volumes that are images; None for those of the training.
         console: Where progress is shown; quiet by default.
 
     Returns:
@@ -70,12 +73,13 @@ def evaluate_data(
         RunFolderError, ModelError: The run cannot be used.
         DataError: The data cannot be used, or has classes that the models do not know.
     """
-    from tumorboard.workflows.predictor import KERAS, load_run
+    from tumorboard.workflows.predictor import KERAS, frames_of_training, load_run
 
     console, folder, path = console or Console(quiet=True), RunFolder(Path(run)), DataSource.of(data).path
-    run_folder.read_checksums(folder)  # a run that is not finished is refused before anything is read
+    hashes = run_folder.read_checksums(folder)  # an unfinished run is refused before anything is read
     known = read_manifest(folder)
-    loaded = find_images(data, console)
+    frames = frames_of_training(folder, hashes) if frames is None else frames
+    loaded = find_images(data, console, frames=frames)
     unknown = sorted(set(loaded.manifest.class_names) - set(known.class_names))
     if unknown:
         raise DataError(

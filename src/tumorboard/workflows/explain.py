@@ -10,15 +10,17 @@ from pathlib import Path
 from PIL import Image
 
 from tumorboard import NOTICE, progress, run_folder, storage, text_files
-from tumorboard.data import class_folders, object_store
+from tumorboard.config import Frames
+from tumorboard.data import object_store
 from tumorboard.data.class_matching import composed
+from tumorboard.data.image_reader import split_address
 from tumorboard.data.left_out import LeftOut, nothing_to_read, png_notice, require_replaceable
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError, UsageError, display
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
-from tumorboard.workflows.predictor import KERAS, RunPredictor, load_run
+from tumorboard.workflows.predictor import KERAS, RunPredictor, frames_of_training, load_run
 
 COLUMNS = ("path", "model", "member", "class", "probability", "overlay", "error", "notice")
 _LONGEST_STEM = 100  # bytes; the names of a model and a member follow it
@@ -52,6 +54,7 @@ def explain(
     models: Sequence[str] = (),
     target: str = "",
     method: str = "gradcam",
+    frames: Frames | None = None,
     console: Console | None = None,
 ) -> Explained:
     """Write an overlay per file and model, one per member of an ensemble, and maps.csv.
@@ -63,6 +66,7 @@ def explain(
         models: Of the run; all by default.
         target: The class to explain; by default the class that each model predicts.
         method: "gradcam"; or "occlusion", which is slower, needs no gradient, and makes no maps of members.
+        frames: The slices of volumes that are explained; None for those of the training.
         console: Where progress is shown; quiet by default.
 
     Raises:
@@ -73,13 +77,16 @@ def explain(
     out, console = Path(out), console or Console(quiet=True)
     images, table, left_out = [Path(source) for source in sources], out / "maps.csv", list[LeftOut]()
     folder, target = RunFolder(Path(run)), composed(target)
-    names, _ = run_folder.select_models(folder, run_folder.read_checksums(folder), models)
+    hashes = run_folder.read_checksums(folder)
+    names, _ = run_folder.select_models(folder, hashes, models)
     class_names = read_json(folder.model_spec(names[0])).get("class_names", [])
     if target and target not in class_names:
         raise DataError(f"expected a class ({', '.join(class_names)[:150]}), found {target[:60]!r}")
     object_store.require_existing(images)
     require_replaceable(table)
-    paths = list(class_folders.files(images, left_out))
+    if frames is None:
+        frames = frames_of_training(folder, hashes)
+    paths = [path for path in object_store.sources(images, left_out, frames) if isinstance(path, Path)]
     if not paths:
         raise nothing_to_read(images, left_out)
     _require_same_images(table, paths)
@@ -99,7 +106,7 @@ def explain(
                     for note in notes:
                         console.print(note)
                     correlations = correlations or _correlations(predictor, pixels)
-                    stem = f"{number:0{len(str(len(paths)))}d}-{_shortened(path.stem)}"
+                    stem = f"{number:0{len(str(len(paths)))}d}-{_shortened(_stem(path))}"
                     for row in _write_overlays(predictor, pixels, out / stem, target, method):
                         rows.append([str(path), *row, "", NOTICE])
                 update(number, len(paths))
@@ -137,6 +144,12 @@ def _correlations(predictor: "RunPredictor", pixels: Pixels) -> dict[str, float]
         name: gradcam.correlation_after_shuffling(model, pixels, predicted[name])
         for name, model in predictor.models.items()
     }
+
+
+def _stem(path: Path) -> str:
+    """Return a file's name without its suffix, and the number of the slice."""
+    file, number = split_address(path)
+    return f"{file.stem}#{number}" if number else file.stem
 
 
 def _shortened(stem: str) -> str:

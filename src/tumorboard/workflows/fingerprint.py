@@ -40,6 +40,8 @@ def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
     settings = _flat(recipe.model_dump(mode="json"))
     if recipe.image.depth == "auto":
         del settings["image.depth"]  # no image has one; runs from before this setting go on
+    if recipe.image.frames == "refuse":
+        del settings["image.frames"]  # likewise
     return {
         "settings": settings,
         "environment": environment,
@@ -86,7 +88,7 @@ def is_finished(run: RunFolder, source: DataSource, recipe: Recipe) -> bool:
         return False
     hashes = read_checksums(run)
     with locked(run):
-        require_same(run, take(recipe, load(source).manifest))
+        require_same(run, take(recipe, load(source, frames=recipe.image.frames).manifest))
         try:
             for name in hashes:
                 verify(run.checksums.with_name("models") / name, hashes)

@@ -13,6 +13,7 @@ import numpy as np
 from tumorboard import NOTICE, text_files
 from tumorboard.data import class_folders, object_store
 from tumorboard.data.dicom import reader as dicom
+from tumorboard.data.image_reader import split_address
 from tumorboard.errors import UsageError, display
 from tumorboard.evaluation import calibration, patients
 from tumorboard.predictions import neutralised
@@ -32,20 +33,25 @@ def patients_of(named: Sequence[Path | str], by: str) -> Callable[[str], str]:
     Args:
         named: Files, folders, lists and addresses.
         by: "folder": each folder is a patient; "dicom": the PatientID, or the series where it is missing, as
-            a hash; else a column of the lists.
+            a hash; "": each file, of which a volume has several images; else a column of the lists.
 
     Raises:
         UsageError: An image without a patient: not in a list with this column, or no DICOM file.
     """
     if by == "folder":
         return _folder
-    patient_of = _by_dicom(named) if by == "dicom" else _by_column(named, by)
-    return lambda path: patient_of.get(path) or path  # without a known patient an image is one by itself
+    patient_of = {} if not by else _by_dicom(named) if by == "dicom" else _by_column(named, by)
+
+    def patient(path: str) -> str:
+        file = shown_path(split_address(Path(path))[0]) if "://" not in path else path
+        return patient_of.get(path) or patient_of.get(file) or file  # without a known patient its own
+
+    return patient
 
 
 def _by_dicom(named: Sequence[Path | str]) -> dict[str, str]:
     paths = [source for source in object_store.sources(named) if isinstance(source, Path)]
-    groups = dicom.groups(paths)
+    groups = dicom.groups([split_address(path)[0] for path in paths])
     if not any(groups):
         raise UsageError("expected DICOM files with --by dicom, found none; use --by folder")
     return {shown_path(path): group for path, group in zip(paths, groups, strict=True)}

@@ -12,8 +12,8 @@ import numpy as np
 
 from tumorboard import NOTICE, storage
 from tumorboard.data import object_store
-from tumorboard.data.image_reader import unusable
-from tumorboard.data.object_store import Opened, Source
+from tumorboard.data.image_reader import split_address, unusable
+from tumorboard.data.object_store import Opened, Remote, Source
 from tumorboard.errors import DataError
 from tumorboard.predictions import neutralised
 from tumorboard.run_folder import RunFolder
@@ -50,7 +50,8 @@ def prediction_row(predictor: "RunPredictor", source: Source) -> Row:
     try:
         with object_store.opened(source) as file:
             row["sha256"] = sha256_of(file)
-            pixels, notes = predictor.read_with_notes(file, str(source))
+            content = file if isinstance(source, Remote) or not is_slice(source) else source
+            pixels, notes = predictor.read_with_notes(content, str(source))
     except DataError as error:
         return row | {"error": str(error)}
     except OSError as error:
@@ -77,6 +78,11 @@ def plain_values(predictor: "RunPredictor", prediction: "ImagePrediction") -> Ro
 def sha256_of(file: Opened) -> str:
     """Hash an open file, hex."""
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_slice(source: Source) -> bool:
+    """Return whether this is the address of a volume's slice."""
+    return isinstance(source, Path) and split_address(source)[1] > 0
 
 
 def shown_path(source: Source) -> str:

@@ -198,6 +198,18 @@ def load_run(run: str | Path, models: Sequence[str] = (), *, engine: str = ONNX)
     return replace(predictor, reliability=reliability, fallback=fallback)
 
 
+def frames_of_training(run: RunFolder, hashes: Mapping[str, str]) -> config.Frames:
+    """Return which slices of volumes a run's models were trained on.
+
+    Raises:
+        RunFolderError: A damaged specification.
+    """
+    names, _ = run_folder.select_models(run, hashes, ())
+    spec = run.model_spec(names[0])
+    with run_folder.reading(spec):
+        return config.Image.model_validate(read_json(spec)["image"]).frames
+
+
 def load_networks(
     run: RunFolder, hashes: Mapping[str, str], names: Sequence[str]
 ) -> "dict[str, LoadedModel]":

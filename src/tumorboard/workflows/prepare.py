@@ -6,7 +6,7 @@ from typing import Literal
 
 from tumorboard import progress, storage
 from tumorboard.audit.dataset_facts import DatasetFacts, FactsCollector, gather
-from tumorboard.config import Image, Recipe
+from tumorboard.config import Frames, Image, Recipe
 from tumorboard.data import image_cache, manifest, splitting
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.class_matching import Matching
@@ -51,7 +51,7 @@ def prepare(
     for settings in recipe.models.values():
         if settings.kind == "pretrained":
             check_backbone(settings.backbone, settings.weights)
-    loaded = find_images(data, console)
+    loaded = find_images(data, console, frames=recipe.image.frames)
     recipe = recipe.model_copy(update={"image": find_depth(recipe.image, loaded.manifest, console)})
     now = fingerprint.take(recipe, loaded.manifest)
     fingerprint.require_same(run, now)
@@ -110,13 +110,14 @@ def find_images(
     leave_out: str | None = None,
     *,
     new_splits: bool = False,
+    frames: Frames = "refuse",
 ) -> Loaded:
     """Find the images, except those of a split left out; show classes of several names, and what is no input.
 
     Raises:
         DataError: The data cannot be used.
     """
-    loaded = manifest.load(data, leave_out, new_splits=new_splits)
+    loaded = manifest.load(data, leave_out, new_splits=new_splits, frames=frames)
     if any(folder != name for name, *folders in loaded.matching.rows for folder in folders):
         console.print("\n".join(matching_lines(loaded.matching)))
     for entry in loaded.left_out:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tumorboard import config, storage
 from tumorboard.audit.dataset_facts import DatasetFacts, gather
+from tumorboard.config import Frames
 from tumorboard.data import manifest, splitting
 from tumorboard.data.manifest import FOUND_GROUP, DataSource, Loaded, Manifest, Sample, require_usable
 from tumorboard.errors import DataError, UsageError, display, plural
@@ -67,6 +68,7 @@ def split(
     test: float | None = None,
     seed: int = 0,
     window: str = "",
+    frames: Frames = "refuse",
     keep_test: bool = False,
     keep_together: Literal["found", "given"] = "found",
     console: Console | None = None,
@@ -81,6 +83,7 @@ def split(
         test: The same; not with folds. None for 0.2.
         seed: Chooses among the possible splits.
         window: Of DICOM and other grey of more than 8 bits: they are compared as they are seen through it.
+        frames: The slices of volumes that are images; the manifest names them.
         keep_test: Leave out the images of a given test split, unopened: only the others are dealt anew.
         keep_together: "given" deals near duplicates and groups that only file names tell like other images.
         console: Where progress is shown; quiet by default.
@@ -93,7 +96,7 @@ def split(
     console = console or Console(quiet=True)
     sizes = _check_sizes(folds, valid, test, window)
     files = _new_files(DataSource.of(data).path, Path(out), folds)
-    loaded = find_images(data, console, "test" if keep_test else None, new_splits=True)
+    loaded = find_images(data, console, "test" if keep_test else None, new_splits=True, frames=frames)
     facts = _gather_facts(loaded, window, console)
     whole, tied = tie(facts, keep_together)
     if folds:

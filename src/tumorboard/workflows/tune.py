@@ -98,7 +98,7 @@ def tune(
     ):
         if "test" not in manifest.splits(source.path, source.class_map):
             source = _with_test_split(source, RunFolder(folder.root / "split"), recipe, console)
-        known = manifest.load(source, leave_out="test").manifest
+        known = manifest.load(source, leave_out="test", frames=recipe.image.frames).manifest
         recipe = recipe.model_copy(update={"image": find_depth(recipe.image, known, console)})
         now = fingerprint.take(recipe, known)
         now["settings"] |= {"--model": model, "--folds": folds}

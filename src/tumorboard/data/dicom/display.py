@@ -171,13 +171,16 @@ def _padding(stored: Stored, layout: Layout, data: Elements) -> npt.NDArray[np.b
     return (stored >= min(ends)) & (stored <= max(ends))
 
 
-def _functional_group(data: Elements, keyword: str) -> Elements:
-    """Return a group of the first frame, or the shared one, or (in classic objects) the object itself."""
-    for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
-        group = first_item(first_item(data, groups), keyword)
+def functional_group(header: ParsedHeader, keyword: str) -> Elements:
+    """Return a group of the frame, or the shared one, or (in classic objects) the object itself."""
+    own = header.frame_groups[header.frame - 1 : header.frame] or (
+        first_item(header.data, "PerFrameFunctionalGroupsSequence"),
+    )
+    for groups in (*own, first_item(header.data, "SharedFunctionalGroupsSequence")):
+        group = first_item(groups, keyword)
         if group:
             return group
-    return data
+    return header.data
 
 
 def _modality(header: ParsedHeader, signed: bool) -> tuple[Rule, bool]:
@@ -185,7 +188,7 @@ def _modality(header: ParsedHeader, signed: bool) -> tuple[Rule, bool]:
     if has(header.data, "ModalityLUTSequence"):
         item = first_item(header.data, "ModalityLUTSequence")
         return lut(item, "LUTDescriptor", "LUTData", signed), True
-    group = _functional_group(header.data, "PixelValueTransformationSequence")
+    group = functional_group(header, "PixelValueTransformationSequence")
     slope = (decimals(group, "RescaleSlope", header.notes) or (1.0,))[0]
     intercept = (decimals(group, "RescaleIntercept", header.notes) or (0.0,))[0]
     if not slope or max(abs(slope), abs(intercept)) > 1e9:
@@ -199,7 +202,7 @@ def _own_rule(header: ParsedHeader, layout: Layout, rescaled: bool) -> tuple[Rul
         item = first_item(header.data, "VOILUTSequence")
         voi = lut(item, "LUTDescriptor", "LUTData", layout.signed or rescaled)
         return lambda values: voi(values) * (255 / ((1 << voi.bits) - 1)), "VOI LUT"
-    group = _functional_group(header.data, "FrameVOILUTSequence")
+    group = functional_group(header, "FrameVOILUTSequence")
     if not (has(group, "WindowCenter") and has(group, "WindowWidth")):
         plain = layout.stored == 8 and not layout.signed and not rescaled
         return lambda values: values, "as stored" if plain else "full range"

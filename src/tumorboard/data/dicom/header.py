@@ -28,15 +28,20 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from tumorboard.data.dicom.reader import DicomError, is_vr
+from tumorboard.data import sandbox
+from tumorboard.data.dicom.reader import CHOOSE, DicomError, is_vr
 
 MAX_READS = 100_000
 """Of a header, all nested elements included: each takes one at least."""
+MAX_FRAMES = 10_000
+"""Of an object; the functional groups of each frame may take `_FRAME_READS` and `_FRAME_BYTES` more."""
 UNDEFINED = 0xFFFFFFFF
 FLOAT_PIXELS, PIXELS = 0x7FE00008, 0x7FE00010
 
 _META_END, _FRAME_GROUPS = 0x00030000, 0x52009229
 _MAX_VALUE = 1 << 20
+_FRAME_READS, _FRAME_BYTES = 1000, 1 << 14
+_SECONDS, _FRAMES_PER_SECOND = 4, 1000
 _MAX_INFLATED = 32 << 20
 WANTED = (
     *("MediaStorageSOPClassUID", "TransferSyntaxUID", "SOPClassUID", "Modality"),
@@ -50,6 +55,7 @@ WANTED = (
         for c in ("Red", "Green", "Blue")
         for part in ("Descriptor", "Data")
     ),
+    *("ImagePositionPatient", "ImageOrientationPatient"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 _INTEGERS = {"UL": "I", "SL": "i", "SS": "h"}
@@ -61,6 +67,7 @@ class LimitedReader(io.BufferedReader):
 
     reads = 0
     cut_off = False
+    frames = 1
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read bytes.
@@ -69,9 +76,10 @@ class LimitedReader(io.BufferedReader):
             DicomError: The value is too large, or there were too many of them.
         """
         self.reads += 1
-        if self.reads > MAX_READS:
-            raise DicomError(f"a DICOM header of more than {MAX_READS} elements")
-        if size is not None and size > _MAX_VALUE:
+        further = self.frames - 1
+        if self.reads > MAX_READS + _FRAME_READS * further:
+            raise DicomError(f"a DICOM header of more than {MAX_READS + _FRAME_READS * further} elements")
+        if size is not None and size > _MAX_VALUE + _FRAME_BYTES * further:
             raise DicomError(f"a DICOM header value of {size} bytes")
         content = super().read(size)
         self.cut_off |= bool(content) and len(content) < (size or 0)
@@ -151,16 +159,23 @@ def decimals(data: Elements, keyword: str, notes: list[str]) -> tuple[float, ...
     return numbers
 
 
-def first_item(data: Elements, keyword: str) -> Elements:
-    """Return the first item of a sequence; no elements if there is none."""
+def items(data: Elements, keyword: str, frames: int = 1) -> tuple[Elements, ...]:
+    """Return the items of a sequence, limited as those of an object of so many frames are."""
     element = data.get(_tag(keyword) or 0)
     sequence: Any = element.value if element and element.VR == "SQ" else ()
     if isinstance(element, RawDataElement):
         # Not converted by pydicom, which reads without limit; a value of VR UN is implicit little endian.
         value, unknown = raw(data, keyword), element.VR == "UN"
         implicit, little = element.is_implicit_VR or unknown, element.is_little_endian or unknown
-        sequence = read_sequence(LimitedReader(io.BytesIO(value)), implicit, little, len(value), "iso8859")
-    return dict(sequence[0].items()) if sequence else {}
+        reader = LimitedReader(io.BytesIO(value))
+        reader.frames = frames
+        sequence = read_sequence(reader, implicit, little, len(value), "iso8859")
+    return tuple(dict(item.items()) for item in sequence)
+
+
+def first_item(data: Elements, keyword: str) -> Elements:
+    """Return the first item of a sequence; no elements if there is none."""
+    return next(iter(items(data, keyword)), {})
 
 
 def _not_a_number(keyword: str) -> DicomError:
@@ -192,6 +207,9 @@ class ParsedHeader:
         pixels: None if there are none.
         preamble: The first 128 bytes, where the file has a preamble.
         file: The file (inflated, if it is deflated).
+        frames: How many there are.
+        frame_groups: The functional groups of each frame, if there are several.
+        frame: The number of the frame that is read, from 1.
         notes: What the user should know, to be added to.
     """
 
@@ -201,18 +219,24 @@ class ParsedHeader:
     pixels: PixelElement | None
     preamble: bytes
     file: LimitedReader
+    frames: int = 1
+    frame_groups: tuple[Elements, ...] = ()
+    frame: int = 1
     notes: list[str] = field(default_factory=list)
 
 
-def read_header(source: io.RawIOBase | io.BytesIO, extra: Collection[str] = ()) -> ParsedHeader:
+def read_header(
+    source: io.RawIOBase | io.BytesIO, extra: Collection[str] = (), several: bool = False
+) -> ParsedHeader:
     """Read a header up to the pixel data.
 
     Args:
         source: A DICOM file at its beginning, unbuffered or in memory.
         extra: Keywords of further elements to keep.
+        several: Whether there may be several frames.
 
     Raises:
-        DicomError: The header is too large or cut off, or there are several frames.
+        DicomError: The header is too large or cut off, or there are several frames, or too many.
         Exception: The header is damaged; see `explained`.
     """
     file, tags = LimitedReader(source), [_tag(keyword) or 0 for keyword in (*WANTED, *extra)]
@@ -246,7 +270,10 @@ def read_header(source: io.RawIOBase | io.BytesIO, extra: Collection[str] = ()) 
     implicit = not is_vr(first[4:])
     data = elements(implicit, little, _FRAME_GROUPS)
     # Before the groups of each frame, which may be large.
-    _require_one_frame(text(data, "NumberOfFrames") or "1")
+    frames = _frames(text(data, "NumberOfFrames") or "1", several)
+    if frames > 1:
+        sandbox.limit_time(_SECONDS + frames // _FRAMES_PER_SECOND)
+        file.frames = frames
     if stopped and stopped[0] < FLOAT_PIXELS:
         data |= elements(implicit, little, FLOAT_PIXELS)
     pixels = None
@@ -260,17 +287,21 @@ def read_header(source: io.RawIOBase | io.BytesIO, extra: Collection[str] = ()) 
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         syntax = str(ImplicitVRLittleEndian if implicit else explicit)
     sop_class = text(data, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
-    return ParsedHeader(syntax, sop_class, data, pixels, preamble, file)
+    groups = items(data, "PerFrameFunctionalGroupsSequence", frames) if frames > 1 else ()
+    if frames > 1 and _tag("PerFrameFunctionalGroupsSequence") in data and len(groups) != frames:
+        raise DicomError("DICOM whose groups of frames do not fit their number")
+    return ParsedHeader(syntax, sop_class, data, pixels, preamble, file, frames, groups)
 
 
-def _require_one_frame(frames: str) -> None:
-    if not (frames.isdecimal() and len(frames) < 10 and int(frames)):
+def _frames(written: str, several: bool) -> int:
+    if not (written.isdecimal() and len(written) < 10 and int(written)):
         raise DicomError("DICOM whose number of frames is no number")
-    if int(frames) > 1:
-        raise DicomError(
-            f"DICOM with {int(frames)} frames, which do not stand for one image",
-            "save each frame that you want as a file of its own",
-        )
+    frames = int(written)
+    if frames > MAX_FRAMES:
+        raise DicomError(f"DICOM with {frames} frames, more than the {MAX_FRAMES:,} allowed")
+    if frames > 1 and not several:
+        raise DicomError(f"DICOM with {frames} frames, which do not stand for one image", CHOOSE)
+    return frames
 
 
 def explained(error: BaseException) -> DicomError:

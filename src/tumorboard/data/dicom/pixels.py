@@ -1,4 +1,4 @@
-"""Decode the one frame of a DICOM file with pydicom, everything counted before anything is decoded.
+"""Decode one frame of a DICOM file with pydicom, everything counted before anything is decoded.
 
 A decoder allocates what the compressed frame asks for, whatever the DICOM header says: one changed byte made
 OpenJPEG take 8.9 GB for an image of 100 x 100. So the two are compared first (`frame_size`).
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from pydicom._uid_dict import UID_dictionary
-from pydicom.encaps import encapsulate, generate_fragments
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
@@ -30,7 +30,7 @@ from tumorboard.data import sandbox
 from tumorboard.data.dicom.header import PIXELS, UNDEFINED, ParsedHeader, PixelElement, integers, text
 from tumorboard.data.dicom.reader import DicomError
 
-_MAX_FRAGMENTS = 1000
+_MAX_FRAGMENTS = 1000  # of a frame
 _MAX_TILES = 4096
 _SLACK = 1 << 20
 _SECONDS, _PIXELS_PER_SECOND = 1, 1_000_000
@@ -43,7 +43,7 @@ _NATIVE = (
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 _YBR_FULL = frozenset({"YBR_FULL", "YBR_FULL_422"})
-_SEQUENCE_END = b"\xfe\xff\xdd\xe0"
+_ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _JPEG_BEGINS, _J2K_BEGINS, _JP2_BEGINS = BEGINNINGS = (
     b"\xff\xd8\xff",
     b"\xff\x4f\xff\x51",
@@ -105,13 +105,13 @@ class Layout:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of the uncompressed frame."""
+        """Bytes of an uncompressed frame."""
         shared = 2 if self.photometric == "YBR_FULL_422" else self.samples
         return (self.rows * self.columns * shared * self.allocated + 7) // 8
 
 
 def stored_pixels(header: ParsedHeader, max_pixels: int) -> tuple[npt.NDArray[np.integer], Layout]:
-    """Decode the one frame of an object.
+    """Decode the frame `header.frame` of an object.
 
     Args:
         header: From `read_header`.
@@ -124,24 +124,15 @@ def stored_pixels(header: ParsedHeader, max_pixels: int) -> tuple[npt.NDArray[np
         DicomError: No pixels, a layout or compression that is not read, a missing codec,
             too many pixels, or fewer bytes than the header promises.
     """
-    if header.pixels is None:
-        kind = UID_dictionary.get(header.sop_class, ("unknown kind",))[0]
-        raise DicomError(f"a DICOM object without an image ({kind})", "remove the file")
-    if header.pixels.tag != PIXELS:
-        raise DicomError("DICOM with floating-point pixels")
-    layout = _layout(header, max_pixels)
-    header.file.seek(header.pixels.position)
-    codec = CODECS.get(header.syntax)
+    pixels, layout = _pixel_element(header), _layout(header, max_pixels)
+    codec = _codec(header)
     options: dict[str, Any]
-    if header.syntax in _NATIVE:
-        layout, content = _native_frame(header, header.pixels, layout)
-        options = {"pixel_vr": header.pixels.vr if header.pixels.vr in ("OB", "OW") else "OW"}
-    elif codec:
-        content = encapsulate([_compressed_frame(header, layout, codec)], has_bot=False)
-        options = {"decoding_plugin": codec.plugin}
+    if codec is None:
+        layout, content = _native_frame(header, pixels, layout)
+        options = {"pixel_vr": pixels.vr if pixels.vr in ("OB", "OW") else "OW"}
     else:
-        kind = UID_dictionary.get(header.syntax, ("unknown compression",))[0]
-        raise DicomError(f"DICOM in {kind}, which is not decoded", "save it uncompressed")
+        content = encapsulate([_compressed_frame(header, pixels, layout, codec)], has_bot=False)
+        options = {"decoding_plugin": codec.plugin}
     options |= {
         "rows": layout.rows,
         "columns": layout.columns,
@@ -156,14 +147,44 @@ def stored_pixels(header: ParsedHeader, max_pixels: int) -> tuple[npt.NDArray[np
     }
     sandbox.limit_time(_SECONDS + layout.rows * layout.columns // _PIXELS_PER_SECOND)
     try:
-        pixels, _ = get_decoder(UID(header.syntax)).as_array(content, **options)
+        values, _ = get_decoder(UID(header.syntax)).as_array(content, **options)
     except Exception:
         if codec:
             raise DicomError(f"DICOM with damaged {codec.kind} pixels") from None
         raise
-    if pixels.shape != (layout.rows, layout.columns, 3)[: 2 + (layout.samples > 1)]:
+    if values.shape != (layout.rows, layout.columns, 3)[: 2 + (layout.samples > 1)]:
         raise DicomError("DICOM whose decoded pixels have another form than its header says")
-    return pixels, layout
+    return values, layout
+
+
+def require_frames(header: ParsedHeader, max_pixels: int) -> None:
+    """Check, without decoding any, that an object holds the frames that its header counts.
+
+    Raises:
+        DicomError: It does not, or they have a form that is not read.
+    """
+    pixels, layout, codec = _pixel_element(header), _layout(header, max_pixels), _codec(header)
+    if codec is None:
+        _native_frame(header, pixels, layout)
+    else:
+        _fragments_by_frame(header, pixels, codec)
+
+
+def _pixel_element(header: ParsedHeader) -> PixelElement:
+    if header.pixels is None:
+        kind = UID_dictionary.get(header.sop_class, ("unknown kind",))[0]
+        raise DicomError(f"a DICOM object without an image ({kind})", "remove the file")
+    if header.pixels.tag != PIXELS:
+        raise DicomError("DICOM with floating-point pixels")
+    return header.pixels
+
+
+def _codec(header: ParsedHeader) -> Codec | None:
+    """Return how the pixels are decoded; None if they are not compressed."""
+    if header.syntax not in _NATIVE and header.syntax not in CODECS:
+        kind = UID_dictionary.get(header.syntax, ("unknown compression",))[0]
+        raise DicomError(f"DICOM in {kind}, which is not decoded", "save it uncompressed")
+    return CODECS.get(header.syntax)
 
 
 def photometric(header: ParsedHeader) -> str:
@@ -215,12 +236,21 @@ def _layout(header: ParsedHeader, max_pixels: int) -> Layout:
 
 def _native_frame(header: ParsedHeader, pixels: PixelElement, layout: Layout) -> tuple[Layout, bytes]:
     """Read the bytes of an uncompressed frame, padded to an even number, and how they are laid out."""
-    full = replace(layout, photometric="YBR_FULL")
-    if layout.photometric == "YBR_FULL_422" and full.frame_bytes <= pixels.length < UNDEFINED:
+    full, frames = replace(layout, photometric="YBR_FULL"), header.frames
+    if layout.photometric == "YBR_FULL_422" and full.frame_bytes * frames <= pixels.length < UNDEFINED:
         layout = full  # it is not subsampled, whatever it says
     expected = layout.frame_bytes
-    if pixels.length == UNDEFINED or pixels.length >= 2 * expected > 2:
+    if pixels.length == UNDEFINED or pixels.length >= (frames + 1) * expected > 2:
         raise DicomError("DICOM with more pixels than its header says")
+    if frames > 1:
+        # A frame may begin amid a byte, or in big-endian words of two 8-bit values amid a word.
+        amid = layout.allocated == 1 and layout.rows * layout.columns % 8
+        if amid or (header.syntax == ExplicitVRBigEndian and expected % 2):
+            raise DicomError("DICOM with frames that begin amid a byte or word", "save it in a common form")
+        present = min(pixels.length, header.file.seek(0, io.SEEK_END) - pixels.position)
+        if present < frames * expected:
+            raise DicomError(f"DICOM cut off after {present} of {frames * expected} bytes of pixels")
+    header.file.seek(pixels.position + (header.frame - 1) * expected)
     # The padding too: in big-endian words of two 8-bit values it stands before the last value.
     content = header.file.read_unlimited(min(pixels.length, expected + expected % 2))
     if len(content) < expected:
@@ -228,9 +258,12 @@ def _native_frame(header: ParsedHeader, pixels: PixelElement, layout: Layout) ->
     return layout, content + b"\0" * (len(content) % 2)
 
 
-def _compressed_frame(header: ParsedHeader, layout: Layout, codec: Codec) -> bytes:
-    """Join the fragments of the only frame, and check that it may be decoded."""
-    frame = _joined_fragments(header, layout, codec)
+def _compressed_frame(header: ParsedHeader, pixels: PixelElement, layout: Layout, codec: Codec) -> bytes:
+    """Join the fragments of a frame, and check that it may be decoded."""
+    fragments = _fragments_by_frame(header, pixels, codec)[header.frame - 1]
+    if sum(length for _, length in fragments) > 2 * layout.frame_bytes + _SLACK:
+        raise DicomError("DICOM with more compressed bytes than its size explains")
+    frame = b"".join(_read_at(header, *fragment) for fragment in fragments)
     if codec is not _RLE:
         size = frame_size(frame)
         if size[:3] != (layout.rows, layout.columns, layout.samples):
@@ -250,26 +283,47 @@ def _compressed_frame(header: ParsedHeader, layout: Layout, codec: Codec) -> byt
     return frame
 
 
-def _joined_fragments(header: ParsedHeader, layout: Layout, codec: Codec) -> bytes:
-    most = 2 * layout.frame_bytes + _SLACK
-    content = header.file.read_unlimited(most)
-    fragments, parts = io.BytesIO(content), []
-    try:
-        # The first is the table of offsets. Lengths are followed: delimiters may occur in the data.
-        for part in generate_fragments(fragments):
-            parts.append(part)
-            if len(parts) > _MAX_FRAGMENTS:
-                raise ValueError
-    except ValueError:
-        raise DicomError("DICOM whose compressed pixels are cut off or damaged") from None
-    if content[fragments.tell() - 4 : fragments.tell()] != _SEQUENCE_END or len(parts) < 2:
-        if len(content) == most:
-            raise DicomError("DICOM with more compressed bytes than its size explains")
-        raise DicomError("DICOM whose compressed pixels are cut off")
-    begun = len(parts) - 1 if codec is _RLE else sum(part.startswith(BEGINNINGS) for part in parts[2:]) + 1
-    if begun > 1 or len(parts[0]) > 4:
+Fragment = tuple[int, int]
+"""Where a part of the compressed pixels begins in the file, and its length."""
+
+
+def _fragments_by_frame(header: ParsedHeader, pixels: PixelElement, codec: Codec) -> list[list[Fragment]]:
+    """Find the fragments of each frame; lengths are followed, because delimiters may occur in the data."""
+    file, fragments, position = header.file, list[Fragment](), pixels.position
+    end = file.seek(0, io.SEEK_END)
+    while (head := _read_at(header, position, 8))[:4] == _ITEM and len(head) == 8:
+        length = int.from_bytes(head[4:], "little")
+        fragments.append((position + 8, length))
+        position += 8 + length
+        if position > end or len(fragments) > _MAX_FRAGMENTS + header.frames:
+            raise DicomError("DICOM whose compressed pixels are cut off or damaged")
+    if head[:4] != _SEQUENCE_END or len(fragments) < 2:  # the first is the table of offsets
+        damaged = len(head) == 8 and head[:4] != _SEQUENCE_END
+        raise DicomError(f"DICOM whose compressed pixels are cut off{' or damaged' * damaged}")
+    table, data = fragments[0], fragments[1:]
+    if table[1] > 4 * header.frames:
         raise DicomError("DICOM with more frames than its header says")
-    return b"".join(parts[1:])
+    if table[1] and header.frames > 1:
+        offsets = struct.unpack(f"<{table[1] // 4}I", _read_at(header, table[0], table[1] // 4 * 4))
+        places = {start - 8 - table[0] - table[1]: number for number, (start, _) in enumerate(data)}
+        begins = [places.get(offset, -1) for offset in offsets]
+        if -1 in begins or begins != sorted(set(begins)):
+            raise DicomError("DICOM whose table of offsets does not fit its compressed pixels")
+    elif codec is _RLE or len(data) == header.frames > 1:
+        begins = list(range(len(data)))
+    else:
+        longest = max(map(len, BEGINNINGS))
+        starts = (_read_at(header, start, longest).startswith(BEGINNINGS) for start, _ in data)
+        begins = [number for number, begun in enumerate(starts) if begun or not number]
+    if len(begins) != header.frames:
+        few = "fewer" if len(begins) < header.frames else "more"
+        raise DicomError(f"DICOM with {few} frames than its header says")
+    return [data[first:last] for first, last in zip(begins, [*begins[1:], None], strict=True)]
+
+
+def _read_at(header: ParsedHeader, position: int, length: int) -> bytes:
+    header.file.seek(position)
+    return header.file.read_unlimited(length)
 
 
 class FrameSize(NamedTuple):

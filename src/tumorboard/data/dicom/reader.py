@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # the child does without: it starts in half the time
     from tumorboard.config import Window
 
 HEAD_BYTES = 132
+CHOOSE = "choose with --frames all, --frames middle or --frames N"
+"""What to do with a file of several frames."""
 BURNED_IN = "may carry burned-in text ({}): its header says so, the pixels were not searched"
 POOL = SandboxPool("tumorboard.data.dicom.worker", seconds=120)
 
@@ -90,31 +92,50 @@ def is_vr(letters: bytes) -> bool:
     return len(letters) == 2 and letters.isalpha() and letters.isupper()
 
 
-def read(source: Path | bytes, window: "Window | None", max_pixels: int) -> DicomImage:
+def read(source: Path | bytes, window: "Window | None", max_pixels: int, frame: int = 0) -> DicomImage:
     """Read a recognised DICOM file.
 
     Args:
         source: A file, or its content.
         window: Which values become black and white; None for the file's own window.
         max_pixels: More than this are refused before decoding.
+        frame: Its number, from 1; 0 for the only one.
 
     Raises:
-        DicomError: The object has no single readable image, or a codec is missing.
+        DicomError: The object has no such frame or no single one, it cannot be read, or a codec is missing.
         SandboxStartError: No child process can be started.
     """
     setting = [window.name, window.center, window.width, window.hounsfield] if window else None
-    answer, content = _ask({"task": "image", "setting": setting, "max_pixels": max_pixels}, source)
+    request = {"task": "image", "setting": setting, "max_pixels": max_pixels, "frame": frame}
+    answer, content = _ask(request, source)
     pixels = np.frombuffer(content, np.uint8).reshape(answer["shape"])
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
     return DicomImage(pixels, answer["rule"], tuple(answer["notes"]))
 
 
+def frames(source: Path | bytes, max_pixels: int) -> tuple[int, ...]:
+    """Return the numbers of a recognised DICOM file's frames in the order in which they lie in the patient.
+
+    Where their positions are not known, or are not those of one stack, they are in the order of the file.
+
+    Args:
+        source: A file, or its content.
+        max_pixels: Frames of more are refused.
+
+    Raises:
+        DicomError: It has not the frames that its header counts, too many, or no image.
+        SandboxStartError: No child process can be started.
+    """
+    answer, _ = _ask({"task": "frames", "max_pixels": max_pixels}, source)
+    return tuple(answer["frames"])
+
+
 def read_header(path: Path) -> DicomHeader:
     """Read the header of a recognised DICOM file; decodes nothing.
 
     Raises:
-        DicomError: The header is damaged, or there are several frames.
+        DicomError: The header is damaged.
         SandboxStartError: No child process can be started.
     """
     answer, _ = _ask({"task": "header"}, path)

@@ -10,16 +10,27 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tumorboard.data import sandbox
-from tumorboard.data.dicom.display import Pixels, Setting, colour, grey, palette
-from tumorboard.data.dicom.header import explained, integers, raw, read_header, text
-from tumorboard.data.dicom.pixels import photometric, stored_pixels
-from tumorboard.data.dicom.reader import BURNED_IN
+from tumorboard.data.dicom.display import Pixels, Setting, colour, functional_group, grey, palette
+from tumorboard.data.dicom.geometry import order, plane
+from tumorboard.data.dicom.header import (
+    LimitedReader,
+    ParsedHeader,
+    explained,
+    integers,
+    raw,
+    read_header,
+    text,
+)
+from tumorboard.data.dicom.pixels import photometric, require_frames, stored_pixels
+from tumorboard.data.dicom.reader import BURNED_IN, DicomError
 from tumorboard.data.grey import LOST_CONTRAST, contrast_is_lost
 
 PROGRAM = "begins with a program ({}), which DICOM allows and attackers use; do not run it or pass it on"
@@ -39,6 +50,7 @@ _IDENTIFIERS = (
     "PatientBirthDate",
     "PatientAddress",
 )
+_IDENTITY = ("PatientID", "SeriesInstanceUID")
 _PROGRAMS = {
     b"MZ": "Windows",
     b"\x7fELF": "Linux",
@@ -48,6 +60,7 @@ _PROGRAMS = {
     b"#!": "a script",
 }
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+_last_header: dict[tuple[int, ...], ParsedHeader] = {}
 _ULTRASOUND = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("3", "3.1", "6", "6.1", "6.2"))
 
 
@@ -69,23 +82,56 @@ def answer(request: dict[str, Any], content: bytes) -> sandbox.Message:
         with io.FileIO(request["path"]) if "path" in request else io.BytesIO(content) as file:
             if request["task"] == "header":
                 return header_facts(file), b""
+            if request["task"] == "frames":
+                return {"frames": frames(_parsed(file, several=True), request["max_pixels"])}, b""
             setting = Setting(*request["setting"]) if request["setting"] else None
-            pixels, rule, notes = image(file, setting, request["max_pixels"])
+            pixels, rule, notes = image(file, setting, request["max_pixels"], request["frame"])
         return {"shape": pixels.shape, "rule": rule, "notes": notes}, pixels.tobytes()
     except Exception as error:
         fault = explained(error)
         return {"error": str(fault), "remedy": fault.remedy}, b""
 
 
+def _parsed(file: io.FileIO | io.BytesIO, several: bool) -> ParsedHeader:
+    """Read a header, or the last one of several frames again: the groups of thousands of frames take time."""
+    if not several or not isinstance(file, io.FileIO):
+        return read_header(file, several=several)
+    status = os.fstat(file.fileno())
+    key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    header = _last_header.get(key) or read_header(file, several=True)
+    if header.syntax == DeflatedExplicitVRLittleEndian:  # its file is the inflated content
+        return header
+    _last_header.clear()
+    _last_header[key] = header
+    return replace(header, file=LimitedReader(file), notes=[])
+
+
+def frames(header: ParsedHeader, max_pixels: int) -> list[int]:
+    """Return the numbers of the frames, see `reader.frames`.
+
+    Raises:
+        Exception: They cannot be read; see `explained`.
+    """
+    if header.frames > 1:
+        require_frames(header, max_pixels)
+    numbers = range(1, header.frames + 1)
+    groups = ("PlanePositionSequence", "PlaneOrientationSequence")
+    each = (replace(header, frame=number) for number in numbers)
+    planes = [plane(*(functional_group(frame, group) for group in groups)) for frame in each]
+    return [numbers[index] for index in order(planes) or range(header.frames)]
+
+
 def image(
-    file: io.FileIO | io.BytesIO, setting: Setting | None, max_pixels: int
+    file: io.FileIO | io.BytesIO, setting: Setting | None, max_pixels: int, frame: int = 0
 ) -> tuple[Pixels, str, list[str]]:
-    """Read the one image of a file: uint8 (H, W) grey or (H, W, 3) RGB, the rule, and notes.
+    """Read a frame, 0 for the only one: uint8 (H, W) grey or (H, W, 3) RGB, the rule, and notes.
 
     Raises:
         Exception: It cannot be read; see `explained`.
     """
-    header = read_header(file)
+    header = replace(_parsed(file, several=frame > 0), frame=frame or 1)
+    if frame > header.frames:
+        raise DicomError(f"DICOM of {header.frames} frames, so without frame {frame}", "name another")
     stored, layout = stored_pixels(header, max_pixels)
     if layout.samples > 1:
         pixels, rule = colour(stored, layout), "RGB"
@@ -114,7 +160,7 @@ def header_facts(file: io.FileIO | io.BytesIO) -> dict[str, Any]:
     Raises:
         Exception: The header cannot be read; see `explained`.
     """
-    header = read_header(file, extra=_IDENTIFIERS)
+    header = read_header(file, extra=_IDENTIFIERS, several=True)
     bits = integers(header.data, "BitsStored")
     identifiers = [name for name in _IDENTIFIERS if raw(header.data, name).strip(b" \0")]
     return {"photometric": photometric(header), "bits": bits[0] if bits else 0, "identifiers": identifiers}
@@ -148,8 +194,8 @@ def _identity(path: Path) -> Identity | None:
         with io.FileIO(path) as file:
             beginning = file.read(_BEGINNING)
             file.seek(0)
-            data = read_header(file, extra=("PatientID", "SeriesInstanceUID")).data
-            patient, series = (raw(data, name).strip(b" \0") for name in ("PatientID", "SeriesInstanceUID"))
+            data = read_header(file, extra=_IDENTITY, several=True).data
+            patient, series = (raw(data, name).strip(b" \0") for name in _IDENTITY)
     except Exception:
         return None  # whoever decodes it reports the fault
     patient = b"" if patient.upper() in _PLACEHOLDERS else patient

@@ -1,0 +1,67 @@
+"""Choose the slices of a volume: a file of several frames becomes several images, FILE#1, FILE#2 and so on.
+
+A slice is named by its address, which stands wherever the path of an image does. So nothing but the choice
+of slices needs to know of volumes, and no slice is read before it is needed.
+"""
+
+from pathlib import Path
+
+from tumorboard.config import Frames
+from tumorboard.data.dicom import reader as dicom
+from tumorboard.data.dicom.reader import DicomError
+from tumorboard.data.image_reader import MAX_PIXELS, require_regular, split_address
+from tumorboard.errors import DataError
+
+
+def slices(path: Path, frames: Frames) -> list[Path]:
+    """Return the addresses of the chosen slices of a volume, in the order in which they lie in the patient.
+
+    Args:
+        path: A file of any kind.
+        frames: Which slices are chosen, see `config.Frames`.
+
+    Returns:
+        The path itself for what is no volume or is one slice already, and one slice of what cannot be read:
+        whoever decodes it reports the fault.
+
+    Raises:
+        SandboxStartError: It is a volume, and the process that reads it cannot be started.
+    """
+    if frames == "refuse" or split_address(path)[1]:
+        return [path]
+    try:
+        numbers = slice_numbers(path)
+    except DicomError:
+        numbers = (1,)
+    except (DataError, OSError):
+        return [path]
+    return [path.with_name(f"{path.name}#{number}") for number in chosen(numbers, frames)] or [path]
+
+
+def slice_numbers(source: Path | bytes) -> tuple[int, ...]:
+    """Return the numbers of a volume's slices as they lie in the patient; empty for what is no volume.
+
+    Args:
+        source: A file, or its content.
+
+    Raises:
+        DataError, OSError: It is no regular file, or cannot be read.
+        DicomError: Its header is damaged, or it lacks slices.
+        SandboxStartError: The process that reads it cannot be started.
+    """
+    if isinstance(source, bytes):
+        head = source[: dicom.HEAD_BYTES]
+    else:
+        require_regular(source)
+        with source.open("rb") as file:
+            head = file.read(dicom.HEAD_BYTES)
+    numbers = dicom.frames(source, MAX_PIXELS) if dicom.recognised(head) else ()
+    return numbers if len(numbers) > 1 else ()
+
+
+def chosen(numbers: tuple[int, ...], frames: Frames) -> tuple[int, ...]:
+    """Choose all slices, the middle one, or so many at even distances, in their order."""
+    count = 1 if frames == "middle" else frames
+    if not isinstance(count, int) or count >= len(numbers):
+        return numbers
+    return tuple(numbers[(2 * place + 1) * len(numbers) // (2 * count)] for place in range(count))
