@@ -45,6 +45,7 @@ def test_single_images_are_dealt_exactly():
 
 def test_given_parts_never_move():
     rows = [(split, label, "") for split in ("train", "valid", "test") for label in "ab" for _ in range(3)]
+    rows.append(("test", "c", ""))  # whether a class is missing from train is not asked here
     manifest = dataset(rows)
     assert assign_splits(manifest, ["same"] * len(rows), SPLITTING, seed=0) == manifest
 

@@ -193,7 +193,9 @@ def test_an_interrupted_command_goes_on_where_it_stopped(run, scans, tmp_path, m
     assert not list(tmp_path.glob("*.jsonl"))
 
 
-@pytest.mark.parametrize("damage", ["torn line", "no JSON", "another file", "a changed image"])
+@pytest.mark.parametrize(
+    "damage", ["torn line", "line without its end", "no JSON", "another file", "a changed image"]
+)
 def test_rows_that_do_not_fit_are_made_again(run, predictor, scans, tmp_path, damage):
     out = tmp_path / "out.csv"
     whole = predict_files(run.root, [scans], out).table.read_bytes()
@@ -205,7 +207,13 @@ def test_rows_that_do_not_fit_are_made_again(run, predictor, scans, tmp_path, da
     if damage == "a changed image":
         Image.fromarray(pixels(1, seed=9)[0]).save(scans / "0" / "2.png")
         whole = predict_files(run.root, [scans], tmp_path / "new.csv").table.read_bytes()
-    second = {"torn line": second[:-20], "no JSON": b"{\n", "another file": first}.get(damage, second)
+    damaged = {
+        "torn line": second[:-20],
+        "line without its end": second[:-1],
+        "no JSON": b"{\n",
+        "another file": first,
+    }
+    second = damaged.get(damage, second)
     kept.write_bytes(first + second)
     assert predict_files(run.root, [scans], out).table.read_bytes() == whole
 
