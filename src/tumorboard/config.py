@@ -330,6 +330,10 @@ class Recipe(RecipeTable):
         content["splitting"] |= {} if keep_together is None else {"keep_together": keep_together}
         return parse(tomli_w.dumps({**content, "seed": self.seed if seed is None else seed}), self.name)
 
+    def for_workers(self) -> "Recipe":
+        """Return the settings for workers on other machines: the bits depend on the number of threads."""
+        return self.model_copy(update={"threads": self.threads or 1})
+
 
 def load(name_or_file: str) -> Recipe:
     """Read a recipe that comes with the package, by name, or one of the user's, by path.

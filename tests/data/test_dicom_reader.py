@@ -319,6 +319,11 @@ def partition(found: tuple[str, ...]) -> list[list[int]]:
 CASES = {
     "patients": (["A", "A", "B"], ["1.1", "1.2", "1.3"], [[0, 1], [2]]),
     "series, where nobody is named": (["", "ANONYMOUS", "0"], ["1.1", "1.1", "1.2"], [[0, 1], [2]]),
+    "what programs write for a removed ID": (
+        ["REMOVED", "Anonymized", "***"],
+        ["1.1", "1.2", "1.1"],
+        [[0, 2], [1]],
+    ),
     "a file of a known patient's series": (["A", "", "A"], ["1.1", "1.1", "1.2"], [[0, 1, 2]]),
     "a patient who is called like a series": (["1.1", ""], ["1.2", "1.1"], [[0], [1]]),
     "padding is no part of a name": (["A", "A ", "A\0"], ["1.1", "1.2", "1.3"], [[0, 1, 2]]),

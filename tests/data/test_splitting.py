@@ -116,6 +116,14 @@ def test_a_class_too_small_to_split_is_named():
         assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
 
 
+def test_one_group_of_nearly_all_is_named():
+    manifest = dataset([("", c, "REMOVED") for c in "aaaaaaaabbbbbbbb"])
+    with pytest.raises(DataError) as caught:
+        assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
+    (advice,) = caught.value.details
+    assert advice.startswith("16 of 16 images are of one group, 'REMOVED'; if that is not one patient, leave")
+
+
 def test_duplicates_count_once():
     manifest = dataset([("", c, "") for c in "aaaaaaaabbbbbb"])
     pixels = distinct(manifest)

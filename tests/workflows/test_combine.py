@@ -17,7 +17,7 @@ from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
 from tumorboard.training import feature_cache
-from tumorboard.workflows import combine as pipeline
+from tumorboard.workflows import fit_combination as pipeline
 from tumorboard.workflows.combine import combine
 
 
@@ -276,6 +276,12 @@ def test_no_model_is_written_over(paths, tmp_path):
     with pytest.raises(UsageError, match="found one of the models"):
         combine(paths, paths[0].parent / ".." / "0" / "pretrained.keras", "mean")
     assert paths[0].read_bytes() == before
+
+
+def test_no_model_is_added_to_those_of_a_run(paths, tmp_path):
+    (tmp_path / "SHA256SUMS").write_text("")
+    with pytest.raises(UsageError, match="--out outside of a run's models"):
+        combine(paths, tmp_path / "models" / "ensemble.keras", "mean")
 
 
 def test_an_unknown_form_lists_the_known_ones(paths, out):

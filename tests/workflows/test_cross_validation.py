@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections import Counter
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -179,13 +180,25 @@ def test_the_bag_is_the_mean_of_the_folds_ensembles_and_scored_on_test_alone(roo
     assert len(load_run(folder).models) == 1
 
 
-def test_a_repeated_command_trains_nothing_again(root):
-    models = sorted((root / "all").rglob("*.keras"))
-    before = [path.stat().st_mtime_ns for path in models]
+def test_a_repeated_command_trains_nothing_again(root, monkeypatch, capsys):
+    models, report = sorted((root / "all").rglob("*.keras")), root / "all" / "report.html"
+    before, written = [path.stat().st_mtime_ns for path in models], report.read_bytes()
     assert len(models) == 4 * 4 + 1
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert main([*command(root), "--folds", "2", "--seeds", "2", "--bag", "--quiet"]) == 0
+    report.unlink()
+    repeated = [*command(root), "--folds", "2", "--seeds", "2", "--bag"]
+    assert main([*repeated, "--quiet"]) == 0
+    assert report.read_bytes() == written
+    monkeypatch.setattr(cross_validation, "run_executor", None)  # not needed: nothing is left to do
+    assert main(repeated) == 0
+    assert capsys.readouterr().err.endswith(" is finished; nothing is trained again\n")
     assert [path.stat().st_mtime_ns for path in models] == before
+
+
+def test_results_of_fewer_runs_are_not_those_that_are_there(root, monkeypatch):
+    monkeypatch.setattr(cross_validation, "run_executor", stopped := Mock(side_effect=InterruptedError))
+    with pytest.raises(InterruptedError):
+        main([*command(root), "--folds", "2", "--seeds", "1"])
+    stopped.assert_called_once()
 
 
 @pytest.mark.parametrize("flags", [("--bag",), ("--folds", "1"), ("--seeds", "0"), ("--folds", "-2")])

@@ -14,6 +14,7 @@ from tumorboard.data.image_reader import read_input
 from tumorboard.errors import DataError, Interrupted, ModelError, RecipeError, RunFolderError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
+from tumorboard.workflows import fingerprint
 
 Capture = pytest.CaptureFixture[str]
 
@@ -69,6 +70,9 @@ def test_16_bit_grey_has_the_depth_of_the_data_in_training_and_prediction(
         np.testing.assert_array_equal(read_input(sample.path, context.recipe.image), image)
     assert prepared(tmp_path).recipe == context.recipe  # goes on, and also with its own recipe
     assert prepared(tmp_path, context.run.recipe.read_text()).recipe == context.recipe
+    fingerprint.require_begun_with(
+        context.run, manifest.DataSource(tmp_path / "data"), config.parse(RECIPE, "r")
+    )
     with pytest.raises(RunFolderError, match=r"setting image\.depth changed from 12 to 16"):
         prepared(tmp_path, RECIPE.replace("size = 32", "size = 32\ndepth = 16"))
 

@@ -348,14 +348,15 @@ def require_usable(
     purposes: dict[str, tuple[int, Counter[str]]] = {}
     for split, counts in manifest.counts.items():
         to_train = split in ("train", "") or not by_split
-        purpose, least = ("to train on", 2) if to_train else (f"in {split}", 1)
+        aim = "to train on " if "train" in manifest.counts else ""  # images of no split may be for evaluation
+        purpose, least = (aim, 2) if to_train else (f"in {split} ", 1)
         purposes[purpose] = (least, purposes.get(purpose, (least, Counter()))[1] + Counter(counts))
     for purpose, (least, total) in purposes.items():
         few = [name for name in names if total[name] < least]
         if few:
             remedy = f"found {total[few[0]]} of {few[0][:60]!r}; add some, remove the class or --merge it"
             raise DataError(
-                f"expected {least} images or more of every class {purpose} in {where}, {remedy}", problems
+                f"expected {least} images or more of every class {purpose}in {where}, {remedy}", problems
             )
 
 

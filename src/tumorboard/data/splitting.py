@@ -79,7 +79,8 @@ def assign_splits(
     bound = set(range(len(samples))).difference(*(component.members for component in free))
     stays = {samples[i].label for i in bound if samples[i].split in ("", "train")}
     left = {name: sum(name in c.counts for c in free) + (name in stays) for name in manifest.class_names}
-    _require_enough(left, len(quotas) + 1, f"to split off {' and '.join(quotas)}", "add images")
+    purpose = f"to split off {' and '.join(quotas)}"
+    _require_enough(left, len(quotas) + 1, purpose, "add images", _advice_on_groups(manifest))
     dealt = min(
         (_deal(free, left, quotas, f"{seed}/{number}") for number in range(_DEALS)),
         key=lambda deal: _distance_from_quotas(deal, quotas),
@@ -152,7 +153,8 @@ def new_folds(
     # One of every class in each fold; beside each fold two more, for train and valid.
     least = 4 if k == 2 else k
     available = {name: number[name] for name in manifest.class_names}
-    _require_enough(available, least, f"for {k} folds", "add images, take fewer folds")
+    remedy = "add images, take fewer folds"
+    _require_enough(available, least, f"for {k} folds", remedy, _advice_on_groups(manifest))
     whole = Counter(sample.label for sample in manifest.samples)
     dealt = min(
         (_deal_folds(parts, whole, k, f"{seed}/{number}") for number in range(_DEALS)),
@@ -197,12 +199,26 @@ def _with_splits(manifest: Manifest, splits: Sequence[str]) -> Manifest:
     return replace(manifest, samples=tuple(replace(sample, split=split) for sample, split in pairs))
 
 
-def _require_enough(available: Mapping[str, int], least: int, purpose: str, remedy: str) -> None:
+def _advice_on_groups(manifest: Manifest) -> list[str]:
+    """Return advice for samples that are nearly all of one group, as where a program wrote one ID for all."""
+    (group, n), *_ = Counter(sample.group for sample in manifest.samples).most_common(1)
+    if not group or n < max(2, 0.9 * len(manifest.samples)):
+        return []
+    return [
+        f"{n} of {len(manifest.samples)} images are of one group, {display(group)!r}; if that is not one "
+        "patient, leave the column group empty in a manifest CSV, or name the patients in it"
+    ]
+
+
+def _require_enough(
+    available: Mapping[str, int], least: int, purpose: str, remedy: str, advice: Sequence[str]
+) -> None:
     for name, count in available.items():
         if count < least:
             raise DataError(
                 f"expected at least {least} separable images of class {display(name)!r} {purpose}, found "
-                f"{count} (duplicates and groups count once); {remedy}, leave the class out or --merge it"
+                f"{count} (duplicates and groups count once); {remedy}, leave the class out or --merge it",
+                advice,
             )
 
 

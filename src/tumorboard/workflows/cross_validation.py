@@ -1,5 +1,6 @@
 """Cross-validate on train and validation to choose how to combine models, then train with several seeds."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,12 +9,21 @@ from tumorboard import config, progress, run_folder
 from tumorboard.config import Recipe
 from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import combination
-from tumorboard.errors import UsageError
+from tumorboard.errors import UsageError, display
 from tumorboard.evaluation.model_selection import most_accurate
 from tumorboard.predictions import Predictions
 from tumorboard.progress import Console, Plan
 from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.fold_results import Fold, combination_methods, fold_runs, read_fold, write_results
+from tumorboard.workflows import fingerprint
+from tumorboard.workflows.fold_results import (
+    BAGGED,
+    Fold,
+    combination_methods,
+    fold_runs,
+    read_fold,
+    seed_runs,
+    write_results,
+)
 from tumorboard.workflows.prepare import prepare
 from tumorboard.workflows.run_plan import Executor, RunPlan, early_stopping, run_executor, run_phases
 from tumorboard.workflows.split import split
@@ -57,10 +67,14 @@ def cross_validate(
     """
     _check_numbers(folds, seeds, bag)
     recipe = config.load(recipe) if isinstance(recipe, str) else recipe
-    whole, console = RunFolder(Path(out)), console or Console(quiet=True)
+    whole, console, source = RunFolder(Path(out)), console or Console(quiet=True), DataSource.of(data)
+    recipe = recipe.for_workers() if ray else recipe
+    if _is_finished(whole, source, recipe, folds, seeds, bag):
+        console.print(f"{display(whole.root)} is finished; nothing is trained again")
+        return whole
     plan = _plan(recipe, folds, seeds, bag)
     with (
-        run_executor(recipe, ray, max(folds, seeds)) as (recipe, execute),
+        run_executor(recipe, ray, max(folds, seeds)) as execute,
         progress.graceful(),
         run_folder.locked(whole),
         console.overall(plan, may_end_early=early_stopping(recipe)),
@@ -82,6 +96,28 @@ def cross_validate(
             write_results(whole, held_out, methods, of_folds, runs, recipe)
         shutil.rmtree(shared.cache, ignore_errors=True)
     return whole
+
+
+def _is_finished(
+    whole: RunFolder, source: DataSource, recipe: Recipe, folds: int, seeds: int, bag: bool
+) -> bool:
+    """Return whether the folder holds these runs, all complete, and their results; needs no Keras.
+
+    Raises:
+        DataError: The data cannot be used.
+        RunFolderError: Complete runs of other data or settings, or the folder is in use.
+    """
+    shared = RunFolder(whole.root / "data")
+    runs = [*fold_runs(whole, folds), *seed_runs(whole, recipe, seeds)]
+    files = [whole.metrics, whole.results, whole.report, shared.fingerprint, shared.manifest, shared.recipe]
+    files += [RunFolder(whole.root / BAGGED).manifest] if bag else []
+    if os.path.exists(shared.cache) or not all(map(os.path.isfile, files)) or not all(map(_has_ended, runs)):
+        return False
+    if {*whole.root.glob("seed-*"), *whole.root.glob("folds/fold-*")} != {run.root for run in runs}:
+        return False  # the results are those of more runs
+    with run_folder.locked(whole), run_folder.locked(shared):
+        fingerprint.require_begun_with(shared, source, recipe)
+    return True
 
 
 def _plan(recipe: Recipe, folds: int, seeds: int, bag: bool) -> Plan:
@@ -167,23 +203,24 @@ def _run_folds(
 def _run_seeds(
     whole: RunFolder, shared: RunFolder, recipe: Recipe, seeds: int, execute: Executor, console: Console
 ) -> list[RunFolder]:
-    source, plans = DataSource(shared.manifest), []
-    for seed in range(recipe.seed, recipe.seed + seeds):
+    source, plans, runs = DataSource(shared.manifest), [], seed_runs(whole, recipe, seeds)
+    for seed, run in enumerate(runs, start=recipe.seed):
         seeded = recipe.model_copy(update={"seed": seed})
-        plans.append(RunPlan(source, whole.root / f"seed-{seed}", seeded, shared.cache))
+        plans.append(RunPlan(source, run.root, seeded, shared.cache))
     _execute_unfinished(plans, execute, console)
-    return [RunFolder(plan.out) for plan in plans]
+    return runs
 
 
 def _execute_unfinished(plans: Sequence[RunPlan], execute: Executor, console: Console) -> None:
-    def is_finished(run: RunFolder) -> bool:
-        """Whether the last file that a run writes exists, and what it then deletes does not."""
-        return run.checklist.is_file() and not run.cache.exists()
-
-    finished = [plan for plan in plans if is_finished(RunFolder(plan.out))]
+    finished = [plan for plan in plans if _has_ended(RunFolder(plan.out))]
     for plan in finished:
         console.finish(plan.title, measured=False)
     execute([plan for plan in plans if plan not in finished], console)
+
+
+def _has_ended(run: RunFolder) -> bool:
+    """Return whether the last file that a run writes exists, and what it then deletes does not."""
+    return run.checklist.is_file() and not run.cache.exists()
 
 
 def with_best_method(recipe: Recipe, held_out: Sequence[Fold], methods: Mapping[str, Predictions]) -> Recipe:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tumorboard import backend, storage
+from tumorboard import backend, config, storage
 from tumorboard.config import Recipe, dump
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.manifest import DataSource, Manifest, load
@@ -74,6 +74,19 @@ def require_same(run: RunFolder, now: Fingerprint) -> None:
         )
 
 
+def require_begun_with(run: RunFolder, source: DataSource, recipe: Recipe) -> None:
+    """Refuse a folder with a fingerprint that was begun with other data, settings or versions.
+
+    Raises:
+        DataError: The data cannot be used.
+        RunFolderError: Names the differences.
+    """
+    if recipe.image.depth == "auto":  # decided by the images, and so by their hashes, which are compared
+        depth = config.load(str(run.recipe)).image.depth
+        recipe = recipe.model_copy(update={"image": recipe.image.model_copy(update={"depth": depth})})
+    require_same(run, take(recipe, load(source, frames=recipe.image.frames).manifest))
+
+
 def is_finished(run: RunFolder, source: DataSource, recipe: Recipe) -> bool:
     """Return whether the folder holds a complete run of these data and settings, with undamaged models.
 
@@ -82,13 +95,13 @@ def is_finished(run: RunFolder, source: DataSource, recipe: Recipe) -> bool:
         RunFolderError: A complete run of other data or settings, or the folder is in use.
     """
     files = [run.audit, run.leak_meter, run.calibration, run.metrics, run.results, run.report, run.summary]
-    files += [run.card, run.checklist, run.checksums, run.fingerprint, run.manifest]
+    files += [run.card, run.checklist, run.checksums, run.fingerprint, run.manifest, run.recipe]
     files += [run.predictions(name, split) for name in recipe.names for split in SPLITS]
     if os.path.exists(run.cache) or not all(map(os.path.isfile, files)):  # no error at a name that cannot be
         return False
     hashes = read_checksums(run)
     with locked(run):
-        require_same(run, take(recipe, load(source, frames=recipe.image.frames).manifest))
+        require_begun_with(run, source, recipe)
         try:
             for name in hashes:
                 verify(run.checksums.with_name("models") / name, hashes)

@@ -25,9 +25,8 @@ from tumorboard.training.fit import prepare_backend
 from tumorboard.workflows import fingerprint
 from tumorboard.workflows.evaluate import evaluate_data
 from tumorboard.workflows.export import add_joint_graph
+from tumorboard.workflows.fold_results import BAGGED
 from tumorboard.workflows.run_context import read_manifest, record_test_evaluation
-
-BAGGED = "bagged"
 
 
 @dataclass(frozen=True)

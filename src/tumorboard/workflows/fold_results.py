@@ -20,6 +20,9 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.workflows.audit import shortcut_classes
 from tumorboard.workflows.run_context import read_manifest, read_predictions, read_seconds
 
+BAGGED = "bagged"
+"""The run, and the model, that averages the ensembles of all folds."""
+
 Fold = Mapping[str, Predictions]
 """By model trained without the fold, its predictions of the fold; "<member> mirrored": of mirror images."""
 
@@ -27,6 +30,11 @@ Fold = Mapping[str, Predictions]
 def fold_runs(whole: RunFolder, k: int) -> list[RunFolder]:
     """Return the run folders of K folds."""
     return [RunFolder(whole.root / "folds" / f"fold-{number}") for number in range(1, k + 1)]
+
+
+def seed_runs(whole: RunFolder, recipe: Recipe, n: int) -> list[RunFolder]:
+    """Return the run folders of n consecutive seeds, the first of which is the recipe's."""
+    return [RunFolder(whole.root / f"seed-{seed}") for seed in range(recipe.seed, recipe.seed + n)]
 
 
 def read_fold(run: RunFolder, recipe: Recipe) -> Fold:

@@ -210,11 +210,11 @@ Executor = Callable[[Sequence[RunPlan], Console], None]
 
 
 @contextlib.contextmanager
-def run_executor(recipe: Recipe, ray: str, runs: int) -> Iterator[tuple[Recipe, Executor]]:
-    """Choose who carries out runs, and return the recipe that they then use.
+def run_executor(recipe: Recipe, ray: str, runs: int) -> Iterator[Executor]:
+    """Choose who carries out runs.
 
     Args:
-        recipe: The settings.
+        recipe: The settings; with Ray from `Recipe.for_workers`.
         ray: "local" or the address of a cluster; "" for this process.
         runs: How many runs there will be at most.
 
@@ -222,15 +222,13 @@ def run_executor(recipe: Recipe, ray: str, runs: int) -> Iterator[tuple[Recipe, 
         UsageError: Ray is not installed, or no cluster is at the address.
     """
     if not ray:
-        yield recipe, _execute_in_process
+        yield _execute_in_process
         return
     from tumorboard.distributed import ray_cluster
     from tumorboard.distributed.train import executor
 
-    threads = recipe.threads or 1  # a number that does not depend on the machine, as the bits do on it
     with ray_cluster.connected(ray):
-        execute = executor(threads, runs * len(recipe.models), last_stage=RESULTS)
-        yield recipe.model_copy(update={"threads": threads}), execute
+        yield executor(recipe.threads, runs * len(recipe.models), last_stage=RESULTS)
 
 
 def _execute_in_process(plans: Sequence[RunPlan], console: Console) -> None:

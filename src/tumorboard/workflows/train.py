@@ -52,7 +52,8 @@ def train(
 
         tracking.require(track)
     run, source = RunFolder(Path(out)), DataSource.of(data)
-    if not several and not ray and is_finished(run, source, recipe):
+    recipe = recipe.for_workers() if ray else recipe
+    if not several and is_finished(run, source, recipe):
         console.print(f"{display(run.root)} is finished; nothing is trained again")
         return run
     from tumorboard.workflows.cross_validation import cross_validate  # seconds to import
@@ -61,7 +62,7 @@ def train(
 
     if several:
         return cross_validate(data, out, recipe, folds=folds, seeds=seeds, bag=bag, ray=ray, console=console)
-    with run_executor(recipe, ray, runs=1) as (recipe, execute):
+    with run_executor(recipe, ray, runs=1) as execute:
         plan = RunPlan(source, run.root, recipe, track=track)
         earlier = sum(read_seconds(run).values())
         with console.overall({plan.title: run_phases(recipe)}, earlier, early_stopping(recipe)):

@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,9 +39,11 @@ PROGRAM = "begins with a program ({}), which DICOM allows and attackers use; do 
 _MEMORY = 4 << 30
 _SECONDS = 4
 _BEGINNING = 1 << 16
-_PLACEHOLDERS = frozenset(
-    {b"", b"0", b"ANON", b"ANONYMOUS", b"ANONYMIZED", b"ANONYMISED", b"UNKNOWN", b"NONE"}
+_PLACEHOLDERS = re.compile(
+    rb"[0X*?._-]*|ANON(YM(OUS|I[SZ]ED))?|DE-?IDENTIFIED|REMOVED|REDACTED|DELETED|UNKNOWN|NONE|NULL|N/?A",
+    re.IGNORECASE,
 )
+"""What programs write in the place of a PatientID."""
 _IDENTIFIERS = (
     "AccessionNumber",
     "InstitutionName",
@@ -198,7 +201,7 @@ def _identity(path: Path) -> Identity | None:
             patient, series = (raw(data, name).strip(b" \0") for name in _IDENTITY)
     except Exception:
         return None  # whoever decodes it reports the fault
-    patient = b"" if patient.upper() in _PLACEHOLDERS else patient
+    patient = b"" if _PLACEHOLDERS.fullmatch(patient) else patient
     return Identity(patient, series, hashlib.blake2b(beginning).digest())
 
 
