@@ -16,8 +16,6 @@ from pathlib import Path
 
 from tumorboard.workflows.predictor import ENGINES
 
-_COMMAND = "import sys; from tumorboard.cli.main import main; sys.exit(main())"
-
 
 def main() -> None:
     """Print seconds, processor seconds and peak memory of each, and the ratio of the seconds."""
@@ -41,7 +39,7 @@ def _predict(run: Path, file: Path, engine: str) -> tuple[float, float, float]:
     """Seconds, processor seconds and peak memory in MB of one command."""
     with tempfile.TemporaryDirectory() as folder:
         options = ("--engine", engine, "--out", f"{folder}/out.csv", "--quiet")
-        command = [sys.executable, "-c", _COMMAND, "predict", run, file, *options]
+        command = [sys.executable, "-m", "tumorboard", "predict", run, file, *options]
         begun = time.perf_counter()
         process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True)
         output = process.stdout.read()

@@ -21,7 +21,6 @@ import numpy as np
 
 from tumorboard.data.synthetic import draw
 
-_COMMAND = "import sys; from tumorboard.cli.main import main; sys.exit(main())"
 _TRAINING = "training = {{ views = {views}, epochs = 1, patience = 0 }}"
 _RECIPE = f"""
 name = "growth"
@@ -77,7 +76,8 @@ def grown(folder: Path, images: int, size: int) -> Grown:
     draw(data, images_per_class=images // 4)
     recipe = recipe.with_suffix(".toml")
     recipe.write_text(_RECIPE.replace("SIZE", str(size)))
-    command = [sys.executable, "-c", _COMMAND, "train", data, "--out", run, "--recipe", recipe, "--skip-bad"]
+    options = ["--out", run, "--recipe", recipe, "--skip-bad"]
+    command = [sys.executable, "-m", "tumorboard", "train", data, *options]
     begun = time.monotonic()
     process = subprocess.Popen([*map(str, command), "--quiet"], stdout=subprocess.DEVNULL)
     own, mapped = _peaks(process)

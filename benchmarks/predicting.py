@@ -24,8 +24,6 @@ from PIL import Image
 
 from tumorboard.workflows.predictor import RunPredictor, load_run
 
-_COMMAND = "import sys; from tumorboard.cli.main import main; sys.exit(main())"
-
 
 def main() -> None:
     """Print both rates and both peaks."""
@@ -53,7 +51,7 @@ def _predict(run: Path, files: list[Path], count: int) -> tuple[float, int]:
         for number in range(count):
             file = files[number % len(files)]
             _place(file, images / f"{number:06d}{file.suffix}")
-        command = [sys.executable, "-c", _COMMAND, "predict", run, images, "--out", f"{folder}/out.csv"]
+        command = [sys.executable, "-m", "tumorboard", "predict", run, images, "--out", f"{folder}/out.csv"]
         begun = time.perf_counter()
         process = subprocess.Popen([*map(str, command), "--quiet"], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)

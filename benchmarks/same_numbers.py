@@ -31,7 +31,7 @@ import numpy as np
 
 from tumorboard.workflows.predictor import KERAS, ONNX, RunPredictor, load_run
 
-_COMMAND = (sys.executable, "-c", "import sys; from tumorboard.cli.main import main; sys.exit(main())")
+_COMMAND = (sys.executable, "-m", "tumorboard")
 _BATCH = 20  # files at once, as somebody would choose them
 Numbers = np.ndarray
 """(files, models x classes + 1): each model's probabilities, then the confidence."""

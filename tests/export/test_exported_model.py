@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -136,6 +137,14 @@ def test_onnx_of_other_operators_or_with_other_files_is_refused(tmp_path):
     onnx.save(content, tmp_path / "foreign.onnx")
     with pytest.raises(ModelError, match="expected operators of Tumorboard's networks"):
         exported_model.open_exported(tmp_path / "foreign.onnx", "onnx", IMAGE.size)
+
+
+def test_a_folder_whose_name_is_not_utf_8_gets_a_graph(tmp_path):
+    need("onnx")
+    folder = tmp_path / os.fsdecode(b"Universit\xe4t")
+    folder.mkdir()
+    _, check = write(folder)
+    assert max(check.differences.values()) <= exported_model.LIMIT
 
 
 def test_onnx_predicts_alike_whatever_the_threads_and_the_batch(tmp_path, monkeypatch):

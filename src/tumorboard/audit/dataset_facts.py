@@ -106,6 +106,11 @@ class DatasetFacts:
         """The samples that can be read."""
         return self.manifest.samples
 
+    def noted(self, text: str) -> list[str]:
+        """Return the ids of the images one of whose notes contains this text."""
+        pairs = zip(self.samples, self.images, strict=True)
+        return [sample.id for sample, image in pairs if any(text in note for note in image.notes)]
+
     @cached_property
     def duplicates(self) -> Duplicates:
         """Which images are the same, exactly or nearly."""

@@ -204,17 +204,13 @@ def lost_contrast(facts: DatasetFacts) -> Outcome:
     """
     if all(image.header.bits <= 8 for image in facts.images):
         return NotApplicable("no images of more than 8 bits")
-    ids = [
-        sample.id
-        for sample, image in zip(facts.samples, facts.images, strict=True)
-        if any(LOST_CONTRAST in note for note in image.notes)
-    ]
+    ids = facts.noted(LOST_CONTRAST)
     if not ids:
         return ()
     return (
         Finding(
             "warning",
-            f"{len(ids)} {'image loses' if len(ids) == 1 else 'images lose'} most of the grey levels",
+            f"{plural(len(ids), 'image loses', 'images lose')} most of the grey levels",
             "What distinguishes the classes may be in the levels that are lost.",
             "Set a window that fits the values, --window=CENTER,WIDTH.",
             separate_files(ids),

@@ -69,11 +69,7 @@ def burned_in_text(facts: DatasetFacts) -> Outcome:
     """
     if all(image.header.format != "DICOM" for image in facts.images):
         return NotApplicable("no DICOM files, whose headers would state burned-in text")
-    ids = [
-        sample.id
-        for sample, image in zip(facts.samples, facts.images, strict=True)
-        if any(_BURNED_IN_NOTE in note for note in image.notes)
-    ]
+    ids = facts.noted(_BURNED_IN_NOTE)
     if not ids:
         return ()
     return (

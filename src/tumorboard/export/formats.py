@@ -88,11 +88,12 @@ def find(name: str) -> Format:
 def write_onnx(model: "keras.Model", path: Path, record: Mapping[str, Any]) -> None:
     """Write ONNX, with the outputs named as in the record instead of as TensorFlow names them."""
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras uses a name that NumPy has deprecated
-        model.export(str(path), format="onnx", verbose=False)
     onnx = importlib.import_module("onnx")
-    content = onnx.load(path)
+    # In a folder of its own: TensorFlow takes no name that is not UTF-8.
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # Keras uses a name that NumPy has deprecated
+        model.export(f"{folder}/model.onnx", format="onnx", verbose=False)
+        content = onnx.load(f"{folder}/model.onnx")
     graph = content.graph
     names = {output.name: name for output, name in zip(graph.output, record["outputs"], strict=True)}
     for output in graph.output:
@@ -119,7 +120,7 @@ def open_onnx(path: Path, _: int) -> Predict:
     threads = os.environ.get("OMP_NUM_THREADS", "")  # set for the workers of a cluster
     options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads take no time
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0].name
     return lambda image: list(session.run(None, {source: image}))
 
