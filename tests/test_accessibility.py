@@ -131,6 +131,9 @@ def test_the_served_page_in_all_its_states(browser, served, slice_png) -> None: 
         assert faults_everywhere(page) == []
         chosen(page, "bad.png", slice_png[:200])
         page.locator(".problem:visible").wait_for()
+        chosen(page, "second.png", slice_png)
+        page.get_by_label("All these images are of one patient").check()
+        page.locator(".patient summary").click()
         assert faults_everywhere(page) == []
 
 

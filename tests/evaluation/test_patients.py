@@ -7,6 +7,7 @@ from tumorboard.evaluation.patients import (
     PatientRule,
     choose,
     combine,
+    contributions,
     per_patient,
     positive_class,
     score_patients,
@@ -173,3 +174,13 @@ def test_a_patient_who_counts_once_per_class_is_one_independent_unit() -> None:
     assert positive is not None
     assert (positive.positive, len(positive.mixed), positive.scores["a"].n) == ("PNEUMONIA", 10, 40)
     assert positive.scores["a"].groups is None
+
+
+def test_contributions_are_the_terms_of_which_the_answer_is_made():
+    values = np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1]])
+    assert contributions(values, "mean", 1).mean() == pytest.approx(combine(values, "mean")[1])
+    joint = combine(values, "log_odds")
+    half_odds = np.log(joint[0] / joint[1]) / 2
+    assert contributions(values, "log_odds", 0).mean() == pytest.approx(half_odds)
+    for predicted in (0, 1):  # whatever is predicted, the most suspicious image decides
+        assert contributions(values, "any", predicted, 1).argmax() == 0

@@ -13,6 +13,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.server import server
 from tumorboard.server.app import AppState
 from tumorboard.server.schemas import read_test_accuracies
+from tumorboard.workflows.predictor import Reliability, RunPredictor
 
 NAMES = ("custom", "pretrained", "ensemble", "chained")
 CLASSES = ("adenocarcinoma", "normal", "squamous")
@@ -36,6 +37,9 @@ class FakePredictor:
     class_names: tuple[str, ...] = CLASSES
     image: Image = field(default_factory=lambda: Image(size=32))
     seconds: float = 0.0
+    reliability: Reliability = field(default_factory=lambda: Reliability(0.5, refer_below=0.4))
+    patient_rules: dict = field(default_factory=dict)
+    combine = RunPredictor.combine
 
     def predict(self, pixels: np.ndarray) -> FakePrediction:
         time.sleep(self.seconds)

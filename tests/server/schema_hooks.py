@@ -1,6 +1,7 @@
-"""What schemathesis uploads: drawn images of every kind that is read. A schema cannot say what one is."""
+"""What schemathesis uploads: drawn images of every kind, shares that sum to 1. No schema can say this."""
 
 import io
+import json
 
 import numpy as np
 import schemathesis
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data import dicoms
-from tumorboard.server.uploads import MEDIA_TYPES
+from tests.server.fake_server import CLASSES, NAMES
+from tumorboard.server.uploads import JSON, MEDIA_TYPES
 
 
 def _drawn(kind: str, size: int) -> bytes:
@@ -21,3 +23,17 @@ def _drawn(kind: str, size: int) -> bytes:
 FILES = [_drawn(kind, size) for kind in ("png", "jpeg", "bmp", "tiff", "webp") for size in (8, 40)]
 FILES += [dicoms.image(np.arange(1024).reshape(32, 32) * 2, intercept=-1024, slope=1, center=0, width=500)]
 schemathesis.openapi.media_type(MEDIA_TYPES[0], st.sampled_from(FILES), aliases=list(MEDIA_TYPES[1:]))
+
+SHARES = st.lists(st.floats(0.001, 1), min_size=len(CLASSES), max_size=len(CLASSES)).map(
+    lambda values: dict(zip(CLASSES, [value / sum(values) for value in values], strict=True))
+)
+MODELS = st.tuples(
+    *(
+        st.fixed_dictionaries(
+            {"name": st.just(name), "prediction": st.sampled_from(CLASSES), "probabilities": SHARES}
+        )
+        for name in NAMES
+    )
+)
+PATIENTS = st.fixed_dictionaries({"images": st.lists(MODELS, min_size=1)})
+schemathesis.openapi.media_type(JSON, PATIENTS.map(json.dumps).map(str.encode))

@@ -14,7 +14,7 @@ from tests.data.pictures import saved
 from tumorboard.data import sandbox
 from tumorboard.data.image_reader import read_input
 from tumorboard.server import app
-from tumorboard.server.uploads import MAX_BYTES
+from tumorboard.server.uploads import MAX_BYTES, MAX_JSON_BYTES
 
 from .fake_server import CLASSES, NAMES, FakePrediction, FakePredictor, fake_state
 
@@ -23,6 +23,61 @@ from .fake_server import CLASSES, NAMES, FakePrediction, FakePredictor, fake_sta
 def client(tmp_path):
     with TestClient(app.build(fake_state(tmp_path)), raise_server_exceptions=False) as client:
         yield client
+
+
+def predicted(client, *contents):
+    """The replies for files, and that for the patient whose files they are."""
+    replies = [client.post("/api/predict", content=content).json() for content in contents]
+    body = {"images": [reply["models"] for reply in replies]}
+    return replies, client.post("/api/patient", json=body)
+
+
+def test_images_of_a_patient_have_a_joint_answer(client, slice_png):
+    green = saved(Image.new("RGB", (32, 32), (90, 160, 20)), "PNG")
+    replies, answer = predicted(client, slice_png, green)
+    joint = answer.json()
+    mean = np.mean([list(reply["probabilities"].values()) for reply in replies], axis=0)
+    assert list(joint["probabilities"].values()) == pytest.approx(mean.tolist(), abs=1e-12)
+    assert (joint["prediction"], joint["calibrated"], joint["method"]) == ("normal", True, "mean")
+    of_images = [reply["probabilities"]["normal"] for reply in replies]
+    assert joint["contributions"] == pytest.approx(of_images, abs=1e-12)
+    raw = np.mean([list(reply["models"][3]["probabilities"].values()) for reply in replies], axis=0)
+    assert list(joint["models"][3]["probabilities"].values()) == pytest.approx(raw.tolist(), abs=1e-12)
+    assert joint["refer"] is (joint["confidence"] < 0.4)
+
+
+WRONG = {
+    "no image": {"images": []},
+    "a model is missing": {"images": [[{"name": "ensemble", "prediction": "", "probabilities": {}}]]},
+    "not JSON": None,
+    "no share": {
+        "images": [
+            [{"name": n, "prediction": "", "probabilities": dict.fromkeys(CLASSES, 0.9)} for n in NAMES]
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_patient_of_other_numbers_is_refused(client, name):
+    content = json.dumps(WRONG[name]) if WRONG[name] else "{"
+    answer = client.post("/api/patient", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "/api/predict" in answer.json()["detail"]
+    assert client.post("/api/patient", content=bytes(MAX_JSON_BYTES + 1)).status_code == 413
+    assert client.post("/api/patient", data={"a": "b"}).status_code == 415
+
+
+def test_a_patient_of_a_dicom_file_is_a_pseudonym(client, slice_png, caplog):
+    scan = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    jane, again, joe = (
+        dicoms.image(scan * n, patient=p) for n, p in ((1, "Jane 4711"), (2, "Jane 4711"), (1, "Joe"))
+    )
+    replies, joint = predicted(client, jane, again, joe, slice_png)
+    names = [reply["patient"] for reply in replies]
+    assert names[0] == names[1] != names[2]
+    assert names[3] is None
+    assert "4711" not in json.dumps(replies) + joint.text + caplog.text
 
 
 def picture(text):
@@ -200,7 +255,7 @@ def test_an_unforeseen_failure_says_nothing_of_its_inside(tmp_path, slice_png, m
 
 def test_every_error_is_documented_as_what_it_is(client):
     schema = client.get("/openapi.json").json()
-    for path in ("/api/predict", "/api/explain"):
+    for path in ("/api/predict", "/api/patient", "/api/explain"):
         answers = schema["paths"][path]["post"]["responses"]
         assert {"400", "403", "413", "415", "421", "422", "500", "503"} <= set(answers)
         for status, answer in answers.items():

@@ -234,6 +234,74 @@ def test_eight_files_at_once_with_a_damaged_one_become_a_table(page, slice_png, 
     assert sum(float(rows[0][f"custom: {name} (uncalibrated)"]) for name in CLASSES) == pytest.approx(1)
 
 
+def png_of(colour):
+    content = io.BytesIO()
+    Image.new("RGB", (40, 40), colour).save(content, "PNG")
+    return content.getvalue()
+
+
+GREEN, PALE, RED = png_of((90, 160, 20)), png_of((90, 100, 80)), png_of((200, 30, 40))
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_images_of_one_patient_have_one_answer_too(page, width):
+    opened = page(viewport={"width": width, "height": 640})
+    files = [file("pale.png", PALE), file("green.png", GREEN), file("bad.png", GREEN[:60])]
+    opened.get_by_label("choose files").set_input_files(files)
+    done(opened, "2 of 3 images predicted; 1 could not be read.")
+    assert opened.locator(".patient").count() == 0
+    opened.get_by_label("All these images are of one patient").check()
+    card = opened.locator(".patient")
+    playwright.expect(card.get_by_role("heading").first).to_have_text(
+        "One patient: prediction from 2 of 3 images"
+    )
+    expected = FakePredictor()
+    replies = [expected.predict(read_input(content, expected.image)) for content in (PALE, GREEN)]
+    joint = expected.combine([reply.probabilities for reply in replies])
+    confidence = f"normal, calibrated confidence {joint.calibrated.max():.0%}"
+    assert card.locator(".headline").inner_text().endswith(confidence)
+    done(opened, f"One patient: prediction {confidence}.")
+    assert card.locator(".messages li").first.inner_text() == "Not read, and left out: bad.png."
+    assert "by the mean of the images' probabilities; green.png contributes most." in card.inner_text()
+    card.get_by_text("Images, from the one that contributes most").click()
+    rows = card.locator(".images li").all_inner_texts()
+    assert [row.split(":")[0] for row in rows] == ["green.png", "pale.png"]
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    opened.get_by_label("All these images are of one patient").uncheck()
+    playwright.expect(card).to_have_count(0)
+
+
+def test_dicom_files_of_one_patient_are_joined_by_themselves(page):
+    scans = [dicoms.image(CT + n, patient=patient) for n, patient in enumerate(("Jane", "Jane", "Joe"))]
+    opened = page()
+    opened.get_by_label("choose files").set_input_files(
+        [file(f"{n}.dcm", scan, "application/dicom") for n, scan in enumerate(scans)]
+    )
+    done(opened, "One patient: prediction ")
+    card = opened.locator(".patient")
+    assert card.get_by_role("heading").first.inner_text() == "One patient: prediction from 2 images"
+    opened.get_by_label("All these images are of one patient").check()
+    card.get_by_text("The DICOM headers name 2 different patients.").wait_for()
+    assert card.get_by_role("heading").first.inner_text() == "One patient: prediction from 3 images"
+    opened.get_by_role("button", name="Clear").click()
+    playwright.expect(card).to_have_count(0)
+    assert not opened.locator("#together").is_visible()
+
+
+def test_two_patients_have_two_answers_of_their_own(page):
+    opened = page()
+    scans = [
+        (f"{who}{n}.dcm", dicoms.image(CT + n, patient=who)) for n in range(20) for who in ("Jane", "Joe")
+    ]
+    opened.get_by_label("choose files").set_input_files([file(name, scan) for name, scan in scans])
+    done(opened, "Patient 2 of 2: prediction ")
+    titles = [card.get_by_role("heading").first.inner_text() for card in opened.locator(".patient").all()]
+    assert titles == [f"Patient {n} of 2: prediction from 20 images" for n in (1, 2)]
+    for card, who in zip(opened.locator(".patient").all(), ("Jane", "Joe"), strict=True):
+        names = card.locator(".images bdi").all_text_contents()
+        assert sorted(names) == sorted(name for name, _ in scans if name.startswith(who))
+
+
 def test_what_is_dropped_and_cannot_be_taken_is_said(page, slice_png, tmp_path):
     opened = page()
     drop_all(opened, [], b"")

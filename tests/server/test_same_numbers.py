@@ -3,6 +3,7 @@
 benchmarks/same_numbers.py asks it of any run and folder; the ways of asking are its.
 """
 
+import csv
 import importlib.util
 import io
 import json
@@ -46,6 +47,7 @@ def files(tmp_path_factory):
 def run(tmp_path_factory):
     made = finished(tmp_path_factory.mktemp("same") / "run", joint_graph=True)
     calibrate(made, "custom")
+    storage.write_json(made.patients, {name: {"method": "log_odds", "reason": ""} for name in NAMES})
     storage.write_json(made.metrics, {"recommendation": {"model": "custom"}, "models": {}})
     return made
 
@@ -90,6 +92,33 @@ def test_http_says_the_same(url, predictor, files, expected):
 @pytest.mark.skipif(not same.browser(), reason="no playwright, or no Chromium")
 def test_the_page_says_the_same(url, predictor, files, expected):
     np.testing.assert_array_equal(same.page(url, predictor, files), expected)
+
+
+@pytest.mark.skipif(not same.browser(), reason="no playwright, or no Chromium")
+def test_of_a_patient_the_page_says_the_same_as_the_table(run, url, predictor, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_predict, "load_run", lambda *_, engine: predictor)
+    done = batch_predict.predict_files(run.root, files[:7], tmp_path / "out.csv", by="folder")
+    with done.patients.open(encoding="utf-8", newline="") as table:
+        (row,) = csv.DictReader(table)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        page = driver.chromium.launch(executable_path=same.browser(), args=["--no-sandbox"]).new_page()
+        page.goto(url)
+        page.get_by_text("models; classes").wait_for()
+        page.get_by_label("choose files").set_input_files(files[:7])
+        page.get_by_text("All 7 images predicted").wait_for()
+        with page.expect_response("**/api/patient") as reply:
+            page.get_by_label("All these images are of one patient").check()
+        joint = reply.value.json()
+        page.get_by_text(f"{Path(row['decided_by']).name} contributes most").wait_for()
+    assert (joint["prediction"], joint["method"]) == (row["prediction"], row["method"])
+    assert joint["method"] == "log_odds"
+    assert joint["confidence"] == pytest.approx(float(row["confidence"]), abs=1e-6)
+    for model in joint["models"]:
+        for label, share in model["probabilities"].items():
+            assert share == pytest.approx(float(row[f"{model['name']}:{label}"]), abs=1e-6)
+    assert joint["refer"] is (row["refer"] == "yes")
 
 
 @pytest.mark.slow

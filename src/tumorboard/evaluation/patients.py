@@ -155,6 +155,28 @@ def combine(
     return np.asarray(mean / mean.sum())
 
 
+def contributions(
+    probabilities: npt.ArrayLike, method: str, predicted: int, positive: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Return (N,) how much each image speaks for what `combine` predicts of a patient.
+
+    Args:
+        probabilities: (N, C), as for `combine`.
+        method: "mean": the probability of the predicted class; "log_odds": its logarithm less the mean of
+            those of all classes, for two classes half the log-odds; "any": the probability of the positive
+            class, whose largest decides alone, whatever is predicted.
+        predicted: The position of the predicted class.
+        positive: The position of the positive class, for "any".
+    """
+    values = np.asarray(probabilities, np.float64)
+    if method == "any" and positive is not None:
+        return np.asarray(values[:, positive])
+    if method == "log_odds":
+        logits = np.log(np.maximum(values, _SMALLEST))
+        return np.asarray(logits[:, predicted] - logits.mean(axis=1))
+    return np.asarray(values[:, predicted])
+
+
 def cases(predictions: Predictions, groups: Mapping[str, str]) -> dict[str, npt.NDArray[np.int64]]:
     """Return the rows of each case by its name; the name of a patient counted once per class ends with it.
 

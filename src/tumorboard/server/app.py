@@ -24,14 +24,19 @@ from tumorboard.server.schemas import (
     HeatMap,
     Limits,
     ModelDescription,
+    PatientImages,
+    PatientPrediction,
     Prediction,
     Problem,
     RunDescription,
+    describe_patient,
     describe_prediction,
     png,
 )
 from tumorboard.server.uploads import (
+    JSON,
     MAX_BYTES,
+    MAX_JSON_BYTES,
     MEDIA_TYPES,
     RETRY_AFTER,
     WINDOW_PATTERN,
@@ -56,10 +61,10 @@ _STATUSES = {
     401: "a token is needed",
     403: "sent by a page of another site",
     408: "the upload took too long",
-    413: "the file is too large",
-    415: "the body is not a file",
+    413: "the body is too large",
+    415: "the body is not of a type that is read",
     421: "not a name of this server",
-    422: "not an image that can be read, or a parameter out of range",
+    422: "not an image that can be read, or a value out of range",
     500: "the decoding process ended at this file",
     503: "the server is busy, or no decoding process can start; Retry-After says when to repeat",
 }
@@ -74,6 +79,15 @@ _BODY: dict[str, Any] = {
         "required": True,
         "description": "The file itself: PNG, JPEG, BMP, TIFF, WebP or DICOM.",
         "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES},
+    }
+}
+_IMAGES_SCHEMA = PatientImages.model_json_schema(ref_template="#/components/schemas/{model}")
+del _IMAGES_SCHEMA["$defs"]  # which the document has
+_IMAGES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The predictions for each image, as /api/predict replied them.",
+        "content": {JSON: {"schema": _IMAGES_SCHEMA}},
     }
 }
 # The report may draw, but run nothing and reach nobody.
@@ -182,6 +196,13 @@ def _add_api(app: FastAPI, state: AppState) -> None:
             result = await _run_in(state.model_thread, lambda: predictor.predict(upload.pixels))
             other_window = upload.windowed and with_window(predictor.image, window) != predictor.image
             return describe_prediction(predictor, upload, result, [OTHER_WINDOW] if other_window else [])
+
+    @app.post("/api/patient", response_model=PatientPrediction, responses=_PROBLEMS, openapi_extra=_IMAGES)
+    async def patient(request: Request) -> PatientPrediction:
+        """Predict the class of a patient from the predictions for the images, by the run's rule."""
+        async with state.slots.slot(request):
+            content = await receive(request, [JSON], MAX_JSON_BYTES)
+            return await _run_in(state.model_thread, lambda: describe_patient(predictor, content))
 
     @app.post("/api/explain", response_model=HeatMap, responses=_PROBLEMS, openapi_extra=_BODY)
     async def explain(

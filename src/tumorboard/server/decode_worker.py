@@ -8,6 +8,7 @@ from typing import Any
 
 from tumorboard import config
 from tumorboard.data import sandbox
+from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.errors import DataError
 
@@ -31,12 +32,16 @@ def _decode(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], by
         settings = config.Image.model_validate(request["image"])
         image = read_image(content, settings, name=NAME, max_pixels=MAX_PIXELS)
         pixels = to_input(image.pixels, settings)
+        patient = dicom.pseudonym(content, bytes.fromhex(request["key"]))
+    except dicom.DicomError as error:
+        return {"error": str(error)}, b""
     except DataError as error:
         return {"error": str(error).removeprefix(f"{NAME}: ")}, b""
     except sandbox.SandboxStartError as error:  # the process that decodes DICOM frames
         return {"not_started": str(error)}, b""
     notes = tuple(note.removeprefix(f"{NAME}: ") for note in image.notes)
-    return {"shape": pixels.shape, "notes": notes, "windowed": image.windowed}, pixels.tobytes()
+    facts = {"shape": pixels.shape, "notes": notes, "windowed": image.windowed, "patient": patient}
+    return facts, pixels.tobytes()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -13,18 +13,22 @@ from pydantic import BaseModel, Field
 from tumorboard import NOTICE, __version__
 from tumorboard.data.left_out import png_notice
 from tumorboard.data.pixels import Pixels
-from tumorboard.errors import RunFolderError, display
+from tumorboard.errors import DataError, RunFolderError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.uploads import DecodedUpload
 
 if TYPE_CHECKING:  # which imports Keras
     from tumorboard.workflows.predictor import ImagePrediction, RunPredictor
+    from tumorboard.workflows.predictor import PatientPrediction as Combined
 
 ALL_TEST_IMAGES = "all test images"
 REFER = "Refer to a human reader: the confidence is below the run's threshold."
 OUT_OF_DISTRIBUTION = (
     "This image is unlike the training images (out of distribution): the prediction cannot be relied on."
 )
+
+
+_ROUNDING = 1e-3  # of a sum of probabilities
 
 
 class Problem(BaseModel):
@@ -83,8 +87,8 @@ class ModelPrediction(BaseModel):
     probabilities: dict[str, float] = Field(description="by class, uncalibrated")
 
 
-class Prediction(BaseModel):
-    """The prediction of the recommended model for an image, and the output of every model."""
+class Answer(BaseModel):
+    """The prediction of the recommended model, and the output of every model."""
 
     notice: str = NOTICE
     model: str = Field(description="the recommended model")
@@ -96,14 +100,41 @@ class Prediction(BaseModel):
     refer: bool | None = Field(
         description="whether to refer to a human reader; null where the run has no threshold"
     )
+    models: list[ModelPrediction]
+    messages: list[str] = Field(description="the prediction in plain words, warnings first")
+
+
+class Prediction(Answer):
+    """The prediction for an image."""
+
     out_of_distribution: bool | None = Field(
         description="whether the image is unlike the training images; null where the run cannot tell"
     )
-    models: list[ModelPrediction]
-    messages: list[str] = Field(description="the prediction in plain words, warnings first")
     notes: list[str] = Field(description="what to know about the file")
     windowed: bool = Field(description="whether a grey window may change it: DICOM, grey above 8 bits")
+    patient: str | None = Field(
+        description="a pseudonym of the patient (or series) of a DICOM file, until the server ends; else null"
+    )
     preview: str = Field(description="base64 PNG of the models' input")
+
+
+class PatientImages(BaseModel):
+    """The predictions for the images of one patient."""
+
+    images: list[list[ModelPrediction]] = Field(
+        min_length=1, description="of each image the `models` of the reply of /api/predict"
+    )
+
+
+class PatientPrediction(Answer):
+    """The prediction for a patient, from the predictions for the images."""
+
+    method: Literal["mean", "log_odds", "any"] = Field(
+        description="how the probabilities of the images were combined; chosen on validation"
+    )
+    contributions: list[float] = Field(
+        description="how much each image speaks for the prediction; the highest decided most"
+    )
 
 
 class HeatMap(BaseModel):
@@ -121,6 +152,53 @@ def describe_prediction(
     predictor: "RunPredictor", upload: DecodedUpload, result: "ImagePrediction", notes: Sequence[str] = ()
 ) -> Prediction:
     """Make the reply to one upload from the prediction for it."""
+    answer = _answer(predictor, result)
+    answer["messages"] = [OUT_OF_DISTRIBUTION] * bool(result.out_of_distribution) + answer["messages"]
+    return Prediction(
+        **answer,
+        out_of_distribution=result.out_of_distribution,
+        notes=[*upload.notes, *notes],
+        windowed=upload.windowed,
+        patient=upload.patient or None,
+        preview=png(upload.pixels),
+    )
+
+
+def describe_patient(predictor: "RunPredictor", content: bytes) -> PatientPrediction:
+    """Make the reply for a patient from the JSON of `PatientImages`.
+
+    Raises:
+        DataError: Other JSON, or not the probabilities of the run's models and classes.
+    """
+    try:
+        request = PatientImages.model_validate_json(content)
+        images = [
+            {
+                model.name: [model.probabilities[label] for label in predictor.class_names]
+                for model in image
+                if model.name in predictor.names
+            }
+            for image in request.images
+        ]
+        values = np.array([[image[name] for name in predictor.names] for image in images], np.float64)
+        valid = (values >= 0).all() and (abs(values.sum(axis=2) - 1) < _ROUNDING).all()
+    except (ValueError, KeyError):
+        valid = False
+    if not valid:
+        raise DataError(
+            'expected {"images": [...]} with the `models` of a reply of /api/predict for each image, '
+            "found something else"
+        )
+    result = predictor.combine(images)
+    return PatientPrediction(
+        **_answer(predictor, result),
+        method=result.method,
+        contributions=result.contributions.tolist(),
+    )
+
+
+def _answer(predictor: "RunPredictor", result: "ImagePrediction | Combined") -> dict[str, Any]:
+    """Return the fields of `Answer`."""
     class_names = predictor.class_names
     raw, calibrated = result.probabilities, result.calibrated
     row = raw[predictor.recommended] if calibrated is None else calibrated
@@ -132,28 +210,23 @@ def describe_prediction(
         )
         for name, probabilities in raw.items()
     ]
-    messages = [OUT_OF_DISTRIBUTION] if result.out_of_distribution else []
-    messages += [REFER] if result.refer else []
+    messages = [REFER] if result.refer else []
     messages += [agreement_message({model.name: model.prediction for model in models})]
     prediction_set = None
     if result.prediction_set is not None:
         prediction_set = [class_names[index] for index in np.flatnonzero(result.prediction_set)]
         messages += [prediction_set_message(prediction_set)]
-    return Prediction(
-        model=predictor.recommended,
-        prediction=class_names[int(row.argmax())],
-        confidence=float(row.max()),
-        calibrated=calibrated is not None,
-        probabilities=dict(zip(class_names, row.tolist(), strict=True)),
-        prediction_set=prediction_set,
-        refer=result.refer,
-        out_of_distribution=result.out_of_distribution,
-        models=models,
-        messages=messages,
-        notes=[*upload.notes, *notes],
-        windowed=upload.windowed,
-        preview=png(upload.pixels),
-    )
+    return {
+        "model": predictor.recommended,
+        "prediction": class_names[int(row.argmax())],
+        "confidence": float(row.max()),
+        "calibrated": calibrated is not None,
+        "probabilities": dict(zip(class_names, row.tolist(), strict=True)),
+        "prediction_set": prediction_set,
+        "refer": result.refer,
+        "models": models,
+        "messages": messages,
+    }
 
 
 def agreement_message(predictions: Mapping[str, str]) -> str:

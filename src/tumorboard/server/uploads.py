@@ -5,7 +5,8 @@ form to parse, and nothing is written to disk.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ MAX_BYTES = 32 << 20
 RECEIVE_SECONDS = 20
 """In which an upload must arrive: 2 MB per second for the largest, and this is a local server."""
 
+JSON = "application/json"
+MAX_JSON_BYTES = 8 << 20
+"""Parsed, it takes several times as much memory; the predictions of 10,000 images of three classes fit."""
 RETRY_AFTER = {"Retry-After": "1"}
 MEDIA_TYPES = (
     "application/octet-stream",
@@ -29,6 +33,8 @@ MEDIA_TYPES = (
     *(f"image/{kind}" for kind in ("png", "jpeg", "bmp", "tiff", "webp")),
 )
 
+_KEY = secrets.token_bytes(32)
+"""Of the pseudonyms of patients, which mean nothing to another process."""
 _NUMBER = r"[0-9]{0,4}(\.[0-9]{1,3})?"
 WINDOW_PATTERN = f"^(as-trained|file|{'|'.join(config.PRESETS)}|-?[0-9]{_NUMBER},[1-9]{_NUMBER})$"
 """Grey windows that a request may name; of CENTER,WIDTH the width is 1 or more, as in DICOM."""
@@ -62,26 +68,28 @@ class UploadSlots:
             self.taken -= 1
 
 
-async def receive(request: Request) -> bytes:
-    """Receive the uploaded file.
+async def receive(
+    request: Request, media_types: Sequence[str] = MEDIA_TYPES, max_bytes: int = MAX_BYTES
+) -> bytes:
+    """Receive the body of a request: the uploaded file, or JSON.
 
     Raises:
         HTTPException: 400 broken off, 408 too slow, 413 too large, 415 not the bytes of a file.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         raise HTTPException(415, "compressed bodies are not read; send the file as it is")
-    media_type = request.headers.get("content-type", MEDIA_TYPES[0]).split(";")[0].strip().lower()
-    if media_type not in MEDIA_TYPES:
-        raise HTTPException(415, f"expected the file itself as the body, of type {', '.join(MEDIA_TYPES)}")
-    too_large = HTTPException(413, f"the file is larger than {MAX_BYTES >> 20} MB", {"Connection": "close"})
-    if _announced_length(request) > MAX_BYTES:
+    media_type = request.headers.get("content-type", media_types[0]).split(";")[0].strip().lower()
+    if media_type not in media_types:
+        raise HTTPException(415, f"expected a body of type {', '.join(media_types)}, found another")
+    too_large = HTTPException(413, f"the body is larger than {max_bytes >> 20} MB", {"Connection": "close"})
+    if _announced_length(request) > max_bytes:
         raise too_large
     content = bytearray()
     try:
         async with asyncio.timeout(RECEIVE_SECONDS):
             async for chunk in request.stream():
                 content += chunk
-                if len(content) > MAX_BYTES:
+                if len(content) > max_bytes:
                     raise too_large
     except TimeoutError:
         raise HTTPException(408, f"the upload took more than {RECEIVE_SECONDS} s") from None
@@ -117,11 +125,13 @@ class DecodedUpload:
         pixels: uint8 (size, size, 3), the input of the models.
         windowed: Whether a grey window may change it, see `image_reader.DecodedImage`.
         notes: What the user should know about the file, for example further frames.
+        patient: A pseudonym of the patient, or of the series, that a DICOM file shows; "" without one.
     """
 
     pixels: Pixels
     windowed: bool
     notes: tuple[str, ...]
+    patient: str
 
 
 def decoding_pool() -> SandboxPool:
@@ -137,13 +147,13 @@ def decode(pool: SandboxPool, content: bytes, settings: config.Image) -> Decoded
         SandboxEndedError: The process ended instead of answering; the next upload gets a new one.
         SandboxStartError: No process can be started.
     """
-    header, pixels = pool.ask({"image": settings.model_dump()}, content)
+    header, pixels = pool.ask({"image": settings.model_dump(), "key": _KEY.hex()}, content)
     if "not_started" in header:
         raise SandboxStartError(str(header["not_started"]))
     if "error" in header:
         raise DataError(str(header["error"]))
     array = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
-    return DecodedUpload(array, bool(header["windowed"]), tuple(header["notes"]))
+    return DecodedUpload(array, bool(header["windowed"]), tuple(header["notes"]), header["patient"])
 
 
 def with_window(settings: config.Image, window: str) -> config.Image:

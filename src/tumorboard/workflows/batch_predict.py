@@ -137,7 +137,7 @@ def predict_files(
         table = out.with_name(f"{out.stem}-patients.csv") if by or has_volumes else None
         if table:
             with storage.writing(table) as file:
-                write_patients(file, predictor, RunFolder(run), rows, patient_of)
+                write_patients(file, predictor, rows, patient_of)
         rows.unlink(missing_ok=True)
     answer = predictor.recommended, predictor.engine, predictor.fallback
     return Predicted(out, files, failed, tuple(left_out), *answer, table)

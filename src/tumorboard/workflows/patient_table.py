@@ -3,22 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-
-import numpy as np
 
 from tumorboard import NOTICE, text_files
 from tumorboard.data import class_folders, object_store
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import split_address
 from tumorboard.errors import UsageError, display
-from tumorboard.evaluation import calibration, patients
 from tumorboard.predictions import neutralised
-from tumorboard.run_folder import RunFolder
-from tumorboard.workflows.calibrate import read_patient_rules
 from tumorboard.workflows.prediction_table import shown_path
 
 if TYPE_CHECKING:
@@ -81,20 +76,19 @@ def _folder(path: str) -> str:
 
 @dataclass
 class _Patient:
-    paths: list[str]
-    probabilities: dict[str, list[list[float]]]
+    paths: list[str] = field(default_factory=list)
+    images: list[dict[str, list[float]]] = field(default_factory=list)  # probabilities by model
     unreadable: int = 0
 
 
 def write_patients(
-    file: IO[bytes], predictor: "RunPredictor", run: RunFolder, rows: Path, patient_of: Callable[[str], str]
+    file: IO[bytes], predictor: "RunPredictor", rows: Path, patient_of: Callable[[str], str]
 ) -> int:
     """Write one row per patient as CSV, and return how many there are.
 
     Args:
         file: Where to write.
         predictor: The models that made the rows.
-        run: Their run, whose patients.json says how images are combined; by their mean if it says nothing.
         rows: One line of JSON per image, see `prediction_table.prediction_row`.
         patient_of: From `patients_of`.
     """
@@ -102,50 +96,36 @@ def write_patients(
     with rows.open("rb") as lines:
         for line in lines:
             row = json.loads(line)
-            patient = collected.setdefault(
-                patient_of(row["path"]), _Patient([], {name: [] for name in predictor.names})
-            )
+            patient = collected.setdefault(patient_of(row["path"]), _Patient())
             if row["error"]:
                 patient.unreadable += 1
                 continue
             patient.paths.append(row["path"])
-            for name in predictor.names:
-                patient.probabilities[name].append(row["probabilities"][name])
-    rules = read_patient_rules(run)
-    methods = {name: rules[name].method if name in rules else "mean" for name in predictor.names}
+            patient.images.append(row["probabilities"])
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     labels = [neutralised(f"{model}:{label}") for model in predictor.names for label in predictor.class_names]
     writer.writerow([*COLUMNS, *labels, "notice"])
     for name, patient in collected.items():
-        writer.writerow([neutralised(name), *_cells(predictor, patient, methods), NOTICE])
+        writer.writerow([neutralised(name), *_cells(predictor, patient), NOTICE])
     text.flush()
     text.detach()
     return len(collected)
 
 
-def _cells(predictor: "RunPredictor", patient: _Patient, methods: Mapping[str, str]) -> list[Any]:
+def _cells(predictor: "RunPredictor", patient: _Patient) -> list[Any]:
     count, classes = len(patient.paths), predictor.class_names
     if not count:
         return [0, patient.unreadable, *[""] * (len(COLUMNS) - 3 + len(classes) * len(predictor.names))]
-    positive = patients.positive_class(classes)
-
-    def combined(model: str, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        values = calibration.scale_probabilities(np.array(patient.probabilities[model]), temperature)
-        return patients.combine(values, methods[model], positive), values
-
-    recommended, reliability = predictor.recommended, predictor.reliability
-    answer, images = combined(recommended, reliability.temperature or 1.0)
-    predicted, confidence = int(answer.argmax()), float(answer.max())
-    refer = "" if reliability.refer_below is None else "yes" if confidence < reliability.refer_below else "no"
-    decisive = patient.paths[int(images[:, predicted].argmax())]
+    result = predictor.combine(patient.images)
+    row = result.probabilities[predictor.recommended] if result.calibrated is None else result.calibrated
     return [
         count,
         patient.unreadable,
-        neutralised(classes[predicted]),
-        confidence,
-        refer,
-        neutralised(decisive),
-        methods[recommended],
-        *(value for model in predictor.names for value in combined(model)[0].tolist()),
+        neutralised(classes[int(row.argmax())]),
+        float(row.max()),
+        "" if result.refer is None else "yes" if result.refer else "no",
+        neutralised(patient.paths[int(result.contributions.argmax())]),
+        result.method,
+        *(value for model in predictor.names for value in result.probabilities[model].tolist()),
     ]

@@ -19,8 +19,9 @@ from tumorboard import config, optional, run_folder
 from tumorboard.data.image_reader import read_image, to_input
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import ModelError, RunFolderError, UsageError, display
-from tumorboard.evaluation import calibration, conformal
+from tumorboard.evaluation import calibration, conformal, patients
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
+from tumorboard.evaluation.patients import PatientRule
 from tumorboard.export.exported_model import open_exported, record_path
 from tumorboard.export.formats import EMBEDDING, Array
 from tumorboard.predictions import Probabilities
@@ -60,6 +61,27 @@ class ImagePrediction:
 
 
 @dataclass(frozen=True)
+class PatientPrediction:
+    """What a run's models predict for a patient, from N images; None as in `ImagePrediction`.
+
+    Attributes:
+        probabilities: Class probabilities by model, (C,), combined uncalibrated.
+        calibrated: The recommended model's, combined after temperature scaling, (C,).
+        prediction_set: bool (C,), the classes that cannot be ruled out.
+        refer: Whether the confidence is so low that a human reader should decide.
+        method: How the recommended model's probabilities were combined, one of `patients.METHODS`.
+        contributions: (N,), how much each image speaks for the prediction, see `patients.contributions`.
+    """
+
+    probabilities: Mapping[str, Probabilities]
+    calibrated: Probabilities | None
+    prediction_set: npt.NDArray[np.bool_] | None
+    refer: bool | None
+    method: str
+    contributions: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Reliability:
     """The recommended model's calibration; None where the run has no calibration of that kind.
 
@@ -89,6 +111,7 @@ class RunPredictor:
         image: Size, resize method, and window of DICOM.
         load_networks: Returns the networks in Keras, by name.
         reliability: The recommended model's calibration.
+        patient_rules: By model, how predictions of a patient's images are combined; by their mean without.
         graph: (1, S, S, 3) pixels -> the outputs of the joint graph by name; None if Keras predicts.
         fallback: Why Keras predicts, although the joint graph was wanted; "" otherwise.
     """
@@ -99,6 +122,7 @@ class RunPredictor:
     image: config.Image
     load_networks: "Callable[[], Mapping[str, keras.Model]]"
     reliability: Reliability = field(default_factory=Reliability)
+    patient_rules: Mapping[str, PatientRule] = field(default_factory=dict)
     graph: Callable[[Pixels], Mapping[str, Array]] | None = None
     fallback: str = ""
 
@@ -152,6 +176,22 @@ class RunPredictor:
         refer = None if known.refer_below is None else bool(row.max() < known.refer_below)
         return ImagePrediction(rows, row, inside, refer, outlier)
 
+    def combine(self, images: Sequence[Mapping[str, npt.ArrayLike]]) -> PatientPrediction:
+        """Predict a patient from `ImagePrediction.probabilities` of one image or more."""
+        positive = patients.positive_class(self.class_names)
+        methods = {name: self.patient_rules.get(name, patients.UNCHOSEN).method for name in self.names}
+        values = {name: np.array([image[name] for image in images], np.float64) for name in self.names}
+        rows = {name: patients.combine(values[name], methods[name], positive) for name in self.names}
+        known, method, own = self.reliability, methods[self.recommended], values[self.recommended]
+        calibrated = None
+        if known.temperature is not None:
+            own = calibration.scale_probabilities(own, known.temperature)
+            calibrated = patients.combine(own, method, positive)
+        row = rows[self.recommended] if calibrated is None else calibrated
+        refer = None if known.refer_below is None else bool(row.max() < known.refer_below)
+        shares = patients.contributions(own, method, int(row.argmax()), positive)
+        return PatientPrediction(rows, calibrated, None, refer, method, shares)
+
     @functools.cached_property
     def _keras_graph(self) -> "keras.Model":
         """All networks and the embedding model as one graph, which computes shared layers once."""
@@ -188,14 +228,16 @@ def load_run(run: str | Path, models: Sequence[str] = (), *, engine: str = ONNX)
     hashes = run_folder.read_checksums(folder)
     names, recommended = run_folder.select_models(folder, hashes, models)
     reliability = read_reliability(folder, recommended, hashes)
+    rules = calibrate.read_patient_rules(folder)
     fallback = ""
     if engine == ONNX:
         try:
-            return _open_joint_graph(folder, hashes, names, recommended, reliability)
+            predictor = _open_joint_graph(folder, hashes, names, recommended, reliability)
+            return replace(predictor, patient_rules=rules)
         except (ModelError, UsageError) as error:
             fallback = str(error)
     predictor = RunPredictor.of(load_networks(folder, hashes, names), recommended)
-    return replace(predictor, reliability=reliability, fallback=fallback)
+    return replace(predictor, reliability=reliability, patient_rules=rules, fallback=fallback)
 
 
 def frames_of_training(run: RunFolder, hashes: Mapping[str, str]) -> config.Frames:
@@ -288,7 +330,7 @@ def _open_joint_graph(
     def load() -> "dict[str, keras.Model]":
         return {name: model for name, (model, _) in load_networks(run, hashes, names).items()}
 
-    return RunPredictor(names, recommended, class_names, image, load, reliability, compute)
+    return RunPredictor(names, recommended, class_names, image, load, reliability, graph=compute)
 
 
 def read_reliability(run: RunFolder, name: str, hashes: Mapping[str, str]) -> Reliability:

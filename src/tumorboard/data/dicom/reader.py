@@ -171,6 +171,26 @@ def groups(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(group_of.get(path, "") for path in paths)
 
 
+def pseudonym(content: bytes, key: bytes) -> str:
+    """Return a keyed hash of the patient whom a file shows, as `groups` does for the files of a data set.
+
+    Args:
+        content: A file.
+        key: 64 bytes at most; pseudonyms of different keys cannot be linked.
+
+    Returns:
+        "" where it is not DICOM or names neither patient nor series.
+
+    Raises:
+        DicomError: The header cannot be read.
+        SandboxStartError: No child process can be started.
+    """
+    if not recognised(content[:HEAD_BYTES]):
+        return ""
+    answer, _ = _ask({"task": "pseudonym", "key": key.hex()}, content)
+    return str(answer["pseudonym"])
+
+
 def _ask(
     request: dict[str, Any], source: Path | bytes, seconds: float | None = None
 ) -> tuple[dict[str, Any], bytes]:

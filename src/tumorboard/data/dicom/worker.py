@@ -87,6 +87,9 @@ def answer(request: dict[str, Any], content: bytes) -> sandbox.Message:
                 return header_facts(file), b""
             if request["task"] == "frames":
                 return {"frames": frames(_parsed(file, several=True), request["max_pixels"])}, b""
+            if request["task"] == "pseudonym":
+                patient, series, _ = _identity(file)
+                return {"pseudonym": _pseudonym(patient, series, bytes.fromhex(request["key"]))}, b""
             setting = Setting(*request["setting"]) if request["setting"] else None
             pixels, rule, notes = image(file, setting, request["max_pixels"], request["frame"])
         return {"shape": pixels.shape, "rule": rule, "notes": notes}, pixels.tobytes()
@@ -179,28 +182,41 @@ class Identity(NamedTuple):
 
 def groups(paths: Sequence[Path]) -> list[str]:
     """Return the group of each file, of all the files of a data set; see `reader.groups`."""
-    identities = [_identity(path) for path in paths]
+    identities = [_identity_at(path) for path in paths]
     key = hashlib.blake2b(b"".join(sorted(i.beginning for i in identities if i))).digest()
     patient_of = {i.series: i.patient for i in identities if i and i.patient and i.series}
     names = []
     for identity in identities:
         patient, series, _ = identity or Identity(b"", b"", b"")
-        patient = patient or patient_of.get(series, b"")
-        name = b"patient " + patient if patient else b"series " + series if series else b""
-        names.append(f"dicom-{hashlib.blake2b(name, key=key, digest_size=8).hexdigest()}" if name else "")
+        names.append(_pseudonym(patient or patient_of.get(series, b""), series, key))
     return names
 
 
-def _identity(path: Path) -> Identity | None:
+def _pseudonym(patient: bytes, series: bytes, key: bytes) -> str:
+    """Return a keyed hash of the patient, or of the series without one; "" without both."""
+    name = b"patient " + patient if patient else b"series " + series if series else b""
+    return f"dicom-{hashlib.blake2b(name, key=key, digest_size=8).hexdigest()}" if name else ""
+
+
+def _identity_at(path: Path) -> Identity | None:
     sandbox.limit_time(_SECONDS)
     try:
         with io.FileIO(path) as file:
-            beginning = file.read(_BEGINNING)
-            file.seek(0)
-            data = read_header(file, extra=_IDENTITY, several=True).data
-            patient, series = (raw(data, name).strip(b" \0") for name in _IDENTITY)
+            return _identity(file)
     except Exception:
         return None  # whoever decodes it reports the fault
+
+
+def _identity(file: io.FileIO | io.BytesIO) -> Identity:
+    """Read whom a file shows.
+
+    Raises:
+        Exception: The header cannot be read; see `explained`.
+    """
+    beginning = file.read(_BEGINNING)
+    file.seek(0)
+    data = read_header(file, extra=_IDENTITY, several=True).data
+    patient, series = (raw(data, name).strip(b" \0") for name in _IDENTITY)
     patient = b"" if _PLACEHOLDERS.fullmatch(patient) else patient
     return Identity(patient, series, hashlib.blake2b(beginning).digest())
 

@@ -21,13 +21,13 @@ export async function request(path, options = {}) {
   }
 }
 
+const post = (path, kind, body) => request(path, { method: "POST", headers: { "Content-Type": kind }, body });
+
 export async function upload(path, query, file) {
   const body = await file.arrayBuffer().catch(() => {
     throw new Refusal("The file cannot be read: it is a folder, or it has been moved or changed.");
   });
-  return request(`${path}?${new URLSearchParams(query)}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/octet-stream" },
-    body,
-  });
+  return post(`${path}?${new URLSearchParams(query)}`, "application/octet-stream", body);
 }
+
+export const requestJson = (path, content) => post(path, "application/json", JSON.stringify(content));

@@ -3,6 +3,7 @@
 import { Refusal, request, run, upload } from "./api.js";
 import { byId, element, option, write } from "./dom.js";
 import { explain, removeHeatMap, setOpacity } from "./heatmap.js";
+import { removePatients, showPatients } from "./patients.js";
 import { confidence, show, warnings } from "./prediction.js";
 import { table } from "./table.js";
 
@@ -45,6 +46,7 @@ function offerWindows(entry) {
 
 function enqueue(entry) {
   entry.requests += 1;
+  removePatients();
   queue.push([entry, entry.requests]);
   showProgress();
   next();
@@ -60,6 +62,7 @@ async function next() {
     active -= 1;
     showProgress();
     next();
+    if (!active && !queue.length) showPatients(entries);
   }
 }
 
@@ -115,6 +118,7 @@ function clear() {
   queue.length = 0;
   byId("results").replaceChildren();
   byId("tools").hidden = true;
+  showPatients(entries);
   byId("files").focus();
   showProgress();
 }
@@ -129,6 +133,9 @@ function listen() {
   byId("files").disabled = false; // files chosen before anybody listens would be lost silently
   byId("download").addEventListener("click", download);
   byId("clear").addEventListener("click", clear);
+  byId("together").addEventListener("change", () => {
+    if (!active && !queue.length) showPatients(entries);
+  });
   document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
   document.addEventListener("dragover", (event) => {
     event.preventDefault();

@@ -22,25 +22,28 @@ export function show(entry) {
   part("preview").src = `data:image/png;base64,${reply.preview}`;
   part("preview").alt = `Input of the models for ${entry.file.name}`;
   part("window").hidden = !reply.windowed;
-  showResult(part, reply);
-  const recommendedFirst = reply.models.toSorted((a, b) => (b.name === reply.model) - (a.name === reply.model));
-  part("models").replaceChildren(...recommendedFirst.map((model) => modelSection(model, reply)));
+  showResult(part, reply, warningCount(reply));
+  part("accuracy").textContent = accuracy(reply.model);
+  showModels(part, reply);
   if (!part("model").options.length) offerExplanation(part, reply);
 }
 
-function showResult(part, reply) {
+export function showModels(part, reply) {
+  const recommendedFirst = reply.models.toSorted((a, b) => (b.name === reply.model) - (a.name === reply.model));
+  part("models").replaceChildren(...recommendedFirst.map((model) => modelSection(model, reply)));
+}
+
+export function showResult(part, reply, count) {
   const list = (name, texts) => {
     part(name).replaceChildren(...texts.map((text) => element("li", "", text)));
     part(name).hidden = !texts.length;
   };
-  const count = warningCount(reply);
-  list("warnings", warnings(reply));
+  list("warnings", reply.messages.slice(0, count));
   part("lead").textContent = count ? "Prediction, not to be relied on:" : "Prediction:";
   part("class").textContent = reply.prediction;
   part("confidence").textContent = `, ${confidence(reply)}`;
   list("messages", reply.messages.slice(count));
-  part("accuracy").textContent = accuracy(reply.model);
-  list("notes", reply.notes);
+  list("notes", reply.notes ?? []);
 }
 
 function accuracy(name) {
