@@ -307,7 +307,7 @@ def test_the_patient_of_the_header_is_the_group(tmp_path):
     files = {
         f"{label}/{name}": frames(STACK + number, patient=patient)
         for number, (label, name, patient) in enumerate(
-            (("a", "1", "X"), ("a", "2", "X"), ("b", "1", "Y"), ("b", "2", "Z"))
+            (("a", "1", "P1"), ("a", "2", "P1"), ("b", "1", "P2"), ("b", "2", "P3"))
         )
     }
     groups = manifest.load(plant(tmp_path, files), frames="all").manifest.groups
