@@ -1,5 +1,6 @@
 """A data set and a recipe that run in seconds: drawings of three classes, networks of few weights."""
 
+import csv
 import hashlib
 import io
 import zipfile
@@ -85,6 +86,34 @@ def deepen(data: Path, factor: int, of: str = "**") -> None:
     """Store images with 16 bits per value, of which the values use some."""
     for path in data.glob(f"{of}/*.png"):
         Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * factor).save(path)
+
+
+def draw_patients(root: Path, *, in_names: bool) -> tuple[Path, dict[Path, str]]:
+    """Draw up to two images per patient, whom the file names tell or a manifest CSV.
+
+    Returns:
+        The data, and the patient by image.
+    """
+    patients: dict[Path, str] = {}
+    lines = ["path,label,split,group"]
+    for number, file in enumerate(sorted(draw(root / "data").glob("*/*/*.png"))):
+        patient = f"{number // 2 + 100}"
+        image = file.rename(file.with_name(f"patient{patient}_{number}.png")) if in_names else file
+        patients[image] = patient
+        lines.append(f"{image.relative_to(root)},{image.parts[-2]},{image.parts[-3]},{patient}")
+    (root / "data.csv").write_text("\n".join(lines))
+    return root / ("data" if in_names else "data.csv"), patients
+
+
+def divided_patients(folds: Path, patients: dict[Path, str]) -> set[str]:
+    """Return the patients whose images are in several splits of a fold, by the manifests in a folder."""
+    divided: set[str] = set()
+    for file in folds.glob("manifest-fold*.csv"):
+        splits: dict[str, set[str]] = {}
+        for row in csv.DictReader(file.read_text().splitlines()):
+            splits.setdefault(patients[(folds / row["path"]).resolve()], set()).add(row["split"])
+        divided |= {patient for patient, of in splits.items() if len(of) > 1}
+    return divided
 
 
 def prepared(root: Path, text: str = RECIPE, console: "Console | None" = None, **source: Any) -> "RunContext":

@@ -159,6 +159,8 @@ class Training(RecipeTable):
     training image and fits the others on them; fewer where they would take more than `cache_gb` of disk, but
     at least one. `patience` = 0 trains to the last epoch and keeps it; `average` > 0 then keeps the moving
     average of the weights instead, with that momentum per update (0.99: about the last hundred).
+    `balance` = "group" gives every group (patient) the same weight in the loss, however many images it has,
+    and in the validation metrics that early stopping reads; with `class_weights` within the class weights.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 100
@@ -170,6 +172,7 @@ class Training(RecipeTable):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     label_smoothing: Fraction = 0.0
     class_weights: bool = False
+    balance: Literal["image", "group"] = "image"
     views: Annotated[int, Field(ge=0, le=64)] = 0
     cache_gb: Annotated[float, Field(gt=0)] = 8.0
     average: Fraction = 0.0

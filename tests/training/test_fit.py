@@ -16,7 +16,7 @@ from tumorboard.errors import TrainingError
 from tumorboard.training import checkpoint
 from tumorboard.training import fit as fitting
 from tumorboard.training.batches import Batches
-from tumorboard.training.fit import Examples, best_epoch, class_weights, fit
+from tumorboard.training.fit import Examples, best_epoch, fit, loss_weights
 
 SCRIPT = """
 import json
@@ -75,7 +75,8 @@ def trained(settings: Training, state: Path, **options: Any) -> tuple[keras.Mode
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "compile_model", eagerly)
-        return model, fit(model, TRAIN, VALID, settings, state=state, seed=3, **options)
+        valid = options.pop("valid", VALID)
+        return model, fit(model, TRAIN, valid, settings, state=state, seed=3, **options)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +164,38 @@ def test_weight_decay_spares_biases_and_norms(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [[0, 0, 0, 1], [2, 0, 2, 2, 0], [1, 1], [0, 1, 2, 3, 3, 3, 3]])
 def test_class_weights_are_scikit_learns_balanced(labels: list[int]) -> None:
-    found = class_weights(np.array(labels))
+    found = loss_weights(Examples([], np.array(labels)), by_class=True, by_group=False)
     np.testing.assert_allclose(found, compute_sample_weight("balanced", labels), rtol=1e-6)
+
+
+PATIENTS = ["ninety"] * 90 + ["three"] * 3 + ["", "", "name:found", "name:found"]
+OF_PATIENTS = np.array([0] * 93 + [0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_a_patient_of_ninety_images_weighs_as_one_of_three(by_class: bool) -> None:
+    examples = Examples([], OF_PATIENTS, PATIENTS)
+    weights = loss_weights(examples, by_class=by_class, by_group=True)
+    totals = [weights[rows].sum() for rows in (slice(90), slice(90, 93), 93, 94, slice(95, 97))]
+    # Three patients of class 0 and two of class 1; all weigh the same, or those of a class.
+    shares = [1 / 6] * 3 + [1 / 4] * 2 if by_class else [1 / 5] * 5
+    np.testing.assert_allclose(totals, len(PATIENTS) * np.array(shares), rtol=1e-5)
+    assert len(set(weights[:90].tolist())) == 1
+
+
+def test_a_patient_with_images_of_two_classes_weighs_as_one() -> None:
+    examples = Examples([], np.array([0, 1, 1, 0, 0, 1]), ["both", "both", "both", "a", "a", "b"])
+    np.testing.assert_allclose(
+        loss_weights(examples, by_class=False, by_group=True), [2 / 3, 2 / 3, 2 / 3, 1, 1, 2], rtol=1e-6
+    )
+
+
+def test_where_no_row_has_a_group_or_each_has_its_own_all_weigh_the_same() -> None:
+    for groups in ([""] * 20, [str(row) for row in range(20)]):
+        examples = Examples([], TRAIN.labels, groups)
+        assert loss_weights(examples, by_class=False, by_group=True).tolist() == [1] * 20
+        both = loss_weights(examples, by_class=True, by_group=True)
+        np.testing.assert_array_equal(both, loss_weights(examples, by_class=True, by_group=False))
 
 
 def test_class_weights_reach_the_loss_where_the_recipe_wants_them(
@@ -180,8 +211,31 @@ def test_class_weights_reach_the_loss_where_the_recipe_wants_them(
     monkeypatch.setattr(fitting, "Batches", Noting)
     for wanted in (True, False):
         trained(Training(epochs=1, batch=8, class_weights=wanted), tmp_path / str(wanted))
-    np.testing.assert_array_equal(given[0], class_weights(TRAIN.labels))
-    assert given[1:] == [None, None, None]  # nor is validation ever weighted
+    np.testing.assert_array_equal(given[0], loss_weights(TRAIN, by_class=True, by_group=False))
+    assert given[1:] == [None, None, None]  # nor is validation weighted by class
+
+
+def test_balanced_by_group_all_that_is_learnt_and_read_is_weighted(tmp_path: Path) -> None:
+    groups = ["a", "a", "a", "a", "", "b"]
+    settings = Training(epochs=1, patience=0, batch=20, class_weights=True, balance="group")
+    model, (row,) = trained(settings, tmp_path / "state", valid=Examples(VALID.inputs, VALID.labels, groups))
+    answers = model.predict_on_batch(VALID.inputs[0][0])
+    weights = [1 / 4] * 4 + [1, 1]  # no class weights
+    right = answers.argmax(1) == VALID.labels
+    assert row["val_accuracy"] == pytest.approx(np.average(right, weights=weights))
+    losses = -np.log(answers[np.arange(6), VALID.labels])
+    assert row["val_loss"] == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
+    assert set(row) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
+
+
+def test_early_stopping_keeps_the_epoch_that_is_best_by_group(tmp_path: Path) -> None:
+    valid = Examples(VALID.inputs, np.array([0, 0, 0, 0, 1, 2]), ["a", "a", "a", "a", "b", "c"])
+    settings = Training(epochs=12, patience=12, batch=8, learning_rate=0.05, balance="group")
+    model, history = trained(settings, tmp_path / "state", valid=valid)
+    right = model.predict_on_batch(VALID.inputs[0][0]).argmax(1) == valid.labels
+    accuracies = [row["val_accuracy"] for row in history]
+    assert np.average(right, weights=[1, 1, 1, 1, 4, 4]) == pytest.approx(max(accuracies))
+    assert min(accuracies) < max(accuracies)
 
 
 def test_no_data_tunes_itself_for_that_thread_makes_epochs_wait(

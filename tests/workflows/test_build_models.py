@@ -5,11 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from tests.small_models import CLASSES as LETTERS
-from tests.small_runs import draw, prepared
+from tests.small_runs import draw, draw_patients, prepared
+from tumorboard.config import Training
 from tumorboard.errors import DataError, ModelError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
@@ -54,6 +56,26 @@ def test_members_that_answered_other_samples_are_refused(context: RunContext) ->
         stacked_probabilities(
             [context.predictions(name, "train") for name in context.recipe.ensemble.members]
         )
+
+
+def test_rows_of_images_and_of_members_answers_carry_their_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_patients(tmp_path, in_names=True)
+    context = prepared(tmp_path)
+    seen: list[Any] = []
+    monkeypatch.setattr(build_models, "fit", lambda network, *parts, **options: seen.extend(parts[:2]) or [])
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()], name="custom")
+    build_models._fit_on_images(context, model, Training())
+    for examples, split in zip(seen, ("train", "valid"), strict=True):
+        assert list(examples.groups) == [sample.group for sample in context.manifest.select(split).samples]
+    assert len(set(seen[0].groups)) == 8  # of 15 images
+    for name in context.recipe.ensemble.members:
+        written(context, name, np.random.default_rng(1).permutation(15))
+    answers = [context.predictions(name, "train") for name in context.recipe.ensemble.members]
+    group_of = {sample.id: sample.group for sample in context.manifest.samples}
+    head = stacked_probabilities(answers, context.manifest.groups)
+    assert list(head.groups) == [group_of[name] for name in answers[0].ids] != list(seen[0].groups)
 
 
 def test_what_is_predicted_is_not_predicted_again(

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, deepen, draw
+from tests.small_runs import CLASSES, COUNTS, MODELS, RECIPE, deepen, divided_patients, draw, draw_patients
 from tumorboard.cli.main import main
 from tumorboard.config import Image, parse
 from tumorboard.data.image_reader import read_input
@@ -80,6 +80,22 @@ def test_all_runs_read_grey_with_one_depth(tmp_path, monkeypatch):
             cross_validate(
                 tmp_path / "data", tmp_path / f"all-{options['folds']}", parse(RECIPE, "small"), **options
             )
+
+
+@pytest.mark.parametrize("in_names", [False, True])
+def test_folds_keep_patients_together(tmp_path, monkeypatch, in_names):
+    def stop(*_):
+        raise Stopped
+
+    monkeypatch.setattr(cross_validation, "_execute_unfinished", stop)
+    data, patients = draw_patients(tmp_path, in_names=in_names)
+    for keep_together in ("found", "given"):
+        recipe = parse(f'{RECIPE}\n[splitting]\nkeep_together = "{keep_together}"', "small")
+        with pytest.raises(Stopped):
+            cross_validate(data, tmp_path / keep_together, recipe, folds=2)
+        # Only groups that nobody named may be separated, and only where the recipe says so.
+        divided = divided_patients(tmp_path / keep_together / "folds", patients)
+        assert bool(divided) == (in_names and keep_together == "given")
 
 
 class Stopped(Exception):

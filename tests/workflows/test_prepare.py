@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.small_runs import CLASSES, RECIPE, deepen, draw, prepared
+from tests.small_runs import CLASSES, RECIPE, deepen, draw, draw_patients, prepared
 from tumorboard import config, progress
 from tumorboard.data import manifest
 from tumorboard.data.image_reader import read_input
@@ -52,6 +52,33 @@ def test_missing_parts_are_split_off_once_and_the_same_again(tmp_path: Path) -> 
     found = Counter((sample.split, sample.label) for sample in context.manifest.samples)
     assert set(found) == {(split, name) for split in ("train", "valid", "test") for name in CLASSES}
     assert prepared(tmp_path).manifest == context.manifest
+
+
+BALANCED = RECIPE.replace("class_weights = true", 'class_weights = true\nbalance = "group"')
+
+
+@pytest.mark.parametrize(("keep_together", "reason"), [("found", ";"), ("given", " (names are ignored: ")])
+def test_balance_by_group_without_groups_is_an_error_before_anything_is_trained(
+    tmp_path: Path, keep_together: str, reason: str
+) -> None:
+    draw(tmp_path / "data")
+    text = f'{BALANCED}\n[splitting]\nkeep_together = "{keep_together}"'
+    with pytest.raises(RecipeError) as caught:
+        prepared(tmp_path, text)
+    said = f'balance = "group" of custom, found none in 15 training images{reason}'
+    assert said in str(caught.value)
+    assert len(str(caught.value)) <= 300
+    assert not (tmp_path / "run" / "manifest.csv").exists()
+
+
+def test_balance_by_group_takes_the_groups_that_file_names_tell(tmp_path: Path) -> None:
+    _, patients = draw_patients(tmp_path, in_names=True)
+    context = prepared(tmp_path, BALANCED)
+    found: dict[str, set[str]] = {}
+    for sample in context.manifest.samples:
+        found.setdefault(sample.group, set()).add(patients[sample.path])
+    assert all(group.startswith("name:") for group in found)
+    assert sorted(map(len, found.values())) == [1] * len(set(patients.values()))
 
 
 def test_16_bit_grey_has_the_depth_of_the_data_in_training_and_prediction(

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.small_runs import CLASSES, COUNTS, RECIPE, deepen, draw
+from tests.small_runs import CLASSES, COUNTS, RECIPE, deepen, divided_patients, draw, draw_patients
 from tests.zygote import run_steps, step
 from tumorboard import config, optional, search_space, storage
 from tumorboard.cli.main import main
@@ -261,6 +261,18 @@ def test_without_a_test_part_the_one_that_train_would_split_off_is_left_out(root
     assert not test & seen
     assert test | seen == {"/".join(path.parts[-3:]) for path in (root / "data").rglob("*.png")}
     assert tune_command(root, trials=2)[0] == 0
+
+
+@pytest.mark.parametrize("keep_together", ["found", "given"])
+@pytest.mark.parametrize("in_names", [False, True])
+def test_folds_of_a_search_keep_patients_together(tmp_path, monkeypatch, in_names, keep_together):
+    monkeypatch.setattr(tune.Search, "run", lambda search, trials: None)
+    data, patients = draw_patients(tmp_path, in_names=in_names)
+    text = f'{RECIPE}\n[splitting]\nkeep_together = "{keep_together}"'
+    space = {ROTATION: (0.0, 0.1)}
+    tune.tune(data, tmp_path / "tuned", config.parse(text, "small"), space, folds=2, model="custom")
+    divided = divided_patients(tmp_path / "tuned" / "folds", patients)
+    assert bool(divided) == (in_names and keep_together == "given")
 
 
 def test_only_what_the_scored_model_needs_is_made(root, monkeypatch):

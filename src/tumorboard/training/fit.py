@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,17 @@ def prepare_backend(seed: int, threads: int) -> None:
 
 @dataclass(frozen=True)
 class Examples:
-    """Training or validation rows of a network: per input and view an array (N, ...), and (N,) labels."""
+    """Training or validation rows of a network.
+
+    Args:
+        inputs: Per input and view an array (N, ...).
+        labels: (N,) class numbers.
+        groups: (N,) names of the rows' groups (patients), "" for none; only `balance` = "group" needs them.
+    """
 
     inputs: Views
     labels: np.ndarray
+    groups: Sequence[str] = ()
 
 
 def fit(
@@ -58,7 +66,7 @@ def fit(
     """Train a network in place, resuming from `state` if that file exists; the best epoch's weights remain.
 
     Without patience the weights of the last epoch remain, or their moving average; the rows of the history
-    are those of the weights of each epoch.
+    are those of the weights of each epoch. With `balance` = "group" they are weighted by group.
 
     Args:
         model: The network.
@@ -84,14 +92,17 @@ def fit(
         early = keras.callbacks.EarlyStopping(
             "val_accuracy", mode="max", patience=settings.patience, restore_best_weights=True
         )
-    weights = class_weights(train.labels) if settings.class_weights else None
+    by_group = settings.balance == "group"
+    weights = loss_weights(train, by_class=settings.class_weights, by_group=by_group)
     batches = Batches(train.inputs, train.labels, settings.batch, order=seed, weights=weights)
+    valid_weights = loss_weights(valid, by_class=False, by_group=by_group)
+    valid_batches = Batches(valid.inputs, valid.labels, settings.batch, weights=valid_weights)
     draw = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.draw(epoch + 1))
     keeper = checkpoint.Checkpoint(state, resumed, early, on_epoch)
     with out_of_memory_as_error(model, settings):
         model.fit(
             as_dataset(batches),
-            validation_data=as_dataset(Batches(valid.inputs, valid.labels, settings.batch)),
+            validation_data=as_dataset(valid_batches),
             initial_epoch=resumed.epoch,
             epochs=resumed.epoch if resumed.stopped else settings.epochs,
             shuffle=False,  # the batches shuffle themselves
@@ -161,16 +172,32 @@ def compile_model(model: keras.Model, settings: Training, steps: int) -> None:
         )
 
     loss = smoothed_loss if settings.label_smoothing else "sparse_categorical_crossentropy"
+    accuracy = {"weighted_metrics" if settings.balance == "group" else "metrics": ["accuracy"]}
     # XLA on a CPU is several times slower on convolutions than TensorFlow's own kernels.
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer, loss, **accuracy, jit_compile=False)
     optimizer.build(model.trainable_variables)
 
 
-def class_weights(labels: np.ndarray) -> np.ndarray:
-    """Return (N,) weights that give every class the same total: N / (C * n_c), "balanced" in scikit-learn."""
-    counts = np.bincount(labels)
-    weights = len(labels) / (np.count_nonzero(counts) * counts[labels])
-    return np.asarray(weights, dtype=np.float32)
+def loss_weights(examples: Examples, *, by_class: bool, by_group: bool) -> np.ndarray | None:
+    """Return (N,) weights of the rows, 1 on average; None if all weigh the same.
+
+    Args:
+        examples: The N rows.
+        by_class: Every class has the same total; without groups these are the "balanced" weights of
+            scikit-learn, N / (C * n_c).
+        by_group: Every group has the same total, with `by_class` among the groups of its class. A row without
+            a group is a group of its own.
+    """
+    if not (by_class or by_group):
+        return None
+    labels, weights = examples.labels, np.ones(len(examples.labels))
+    if by_group:
+        names = [group or row for row, group in enumerate(examples.groups or [""] * len(labels))]
+        sizes = Counter(names)
+        weights = np.array([1 / sizes[name] for name in names])
+    totals = np.bincount(labels, weights)[labels] if by_class else weights.sum()
+    classes = len(np.unique(labels)) if by_class else 1
+    return np.asarray(len(labels) * weights / (classes * totals), dtype=np.float32)
 
 
 def best_epoch(history: list[EpochMetrics], settings: Training) -> int:

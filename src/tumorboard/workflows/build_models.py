@@ -98,7 +98,8 @@ def _train_ensemble(context: RunContext, name: str) -> None:
     if rule.form in DENSE_FORMS:
         head, training = dense_head(model), settings.training
         on_train, on_valid = (
-            stacked_probabilities(member_predictions(split)) for split in ("train", "valid")
+            stacked_probabilities(member_predictions(split), context.manifest.groups)
+            for split in ("train", "valid")
         )
         history = _fit_with_resume(context, head, training, on_train, on_valid, name)
     details = {"form": rule.form, "members": list(settings.members), "weights": list(rule.weights)}
@@ -135,14 +136,15 @@ def _fit_on_images(context: RunContext, model: keras.Model, training: Training) 
     cached views.
     """
     network = split_at_frozen(model)[1] if training.views else model
-    train, valid = (
-        Examples(
-            _cached_views(context, model, training, split) if training.views else [[context.images(split)]],
-            context.manifest.select(split).labels,
-        )
-        for split in ("train", "valid")
-    )
-    return _fit_with_resume(context, network, training, train, valid, model.name)
+
+    def examples(split: str) -> Examples:
+        part = context.manifest.select(split)
+        inputs: Views = [[context.images(split)]]
+        if training.views:
+            inputs = _cached_views(context, model, training, split)
+        return Examples(inputs, part.labels, [sample.group for sample in part.samples])
+
+    return _fit_with_resume(context, network, training, examples("train"), examples("valid"), model.name)
 
 
 def _cached_views(context: RunContext, model: keras.Model, training: Training, split: str) -> Views:
@@ -226,10 +228,16 @@ def fit_with_progress(
         )
 
 
-def stacked_probabilities(members: Sequence[Predictions]) -> Examples:
-    """Make members' probabilities the inputs of a trained head; rows are joined on the samples' ids."""
+def stacked_probabilities(members: Sequence[Predictions], groups: Mapping[str, str] = {}) -> Examples:
+    """Make members' probabilities the inputs of a trained head; rows are joined on the samples' ids.
+
+    Args:
+        members: The predictions of each member.
+        groups: Group (patient) by id, of the samples that have one.
+    """
     joined = aligned(*members)
-    return Examples([[predictions.probabilities] for predictions in joined], joined[0].labels)
+    of_rows = [groups.get(name, "") for name in joined[0].ids]
+    return Examples([[predictions.probabilities] for predictions in joined], joined[0].labels, of_rows)
 
 
 def _save(

@@ -152,7 +152,7 @@ def deal_folds(
     Args:
         data: Class folders or a manifest CSV; the images of its test split are not opened.
         folder: Where the manifests are kept.
-        recipe: Its seed chooses among the possible deals.
+        recipe: Its seed chooses among the possible deals; `splitting.keep_together` holds for folds too.
         k: How many, 2 or more; 0 for none.
         console: Where progress is shown; quiet by default.
 
@@ -173,6 +173,7 @@ def deal_folds(
             window=recipe.image.window,
             frames=recipe.image.frames,
             keep_test=True,
+            keep_together=recipe.splitting.keep_together,
             console=console,
         )
     return files

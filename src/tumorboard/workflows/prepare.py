@@ -12,6 +12,7 @@ from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import Decoded, OnImage
 from tumorboard.data.manifest import DataSource, Loaded, Manifest
+from tumorboard.errors import RecipeError
 from tumorboard.models.backbones import check_backbone
 from tumorboard.progress import Console
 from tumorboard.reports import terminal
@@ -43,7 +44,7 @@ def prepare(
 
     Raises:
         DataError: The data cannot be used; all bad files are named.
-        RecipeError: An unknown backbone.
+        RecipeError: An unknown backbone, or `balance` = "group" without groups.
         ModelError: A weights file that cannot be used.
         RunFolderError: The folder was begun with other data or settings.
         Interrupted: A signal asked to stop; decoding begins anew.
@@ -72,9 +73,23 @@ def prepare(
         tied_samples, tied = tie(facts, recipe.splitting.keep_together)
         whole = splitting.assign_splits(tied_samples, tied, recipe.splitting, recipe.seed)
     whole = whole or decoded.manifest
+    _require_groups(recipe, whole)
     storage.write_text(run.manifest, manifest.write_csv(whole))
     fingerprint.record(run, loaded.source, recipe, now)
     return RunContext(run, recipe, whole, decoded, console, loaded.matching, loaded.left_out, facts)
+
+
+def _require_groups(recipe: Recipe, samples: Manifest) -> None:
+    """Raise RecipeError if a model is to be balanced by group and no training image has a group."""
+    balanced = [name for name in recipe.names if recipe.training(name).balance == "group"]
+    train = samples.select("train").samples
+    if balanced and not any(sample.group for sample in train):
+        given = recipe.splitting.keep_together == "given"
+        raise RecipeError(
+            f'expected groups (patients) for balance = "group" of {balanced[0][:40]}, found none in '
+            f"{len(train)} training images{' (names are ignored: keep_together is given)' if given else ''}; "
+            'name them with --group-by-folder, --group-by-name or --group-column, or set balance = "image"'
+        )
 
 
 def _recorded_splits(run: RunFolder, samples: Manifest) -> Manifest | None:
