@@ -17,7 +17,7 @@ from tumorboard.data import sandbox
 from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStartError
 
 MODULES = ("tumorboard.data.dicom.worker", "tumorboard.server.decode_worker")
-REQUEST = {"image": config.Image(size=32).model_dump()}
+REQUEST = {"image": config.Image(size=32).model_dump(), "key": ""}
 CANARIES = ("json", "numpy", "types", "tumorboard", "warnings", "struct", "PIL", "pydicom", "typing")
 
 

@@ -78,8 +78,8 @@ def add_frames(command: argparse.ArgumentParser, of_run: bool = False) -> None:
     command.add_argument(
         "--frames",
         metavar="all|middle|N",
-        help="which slices of a file of several frames (DICOM) are images of one group: all, the middle one, "
-        f"or N at even distances (default: {default})",
+        help="which slices of a volume (DICOM of several frames, NIfTI) are images of one group: all, the "
+        f"middle one, or N at even distances (default: {default})",
     )
 
 

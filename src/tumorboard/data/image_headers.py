@@ -7,6 +7,7 @@ from PIL import Image
 
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import FORMATS, split_address
+from tumorboard.data.nifti import reader as nifti
 from tumorboard.data.pixels import readers_quiet, stored_bits
 from tumorboard.errors import TumorboardError
 
@@ -16,7 +17,7 @@ class Header:
     """How an image is stored.
 
     Args:
-        format: PNG, JPEG, BMP, TIFF, WEBP, DICOM; "" if it was not recognised.
+        format: PNG, JPEG, BMP, TIFF, WEBP, DICOM, NIFTI; "" if it was not recognised.
         mode: Of the pixels, as Pillow names it (L, RGB, RGBA, P, I;16 ...) or as DICOM does.
         bits: Of each value as stored.
         several: Whether there is more than one frame or page.
@@ -39,7 +40,10 @@ def read_header(path: Path) -> Header:
     path, _ = split_address(path)
     try:
         with readers_quiet(), path.open("rb") as file:
-            if not dicom.recognised(file.read(dicom.HEAD_BYTES)):
+            head = file.read(nifti.HEAD_BYTES)
+            if nifti.recognised(head):
+                return Header("NIFTI", "F", nifti.bits(head))
+            if not dicom.recognised(head[: dicom.HEAD_BYTES]):
                 file.seek(0)
                 with Image.open(file, formats=FORMATS) as image:
                     several = bool(getattr(image, "is_animated", False))

@@ -21,6 +21,8 @@ from tumorboard import config
 from tumorboard.data import pixels
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.dicom.reader import DicomError
+from tumorboard.data.nifti import reader as nifti
+from tumorboard.data.nifti.reader import NiftiError
 from tumorboard.data.pixels import Pixels, readers_quiet
 from tumorboard.errors import DataError, TumorboardError, display
 
@@ -69,8 +71,9 @@ def read_image(
     is read one slice at a time, which its path names (see `split_address`).
 
     Args:
-        source: PNG, JPEG, BMP, TIFF, WebP or DICOM by content: the path of a regular file, whose name does
-            not matter, or the address of a slice; or a file's bytes, or an open binary file that can seek.
+        source: PNG, JPEG, BMP, TIFF, WebP, DICOM or NIfTI by content: the path of a regular file, whose name
+            does not matter, or the address of a slice; or a file's bytes, or an open binary file that can
+            seek.
         settings: Those of a run or a model spec, of which window and depth are used.
         name: What errors and notes call it; by default its path.
         max_pixels: More than this are refused before decoding.
@@ -219,22 +222,26 @@ def _decode(
     frame: int,
     path: Path | None = None,
 ) -> DecodedImage:
-    """Decode an open file by what is in it; of DICOM the path is enough for the decoding process."""
+    """Decode an open file by what is in it; of volumes the path is enough for the decoding process."""
     file.seek(0)
-    is_dicom = dicom.recognised(file.read(dicom.HEAD_BYTES))
+    head = file.read(nifti.HEAD_BYTES)
     file.seek(0)
-    if is_dicom:
-        try:
-            window = config.parse_window(settings.window)
+    window = config.parse_window(settings.window)
+    windowed = True
+    try:
+        if dicom.recognised(head[: dicom.HEAD_BYTES]):
             image = dicom.read(path or file.read(), window, max_pixels, frame)
-        except DicomError as error:
-            raise unusable(name, str(error), error.remedy) from None
-        array, notes, windowed = image.pixels, image.notes, True
-    elif frame:
-        raise pixels.UnsupportedPixelsError("a file that is no volume, so that it has no slice to choose")
-    else:
-        with readers_quiet(), _opened(file, max_pixels) as opened:
-            array, notes, windowed = pixels.read(opened, settings)
+            array, notes = image.pixels, image.notes
+        elif nifti.recognised(head):
+            of_volume = nifti.read(path or file.read(), window, max_pixels, frame)
+            array, notes = np.repeat(of_volume.pixels[..., np.newaxis], 3, axis=2), of_volume.notes
+        elif frame:
+            raise pixels.UnsupportedPixelsError("a file that is no volume, so that it has no slice to choose")
+        else:
+            with readers_quiet(), _opened(file, max_pixels) as opened:
+                array, notes, windowed = pixels.read(opened, settings)
+    except (DicomError, NiftiError) as error:
+        raise unusable(name, str(error), error.remedy) from None
     return DecodedImage(array, tuple(f"{display(name)}: {note}" for note in notes), windowed)
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tumorboard import isolation
@@ -95,6 +96,24 @@ class SandboxPool:
         with self._lock:
             self._idle.append(worker)
         return answer
+
+    def ask_of_file(
+        self, request: dict[str, Any], source: Path | bytes, seconds: float | None = None
+    ) -> Message:
+        """Ask about a file, or about its content, twice if the first child ends.
+
+        Something else may have killed it, as a machine does that runs out of memory.
+
+        Raises:
+            SandboxEndedError, SandboxStartError: As `ask`.
+        """
+        content = source if isinstance(source, bytes) else b""
+        if isinstance(source, Path):
+            request = {**request, "path": str(source.absolute())}
+        try:
+            return self.ask(request, content, seconds)
+        except SandboxEndedError:
+            return self.ask(request, content, seconds)
 
     def close(self) -> None:
         """End the idle children."""

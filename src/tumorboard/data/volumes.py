@@ -10,6 +10,8 @@ from tumorboard.config import Frames
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.dicom.reader import DicomError
 from tumorboard.data.image_reader import MAX_PIXELS, require_regular, split_address
+from tumorboard.data.nifti import reader as nifti
+from tumorboard.data.nifti.reader import NiftiError
 from tumorboard.errors import DataError
 
 
@@ -31,7 +33,7 @@ def slices(path: Path, frames: Frames) -> list[Path]:
         return [path]
     try:
         numbers = slice_numbers(path)
-    except DicomError:
+    except (DicomError, NiftiError):
         numbers = (1,)
     except (DataError, OSError):
         return [path]
@@ -46,16 +48,20 @@ def slice_numbers(source: Path | bytes) -> tuple[int, ...]:
 
     Raises:
         DataError, OSError: It is no regular file, or cannot be read.
-        DicomError: Its header is damaged, or it lacks slices.
+        DicomError, NiftiError: Its header is damaged, or it lacks slices.
         SandboxStartError: The process that reads it cannot be started.
     """
     if isinstance(source, bytes):
-        head = source[: dicom.HEAD_BYTES]
+        head = source[: nifti.HEAD_BYTES]
     else:
         require_regular(source)
         with source.open("rb") as file:
-            head = file.read(dicom.HEAD_BYTES)
-    numbers = dicom.frames(source, MAX_PIXELS) if dicom.recognised(head) else ()
+            head = file.read(nifti.HEAD_BYTES)
+    numbers: tuple[int, ...] = ()
+    if dicom.recognised(head[: dicom.HEAD_BYTES]):
+        numbers = dicom.frames(source, MAX_PIXELS)
+    elif nifti.recognised(head):
+        numbers = tuple(range(1, nifti.count_slices(source) + 1))
     return numbers if len(numbers) > 1 else ()
 
 

@@ -147,9 +147,9 @@ def _correlations(predictor: "RunPredictor", pixels: Pixels) -> dict[str, float]
 
 
 def _stem(path: Path) -> str:
-    """Return a file's name without its suffix, and the number of the slice."""
+    """Return the name of a file without its suffix, and the number of a slice."""
     file, number = split_address(path)
-    return f"{file.stem}#{number}" if number else file.stem
+    return f"{file.stem}-slice{number}" if number else file.stem
 
 
 def _shortened(stem: str) -> str:

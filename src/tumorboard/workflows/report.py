@@ -12,7 +12,7 @@ from tumorboard import config, storage, text_files
 from tumorboard.data import synthetic
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.image_cache import Decoded
-from tumorboard.data.image_reader import read_image, to_input
+from tumorboard.data.image_reader import read_image, split_address, to_input
 from tumorboard.errors import TumorboardError, plural
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
@@ -194,7 +194,7 @@ def heat_maps(
     """
     maps: dict[str, list[CaptionedImage]] = {}
     wanted = {image_id: models for image_id, models in wanted.items() if models}
-    if not any(paths[image_id].is_file() for image_id in wanted):
+    if not any(split_address(paths[image_id])[0].is_file() for image_id in wanted):
         return maps, "the images are no longer where they were" if wanted else ""
     try:
         from tumorboard.explain.overlay import in_picture, overlay  # Keras, seconds to import

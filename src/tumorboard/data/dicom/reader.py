@@ -194,18 +194,12 @@ def pseudonym(content: bytes, key: bytes) -> str:
 def _ask(
     request: dict[str, Any], source: Path | bytes, seconds: float | None = None
 ) -> tuple[dict[str, Any], bytes]:
-    content = source if isinstance(source, bytes) else b""
-    if isinstance(source, Path):
-        request["path"] = str(source.absolute())
     try:
-        answer, answered = POOL.ask(request, content, seconds)
-    except SandboxEndedError:  # or something else killed it, as a machine does that runs out of memory
-        try:
-            answer, answered = POOL.ask(request, content, seconds)
-        except SandboxEndedError:
-            raise DicomError(
-                "DICOM with damaged pixels or header, at which the decoding process ended twice"
-            ) from None
+        answer, content = POOL.ask_of_file(request, source, seconds)
+    except SandboxEndedError:
+        raise DicomError(
+            "DICOM with damaged pixels or header, at which the decoding process ended twice"
+        ) from None
     if "error" in answer:
         raise DicomError(answer["error"], answer["remedy"])
-    return answer, answered
+    return answer, content

@@ -1,0 +1,1 @@
+"""NIfTI: read axial slices of a volume in a limited child process."""
