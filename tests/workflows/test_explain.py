@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from tests.small_predictors import CLASSES, NAMES, finished, pixels
 from tumorboard import NOTICE, storage
 from tumorboard.cli.main import main
 from tumorboard.errors import DataError, StorageError, UsageError
+from tumorboard.evaluation.patients import PatientRule
 from tumorboard.explain.overlay import overlay
 from tumorboard.progress import Console
+from tumorboard.workflows.batch_predict import predict_files
 from tumorboard.workflows.explain import explain
 from tumorboard.workflows.predictor import load_run
 
@@ -159,3 +162,65 @@ def test_the_command_says_where_the_maps_are_and_fails_for_bad_files(
     told = json.loads(capsys.readouterr().out)
     assert told["overlays"] == 6
     assert Path(told["table"]).read_text().startswith("path,model,")
+
+
+@pytest.fixture
+def patients(tmp_path):
+    for number, picture in enumerate(pixels(7, seed=4)):
+        path = tmp_path / "patients" / ("anna", "berta")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    (tmp_path / "patients" / "berta" / "bad.png").write_bytes(b"no image")
+    return tmp_path / "patients"
+
+
+@pytest.mark.parametrize("method", ["mean", "log_odds"])
+def test_the_images_that_decide_a_patients_prediction_are_explained(
+    run, predictor, patients, tmp_path, method, monkeypatch
+):
+    ruled = replace(predictor, patient_rules={name: PatientRule(method, "") for name in NAMES})
+    monkeypatch.setattr("tumorboard.workflows.explain.load_run", lambda run, models, engine: ruled)
+    monkeypatch.setattr("tumorboard.workflows.batch_predict.load_run", lambda run, models, engine: ruled)
+    done = explain(run, [patients], tmp_path / "maps", by="folder", top=2)
+    assert done.failed == 1
+    with done.contributions.open(encoding="utf-8", newline="") as file:
+        parts = list(csv.DictReader(file))
+    table = predict_files(run, [patients], tmp_path / "out.csv", by="folder").patients
+    with table.open(encoding="utf-8", newline="") as file:
+        joint = {row["patient"]: row for row in csv.DictReader(file)}
+    for name, images in ((str(patients / "anna"), 4), (str(patients / "berta"), 3)):
+        of_patient = [row for row in parts if row["patient"] == name and not row["error"]]
+        assert [row["rank"] for row in of_patient] == [str(rank + 1) for rank in range(images)]
+        assert of_patient[0]["path"] == joint[name]["decided_by"]
+        assert {row["patient_prediction"] for row in of_patient} == {joint[name]["prediction"]}
+        assert {row["patient_confidence"] for row in of_patient} == {joint[name]["confidence"]}
+        shares = [float(row["contribution"]) for row in of_patient]
+        assert shares == sorted(shares, reverse=True)
+        if method == "mean":
+            assert np.mean(shares) == pytest.approx(float(joint[name]["confidence"]))
+        shown = [row for row in rows(done.folder) if row["path"].startswith(name) and not row["error"]]
+        assert list(dict.fromkeys(row["path"] for row in shown)) == [row["path"] for row in of_patient[:2]]
+        assert {row["class"] for row in shown} == {joint[name]["prediction"]}
+    assert [row["path"] for row in parts if row["error"]] == [str(patients / "berta" / "bad.png")]
+    assert (done.folder / "2-1-{}-custom.png".format(Path(joint[name]["decided_by"]).stem)).is_file()
+
+
+def test_the_command_names_the_image_that_decided(run, patients, tmp_path, capsys):
+    arguments = [
+        "explain",
+        str(run),
+        str(patients / "anna"),
+        "--by",
+        "folder",
+        "--model",
+        "custom",
+        "--top",
+        "1",
+    ]
+    assert main([*arguments, "--out", str(tmp_path / "maps")]) == 0
+    out = capsys.readouterr().out
+    assert f"patient {patients / 'anna'}: " in out
+    assert f", decided most by {patients / 'anna'}" in out
+    assert "(6 overlays, maps.csv)" in out  # the fixture opens all models
+    with pytest.raises(UsageError, match="--by"):
+        explain(run, [patients], tmp_path / "maps", top=2)

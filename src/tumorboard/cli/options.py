@@ -72,6 +72,17 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     add_keep_together(command)
 
 
+def add_by(command: argparse.ArgumentParser, effect: str) -> None:
+    """Add the flag that says which images are of one patient."""
+    command.add_argument(
+        "--by",
+        default="",
+        metavar="folder|dicom|COLUMN",
+        help=f"{effect}: the images of a folder, of one DICOM PatientID (or series), or with the same text "
+        "in this column of LIST.csv are of one patient",
+    )
+
+
 def add_frames(command: argparse.ArgumentParser, of_run: bool = False) -> None:
     """Add the flag that says which slices of a volume are images; `of_run`: by default those of training."""
     default = "those of the training" if of_run else "none: such a file is an error"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE, text_files
 from tumorboard.cli.options import (
+    add_by,
     add_classes,
     add_frames,
     add_images,
@@ -165,13 +166,9 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         default="onnx",
         help="onnx: the run's joint graph, or Keras if there is none (default); keras: the run's networks",
     )
-    predict.add_argument(
-        "--by",
-        default="",
-        metavar="folder|dicom|COLUMN",
-        help="also write one row per patient, FILE-patients.csv: the images of a folder, of one DICOM "
-        "PatientID (or series), or with the same text in this column of LIST.csv are of one patient; of "
-        "volumes this is done without --by too, with one row per file",
+    add_by(
+        predict,
+        "also write one row per patient, FILE-patients.csv (of volumes without --by too, one row per file)",
     )
     predict.add_argument(
         "--out",
@@ -215,7 +212,8 @@ def _predict(options: argparse.Namespace) -> None:
         facts |= {"engine": done.engine, "fallback": done.fallback, "notice": NOTICE}
         write(json.dumps({"predictions": str(done.table), **facts}) + "\n")
     else:
-        lines = _rows(done.table) if done.recommended and done.files <= _SHOWN else []
+        rows = _cells(done.table) if done.recommended and done.files <= _SHOWN else []
+        lines = [f"{row['path']}: {_short(row)}" for row in rows]
         lines += _patient_rows(done.patients) if done.patients else []
         summary = f"{done.files - done.failed} of {plural(done.files, 'file')} predicted"
         summary += f"; prediction and confidence of the model {done.recommended}" if done.recommended else ""
@@ -236,27 +234,25 @@ def _left_out_lines(left_out: "Sequence[LeftOut]") -> list[str]:
     return [*lines, f"left out in {plural(more, 'more folder')}: see --json"] if more > 0 else lines
 
 
-def _rows(table: Path) -> list[str]:
+def _cells(table: Path) -> list[dict[str, str]]:
     header, *rows = text_files.rows(text_files.read_text(table), str(table))
-    cells = [dict(zip(header.cells, row.cells, strict=True)) for row in rows]
-    return [f"{row['path']}: {_short(row)}" for row in cells]
+    return [dict(zip(header.cells, row.cells, strict=True)) for row in rows]
 
 
 def _patient_rows(table: Path) -> list[str]:
-    header, *rows = text_files.rows(text_files.read_text(table), str(table))
-    if len(rows) > _SHOWN:
-        return [f"{len(rows)} patients"]
-    cells = [dict(zip(header.cells, row.cells, strict=True)) for row in rows]
+    cells = _cells(table)
+    if len(cells) > _SHOWN:
+        return [f"{len(cells)} patients"]
     return [
         f"patient {row['patient']}, n = {row['images']}: "
-        + (
-            f"{row['prediction']} ({float(row['confidence']):.0%})"
-            if row["prediction"]
-            else "no readable image"
-        )
+        + (_percent(row["prediction"], row["confidence"]) if row["prediction"] else "no readable image")
         + ", low confidence: refer to a human reader" * (row["refer"] == "yes")
         for row in cells
     ]
+
+
+def _percent(label: str, confidence: str) -> str:
+    return f"{label} ({float(confidence):.0%})"
 
 
 def _short(row: dict[str, str]) -> str:
@@ -264,7 +260,7 @@ def _short(row: dict[str, str]) -> str:
         return "could not be read"
     caveats = ["low confidence: refer to a human reader"] * (row["refer"] == "yes")
     caveats += ["out of distribution"] * (row["out_of_distribution"] == "yes")
-    return ", ".join([f"{row['prediction']} ({float(row['confidence']):.0%})", *caveats])
+    return ", ".join([_percent(row["prediction"], row["confidence"]), *caveats])
 
 
 def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -275,12 +271,17 @@ def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "write heat maps of the image regions that a prediction depends on, one per file and model",
         "  tumorboard explain runs/first slice.png --out maps\n"
         "  tumorboard explain runs/first scans/new/ --out maps --model ensemble --class normal\n"
+        "  tumorboard explain runs/first patients/ --by folder --out maps\n"
         "Warm colours mark regions that raise the score of the class; their meaning is for a radiologist\n"
         "to judge.",
         _explain,
     )
     add_images(explain)
     add_frames(explain, of_run=True)
+    add_by(explain, "explain the predictions for patients by the images that contribute most")
+    explain.add_argument(
+        "--top", type=int, metavar="N", help="with --by: maps of how many images of each patient (default: 3)"
+    )
     explain.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="the folder for the overlays and maps.csv"
     )
@@ -311,6 +312,8 @@ def _explain(options: argparse.Namespace) -> None:
         models=options.model,
         target=options.target,
         method=options.method,
+        by=options.by,
+        top=options.top,
         frames=frames(options),
         console=Console(options.quiet or options.json),
     )
@@ -322,6 +325,7 @@ def _explain(options: argparse.Namespace) -> None:
 def _maps_as_json(done: "Explained") -> str:
     written = {"folder": str(done.folder), "table": str(done.folder / "maps.csv")}
     left_out = [entry.to_json() for entry in done.left_out]
+    written |= {"contributions": str(done.contributions)} if done.contributions else {}
     return json.dumps({**asdict(done), **written, "left_out": left_out, "notice": NOTICE}) + "\n"
 
 
@@ -331,6 +335,14 @@ def _maps_as_text(done: "Explained") -> str:
         for name, value in done.correlations.items()
     ]
     lines += _left_out_lines(done.left_out)
+    if done.contributions:
+        decisive = [row for row in _cells(done.contributions) if row["rank"] == "1"]
+        lines += [
+            f"patient {row['patient']}: {_percent(row['patient_prediction'], row['patient_confidence'])}, "
+            f"decided most by {row['path']}"
+            for row in decisive[:_SHOWN]
+        ]
+        lines.append(f"Contribution of each image: {done.contributions}")
     place = f"Maps: {done.folder} ({plural(done.overlays, 'overlay')}, maps.csv)\n"
     return "\n".join([*lines, NOTICE, place])
 

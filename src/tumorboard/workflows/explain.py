@@ -3,10 +3,11 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from tumorboard import NOTICE, progress, run_folder, storage, text_files
@@ -20,9 +21,17 @@ from tumorboard.errors import DataError, UsageError, display
 from tumorboard.predictions import neutralised
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder, read_json
-from tumorboard.workflows.predictor import KERAS, RunPredictor, frames_of_training, load_run
+from tumorboard.workflows.patient_table import Patient, collect, patients_of
+from tumorboard.workflows.prediction_table import Row, prediction_row, shown_path
+from tumorboard.workflows.predictor import KERAS, ONNX, RunPredictor, frames_of_training, load_run
 
 COLUMNS = ("path", "model", "member", "class", "probability", "overlay", "error", "notice")
+CONTRIBUTION_COLUMNS = (
+    *("patient", "patient_prediction", "patient_confidence", "method", "rank", "path", "prediction"),
+    *("confidence", "contribution", "error", "notice"),
+)
+TOP = 3
+"""Images of a patient that get heat maps, by default."""
 _LONGEST_STEM = 100  # bytes; the names of a model and a member follow it
 
 
@@ -35,6 +44,8 @@ class Explained:
         overlays: How many there are.
         failed: How many files could not be read; maps.csv holds the reasons.
         left_out: What in the folders is no input.
+        contributions: The table of how much each image contributed to its patient's prediction; None unless
+            it was asked for.
         correlations: By model, the rank correlation of the first image's map with that of the model after
             its weights were shuffled; near 1 is a warning.
     """
@@ -44,6 +55,7 @@ class Explained:
     failed: int
     left_out: tuple[LeftOut, ...]
     correlations: dict[str, float]
+    contributions: Path | None = None
 
 
 def explain(
@@ -54,6 +66,8 @@ def explain(
     models: Sequence[str] = (),
     target: str = "",
     method: str = "gradcam",
+    by: str = "",
+    top: int | None = None,
     frames: Frames | None = None,
     console: Console | None = None,
 ) -> Explained:
@@ -66,11 +80,15 @@ def explain(
         models: Of the run; all by default.
         target: The class to explain; by default the class that each model predicts.
         method: "gradcam"; or "occlusion", which is slower, needs no gradient, and makes no maps of members.
+        by: As for `predict_files`: explain the patients' predictions by the images that contribute most, and
+            write contributions.csv.
+        top: How many of each patient's images get maps, by default `TOP`.
         frames: The slices of volumes that are explained; None for those of the training.
         console: Where progress is shown; quiet by default.
 
     Raises:
         DataError: Nothing to explain, or an unknown class. A bad image is no error here.
+        UsageError: `top` without `by`, or below 1.
         UsageError: `out` holds maps of other images, or files of somebody else.
         UsageError, RunFolderError, ModelError, StorageError, Interrupted: As `predict_files`.
     """
@@ -83,38 +101,89 @@ def explain(
     if target and target not in class_names:
         raise DataError(f"expected a class ({', '.join(class_names)[:150]}), found {target[:60]!r}")
     object_store.require_existing(images)
-    require_replaceable(table)
+    contributions = out / "contributions.csv" if by else None
+    for file in filter(None, (table, contributions)):
+        require_replaceable(file)
+    if top is not None and (top < 1 or not by):
+        raise UsageError("expected --top of 1 or more, with --by; correct it, or leave it out")
     if frames is None:
         frames = frames_of_training(folder, hashes)
     paths = [path for path in object_store.sources(images, left_out, frames) if isinstance(path, Path)]
     if not paths:
         raise nothing_to_read(images, left_out)
     _require_same_images(table, paths)
+    patient_of = patients_of(images, by)
     storage.require_writable(out)
     rows: list[list[str]] = []
     correlations: dict[str, float] = {}
-    with progress.graceful(), console.task("explaining") as update:
-        predictor = load_run(run, models, engine=KERAS)
+    with progress.graceful():
+        predictor = load_run(run, models, engine=ONNX if by else KERAS)
+        digits = len(str(len(paths)))
+        file_of = {shown_path(path): path for path in paths}
+        chosen = [(path, f"{n:0{digits}d}", target) for n, path in enumerate(map(shown_path, paths), start=1)]
+        if contributions:
+            collected = collect(_predicted(predictor, paths, console), patient_of)
+            chosen, parts = _by_contribution(predictor, collected, target, top or TOP)
+            storage.write_text(contributions, _table(CONTRIBUTION_COLUMNS, parts))
         try:
-            for number, path in enumerate(paths, start=1):
-                progress.stop_if_asked()
-                try:
-                    pixels, notes = predictor.read_with_notes(path)
-                except DataError as error:
-                    rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
-                else:
-                    for note in notes:
-                        console.print(note)
-                    correlations = correlations or _correlations(predictor, pixels)
-                    stem = f"{number:0{len(str(len(paths)))}d}-{_shortened(_stem(path))}"
-                    for row in _write_overlays(predictor, pixels, out / stem, target, method):
-                        rows.append([str(path), *row, "", NOTICE])
-                update(number, len(paths))
+            with console.task("explaining") as update:
+                for done, (name, prefix, label) in enumerate(chosen, start=1):
+                    progress.stop_if_asked()
+                    path = file_of[name]
+                    try:
+                        pixels, notes = predictor.read_with_notes(path)
+                    except DataError as error:
+                        rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
+                    else:
+                        for note in notes:
+                            console.print(note)
+                        correlations = correlations or _correlations(predictor, pixels)
+                        stem = out / f"{prefix}-{_shortened(_stem(path))}"
+                        for row in _write_overlays(predictor, pixels, stem, label, method):
+                            rows.append([str(path), *row, "", NOTICE])
+                    update(done, len(chosen))
         finally:  # also of what was finished before a stop or a full disk
             if rows:
-                storage.write_text(table, _table(rows))
+                storage.write_text(table, _table(COLUMNS, rows))
     failed = sum(bool(row[COLUMNS.index("error")]) for row in rows)
-    return Explained(out, len(rows) - failed, failed, tuple(left_out), correlations)
+    return Explained(out, len(rows) - failed, failed, tuple(left_out), correlations, contributions)
+
+
+def _predicted(predictor: RunPredictor, paths: Sequence[Path], console: Console) -> Iterator[Row]:
+    with console.task("predicting") as update:
+        for number, path in enumerate(paths, start=1):
+            progress.stop_if_asked()
+            yield prediction_row(predictor, path)
+            update(number, len(paths))
+
+
+def _by_contribution(
+    predictor: RunPredictor, collected: Mapping[str, Patient], target: str, top: int
+) -> tuple[list[tuple[str, str, str]], list[list[str]]]:
+    """Order the images of each patient by their contribution to the patient's prediction.
+
+    Returns:
+        The first of each patient, and those that cannot be read: path, beginning of the names of the maps,
+        class to explain; and the rows of contributions.csv.
+    """
+    chosen, rows, digits = [], [], len(str(len(collected)))
+    for number, (name, patient) in enumerate(collected.items(), start=1):
+        if patient.images:
+            result = predictor.combine(patient.images)
+            label = predictor.class_names[int(result.answer.argmax())]
+            joint = [name, label, repr(float(result.answer.max())), result.method]
+            order = np.argsort(-result.contributions, kind="stable").tolist()
+            for rank, index in enumerate(order, start=1):
+                path, contribution = patient.paths[index], repr(float(result.contributions[index]))
+                own = predictor.combine([patient.images[index]]).answer
+                cells = [predictor.class_names[int(own.argmax())], repr(float(own.max())), contribution]
+                rows.append([*joint, str(rank), path, *cells, "", NOTICE])
+                if rank <= top:
+                    chosen.append((path, f"{number:0{digits}d}-{rank}", target or label))
+        for path, error in patient.unreadable:
+            rows.append([name, "", "", "", "", path, "", "", "", error, NOTICE])
+            chosen.append((path, "", ""))
+    return chosen, rows
 
 
 def _require_same_images(table: Path, paths: Iterable[Path]) -> None:
@@ -157,10 +226,10 @@ def _shortened(stem: str) -> str:
     return os.fsencode(stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
 
 
-def _table(rows: Iterable[Iterable[str]]) -> str:
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(header)
     writer.writerows([neutralised(cell) for cell in row] for row in rows)
     return text.getvalue()
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import split_address
 from tumorboard.errors import UsageError, display
 from tumorboard.predictions import neutralised
-from tumorboard.workflows.prediction_table import shown_path
+from tumorboard.workflows.prediction_table import Row, shown_path
 
 if TYPE_CHECKING:
     from tumorboard.workflows.predictor import RunPredictor
@@ -75,10 +75,31 @@ def _folder(path: str) -> str:
 
 
 @dataclass
-class _Patient:
+class Patient:
+    """The rows of one patient, see `prediction_table.prediction_row`.
+
+    Attributes:
+        paths: Of the images that could be read.
+        images: Of each the probabilities by model.
+        unreadable: Of the others the path and the error.
+    """
+
     paths: list[str] = field(default_factory=list)
-    images: list[dict[str, list[float]]] = field(default_factory=list)  # probabilities by model
-    unreadable: int = 0
+    images: list[dict[str, list[float]]] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+def collect(rows: Iterable[Row], patient_of: Callable[[str], str]) -> dict[str, Patient]:
+    """Return the rows of each patient, in the order in which they come."""
+    collected: dict[str, Patient] = {}
+    for row in rows:
+        patient = collected.setdefault(patient_of(row["path"]), Patient())
+        if row["error"]:
+            patient.unreadable.append((row["path"], row["error"]))
+        else:
+            patient.paths.append(row["path"])
+            patient.images.append(row["probabilities"])
+    return collected
 
 
 def write_patients(
@@ -92,16 +113,8 @@ def write_patients(
         rows: One line of JSON per image, see `prediction_table.prediction_row`.
         patient_of: From `patients_of`.
     """
-    collected: dict[str, _Patient] = {}
     with rows.open("rb") as lines:
-        for line in lines:
-            row = json.loads(line)
-            patient = collected.setdefault(patient_of(row["path"]), _Patient())
-            if row["error"]:
-                patient.unreadable += 1
-                continue
-            patient.paths.append(row["path"])
-            patient.images.append(row["probabilities"])
+        collected = collect(map(json.loads, lines), patient_of)
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     labels = [neutralised(f"{model}:{label}") for model in predictor.names for label in predictor.class_names]
@@ -113,17 +126,16 @@ def write_patients(
     return len(collected)
 
 
-def _cells(predictor: "RunPredictor", patient: _Patient) -> list[Any]:
-    count, classes = len(patient.paths), predictor.class_names
+def _cells(predictor: "RunPredictor", patient: Patient) -> list[Any]:
+    count, unreadable, classes = len(patient.paths), len(patient.unreadable), predictor.class_names
     if not count:
-        return [0, patient.unreadable, *[""] * (len(COLUMNS) - 3 + len(classes) * len(predictor.names))]
+        return [0, unreadable, *[""] * (len(COLUMNS) - 3 + len(classes) * len(predictor.names))]
     result = predictor.combine(patient.images)
-    row = result.probabilities[predictor.recommended] if result.calibrated is None else result.calibrated
     return [
         count,
-        patient.unreadable,
-        neutralised(classes[int(row.argmax())]),
-        float(row.max()),
+        unreadable,
+        neutralised(classes[int(result.answer.argmax())]),
+        float(result.answer.max()),
         "" if result.refer is None else "yes" if result.refer else "no",
         neutralised(patient.paths[int(result.contributions.argmax())]),
         result.method,

@@ -67,6 +67,7 @@ class PatientPrediction:
     Attributes:
         probabilities: Class probabilities by model, (C,), combined uncalibrated.
         calibrated: The recommended model's, combined after temperature scaling, (C,).
+        answer: `calibrated`, or without a calibration the recommended model's of `probabilities`.
         prediction_set: bool (C,), the classes that cannot be ruled out.
         refer: Whether the confidence is so low that a human reader should decide.
         method: How the recommended model's probabilities were combined, one of `patients.METHODS`.
@@ -75,6 +76,7 @@ class PatientPrediction:
 
     probabilities: Mapping[str, Probabilities]
     calibrated: Probabilities | None
+    answer: Probabilities
     prediction_set: npt.NDArray[np.bool_] | None
     refer: bool | None
     method: str
@@ -187,10 +189,10 @@ class RunPredictor:
         if known.temperature is not None:
             own = calibration.scale_probabilities(own, known.temperature)
             calibrated = patients.combine(own, method, positive)
-        row = rows[self.recommended] if calibrated is None else calibrated
-        refer = None if known.refer_below is None else bool(row.max() < known.refer_below)
-        shares = patients.contributions(own, method, int(row.argmax()), positive)
-        return PatientPrediction(rows, calibrated, None, refer, method, shares)
+        answer = rows[self.recommended] if calibrated is None else calibrated
+        refer = None if known.refer_below is None else bool(answer.max() < known.refer_below)
+        shares = patients.contributions(own, method, int(answer.argmax()), positive)
+        return PatientPrediction(rows, calibrated, answer, None, refer, method, shares)
 
     @functools.cached_property
     def _keras_graph(self) -> "keras.Model":
@@ -249,7 +251,7 @@ def frames_of_training(run: RunFolder, hashes: Mapping[str, str]) -> config.Fram
     names, _ = run_folder.select_models(run, hashes, ())
     spec = run.model_spec(names[0])
     with run_folder.reading(spec):
-        return config.Image.model_validate(read_json(spec)["image"]).frames
+        return config.Image.model_validate(read_json(spec).get("image", {})).frames
 
 
 def load_networks(
