@@ -1,5 +1,6 @@
 """Slices of volumes as images: which are chosen, what they show, and what is refused."""
 
+import os
 import struct
 import tracemalloc
 
@@ -194,6 +195,72 @@ def test_frames_are_in_the_order_of_their_planes_if_they_are_one_stack(planes, n
     path = plant(tmp_path, {"x": enhanced(planes)}) / "x"
     assert volumes.slice_numbers(path) == tuple(numbers)
     assert shown(volumes.slices(path, "middle")) == [10 * numbers[1]]
+
+
+def series(planes, uid="1.2.3", **more):
+    """Files of one slice each, named in the order given; slice N shows 10 N."""
+    return {
+        f"{number:02d}.dcm": image(
+            STACK[number - 1], series=uid, position=position, orientation=orientation, **FULL, **more
+        )
+        for number, (position, orientation) in enumerate(planes, start=1)
+    }
+
+
+def test_the_files_of_a_series_are_in_the_order_of_their_planes_not_of_their_names(tmp_path):
+    heights = [30, -10, 10, 50, 20]
+    folder = plant(tmp_path, series([(f"5\\6\\{height}", AXIAL) for height in heights]))
+    paths = sorted(folder.iterdir())
+    assert list(volumes.expanded(paths, "refuse")) == paths
+    assert shown(volumes.expanded(paths, "all")) == [20, 30, 50, 10, 40]
+    assert shown(volumes.expanded(paths, "middle")) == [50]
+    assert shown(volumes.expanded(paths, 2)) == [30, 10]
+
+
+def test_series_are_told_apart_and_other_files_stay_where_they_are(tmp_path):
+    files = {
+        f"a/{name}": content for name, content in series([("0\\0\\2", AXIAL), ("0\\0\\1", AXIAL)]).items()
+    }
+    other = series([("0\\0\\9", AXIAL), ("0\\0\\8", AXIAL), ("0\\0\\7", AXIAL)], uid="1.2.4")
+    files |= {f"a/x{name}": content for name, content in other.items()}
+    files |= {f"b/{name}": content for name, content in series([("0\\0\\5", AXIAL)]).items()}
+    files |= {"a/015.png": grey_png(99), "a/none.dcm": image([1, 2]), "a/film": frames(STACK, series="1.2.3")}
+    folder = plant(tmp_path, files)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in volumes.expanded([*paths, paths[0]], "middle")]
+    assert names == ["a/01.dcm", "a/015.png", "a/film#4", "a/none.dcm", "a/x02.dcm", "b/01.dcm", "a/01.dcm"]
+
+
+@pytest.mark.parametrize(
+    "planes",
+    [
+        [("0\\0\\3", AXIAL), ("0\\0\\1", AXIAL), ("0\\0\\1", AXIAL)],
+        [("0\\0\\3", AXIAL), ("0\\0\\1", OBLIQUE), ("0\\0\\2", AXIAL)],
+        [("0\\0\\3", AXIAL), (None, None), ("0\\0\\2", AXIAL)],
+        [("0\\0\\3", AXIAL), ("0\\0\\one", AXIAL), ("0\\0\\2", AXIAL)],
+    ],
+    ids=["one place", "not parallel", "unknown", "no number"],
+)
+def test_files_that_are_no_stack_keep_their_order(planes, tmp_path):
+    paths = sorted(plant(tmp_path, series(planes)).iterdir())
+    assert list(volumes.expanded(paths, "all")) == paths
+
+
+def test_a_series_is_a_volume_among_labelled_images(tmp_path):
+    files = {}
+    for label, uid in (("a", "1.1"), ("a", "1.2"), ("b", "1.3"), ("b", "1.4")):
+        planes = [(f"0\\0\\{height}", AXIAL) for height in (2, 3, 1)]
+        files |= {f"{label}/{uid}-{name}": content for name, content in series(planes, uid).items()}
+    folder = plant(tmp_path, files)
+    assert len(manifest.load(folder).manifest.samples) == 12
+    middle = manifest.load(folder, frames="middle").manifest
+    assert middle.ids == ("a/1.1-01.dcm", "a/1.2-01.dcm", "b/1.3-01.dcm", "b/1.4-01.dcm")
+    assert len(set(middle.groups.values())) == 4
+
+
+def test_a_pipe_among_the_files_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert list(volumes.expanded([tmp_path / "pipe"], "all")) == [tmp_path / "pipe"]
 
 
 # -- hostile volumes

@@ -89,7 +89,7 @@ def add_frames(command: argparse.ArgumentParser, of_run: bool = False) -> None:
     command.add_argument(
         "--frames",
         metavar="all|middle|N",
-        help="which slices of a volume (DICOM of several frames, NIfTI) are images of one group: all, the "
+        help="which slices of a volume (DICOM of several frames, NIfTI, a DICOM series) are images: all, the "
         f"middle one, or N at even distances (default: {default})",
     )
 

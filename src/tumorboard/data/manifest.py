@@ -7,6 +7,7 @@ folder. Further columns are ignored. An empty split is decided later.
 import csv
 import hashlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -235,16 +236,16 @@ def load(
 
 
 def _slices(entries: Sequence[Entry], frames: Frames) -> list[Entry]:
-    """Replace each volume by its chosen slices."""
-    with ThreadPoolExecutor(2) as pool:
-        paths = pool.map(lambda entry: volumes.slices(entry.path, frames), entries)
-    return [
-        replace(entry, id=entry.id.removesuffix(entry.path.name) + path.name, path=path)
-        if path != entry.path
-        else entry
-        for entry, of_entry in zip(entries, paths, strict=True)
-        for path in of_entry
-    ]
+    """Replace each volume by its chosen slices; the files of a series have one class and one split."""
+    by_path = {entry.path: entry for entry in entries}
+    ordered = sorted(entries, key=lambda entry: (entry.split, entry.folder, entry.path.parent))
+    found = []
+    for _, alike in itertools.groupby(ordered, key=lambda entry: (entry.split, entry.folder)):
+        for path in volumes.expanded([entry.path for entry in alike], frames):
+            entry = by_path.get(path) or by_path[split_address(path)[0]]
+            name = entry.id.removesuffix(entry.path.name) + path.name
+            found.append(replace(entry, id=name, path=path))
+    return found
 
 
 def _require_labels(listing: Listing, source: DataSource) -> None:

@@ -76,8 +76,7 @@ def sources(
             for place in places:
                 yield from _below(str(place), left_out)
         else:
-            for path in class_folders.files([Path(place) for place in places], left_out):
-                yield from volumes.slices(path, frames)
+            yield from volumes.expanded(class_folders.files([Path(p) for p in places], left_out), frames)
 
 
 def require_existing(named: Sequence[Path | str]) -> None:

@@ -1,10 +1,15 @@
-"""Choose the slices of a volume: a file of several frames becomes several images, FILE#1, FILE#2 and so on.
+"""Choose the slices of volumes: of files of several frames, and of series of DICOM files.
 
-A slice is named by its address, which stands wherever the path of an image does. So nothing but the choice
-of slices needs to know of volumes, and no slice is read before it is needed.
+A slice in a file is named by its address, FILE#1, FILE#2 and so on, which stands wherever the path of an
+image does. So nothing but the choice of slices needs to know of volumes, and no slice is read before it is
+needed.
 """
 
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tumorboard.config import Frames
 from tumorboard.data.dicom import reader as dicom
@@ -13,6 +18,33 @@ from tumorboard.data.image_reader import MAX_PIXELS, require_regular, split_addr
 from tumorboard.data.nifti import reader as nifti
 from tumorboard.data.nifti.reader import NiftiError
 from tumorboard.errors import DataError
+
+T = TypeVar("T")
+
+
+def expanded(paths: Iterable[Path], frames: Frames) -> Iterator[Path]:
+    """Yield all files, but of volumes the chosen slices, in the order in which they lie in the patient.
+
+    Args:
+        paths: Files of any kind; DICOM files of one series that follow each other in one folder are a volume.
+        frames: Which slices are chosen, see `config.Frames`.
+
+    Raises:
+        SandboxStartError: As `slices`.
+    """
+    if frames == "refuse":
+        yield from paths
+        return
+    for _, of_folder in itertools.groupby(paths, key=lambda path: path.parent):
+        together = list(of_folder)
+        try:
+            stacks = dicom.stacks(together)
+        except DicomError:  # of which file is not known: whoever decodes it reports the fault
+            stacks = [[path] for path in together]
+        with ThreadPoolExecutor(2) as pool:
+            of_files = pool.map(lambda stack: slices(stack[0], frames) if len(stack) == 1 else (), stacks)
+            for stack, of_file in zip(stacks, of_files, strict=True):
+                yield from of_file or chosen(stack, frames)
 
 
 def slices(path: Path, frames: Frames) -> list[Path]:
@@ -65,9 +97,9 @@ def slice_numbers(source: Path | bytes) -> tuple[int, ...]:
     return numbers if len(numbers) > 1 else ()
 
 
-def chosen(numbers: tuple[int, ...], frames: Frames) -> tuple[int, ...]:
+def chosen(stack: Sequence[T], frames: Frames) -> Sequence[T]:
     """Choose all slices, the middle one, or so many at even distances, in their order."""
     count = 1 if frames == "middle" else frames
-    if not isinstance(count, int) or count >= len(numbers):
-        return numbers
-    return tuple(numbers[(2 * place + 1) * len(numbers) // (2 * count)] for place in range(count))
+    if not isinstance(count, int) or count >= len(stack):
+        return stack
+    return [stack[(2 * place + 1) * len(stack) // (2 * count)] for place in range(count)]

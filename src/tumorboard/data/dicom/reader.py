@@ -7,6 +7,7 @@ header nothing comes back but what the functions here return.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -157,18 +158,49 @@ def groups(paths: Sequence[Path]) -> tuple[str, ...]:
         DicomError: A child process ended; no file is known to be at fault.
         SandboxStartError: No child process can be started.
     """
-    recognised_paths = []
-    for path in paths:
-        with contextlib.suppress(OSError), path.open("rb") as file:  # whoever decodes it reports the fault
-            if recognised(file.read(HEAD_BYTES)):
-                recognised_paths.append(path)
+    recognised_paths = [path for path in paths if _is_dicom(path)]
     if not recognised_paths:
         return ("",) * len(paths)
-    content = b"\0".join(os.fsencode(path.absolute()) for path in recognised_paths)
-    seconds = POOL.seconds + _SECONDS_PER_HEADER * len(recognised_paths)
-    _, answer = _ask({"task": "groups"}, content, seconds)
+    answer = _ask_of_headers("groups", recognised_paths)
     group_of = dict(zip(recognised_paths, answer.decode().split("\n"), strict=True))
     return tuple(group_of.get(path, "") for path in paths)
+
+
+def stacks(paths: Sequence[Path]) -> list[list[Path]]:
+    """Put the files of a series together, in the order in which they lie in the patient.
+
+    They stay in the order of `paths` where their positions are not known, or are not those of one stack.
+
+    Returns:
+        The files by series, in the order of the first of each; any other file, also DICOM of several frames,
+        by itself.
+
+    Raises:
+        DicomError: A child process ended; no file is known to be at fault.
+        SandboxStartError: No child process can be started.
+    """
+    places = [place for place, path in enumerate(paths) if _is_dicom(path)]
+    answer = _ask_of_headers("stacks", [paths[place] for place in places]) if len(places) > 1 else b"[]"
+    stack_of: dict[int, list[Path]] = {}
+    for members in json.loads(answer):
+        stack = [paths[places[member]] for member in members]
+        stack_of |= {places[member]: stack for member in members}
+    found = [stack_of.get(place, [path]) for place, path in enumerate(paths)]
+    return list({id(stack): stack for stack in found}.values())
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file():  # opening a pipe would wait for a writer for ever
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:  # whoever decodes it reports the fault
+        return recognised(file.read(HEAD_BYTES))
+    return False
+
+
+def _ask_of_headers(task: str, paths: Sequence[Path]) -> bytes:
+    content = b"\0".join(os.fsencode(path.absolute()) for path in paths)
+    _, answer = _ask({"task": task}, content, POOL.seconds + _SECONDS_PER_HEADER * len(paths))
+    return answer
 
 
 def pseudonym(content: bytes, key: bytes) -> str:

@@ -4,8 +4,10 @@ A decoder that aborts, hangs or fills the memory ends this process, and the read
 is answered goes to the parent; so no value of a header is, except a photometric interpretation that is known.
 """
 
+import contextlib
 import hashlib
 import io
+import json
 import logging
 import os
 import re
@@ -20,7 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tumorboard.data import sandbox
 from tumorboard.data.dicom.display import Pixels, Setting, colour, functional_group, grey, palette
-from tumorboard.data.dicom.geometry import order, plane
+from tumorboard.data.dicom.geometry import Plane, order, plane
 from tumorboard.data.dicom.header import (
     LimitedReader,
     ParsedHeader,
@@ -82,6 +84,9 @@ def answer(request: dict[str, Any], content: bytes) -> sandbox.Message:
         if request["task"] == "groups":
             paths = [Path(os.fsdecode(name)) for name in content.split(b"\0")]
             return {}, "\n".join(groups(paths)).encode()
+        if request["task"] == "stacks":
+            paths = [Path(os.fsdecode(name)) for name in content.split(b"\0")]
+            return {}, json.dumps(stacks(paths)).encode()
         with io.FileIO(request["path"]) if "path" in request else io.BytesIO(content) as file:
             if request["task"] == "header":
                 return header_facts(file), b""
@@ -121,10 +126,34 @@ def frames(header: ParsedHeader, max_pixels: int) -> list[int]:
     if header.frames > 1:
         require_frames(header, max_pixels)
     numbers = range(1, header.frames + 1)
-    groups = ("PlanePositionSequence", "PlaneOrientationSequence")
-    each = (replace(header, frame=number) for number in numbers)
-    planes = [plane(*(functional_group(frame, group) for group in groups)) for frame in each]
+    planes = [_plane(replace(header, frame=number)) for number in numbers]
     return [numbers[index] for index in order(planes) or range(header.frames)]
+
+
+def _plane(header: ParsedHeader) -> Plane:
+    """Read the plane of a frame; unknown if it is damaged, because the pixels can be shown all the same."""
+    groups = ("PlanePositionSequence", "PlaneOrientationSequence")
+    with contextlib.suppress(DicomError):
+        return plane(*(functional_group(header, group) for group in groups))
+    return ()
+
+
+def stacks(paths: Sequence[Path]) -> list[list[int]]:
+    """Return places in `paths` by series, see `reader.stacks`."""
+    members: dict[bytes | int, list[int]] = {}
+    planes: list[Plane] = []
+    for place, path in enumerate(paths):
+        sandbox.limit_time(_SECONDS)
+        series, where = b"", Plane()
+        with contextlib.suppress(Exception), io.FileIO(path) as file:  # whoever decodes it reports the fault
+            header = read_header(file, extra=_IDENTITY)
+            series, where = raw(header.data, "SeriesInstanceUID").strip(b" \0"), _plane(header)
+        members.setdefault(series or place, []).append(place)
+        planes.append(where)
+    return [
+        [places[index] for index in order([planes[place] for place in places]) or range(len(places))]
+        for places in members.values()
+    ]
 
 
 def image(
