@@ -2,9 +2,11 @@
 
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from PIL import Image
 from tumorboard import config, isolation
 from tumorboard.data import sandbox
 from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStartError
+from tumorboard.server import decode_worker
 
 MODULES = ("tumorboard.data.dicom.worker", "tumorboard.server.decode_worker")
 REQUEST = {"image": config.Image(size=32).model_dump(), "key": ""}
@@ -71,9 +74,23 @@ def test_a_process_that_hangs_is_ended(pool):
     pid = pool.pids[0]
     pool.seconds = 0.2
     os.kill(pid, signal.SIGSTOP)
+    rescue = threading.Timer(60, os.kill, (pid, signal.SIGKILL))  # so that this test does not hang either
+    rescue.start()
     with pytest.raises(SandboxEndedError):
         pool.ask(REQUEST, drawn(1))
+    assert not rescue.finished.is_set()
+    rescue.cancel()
     assert gone(pid)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits cannot be read here")
+def test_a_process_is_limited_and_in_a_session_of_its_own(pool):
+    pool.ask(REQUEST, drawn(1))
+    (pid,) = pool.pids
+    assert resource.prlimit(pid, resource.RLIMIT_AS)[0] == decode_worker._MEMORY
+    assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+    assert 0 < resource.prlimit(pid, resource.RLIMIT_CPU)[0] < decode_worker._SECONDS + 60  # of the start
+    assert os.getsid(pid) == pid  # Ctrl-C in the terminal does not reach it
 
 
 def test_closing_ends_the_processes_and_the_pool_can_be_used_again(pool):
@@ -161,16 +178,21 @@ def test_a_forked_process_has_workers_of_its_own_and_at_the_exit_all_are_ended()
     assert gone(int(run.stdout))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_worker_executes_nothing_from_the_working_directory(module, tmp_path, monkeypatch):
-    executed = tmp_path / "executed"
+@pytest.fixture
+def executed(tmp_path, monkeypatch):
+    """A file that any module in the working directory writes when it is executed."""
     folder = tmp_path / "downloaded"
     folder.mkdir()
     for name in CANARIES:
         (folder / f"{name}.py").write_text(
-            f"open({str(executed)!r}, 'a').write({name!r})\nraise SystemExit\n"
+            f"open({str(tmp_path / 'executed')!r}, 'a').write({name!r})\nraise SystemExit\n"
         )
     monkeypatch.chdir(folder)
+    return tmp_path / "executed"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_worker_executes_nothing_from_the_working_directory(module, executed):
     pool = SandboxPool(module, seconds=60)
     frame = {"image": {}, "rows": 1, "columns": 1, "plugin": "pydicom", "syntax": "1.2.840.10008.1.2.5"}
     try:
@@ -180,6 +202,14 @@ def test_a_worker_executes_nothing_from_the_working_directory(module, tmp_path, 
     finally:
         pool.close()
     assert "error" in answer
+    assert not executed.exists(), executed.read_text()
+
+
+def test_the_option_of_the_interpreter_is_enough(pool, executed, monkeypatch):
+    monkeypatch.setattr(isolation, "FOLDER", os.getcwd())
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    monkeypatch.setattr(isolation, "child_environment", lambda: inherited)
+    assert "shape" in pool.ask(REQUEST, drawn(1))[0]
     assert not executed.exists(), executed.read_text()
 
 
