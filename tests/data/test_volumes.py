@@ -358,6 +358,7 @@ def test_slices_are_samples_of_one_group(scans):
     assert loaded.groups["b/p3-y.dcm#4"] == "b/p3-y.dcm"
     assert "a/plain.png" not in loaded.groups
     assert len({s.sha256 for s in loaded.samples}) == 17
+    assert len({s.file_sha256 for s in loaded.samples}) == 5
 
 
 def test_one_slice_of_each_volume_needs_no_group(scans):

@@ -108,6 +108,15 @@ def test_of_data_with_parts_test_is_scored(run: RunFolder, tmp_path: Path) -> No
     assert "9 images" in (out / "results.md").read_text()
 
 
+def test_another_slice_of_a_volume_of_train_is_known(run: RunFolder, tmp_path: Path) -> None:
+    whole = load(tmp_path / "data").manifest
+    first = whole.samples[0]
+    known = replace(whole, samples=(replace(first, split="train", sha256="ab#1"),))
+    other = replace(whole, samples=(replace(first, sha256="ab#2"), replace(first, sha256="cd#1")))
+    (note,) = overlap_notes(other, known)
+    assert note.startswith("1 of 2 images are in the run's train split, or slices of volumes there: ")
+
+
 def test_files_that_are_left_out_are_notes(run: RunFolder, tmp_path: Path) -> None:
     data = pictures(tmp_path / "elsewhere", 9)
     (data / "a" / ".DS_Store").touch()

@@ -5,7 +5,6 @@ folder. Further columns are ignored. An empty split is decided later.
 """
 
 import csv
-import hashlib
 import io
 import itertools
 import os
@@ -84,7 +83,7 @@ class Sample:
         label: The class.
         group: What a split must not separate, as a patient (of DICOM: `dicom.reader.groups`); it starts with
             `FOUND_GROUP` if file names gave it unasked; "" for none.
-        sha256: Of the file's bytes, hex; of a slice, of the hash of its volume and its number.
+        sha256: Of the file's bytes, hex; of a slice of a volume, followed by # and its number.
     """
 
     id: str
@@ -93,6 +92,11 @@ class Sample:
     label: str
     group: str
     sha256: str
+
+    @property
+    def file_sha256(self) -> str:
+        """SHA-256 of the bytes of the file, which the slices of a volume share."""
+        return self.sha256.partition("#")[0]
 
     @property
     def given_group(self) -> str:
@@ -226,7 +230,7 @@ def load(
             problems.append(file_line(entry.path, fault))
         else:
             label = matching.class_of[entry.folder]
-            digest = hashlib.sha256(f"{digest}#{number}".encode()).hexdigest() if number else digest
+            digest = f"{digest}#{number}" if number else digest
             samples.append(Sample(entry.id, entry.path, entry.split, label, entry.group, digest))
     samples = _grouped(samples, source, expression)
     # A class whose every file is unusable stays a class, so that it is missed below.

@@ -99,8 +99,8 @@ def evaluate_data(
     ):
         predictor = load_run(run, engine=KERAS)  # as the run's own test images were predicted
         decoded = decode_images(replace(loaded, manifest=part), Path(cache), predictor.image, console)
-        test = {sample.sha256 for sample in known.select("test").samples}
-        test &= {sample.sha256 for sample in decoded.manifest.samples}
+        files = {sample.file_sha256 for sample in known.select("test").samples}
+        test = {sample.sha256 for sample in decoded.manifest.samples if sample.file_sha256 in files}
         if test:  # the run's own test images are test images wherever they lie
             record_test_evaluation(folder, len(test))
         models = _predict(predictor, decoded, console)
@@ -160,17 +160,19 @@ def _predict(predictor: "RunPredictor", decoded: Decoded, console: Console) -> d
 
 
 def overlap_notes(data: Manifest, known: Manifest) -> tuple[str, ...]:
-    """Return a note per split of the run that shares images with the data, compared by files' hashes."""
+    """Return a note per split of the run that shares files with the data, compared by their hashes."""
     notes = []
     for split, meaning in (
         ("train", "models were fitted on them"),
         ("valid", "models were chosen on them"),
         ("test", "the run has scored them before"),
     ):
-        hashes = {sample.sha256 for sample in known.select(split).samples}
-        n = sum(sample.sha256 in hashes for sample in data.samples)
-        if n:
-            notes.append(f"{n} of {len(data.samples)} images are in the run's {split} split: {meaning}.")
+        files = {sample.file_sha256 for sample in known.select(split).samples}
+        shared = [sample for sample in data.samples if sample.file_sha256 in files]
+        if shared:
+            slices = ", or slices of volumes there" * any("#" in sample.sha256 for sample in shared)
+            count = f"{len(shared)} of {len(data.samples)} images"
+            notes.append(f"{count} are in the run's {split} split{slices}: {meaning}.")
     return tuple(notes)
 
 
