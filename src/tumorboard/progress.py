@@ -9,7 +9,7 @@ import textwrap
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import FrameType
@@ -218,12 +218,21 @@ class Work:
     @property
     def times(self) -> str:
         """The time spent, and how much is left, "at most" if steps may end early."""
-        text = f"{_clock(self.elapsed)} elapsed"
+        text, left = f"{_clock(self.elapsed)} elapsed", self.left
+        return text if left is None else f"{text}, about {_clock(left)} left{' at most' * self.ends_early}"
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that the rest is expected to take; None if that is unknown, or nothing is left."""
         if self._estimate is None or self.percent == 100:
-            return text
+            return None
         seconds, when = self._estimate
-        at_most = "" if self.may_end_early.isdisjoint(self.root.unfinished) else " at most"
-        return f"{text}, about {_clock(max(seconds - (time.monotonic() - when), 0.0))} left{at_most}"
+        return max(seconds - (time.monotonic() - when), 0.0)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the rest may take less time, because steps of it may end early."""
+        return not self.may_end_early.isdisjoint(self.root.unfinished)
 
     @property
     def rows(self) -> list[Step]:
@@ -264,9 +273,13 @@ class Console:
 
     Args:
         quiet: Show no progress.
+
+    Attributes:
+        observer: Called after every change of the work, with it and the counts of the task in hand.
     """
 
     def __init__(self, quiet: bool = False) -> None:
+        self.observer: Callable[[Work, str], None] | None = None
         self._terminal = Terminal(stderr=True, quiet=quiet, highlight=False)
         self._warnings = Terminal(stderr=True, highlight=False) if quiet else self._terminal
         self._work: Work | None = None
@@ -297,14 +310,12 @@ class Console:
             self._work.path[-1].divide(plan)
             yield
             return
-        if self._terminal.quiet:
-            yield
-            return
         self._work, self._printed = Work(plan, earlier, may_end_early), time.monotonic()
         shares = ", ".join(f"{row.title} {100 * row.weight:.0f}%" for row in self._work.rows)
         self._shares = textwrap.fill(f"expected shares: {shares}", 80) if "," in shares else ""
         try:
-            with self._live() if self._terminal.is_interactive else contextlib.nullcontext():
+            live = self._terminal.is_interactive and not self._terminal.quiet
+            with self._live() if live else contextlib.nullcontext():
                 yield
                 self._work.finish((), measured=False)
         finally:
@@ -341,6 +352,7 @@ class Console:
                 total = max(done, total)  # files may have come since they were counted
                 self._work.update(done, total)
                 self._counts = f" {done}/{total}" + (f", {note}" if note else "")
+                self._notify()
                 if time.monotonic() - self._printed >= min(
                     max(_PAUSE, self._work.elapsed / 20), _LONGEST_PAUSE
                 ):
@@ -359,6 +371,7 @@ class Console:
             return
         step, begun, self._counts = self._work.enter(title, start), time.monotonic(), ""
         ended = False
+        self._notify()
         try:
             yield
             ended = True
@@ -369,6 +382,7 @@ class Console:
             if ended and step in self._work.rows:
                 self._print_line(title + (self._counts if task else " done"))
             self._counts = ""
+            self._notify()
 
     def finish(self, *titles: str, measured: bool = True) -> None:
         """Count a step as done that another process has carried out.
@@ -379,8 +393,13 @@ class Console:
         """
         if self._work:
             self._work.finish(titles, measured)
+            self._notify()
             if measured:
                 self._print_line(f"{', '.join(titles)} done")
+
+    def _notify(self) -> None:
+        if self.observer and self._work:
+            self.observer(self._work, self._counts)
 
     def _print_line(self, text: str) -> None:
         if self._work is None or self._terminal.is_interactive:

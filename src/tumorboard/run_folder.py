@@ -9,7 +9,7 @@ exports/<format>/<model>.*                            the networks for other run
 calibration.json  patients.json                       chosen on validation
 history/<model>.csv   predictions/<model>-<split>.csv
 metrics.json  summary.txt  results.md  report.html  model-card.md  checklist.md  figures/
-state/                                                what a repeated command resumes from
+state/                                                what a repeated command resumes from; its progress
 cache/                                                decoded images and features; gone when the run is done
 """
 
@@ -166,6 +166,26 @@ class RunFolder:
         return self.root / "state" / "phases.json"
 
     @property
+    def progress(self) -> Path:
+        """How far the work is, see `run_state`."""
+        return self.root / "state" / "progress.json"
+
+    @property
+    def job(self) -> Path:
+        """What was chosen on the page of `tumorboard ui`, for a resume."""
+        return self.root / "state" / "job.json"
+
+    @property
+    def job_process(self) -> Path:
+        """The process that the page started."""
+        return self.root / "state" / "process.json"
+
+    @property
+    def log(self) -> Path:
+        """What the processes that the page started printed."""
+        return self.root / "state" / "log.txt"
+
+    @property
     def test_evaluations(self) -> Path:
         """When test was scored."""
         return self.root / "test_evaluations.json"
@@ -317,7 +337,7 @@ def locked_part(run: RunFolder, name: str) -> Iterator[None]:
 def _held(run: RunFolder, part: str = "") -> Iterator[None]:
     lock, holder = _acquired(run, part), run.root / _HOLDER.format(part)
     try:
-        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname()})
+        write_process(holder, os.getpid())
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -351,12 +371,55 @@ def _acquired(run: RunFolder, part: str) -> filelock.BaseFileLock:
 def _holder(file: Path) -> str:
     """The process that has the lock; it writes its file a moment after it has taken the lock."""
     for _ in range(_ATTEMPTS):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            holder = json.loads(file.read_text(encoding="utf-8"))
-            pid, host = int(holder["pid"]), str(holder["host"])
-            if host == socket.gethostname() and os.name == "posix":
-                with contextlib.suppress(PermissionError):
-                    os.kill(pid, 0)  # sends nothing; ProcessLookupError if it was killed and left its file
-            return f"process {pid} on {host}"
+        if holder := read_process(file):
+            return f"process {holder.pid} on {holder.host}"
         time.sleep(0.03)
     return "another process"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that works in a run folder, `local` if on this machine."""
+
+    pid: int
+    host: str
+    local: bool
+
+
+def read_holder(run: RunFolder) -> Holder | None:
+    """Read which process holds the whole run folder, without taking its lock; None if no process does.
+
+    Whether a process of another machine still lives is not known.
+    """
+    return read_process(run.root / _HOLDER.format(""))
+
+
+def write_process(file: Path, pid: int) -> None:
+    """Record a process of this machine so that it can be told from a later one with its number."""
+    write_json(file, {"pid": pid, "host": socket.gethostname(), "started": _process_status(pid)[1]})
+
+
+def read_process(file: Path) -> Holder | None:
+    """Read what `write_process` wrote; None if that process has ended, or the file is damaged."""
+    try:
+        holder = json.loads(file.read_text(encoding="utf-8"))
+        pid, host, started = int(holder["pid"]), str(holder["host"]), str(holder.get("started", ""))
+        local = host == socket.gethostname()
+        if local and os.name == "posix":
+            with contextlib.suppress(PermissionError):
+                os.kill(pid, 0)  # sends nothing; ProcessLookupError if it was killed and left its file
+            state, since = _process_status(pid)
+            if state == "Z" or since not in ("", started):  # it has ended, or another one has its number
+                return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return Holder(pid, host, local)
+
+
+def _process_status(pid: int) -> tuple[str, str]:
+    """Return a process's state, "Z" if it has ended, and its start in ticks; both "" where unknown."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return fields[0], fields[19]
+    except (OSError, LookupError):
+        return "", ""

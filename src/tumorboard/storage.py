@@ -87,6 +87,24 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def write_disposable(path: Path, content: Any) -> bool:
+    """Write JSON that may be lost: not flushed to the disk, and a fault of the disk is no error.
+
+    Returns:
+        Whether it was written.
+    """
+    temporary = path.with_name(f"{TEMPORARY}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return False
+    return True
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file, atomically."""
     with writing(path) as file:

@@ -132,6 +132,7 @@ def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finish
     promised |= {f"predictions/{name}-{split}.csv" for name in MODELS for split in SPLITS}
     found = {str(path.relative_to(finished.run)) for path in finished.run.rglob("*") if path.is_file()}
     beside = {"state/fingerprint.json", "state/phases.json", "state/.turn-phases.json.lock", ".lock"}
+    beside |= {"state/progress.json"}
     assert found == promised | beside
     assert all((finished.run / name).stat().st_size for name in promised)
 

@@ -17,6 +17,7 @@ from tumorboard import NOTICE
 from tumorboard.errors import DataError, UsageError, display
 from tumorboard.predictions import TABLE_START
 from tumorboard.run_folder import RunFolder
+from tumorboard.run_state import is_run
 
 SOURCE_COLUMNS = ("path", "label", "split", "group")
 RUN_COLUMNS = ("id", "path", "split", "label", "group", "sha256")
@@ -95,10 +96,7 @@ def is_output(path: Path, levels: int = 8) -> bool:
     """
     if path.is_symlink() or not os.path.isdir(path):
         return _is_output_file(path)
-    run = RunFolder(path)
-    # os.path, because the methods of a path raise where a folder may not be searched.
-    is_run = os.path.isfile(run.checksums) and os.path.isdir(path / "models")
-    if is_run or os.path.isfile(run.fingerprint):
+    if is_run(RunFolder(path)):
         return True
     if os.path.isfile(path / "saved_model.pb"):
         return _has_notice(path.with_name(f"{path.name}.json"))

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tumorboard import config, progress, run_folder
+from tumorboard import config, progress, run_folder, run_state
 from tumorboard.config import Recipe
 from tumorboard.data.manifest import DataSource
 from tumorboard.ensembles import combination
@@ -78,6 +78,7 @@ def cross_validate(
         progress.graceful(),
         run_folder.locked(whole),
         console.overall(plan, may_end_early=early_stopping(recipe)),
+        run_state.recorded(whole, console),
     ):
         shared = RunFolder(whole.root / "data")
         with run_folder.locked(shared), console.phase("prepare"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tumorboard import progress, run_folder
+from tumorboard import progress, run_folder, run_state
 from tumorboard.config import Recipe, load
 from tumorboard.data import image_cache
 from tumorboard.data.manifest import DataSource
@@ -59,7 +59,7 @@ class RunPlan:
         """Carry out the whole run; what was finished earlier is not done again."""
         run = RunFolder(self.out)
         refuse_cross_validation(run)
-        with progress.graceful(), run_folder.locked(run):
+        with progress.graceful(), run_folder.locked(run), run_state.recorded(run, console):
             self._run_all_stages(run, console)
 
     def begin(self, console: Console) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tumorboard import config, optional, progress, run_folder, search_space, storage
+from tumorboard import config, optional, progress, run_folder, run_state, search_space, storage
 from tumorboard.config import Recipe
 from tumorboard.data import manifest
 from tumorboard.data.manifest import DataSource
@@ -95,6 +95,7 @@ def tune(
         run_folder.locked(folder),
         # A trial may be pruned, or repeat an earlier one.
         console.overall(_plan(recipe, model, trials, folds), may_end_early=map(_title, range(1, trials + 1))),
+        run_state.recorded(folder, console),
     ):
         if "test" not in manifest.splits(source.path, source.class_map):
             source = _with_test_split(source, RunFolder(folder.root / "split"), recipe, console)
