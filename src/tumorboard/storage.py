@@ -93,14 +93,14 @@ def write_disposable(path: Path, content: Any) -> bool:
     Returns:
         Whether it was written.
     """
-    temporary = path.with_name(f"{TEMPORARY}-{path.name}")
+    half = path.with_name(f"{TEMPORARY}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
-        os.replace(temporary, path)
+        half.write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
+        os.replace(half, path)
     except OSError:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            half.unlink(missing_ok=True)
         return False
     return True
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tumorboard.config import Image
 from tumorboard.run_folder import RunFolder
-from tumorboard.server import server
+from tumorboard.server import app, server
 from tumorboard.server.app import AppState
 from tumorboard.server.schemas import read_test_accuracies
 from tumorboard.workflows.predictor import Reliability, RunPredictor
@@ -89,4 +89,5 @@ if __name__ == "__main__":
     for name in {"class_names", "names"} & set(options):
         options[name] = tuple(options[name])
     server.HEADER_SECONDS = options.pop("header_seconds", server.HEADER_SECONDS)
-    server.serve(fake_state(Path(sys.argv[1]), **options), "127.0.0.1", listener, "", announce)
+    application = app.build(fake_state(Path(sys.argv[1]), **options))
+    server.serve(application, "127.0.0.1", listener, "", announce)

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from tumorboard import NOTICE, __version__
-from tumorboard.cli import completion, data_commands, run_commands, train_commands
+from tumorboard.cli import completion, data_commands, run_commands, server_commands, train_commands
 from tumorboard.cli.options import write
 from tumorboard.errors import StorageError, TumorboardError, UsageError, display, for_terminal
 
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         run_commands.add_predict,
         run_commands.add_explain,
         run_commands.add_export,
-        run_commands.add_serve,
+        server_commands.add_serve,
     ):
         add(commands)
     completion.add_completion(commands, parser)

@@ -1,7 +1,6 @@
-"""Commands for finished runs: `evaluate`, `compare`, `report`, `predict`, `explain`, `export`, `serve`."""
+"""Commands for finished runs: `evaluate`, `compare`, `report`, `predict`, `explain`, `export`."""
 
 import argparse
-import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -422,54 +421,3 @@ def _report(options: argparse.Namespace) -> None:
 
     report(options.run_folder)
     print_results(RunFolder(options.run_folder), options.json)
-
-
-def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command and its flags."""
-    serve = command(
-        commands,
-        "serve",
-        "serve a web page and a JSON API that predict images, on this machine",
-        "  tumorboard serve runs/first\n"
-        "  curl --data-binary @slice.png -H 'Content-Type: application/octet-stream' \\\n"
-        "       http://127.0.0.1:8080/api/predict\n"
-        "Ctrl-C stops the server. Uploaded images are not kept.",
-        _serve,
-    )
-    serve.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run")
-    serve.add_argument("--port", type=int, default=8080, help="port (default: 8080); 0 takes a free one")
-    serve.add_argument(
-        "--host", default="127.0.0.1", help="address (default: 127.0.0.1); any other requires --token-file"
-    )
-    serve.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="a file with a secret that every request must carry"
-    )
-
-
-def _serve(options: argparse.Namespace) -> None:
-    from tumorboard.server import server
-
-    token = _token(options.token_file)
-    server.check_access(options.host, token)
-    with contextlib.closing(server.listen(options.host, options.port)) as listener:
-        state = server.open_state(options.folder)
-        if state.predictor.fallback and not options.json:
-            write(f"Predicting with Keras: {state.predictor.fallback}\n")
-        server.serve(state, options.host, listener, token, lambda url: _announce(url, bool(token), options))
-
-
-def _token(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        return text_files.read_text(file).strip()
-    except DataError as error:
-        raise UsageError(f"cannot read the token: {error}") from error
-
-
-def _announce(url: str, token: bool, options: argparse.Namespace) -> None:
-    if options.json:
-        write(json.dumps({"url": url}) + "\n")
-    else:
-        hint = "?token=TOKEN" if token else ""
-        write(f"Open {url}{hint} (Ctrl-C stops it)\n")

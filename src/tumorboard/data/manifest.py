@@ -183,23 +183,7 @@ def load(
     """
     source = DataSource.of(data)
     expression = compile_expression(source.group_by_name) if source.group_by_name else None
-    listing = _list(source.path, source.group_column, source.class_map)
-    if not listing.folders:
-        raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
-    _require_labels(listing, source)
-    # Train will be made of samples of no split yet, so these count as train.
-    train = "train" if "train" in listing.folders else ""
-    folders: dict[str, set[str]] = {}
-    for split in ("train", "", "valid", "test"):
-        if split in listing.folders:
-            folders.setdefault(split or train, set()).update(listing.folders[split])
-    matching = class_matching.match(
-        folders,
-        source.class_map,
-        source.merge,
-        source=shlex.quote(display(source.path, 60)),
-        complete=not new_splits,
-    )
+    listing, matching = survey(source, new_splits=new_splits)
     entries = [entry for entry in listing.entries if entry.split != leave_out]
     if not any(entry.group for entry in entries):
         try:
@@ -237,6 +221,28 @@ def load(
     manifest = replace(Manifest.of(samples), class_names=tuple(sorted(set(matching.class_of.values()))))
     require_usable(manifest, str(source.path), problems, by_split=not new_splits)
     return Loaded(source, manifest, matching, tuple(problems), listing.left_out)
+
+
+def survey(source: DataSource, *, new_splits: bool = False) -> tuple[Listing, class_matching.Matching]:
+    """List the files of a data set, and match its classes across splits; raises as `load`."""
+    listing = _list(source.path, source.group_column, source.class_map)
+    if not listing.folders:
+        raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
+    _require_labels(listing, source)
+    # Train will be made of samples of no split yet, so these count as train.
+    train = "train" if "train" in listing.folders else ""
+    folders: dict[str, set[str]] = {}
+    for split in ("train", "", "valid", "test"):
+        if split in listing.folders:
+            folders.setdefault(split or train, set()).update(listing.folders[split])
+    matching = class_matching.match(
+        folders,
+        source.class_map,
+        source.merge,
+        source=shlex.quote(display(source.path, 60)),
+        complete=not new_splits,
+    )
+    return listing, matching
 
 
 def _slices(entries: Sequence[Entry], frames: Frames) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import resources
@@ -93,10 +93,10 @@ _IMAGES: dict[str, Any] = {
 # The report may draw, but run nothing and reach nobody.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 _NO_REPORT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No report</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/page.css">
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="page.css">
 <main><h1>This run has no report</h1>
 <p>Write it with <code>tumorboard report RUN</code>, then reload this page.</p>
-<p><a href="/">Back to the predictions</a></p></main></html>"""
+<p><a href="./">Back to the predictions</a></p></main></html>"""
 
 
 @dataclass
@@ -157,8 +157,13 @@ def build(state: AppState) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    _add_error_handlers(app)
-    _add_pages(app, state.run)
+    add_error_handlers(app)
+    add_static(app, "static", "page.html")
+
+    @app.get("/report", include_in_schema=False)
+    async def report() -> Response:
+        return report_of(state.run)
+
     _add_api(app, state)
     return app
 
@@ -230,26 +235,31 @@ def _add_api(app: FastAPI, state: AppState) -> None:
             )
 
 
-def _add_pages(app: FastAPI, run: RunFolder) -> None:
+def add_static(app: FastAPI, folder: str, page: str = "", only: Collection[str] = ()) -> None:
+    """Add the files of a folder of this package, one of which may be the page itself."""
+
     def add(path: str, content: bytes, media_type: str) -> None:
         @app.get(path, include_in_schema=False)
         async def static() -> Response:
             return Response(content, media_type=media_type)
 
-    for file in resources.files("tumorboard.server").joinpath("static").iterdir():
-        path = "/" if file.name == "page.html" else f"/{file.name}"
+    for file in resources.files("tumorboard.server").joinpath(folder).iterdir():
+        if only and file.name not in only:
+            continue
+        path = "/" if file.name == page else f"/{file.name}"
         add(path, file.read_bytes(), _MEDIA[file.name.rpartition(".")[2]])
 
-    @app.get("/report", include_in_schema=False)
-    async def report() -> Response:
-        try:
-            content = run.report.read_bytes()
-        except OSError:
-            return HTMLResponse(_NO_REPORT, 404)
-        return HTMLResponse(content, headers={"Content-Security-Policy": _REPORT_POLICY})
+
+def report_of(run: RunFolder) -> Response:
+    """Return the report of a run as a page that may run nothing and reach nobody."""
+    try:
+        content = run.report.read_bytes()
+    except OSError:
+        return HTMLResponse(_NO_REPORT, 404)
+    return HTMLResponse(content, headers={"Content-Security-Policy": _REPORT_POLICY})
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Reply to every error with one line of JSON that tells nothing of this machine."""
 
     @app.exception_handler(StarletteHTTPException)

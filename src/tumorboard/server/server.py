@@ -8,10 +8,12 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tumorboard.data.pixels import Pixels
@@ -108,21 +110,40 @@ class HeaderTimeout(H11Protocol):
             self.transport.close()
 
 
+class _Server(uvicorn.Server):
+    """Tell the application that it will stop, so that it ends replies that have no end of their own."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop after the requests in progress."""
+        self._on_stop()
+        super().handle_exit(sig, frame)
+
+
 def serve(
-    state: app.AppState, host: str, listener: socket.socket, token: str, ready: Callable[[str], None]
+    application: ASGIApp,
+    host: str,
+    listener: socket.socket,
+    token: str,
+    ready: Callable[[str], None],
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Reply to requests until SIGTERM or Ctrl-C.
 
     Args:
-        state: From `open_state`.
+        application: From `app.build` or `workspace_app.build`.
         host: As given by the user.
         listener: From `listen`.
         token: The shared secret, "" for none.
         ready: Called with the page's address.
+        on_stop: Called when the server begins to stop.
     """
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        security.RequestGuard(app.build(state), security.access_rules(host, port, token)),
+        security.RequestGuard(application, security.access_rules(host, port, token)),
         http=HeaderTimeout,
         ws="none",
         log_level="warning",
@@ -136,7 +157,7 @@ def serve(
     handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}/")
-        uvicorn.Server(config).run([listener])
+        _Server(config, on_stop).run([listener])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -72,7 +72,7 @@ async function predict(entry, number) {
   try {
     const limit = run.description.limits.bytes;
     if (entry.file.size > limit) throw new Refusal(`The file is larger than ${limit / 2 ** 20} MB.`);
-    reply = await upload("/api/predict", { window: entry.window }, entry.file);
+    reply = await upload("api/predict", { window: entry.window }, entry.file);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     problem = error.message;
@@ -154,7 +154,7 @@ function listen() {
 
 async function begin() {
   try {
-    run.description = await request("/api/run");
+    run.description = await request("api/run");
   } catch (error) {
     byId("run").textContent = error.message;
     byId("run").className = "problem";

@@ -37,7 +37,7 @@ export async function showPatients(entries) {
     let reply = null;
     try {
       if (!readable.length) throw new Refusal("No image of this patient could be read.");
-      reply = await requestJson("/api/patient", { images: readable.map((entry) => entry.reply.models) });
+      reply = await requestJson("api/patient", { images: readable.map((entry) => entry.reply.models) });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       write(card.querySelector(".problem"), error.message);

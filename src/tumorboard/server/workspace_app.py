@@ -1,0 +1,401 @@
+"""The routes of `tumorboard ui`: the page of a workspace, its API, and the page of one run that is open.
+
+Every state is read from the files of the runs. The models of a run are loaded when its page is opened, those
+of one run at a time.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tumorboard import NOTICE, __version__, config
+from tumorboard.data.sandbox import SandboxPool
+from tumorboard.errors import DataError, TumorboardError
+from tumorboard.run_folder import RunFolder
+from tumorboard.run_state import read_state
+from tumorboard.server import app as run_app
+from tumorboard.server.jobs import Job, Jobs, error_of, read_log
+from tumorboard.server.uploads import JSON, MAX_BYTES, UploadSlots, decode, decoding_pool, receive
+from tumorboard.server.workspace import Workspace, run_id
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
+
+_MAX_BYTES = 1 << 20
+_TICK_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 15.0
+_THUMBNAIL = config.Image(size=96, resize="pad")
+
+
+class NewStudy(BaseModel):
+    """What the page sends to begin a study."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(max_length=60)
+    job: Job
+
+
+class NewAudit(BaseModel):
+    """What the page sends to begin an audit."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    data: str = Field(max_length=1000)
+
+
+class Deletion(BaseModel):
+    """What the page sends to delete a run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(max_length=60, description="the last part of its name, as typed by the user")
+
+
+OpenRun = Callable[[RunFolder], run_app.AppState]
+
+
+@dataclass
+class WorkspaceState:
+    """What the routes share.
+
+    Args:
+        workspace: Where data and runs are.
+        jobs: Starts and stops commands.
+        open_run: Loads the models of a run.
+    """
+
+    workspace: Workspace
+    jobs: Jobs
+    open_run: OpenRun
+    stopping: bool = False
+    watchers: int = 0
+    snapshot: list[dict[str, Any]] = field(default_factory=list)
+    slots: UploadSlots = field(default_factory=UploadSlots)
+    decoders: SandboxPool = field(default_factory=decoding_pool)
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
+    opened: tuple[str, run_app.AppState, ASGIApp] | None = None
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
+        """Run what reads files, and would block the other requests."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+    def stop(self) -> None:
+        """End the streams of events, for which the server would wait."""
+        self.stopping = True
+
+    def close(self) -> None:
+        """End threads and decoding processes, and free the models."""
+        self.threads.shutdown()
+        self.decoders.close()
+        if self.opened:
+            self.opened[1].close()
+
+    def run(self, key: str) -> RunFolder:
+        """Return the run of an id.
+
+        Raises:
+            HTTPException: 404: the workspace has none.
+        """
+        run = self.workspace.runs().get(key)
+        if run is None:
+            raise HTTPException(404, "the workspace has no such run; reload the page")
+        return run
+
+    def take_snapshot(self) -> list[dict[str, Any]]:
+        """Describe all runs, the waiting ones and those that work included."""
+        waiting = self.jobs.waiting()
+        return [self.describe(key, run, waiting) for key, run in self.workspace.runs().items()]
+
+    def describe(self, key: str, run: RunFolder, waiting: list[RunFolder]) -> dict[str, Any]:
+        """Describe the state of a run."""
+        state, job = read_state(run), self.jobs.read(run)
+        status = "waiting" if run in waiting else state.status
+        return {
+            "id": key,
+            "name": self.workspace.relative(run.root) or self.workspace.root.name,
+            "kind": job.kind if job else "train",
+            "data": job.data if job else "",
+            "status": status,
+            "begun": bool(state.progress) or run.log.exists() or run.fingerprint.exists(),
+            "error": error_of(run) if status == "stopped" else "",
+            "resumable": job is not None,
+            "report": run.report.is_file(),
+            "models": run.checksums.is_file(),
+            "local": state.holder is None or state.holder.local,
+            **{name: value for name, value in state.progress.items() if name not in ("error", "written")},
+        }
+
+    async def asgi_of(self, key: str) -> ASGIApp:
+        """Return the application of a run's models, which are loaded unless they are; others are freed."""
+        async with self.opening:
+            if self.opened is None or self.opened[0] != key:
+                run = await self.run_in_thread(lambda: self.run(key))
+                if self.opened:
+                    _, before, _ = self.opened
+                    self.opened = None
+                    await self.run_in_thread(before.close)
+                state = await self.run_in_thread(lambda: self.open_run(run))
+                self.opened = key, state, run_app.build(state)
+            return self.opened[2]
+
+
+def build(state: WorkspaceState) -> FastAPI:
+    """Build the application; `security.RequestGuard` goes around it."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(_watch(state))
+        yield
+        watching.cancel()
+        state.close()
+
+    app = FastAPI(
+        title="Tumorboard workspace",
+        version=__version__,
+        description=NOTICE,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    run_app.add_error_handlers(app)
+
+    @app.exception_handler(DataError)
+    @app.exception_handler(TumorboardError)
+    async def expected_error(_request: Request, error: TumorboardError) -> Response:
+        content = {"detail": str(error), "details": list(error.details[:20])}
+        return Response(json.dumps(content), 422, media_type="application/json")
+
+    run_app.add_static(app, "workspace_static", "workspace.html")
+    run_app.add_static(app, "static", only=("page.css", "api.js", "dom.js"))
+    _add_data(app, state)
+    _add_runs(app, state)
+    _add_events(app, state)
+    _add_run_pages(app, state)
+    return app
+
+
+async def _watch(state: WorkspaceState) -> None:
+    """Once a second start what waits, and look at the runs if a page shows them."""
+    while True:
+        try:
+            await state.run_in_thread(state.jobs.tick)
+            if state.watchers:
+                state.snapshot = await state.run_in_thread(state.take_snapshot)
+        except (OSError, TumorboardError):  # a folder that was deleted meanwhile
+            pass
+        await asyncio.sleep(_TICK_SECONDS)
+
+
+async def _receive(request: Request, model: type[Model]) -> Model:
+    """Receive a small JSON body.
+
+    Raises:
+        HTTPException: As `uploads.receive`; 422 not what the model describes.
+    """
+    content = await receive(request, [JSON], _MAX_BYTES)
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise HTTPException(422, f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+
+
+def _add_data(app: FastAPI, state: WorkspaceState) -> None:
+    workspace, jobs = state.workspace, state.jobs
+    Path = Annotated[str, Query(max_length=1000, description="relative to the workspace")]
+
+    @app.get("/api/workspace")
+    async def describe_workspace() -> dict[str, Any]:
+        """Describe the workspace and what may be chosen."""
+        return {
+            "notice": NOTICE,
+            "version": __version__,
+            "folder": str(workspace.root),
+            "recipes": list(jobs.recipes),
+        }
+
+    @app.get("/api/folders")
+    async def list_folders(path: Path = "") -> dict[str, Any]:
+        """List the folders and tables in a folder."""
+        return await state.run_in_thread(lambda: workspace.list_data(path))
+
+    @app.get("/api/data")
+    async def describe_data(path: Path = "") -> dict[str, Any]:
+        """Describe labelled images: classes, counts, what is left out. Nothing is opened."""
+        found = await state.run_in_thread(lambda: workspace.describe_data(path))
+        return found | {"audit": run_id(workspace.relative(jobs.audit_of(path).root))}
+
+    @app.get("/api/picture")
+    async def picture(request: Request, path: Path) -> Response:
+        """Show an image of the workspace, small, as PNG; it is decoded in a limited process."""
+        async with state.slots.slot(request):
+
+            def small() -> bytes:
+                file = workspace.resolve(path)
+                if not file.is_file() or file.stat().st_size > MAX_BYTES:
+                    raise DataError("expected an image file that is not too large, found another")
+                upload = decode(state.decoders, file.read_bytes(), _THUMBNAIL)
+                content = io.BytesIO()
+                Image.fromarray(upload.pixels).save(content, "PNG")
+                return content.getvalue()
+
+            return Response(await state.run_in_thread(small), media_type="image/png")
+
+    @app.post("/api/command")
+    async def show_command(request: Request) -> dict[str, str]:
+        """Show the command that does the same as the choices."""
+        study = await _receive(request, NewStudy)
+        return {"command": jobs.command(study.name, study.job)}
+
+    @app.post("/api/studies")
+    async def begin_study(request: Request) -> dict[str, str]:
+        """Begin a study when its turn comes."""
+        study = await _receive(request, NewStudy)
+        if study.job.kind != "train":
+            raise HTTPException(422, "expected a study, found an audit; it has a route of its own")
+        return {"id": await _begun(lambda: jobs.begin(study.name, study.job))}
+
+    @app.post("/api/audits")
+    async def begin_audit(request: Request) -> dict[str, str]:
+        """Audit data when its turn comes."""
+        audit = await _receive(request, NewAudit)
+        return {"id": await _begun(lambda: jobs.begin_audit(audit.data))}
+
+    async def _begun(begin: Callable[[], RunFolder]) -> str:
+        run = await state.run_in_thread(begin)
+        return run_id(workspace.relative(run.root))
+
+
+def _add_events(app: FastAPI, state: WorkspaceState) -> None:
+    @app.get("/api/events")
+    async def events() -> Response:
+        """Push the list of runs as server-sent events, whenever it has changed."""
+
+        async def stream() -> AsyncIterator[str]:
+            state.watchers += 1
+            try:
+                shown, silent = "", 0.0
+                state.snapshot = await state.run_in_thread(state.take_snapshot)
+                while not state.stopping:
+                    text = json.dumps(state.snapshot)
+                    silent += _TICK_SECONDS / 2
+                    if text != shown:
+                        yield f"data: {text}\n\n"
+                        shown, silent = text, 0.0
+                    elif silent >= _HEARTBEAT_SECONDS:
+                        yield ": still here\n\n"  # a page that is gone is noticed
+                        silent = 0.0
+                    await asyncio.sleep(_TICK_SECONDS / 2)
+            finally:
+                state.watchers -= 1
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
+    @app.get("/api/runs")
+    async def list_runs() -> list[dict[str, Any]]:
+        """List the runs and their states."""
+        return await state.run_in_thread(state.take_snapshot)
+
+    @app.get("/api/runs/{key}")
+    async def describe_run(key: str) -> dict[str, Any]:
+        """Describe a run: its state, its command, and the summary of its results."""
+
+        def describe() -> dict[str, Any]:
+            run = state.run(key)
+            return state.describe(key, run, state.jobs.waiting()) | {
+                "command": _command(state, run),
+                "summary": _text(run, "summary"),
+            }
+
+        return await state.run_in_thread(describe)
+
+    @app.get("/api/runs/{key}/log")
+    async def log(key: str) -> Response:
+        """Show the end of what the processes of a run printed."""
+        return PlainTextResponse(await state.run_in_thread(lambda: read_log(state.run(key))))
+
+    @app.post("/api/runs/{key}/stop")
+    async def stop(key: str) -> dict[str, str]:
+        """Stop a run at the next safe point; it can be resumed."""
+        await state.run_in_thread(lambda: state.jobs.stop(state.run(key)))
+        return {"status": "asked to stop"}
+
+    @app.post("/api/runs/{key}/resume")
+    async def resume(key: str) -> dict[str, str]:
+        """Resume a stopped run when its turn comes."""
+        await state.run_in_thread(lambda: state.jobs.resume(state.run(key)))
+        return {"status": "waiting"}
+
+    @app.post("/api/runs/{key}/delete")
+    async def delete(key: str, request: Request) -> dict[str, str]:
+        """Delete a run whose name was typed."""
+        deletion = await _receive(request, Deletion)
+
+        def carry_out() -> None:
+            state.jobs.delete(state.run(key), deletion.name)
+
+        if state.opened and state.opened[0] == key:
+            raise HTTPException(422, "the page of this run is open; open another run first")
+        await state.run_in_thread(carry_out)
+        return {"status": "deleted"}
+
+
+def _command(state: WorkspaceState, run: RunFolder) -> str:
+    """Return the command that made a run, as the page or the run recorded it."""
+    job = state.jobs.read(run)
+    with contextlib.suppress(TumorboardError):
+        if job:
+            return state.jobs.command(run.root.name, job)
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        return str(json.loads(run.environment.read_text("utf-8"))["command"])
+    return ""
+
+
+def _text(run: RunFolder, name: str) -> str:
+    try:
+        content: str = getattr(run, name).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    return content
+
+
+def _add_run_pages(app: FastAPI, state: WorkspaceState) -> None:
+    @app.get("/runs/{key}", include_in_schema=False)
+    async def to_page(key: str) -> Response:
+        return RedirectResponse(f"/runs/{key}/", 303)
+
+    @app.get("/runs/{key}/report", include_in_schema=False)
+    async def report(key: str) -> Response:
+        return await state.run_in_thread(lambda: run_app.report_of(state.run(key)))
+
+    app.mount("/runs", _RunPages(state))
+
+
+class _RunPages:
+    """ASGI: hand requests below /runs/ID/ to the application of that run's models."""
+
+    def __init__(self, state: WorkspaceState) -> None:
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Load the models if need be, and reply as `tumorboard serve` does."""
+        below = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+        key, _, rest = below.partition("/")
+        inner = await self._state.asgi_of(key)
+        await inner({**scope, "path": f"/{rest}", "raw_path": b"", "root_path": ""}, receive, send)

@@ -1,0 +1,205 @@
+import json
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.small_runs import draw
+from tumorboard import run_folder
+from tumorboard.cli.main import _parser
+from tumorboard.errors import DataError, RunFolderError
+from tumorboard.run_folder import RunFolder
+from tumorboard.run_state import read_state
+from tumorboard.server.jobs import Job, Jobs, error_of, read_log
+from tumorboard.server.workspace import Workspace
+
+from .fake_training import FAILING
+
+PROGRAM = (sys.executable, str(Path(__file__).with_name("fake_training.py")))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    draw(tmp_path / "work" / "scans")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def jobs(root: Path):
+    jobs = Jobs(Workspace.of(root), PROGRAM)
+    yield jobs
+    for process in jobs._started:
+        process.kill()
+        process.wait()
+
+
+def wait(jobs: Jobs, run: RunFolder, status: str, task: str = "") -> None:
+    """Tick until the run has the status, and the task is in hand."""
+    end = time.monotonic() + 120
+    while True:
+        jobs.tick()
+        state = read_state(run)
+        if state.status == status and task in state.progress.get("task", "") and run not in jobs.waiting():
+            return
+        assert time.monotonic() < end, (state, read_log(run))
+        time.sleep(0.05)
+
+
+def test_a_run_is_begun_stopped_resumed_and_finished(jobs: Jobs, root: Path) -> None:
+    run = jobs.begin("first", Job(data="scans", seed=4))
+    assert jobs.waiting() == [run]
+    wait(jobs, run, "running", "custom: training")
+    assert run.root == root / "runs" / "first"
+    assert "loss 0.5" in read_state(run).progress["task"]
+    jobs.stop(run)
+    wait(jobs, run, "stopped")
+    assert error_of(run).startswith("stopped by SIGINT")
+    jobs.resume(run)
+    wait(jobs, run, "running", "custom: training")
+    assert error_of(run) == ""
+    (run.root / "go").write_text("")
+    wait(jobs, run, "finished")
+    lines = [line for line in read_log(run).splitlines() if line.startswith("$")]
+    assert lines == ["$ tumorboard train scans --out runs/first --seed 4"] * 2
+    with pytest.raises(RunFolderError, match="expected a stopped run"):
+        jobs.resume(run)
+
+
+def test_runs_wait_for_each_other_and_for_one_of_the_command_line(jobs: Jobs, root: Path) -> None:
+    typed = RunFolder(root / "typed")
+    with run_folder.locked(typed):
+        typed.fingerprint.parent.mkdir()
+        typed.fingerprint.write_text("{}")
+        first, second = (jobs.begin(name, Job(data="scans")) for name in ("first", "second"))
+        jobs.tick()
+        assert jobs.waiting() == [first, second]
+    wait(jobs, first, "running")
+    jobs.tick()
+    assert jobs.waiting() == [second]
+    jobs.stop(second)  # takes it out of the queue
+    assert jobs.waiting() == []
+    assert (read_state(second).status, error_of(second)) == ("stopped", "")
+
+
+def test_a_failure_is_its_last_line_and_a_kill_is_none(jobs: Jobs) -> None:
+    run = jobs.begin("first", Job(data="scans", seed=int(FAILING)))
+    jobs.tick()
+    wait(jobs, run, "stopped")
+    assert error_of(run) == "expected a seed that works, found none; choose another --seed"
+    other = jobs.begin("other", Job(data="scans"))
+    wait(jobs, other, "running", "custom: training")
+    jobs._started[-1].send_signal(signal.SIGKILL)
+    wait(jobs, other, "stopped")
+    assert error_of(other) == ""
+
+
+def test_a_run_outlives_the_server_and_another_server_stops_it(jobs: Jobs, root: Path) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    wait(jobs, run, "running", "custom: training")
+    process = jobs._started[0]
+    assert processes.lives(process.pid)
+    status = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    assert int(status[3]) == process.pid  # the leader of its own session
+    later = Jobs(Workspace.of(root), PROGRAM)
+    assert read_state(run).status == "running"
+    later.stop(run)
+    wait(jobs, run, "stopped")
+    later.resume(run)
+    assert later.waiting() == [run]
+
+
+def test_the_command_is_one_that_the_command_line_takes(jobs: Jobs, root: Path) -> None:
+    draw(root / "-o dd 'name'")
+    everything = Job(data="-o dd 'name'", recipe="notebook", seed=7, folds=3, keep_together="given")
+    text = jobs.command("first", everything)
+    folder, command = text.splitlines()
+    assert shlex.split(folder) == ["cd", str(root)]
+    options = _parser().parse_args(shlex.split(command)[1:])
+    assert (str(options.data), str(options.out)) == ("-o dd 'name'", "runs/first")
+    assert (options.recipe, options.seed, options.folds, options.keep_together) == ("notebook", 7, 3, "given")
+    audit = shlex.split(jobs.command("", Job(kind="audit", data="scans")).splitlines()[1])
+    assert _parser().parse_args(audit[1:]).out == jobs.audit_of("scans").root.relative_to(root)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": "/tmp/evil.toml"},  # noqa: S108
+        {"recipe": "demo.toml"},
+        {"data": "../other"},
+        {"data": "/etc"},
+        {"data": "nowhere"},
+        {"data": "scans/train/bar"},
+    ],
+)
+def test_what_may_not_be_chosen_makes_no_folder(jobs: Jobs, root: Path, change: dict) -> None:
+    with pytest.raises(DataError, match="expected"):
+        jobs.begin("first", Job(data="scans").model_copy(update=change))
+    assert not (root / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"weights": "x.h5"}, {"program": "sh"}, {"ray": "evil:1"}, {"out": "/tmp"}, {"kind": "fetch"}),  # noqa: S108
+        *({"seed": "1"}, {"seed": -1}, {"folds": 11}, {"keep_together": "--skip-bad"}, {"data": ["a"]}),
+    ],
+)
+def test_a_recorded_job_with_anything_else_is_none(jobs: Jobs, change: dict) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    jobs.stop(run)
+    run.job.write_text(json.dumps(json.loads(run.job.read_text()) | change))
+    with pytest.raises(RunFolderError, match="in a terminal"):
+        jobs.resume(run)
+
+
+def test_folders_that_are_links_or_elsewhere_are_left_alone(jobs: Jobs, root: Path, tmp_path: Path) -> None:
+    outside = RunFolder(tmp_path / "outside")
+    outside.job.parent.mkdir(parents=True)
+    outside.job.write_text(Job(data="scans").model_dump_json())
+    (root / "runs").symlink_to(tmp_path)
+    for refused in (
+        lambda: jobs.begin("new", Job(data="scans")),
+        lambda: jobs.resume(RunFolder(root / "runs" / "outside")),
+        lambda: jobs.delete(RunFolder(root / "runs" / "outside"), "outside"),
+        lambda: jobs.delete(outside, "outside"),
+    ):
+        with pytest.raises(RunFolderError):
+            refused()
+    assert not (tmp_path / "new").exists()
+    assert outside.job.exists()
+
+
+def test_a_name_is_taken_once(jobs: Jobs) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    with pytest.raises(DataError, match="taken"):
+        jobs.begin("first", Job(data="scans"))
+    jobs.stop(run)
+    with pytest.raises(DataError, match="type it again"):
+        jobs.delete(run, "other")
+    jobs.delete(run, "first")
+    assert not run.root.exists()
+
+
+def test_a_running_or_waiting_run_is_not_deleted(jobs: Jobs) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    with pytest.raises(RunFolderError, match="wait"):
+        jobs.delete(run, "first")
+    wait(jobs, run, "running", "custom: training")
+    with pytest.raises(RunFolderError, match="in use by process"):
+        jobs.delete(run, "first")
+    assert run.job.exists()
+
+
+def test_an_audit_is_repeated_in_its_folder(jobs: Jobs, root: Path) -> None:
+    run = jobs.begin_audit("scans")
+    assert run.root.parent == root / "audits"
+    (run.root / "go").write_text("")
+    run.audit.write_text("{}")
+    wait(jobs, run, "finished")
+    assert jobs.begin_audit("scans") == run
+    wait(jobs, run, "finished")

@@ -1,0 +1,254 @@
+import asyncio
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from tests.small_runs import draw
+from tumorboard.run_folder import RunFolder
+from tumorboard.server import security, workspace_app
+from tumorboard.server.jobs import Job, Jobs
+from tumorboard.server.workspace import Workspace, run_id
+
+from .fake_server import fake_state
+from .test_jobs import PROGRAM
+
+PORT, SECRET = 8123, "abcdefgh12345678"
+HEAVY = ("keras", "tensorflow", "onnxruntime", "scipy", "sklearn", "matplotlib")
+OWN = f"127.0.0.1:{PORT}"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    draw(tmp_path / "work" / "scans")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def state(root: Path):
+    workspace, opened = Workspace.of(root), []
+
+    def open_run(run: RunFolder):
+        opened.append(run)
+        return dataclasses.replace(fake_state(root.parent), run=run)
+
+    state = workspace_app.WorkspaceState(workspace, Jobs(workspace, PROGRAM), open_run)
+    state.opened_runs = opened
+    yield state
+    for process in state.jobs._started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def client(state):
+    with TestClient(workspace_app.build(state), raise_server_exceptions=False) as client:
+        yield client
+
+
+def begin(client, name="first", **job):
+    return client.post("/api/studies", json={"name": name, "job": {"data": "scans", **job}})
+
+
+def wait(client, run, status):
+    end = time.monotonic() + 120
+    while (found := client.get(f"/api/runs/{run}").json())["status"] != status:
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+    return found
+
+
+def finish(client, root, run="first"):
+    key = begin(client, run).json()["id"]
+    (root / "runs" / run / "go").write_text("")
+    wait(client, key, "finished")
+    return key
+
+
+# -- what every route asks of a request
+
+
+def requests(application):
+    """Every route as (method, path), from the routes themselves, documented or not."""
+    found = []
+    for route in application.routes:
+        if isinstance(route, Mount):
+            found += [("GET", f"{route.path}/0123/"), ("POST", f"{route.path}/0123/api/predict")]
+        else:
+            path = re.sub(r"{[^}]*}", "0123", route.path)
+            found += [(method, path) for method in route.methods - {"HEAD"}]
+    return found
+
+
+@pytest.fixture
+def guarded(state):
+    application = workspace_app.build(state)
+    guard = security.RequestGuard(application, security.access_rules("127.0.0.1", PORT, SECRET))
+    with TestClient(guard, base_url=f"http://{OWN}", follow_redirects=False) as client:
+        yield client, requests(application)
+
+
+def test_every_route_asks_for_token_name_and_own_page(guarded) -> None:
+    client, routes = guarded
+    paths = {path for _, path in routes}
+    assert {"/", "/page.css", "/openapi.json", "/api/studies", "/api/events", "/runs/0123/report"} <= paths
+    assert len(routes) >= 20
+    token = {"Authorization": f"Bearer {SECRET}"}
+    for method, path in routes:
+        assert client.request(method, path).status_code == 401, path
+        wrong = {"Authorization": "Bearer abcdefgh12345679"}
+        assert client.request(method, path, headers=wrong).status_code == 401, path
+        assert client.request(method, path, headers={**token, "Host": "evil.example"}).status_code == 421, (
+            path
+        )
+        if method != "GET":
+            for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+                assert client.request(method, path, headers={**token, **headers}).status_code == 403, path
+
+
+def test_the_token_in_the_address_becomes_a_cookie_of_this_site_alone(guarded) -> None:
+    client, _ = guarded
+    answer = client.get(f"/?token={SECRET}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert {"httponly", "samesite=strict"} <= set(answer.headers["set-cookie"].lower().split("; "))
+    assert client.get("/api/runs").status_code == 200
+
+
+def test_bodies_are_small_json_and_nothing_else(client) -> None:
+    posts = ("/api/studies", "/api/audits", "/api/command", "/api/runs/0123/delete")
+    for path in posts:
+        assert client.post(path, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+        assert (
+            client.post(
+                path, content=b" " * (2 << 20), headers={"Content-Type": "application/json"}
+            ).status_code
+            == 413
+        )
+        for content in (b"", b"[]", b"{", b'{"data": 1}', b"\xff", b"[" * 100_000):
+            answer = client.post(path, content=content, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 422, (path, content[:9])
+            assert len(answer.json()["detail"]) < 300
+
+
+# -- data
+
+
+def test_data_is_found_with_its_pictures(client, root, slice_png) -> None:
+    assert client.get("/api/folders").json()["folders"] == ["scans"]
+    found = client.get("/api/data", params={"path": "scans"}).json()
+    assert [row["name"] for row in found["classes"]] == ["bar", "disc", "noise"]
+    picture = client.get("/api/picture", params={"path": found["classes"][0]["pictures"][0]})
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.headers.get("content-disposition") is None
+    outside = root.parent / "outside.png"
+    outside.write_bytes(slice_png)
+    for path in (f"../{outside.name}", str(outside), "scans", "", "scans/none.png"):
+        assert client.get("/api/picture", params={"path": path}).status_code == 422
+    (root / "scans" / "bad.png").write_bytes(b"no picture")
+    assert "expected" in client.get("/api/picture", params={"path": "scans/bad.png"}).json()["detail"]
+
+
+def test_a_layout_that_is_not_understood_comes_with_its_remedies(client, root) -> None:
+    (root / "odd" / "a").mkdir(parents=True)
+    answer = client.get("/api/data", params={"path": "odd"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("expected")
+
+
+def test_the_command_of_the_choices_is_shown(client, root) -> None:
+    body = {"name": "first", "job": {"data": "scans", "folds": 5}}
+    shown = client.post("/api/command", json=body).json()["command"]
+    assert shown == f"cd {root}\ntumorboard train scans --out runs/first --folds 5"
+    for wrong in ({"name": "../x"}, {"name": ""}, {"program": "sh"}, {"job": {"weights": "x"}}):
+        assert client.post("/api/command", json=body | wrong).status_code == 422
+
+
+# -- runs
+
+
+def test_a_study_from_beginning_to_end(client, root, state) -> None:
+    key = begin(client).json()["id"]
+    assert key == run_id("runs/first")
+    found = wait(client, key, "running")
+    assert begin(client).status_code == 422  # the name is taken
+    while not (found := client.get(f"/api/runs/{key}").json()).get("task", "").startswith("custom: training"):
+        time.sleep(0.05)
+    assert [phase["title"] for phase in found["phases"]] == ["prepare", "custom", "report"]
+    assert client.post(f"/api/runs/{key}/stop").status_code == 200
+    assert wait(client, key, "stopped")["error"].startswith("stopped by SIGINT")
+    (root / "runs" / "first" / "go").write_text("")
+    assert client.post(f"/api/runs/{key}/resume").status_code == 200
+    found = wait(client, key, "finished")
+    assert found["summary"] == "Recommended model: custom\n"
+    assert found["command"].endswith("tumorboard train scans --out runs/first")
+    assert client.get(f"/api/runs/{key}/log").text.count("$ tumorboard train") == 2
+    report = client.get(f"/runs/{key}/report")
+    assert "The report" in report.text
+    assert report.headers["content-security-policy"].startswith("sandbox;")
+    assert client.post(f"/api/runs/{key}/delete", json={"name": "other"}).status_code == 422
+    assert client.post(f"/api/runs/{key}/delete", json={"name": "first"}).status_code == 200
+    assert client.get("/api/runs").json() == []
+    assert client.get(f"/api/runs/{key}").status_code == 404
+
+
+def test_a_run_of_the_command_line_is_seen_with_its_command(client, root) -> None:
+    run = RunFolder(root / "typed")
+    run.progress.parent.mkdir(parents=True)
+    run.progress.write_text(json.dumps({"fraction": 0.5, "task": "custom: training 1/2"}))
+    run.environment.write_text(json.dumps({"command": "tumorboard train scans --out typed"}))
+    (found,) = client.get("/api/runs").json()
+    assert (found["status"], found["resumable"], found["fraction"]) == ("stopped", False, 0.5)
+    assert client.get(f"/api/runs/{found['id']}").json()["command"] == "tumorboard train scans --out typed"
+    assert client.post(f"/api/runs/{found['id']}/resume").status_code == 422
+
+
+def test_states_are_pushed_when_they_change(state, root) -> None:
+    """The stream itself, as a test client waits for the end of a reply."""
+
+    async def first_two():
+        application = workspace_app.build(state)
+        route = next(route for route in application.routes if route.path == "/api/events")
+        events = (await route.endpoint()).body_iterator
+        first = await anext(events)
+        state.jobs.begin("first", Job(data="scans"))
+        watching = asyncio.create_task(workspace_app._watch(state))
+        second = await anext(events)
+        assert state.watchers == 1
+        state.stop()
+        rest = [event async for event in events]
+        watching.cancel()
+        return first, second, rest
+
+    first, second, _ = asyncio.run(first_two())
+    assert first == "data: []\n\n"
+    assert json.loads(second.removeprefix("data: "))[0]["name"] == "runs/first"
+    assert state.watchers == 0
+
+
+def test_the_models_of_one_run_at_a_time_are_loaded_when_asked(client, root, state, slice_png) -> None:
+    keys = [finish(client, root, name) for name in ("first", "second")]
+    assert state.opened_runs == []
+    for key in (keys[0], keys[0], keys[1]):
+        assert "Predict images" in client.get(f"/runs/{key}/").text
+        assert client.get(f"/runs/{key}/page.css").status_code == 200
+        reply = client.post(f"/runs/{key}/api/predict", content=slice_png).json()
+        assert reply["prediction"] == "normal"
+    assert [run.root.name for run in state.opened_runs] == ["first", "second"]
+    assert client.get(f"/runs/{keys[0]}", follow_redirects=False).headers["location"] == f"/runs/{keys[0]}/"
+    assert client.get("/runs/0123456789abcdef/").status_code == 404
+    answer = client.post(f"/api/runs/{keys[1]}/delete", json={"name": "second"})
+    assert "is open" in answer.json()["detail"]
+
+
+def test_the_idle_server_loads_no_model_and_no_framework(root) -> None:
+    code = "import sys; from tumorboard.server import server, workspace_app; "
+    code += f"print([name for name in {HEAVY} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
