@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,3 +99,16 @@ def test_a_calibrated_model_lies_in_the_null_band_and_a_sure_one_above_it():
         for e in (calibration.calibration_error(drawn(seed, 100)) for seed in range(100))
     ]
     assert 0.87 <= np.mean(inside) <= 1
+
+
+def test_the_images_of_a_patient_are_scaled_by_a_temperature_without_any_of_them():
+    one = drawn(4, 60, 2.0)
+    groups = np.arange(60) // 3
+    rows = np.array(one.probabilities)
+    rows[3] = np.roll(rows[3], 1)
+    before, after = (
+        calibration.cross_scale_predictions(replace(one, probabilities=each), groups).probabilities
+        for each in (one.probabilities, rows)
+    )
+    np.testing.assert_array_equal(before[4:6], after[4:6])  # of the same patient
+    assert (before != after).any(axis=1).sum() > 40  # of the others

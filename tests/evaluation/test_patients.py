@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 
-from tumorboard.evaluation.calibration import scale_predictions
+from tumorboard.evaluation.calibration import fit_temperature, scale_predictions
 from tumorboard.evaluation.patients import (
     UNCHOSEN,
     PatientRule,
+    calibrated_per_patient,
     choose,
     combine,
     contributions,
+    fit_rule,
+    known_patients,
     per_patient,
     positive_class,
     score_patients,
@@ -184,3 +187,43 @@ def test_contributions_are_the_terms_of_which_the_answer_is_made():
     assert contributions(values, "log_odds", 0).mean() == pytest.approx(half_odds)
     for predicted in (0, 1):  # whatever is predicted, the most suspicious image decides
         assert contributions(values, "any", predicted, 1).argmax() == 0
+
+
+def drawn_patients(
+    random: np.random.Generator, n: int, slices: int = 6
+) -> tuple[Predictions, dict[str, str]]:
+    """Patients of three classes, of whom half of what a model sees is the same in all images."""
+    labels = np.repeat(random.integers(0, 3, n), slices)
+    shared = np.repeat(random.normal(size=(n, 3)), slices, axis=0)
+    logits = 1.5 * np.eye(3)[labels] + shared + random.normal(size=(n * slices, 3))
+    shares = np.exp(logits)
+    ids = tuple(f"{row // slices}-{row % slices}" for row in range(n * slices))
+    made = Predictions(ids, labels, THREE, shares / shares.sum(axis=1, keepdims=True))
+    return made, {name: name.split("-")[0] for name in ids}
+
+
+def test_of_too_few_patients_nothing_is_promised() -> None:
+    random = np.random.default_rng(0)
+    for n, has_sets in ((8, False), (9, True)):  # 1 / (n + 1) <= 0.1
+        rule = fit_rule(*drawn_patients(random, n), 1.0)
+        assert (rule.n, rule.quantile is not None, rule.refer_below) == (n, has_sets, None)
+
+
+def test_sets_of_patients_hold_the_class_as_often_as_promised() -> None:
+    random, n, covered = np.random.default_rng(1), 39, []
+    for _ in range(60):
+        valid, groups = drawn_patients(random, n)
+        T = fit_temperature(valid)
+        rule = fit_rule(valid, groups, T)
+        others, groups = drawn_patients(random, 100)
+        found = calibrated_per_patient({"a": others}, groups, {"a": rule}, {"a": T})["a"]
+        assert found.scores.n == 100
+        covered.append(found.set_coverage["all"].value)
+    assert 0.9 - 0.015 < np.mean(covered) < 0.9 + 1 / (n + 1) + 0.015
+
+
+def test_a_patient_of_several_classes_calibrates_nothing() -> None:
+    sure, unsure = (0.8, 0.1, 0.1), (0.2, 0.2, 0.6)
+    rows = [("1", 0, sure), ("2", 1, sure), ("3", 2, unsure), ("4", 0, sure)]
+    known = known_patients(predictions(rows), {"1": "x", "2": "x", "3": "y"}, "mean")
+    assert known.ids == ("group:y",)

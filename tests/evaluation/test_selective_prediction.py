@@ -5,6 +5,7 @@ import pytest
 
 from tumorboard.evaluation import selective_prediction
 from tumorboard.evaluation.selective_prediction import Calibration
+from tumorboard.predictions import Predictions
 
 from ..predictions_strategies import made
 from .test_calibration import drawn
@@ -49,3 +50,24 @@ def test_equally_sure_images_are_kept_or_referred_together():
 def test_a_model_that_is_never_right_enough_has_no_threshold():
     assert selective_prediction.referral_threshold(made(np.arange(30) % 2 == 0, np.zeros(30, int))) is None
     assert selective_prediction.referral_threshold(made([True] * 19, [0] * 19)) is None
+
+
+def test_intervals_of_calibrated_figures_take_patients_as_the_units():
+    patient = drawn(3, 60)
+    rows = np.repeat(np.arange(60), 5)
+    ids = tuple(f"{n}-{row}" for n, row in enumerate(rows))
+    copies = Predictions(ids, patient.labels[rows], patient.class_names, patient.probabilities[rows])
+    groups = {name: name.split("-")[1] for name in ids}
+    fitted = Calibration(1.0, 0.1, 0.8, 40, 0.5)
+    alone, together = (
+        selective_prediction.calibrated_performance(copies, fitted, known) for known in ({}, groups)
+    )
+    for figure in (
+        lambda found: found.set_coverage["all"],
+        lambda found: found.accuracy_by_coverage[0].accuracy,
+        lambda found: found.selective_accuracy,
+        lambda found: found.scores.accuracy,
+    ):
+        narrow, wide = figure(alone), figure(together)
+        assert (narrow.value, narrow.n) == (wide.value, wide.n)
+        assert wide.high - wide.low > 1.8 * (narrow.high - narrow.low)  # five copies: about the root of 5

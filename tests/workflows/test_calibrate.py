@@ -13,7 +13,6 @@ from tumorboard.data.image_cache import Rows
 from tumorboard.data.manifest import Manifest
 from tumorboard.errors import RunFolderError
 from tumorboard.evaluation import patients, selective_prediction
-from tumorboard.evaluation.calibration import scale_predictions
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
@@ -78,12 +77,19 @@ def test_the_rule_per_patient_is_chosen_on_validation_and_comes_back(context: Ru
     groups = {name: str(row // 3) for row, name in enumerate(made.ids)}
     fitted = {"custom": replace(selective_prediction.fit_calibration(made), temperature=2.0)}
     calibrate.write_patient_rules(context.run, {"custom": made}, fitted, groups)
-    scaled = scale_predictions(made, 2.0)  # what predict combines
-    assert calibrate.read_patient_rules(context.run) == {"custom": patients.choose(scaled, groups)}
+    assert calibrate.read_patient_rules(context.run) == {"custom": patients.fit_rule(made, groups, 2.0)}
     assert "(20 patients)" in json.loads(context.run.patients.read_text())["custom"]["reason"]
 
 
-@pytest.mark.parametrize("text", ['{"custom": 3}', '{"custom": {"method": "best", "reason": ""}}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"custom": 3}',
+        '{"custom": {"method": "mean", "reason": "", "quantile": 2}}',
+        '{"custom": {"method": "best", "reason": ""}}',
+        "[]",
+    ],
+)
 def test_a_damaged_rule_per_patient_is_named(context: RunContext, text: str) -> None:
     assert calibrate.read_patient_rules(context.run) == {}  # of an earlier version
     context.run.patients.write_text(text)

@@ -72,6 +72,26 @@ def test_a_patient_of_one_image_has_its_answer(run, scans, tmp_path):
     assert float(patient["confidence"]) == pytest.approx(float(image["confidence"]))
 
 
+@pytest.mark.parametrize(
+    ("calibrated", "prediction_set", "refer"),
+    [
+        ({"n": 8}, "", "no"),  # too few: the threshold of images, 0.2
+        ({"n": 19, "quantile": 1.0}, " | ".join(CLASSES), "no"),
+        ({"n": 20, "quantile": 0.0, "refer_below": 1.0}, "(none)", "yes"),
+        ({"n": 20, "quantile": 0.0, "refer_below": None}, "(none)", ""),  # no threshold is good enough
+    ],
+)
+def test_sets_and_referral_are_those_that_were_calibrated_per_patient(
+    tmp_path, scans, calibrated, prediction_set, refer
+):
+    run = finished(tmp_path / "run", joint_graph=True)
+    calibrate(run, "custom", refer_below=0.2)
+    run.patients.write_text(json.dumps({"custom": {"method": "mean", "reason": "", **calibrated}}))
+    done = predict_files(run.root, [scans / "anna"], tmp_path / "out.csv", by="folder")
+    (row,) = rows(done.patients)
+    assert (row["prediction_set"], row["refer"]) == (prediction_set, refer)
+
+
 def test_a_column_of_a_list_names_the_patient(run, scans, tmp_path):
     table = tmp_path / "list.csv"
     table.write_text("path;Case No\nscans/anna/0.png;17\nscans/berta/1.png;17\nscans/anna/2.png;\n")

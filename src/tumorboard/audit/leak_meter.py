@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tumorboard.data.near_duplicates import Indices
-from tumorboard.evaluation.intervals import Estimate, estimate, wilson_grouped
+from tumorboard.evaluation.intervals import Estimate, share
 
 _MAX_IMAGES = 2000  # outside test, and half as many in it
 _FOLDS, _REPEATS = 5, 3
@@ -124,10 +124,7 @@ def measure(
         hits = classes[fitted.predict(features[~inside])] == labels[test]
     known = np.isin(unit[~inside], unit[inside])
     test_known, test_new = (
-        estimate(float(hits[part].mean()), int(part.sum()), wilson_grouped(hits[part], unit[~inside][part]))
-        if part.any()
-        else None
-        for part in (known, ~known)
+        share(hits[part], unit[~inside][part]) if part.any() else None for part in (known, ~known)
     )
     return LeakMeter(
         _mean(by_image, units),

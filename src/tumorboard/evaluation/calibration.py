@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from tumorboard.evaluation.intervals import Estimate, proportion
+from tumorboard.evaluation.intervals import Estimate, share
 from tumorboard.evaluation.metrics import EPSILON, log_loss
 from tumorboard.predictions import Predictions, Probabilities
+
+Groups = npt.NDArray[np.int64] | None
 
 BINS = 10
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
@@ -78,14 +80,19 @@ def scale_predictions(predictions: Predictions, T: float) -> Predictions:
     return replace(predictions, probabilities=scale_probabilities(predictions.probabilities, T))
 
 
-def cross_scale_predictions(predictions: Predictions) -> Predictions:
+def cross_scale_predictions(predictions: Predictions, groups: Groups = None) -> Predictions:
     """Scale each image by a temperature that was fitted on the other folds, as for new images.
 
     Five folds, dealt by class in the order of ids; with five images or fewer one image is left out at a time.
+
+    Args:
+        predictions: Of N images.
+        groups: (N,) group (patient) of each image, which a fold holds whole; None if none are known.
     """
-    fold = np.empty(len(predictions), dtype=np.int64)
+    units = np.arange(len(predictions)) if groups is None else groups
     by_class = sorted(range(len(predictions)), key=lambda i: (predictions.labels[i], predictions.ids[i]))
-    fold[by_class] = np.arange(len(predictions)) % _FOLDS
+    number = {unit: n for n, unit in enumerate(dict.fromkeys(units[by_class].tolist()))}
+    fold = np.array([number[unit] % _FOLDS for unit in units.tolist()], dtype=np.int64)
     probabilities = np.array(predictions.probabilities)
     for held_out in range(_FOLDS):
         T = fit_temperature(predictions.take(np.flatnonzero(fold != held_out)))
@@ -93,8 +100,13 @@ def cross_scale_predictions(predictions: Predictions) -> Predictions:
     return replace(predictions, probabilities=probabilities)
 
 
-def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
-    """Return confidence and accuracy in ten bins of equal width; bins without images are left out."""
+def reliability(predictions: Predictions, groups: Groups = None) -> tuple[ReliabilityBin, ...]:
+    """Return confidence and accuracy in ten bins of equal width; bins without images are left out.
+
+    Args:
+        predictions: Of N images.
+        groups: (N,) group (patient) of each image, of which the intervals are; None if none are known.
+    """
     confidence = predictions.probabilities.max(axis=1, initial=0)
     correct = predictions.predicted == predictions.labels
     bins = _bins(confidence)
@@ -103,7 +115,7 @@ def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
             b / BINS,
             (b + 1) / BINS,
             math.fsum(confidence[bins == b]) / int((bins == b).sum()),
-            proportion(int(correct[bins == b].sum()), int((bins == b).sum())),
+            share(correct[bins == b], None if groups is None else groups[bins == b]),
         )
         for b in np.unique(bins)
     )

@@ -7,11 +7,13 @@ under distribution shift: another source, scanner or mix of classes.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from tumorboard.evaluation.intervals import Estimate, proportion
+from tumorboard.evaluation.calibration import Groups
+from tumorboard.evaluation.intervals import Estimate, share
 from tumorboard.predictions import Predictions, Probabilities
 
 ALPHA = 0.1
@@ -49,11 +51,24 @@ def prediction_set(probabilities: Probabilities, q: float) -> npt.NDArray[np.boo
     return np.asarray(1 - probabilities <= q)
 
 
-def set_coverage(predictions: Predictions, q: float) -> dict[str, Estimate]:
-    """Estimate how often the true class is in the set: of all images ("all") and of each ("class NAME")."""
+def classes_in(inside: npt.NDArray[np.bool_] | None, class_names: Sequence[str]) -> list[str] | None:
+    """Name the classes of one set, a row of `prediction_set`; None for None."""
+    return None if inside is None else [class_names[c] for c in np.flatnonzero(inside).tolist()]
+
+
+def set_coverage(predictions: Predictions, q: float, groups: Groups = None) -> dict[str, Estimate]:
+    """Estimate how often the true class is in the set: of all images ("all") and of each ("class NAME").
+
+    Args:
+        predictions: Of N images, at the temperature of those that `q` comes from.
+        q: From `quantile`.
+        groups: (N,) group (patient) of each image, of which the intervals are; None if none are known.
+    """
     rows = np.arange(len(predictions))
     covered = prediction_set(predictions.probabilities, q)[rows, predictions.labels]
-    parts = {"all": covered}
+    parts = {"all": predictions.labels >= 0}
     for c, name in enumerate(predictions.class_names):
-        parts[f"class {name}"] = covered[predictions.labels == c]
-    return {name: proportion(int(part.sum()), len(part)) for name, part in parts.items()}
+        parts[f"class {name}"] = predictions.labels == c
+    return {
+        name: share(covered[part], None if groups is None else groups[part]) for name, part in parts.items()
+    }

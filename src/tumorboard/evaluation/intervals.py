@@ -101,6 +101,20 @@ def wilson_grouped(hits: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> Interv
     return wilson(p * effective, effective, z)
 
 
+def share(hits: npt.ArrayLike, groups: npt.NDArray[np.int64] | None = None) -> Estimate:
+    """Estimate the share of hits.
+
+    Args:
+        hits: (N,) 0 or 1.
+        groups: (N,) group of each sample, of which the interval is; None for independent samples.
+    """
+    values = np.asarray(hits, dtype=np.float64)
+    k, n = int(values.sum()), len(values)
+    if groups is None:
+        return proportion(k, n)
+    return Estimate(k / n if n else None, n, *wilson_grouped(values, groups))
+
+
 def mean_of_proportions(parts: Sequence[tuple[int, int]]) -> Interval:
     """Return the interval of a mean of independent proportions (hits, n > 0), such as the recalls of classes.
 

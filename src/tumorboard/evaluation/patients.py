@@ -7,15 +7,21 @@ image is of the other; elsewhere such a patient counts as one case per class, of
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tumorboard.data.manifest import FOUND_GROUP
-from tumorboard.evaluation import metrics
-from tumorboard.evaluation.calibration import scale_predictions
-from tumorboard.evaluation.scores import Scores, score
+from tumorboard.evaluation import conformal, metrics
+from tumorboard.evaluation.calibration import cross_scale_predictions, scale_predictions
+from tumorboard.evaluation.scores import Scores, group_indices, score
+from tumorboard.evaluation.selective_prediction import (
+    CalibratedPerformance,
+    Calibration,
+    calibrated_performance,
+    referral_threshold,
+)
 from tumorboard.predictions import Predictions, Probabilities
 
 METHODS = ("mean", "log_odds", "any")
@@ -35,13 +41,24 @@ _SMALLEST = 1e-7  # of a probability, as in Keras; it bounds the log-odds
 class PatientRule:
     """How the predictions of a patient's images are combined.
 
+    Prediction sets and referral are calibrated on the combined predictions of the validation patients.
+
     Args:
         method: One of `METHODS`.
         reason: Why it was chosen.
+        n: Number of validation patients.
+        alpha: Share of the patients' prediction sets that may miss the class.
+        quantile: The largest 1 - p that a class in a patient's prediction set may have; None with fewer than
+            1 / alpha - 1 patients.
+        refer_below: Patients of lower confidence are referred to a human reader; None without a threshold.
     """
 
     method: str
     reason: str
+    n: int = 0
+    alpha: float = conformal.ALPHA
+    quantile: float | None = None
+    refer_below: float | None = None
 
 
 UNCHOSEN = PatientRule("mean", "nothing was chosen on validation")
@@ -243,3 +260,64 @@ def choose(valid: Predictions, groups: Mapping[str, str]) -> PatientRule:
     best = min(losses, key=lambda method: losses[method])
     listed = ", ".join(f"{method} {loss:.3f}" for method, loss in losses.items())
     return PatientRule(best, f"lowest log loss per patient on validation ({several} patients): {listed}")
+
+
+def fit_rule(valid: Predictions, groups: Mapping[str, str], temperature: float) -> PatientRule:
+    """Choose the method, and calibrate prediction sets and referral per patient, on validation.
+
+    Args:
+        valid: A model's predictions of the validation images.
+        groups: Group by image id, of images that have one.
+        temperature: By what the model's logits are divided.
+    """
+    rule = choose(scale_predictions(valid, temperature), groups)
+    scaled = cross_scale_predictions(valid, group_indices(valid.ids, groups))
+    combined = known_patients(scaled, groups, rule.method)
+    return replace(
+        rule,
+        n=len(combined),
+        quantile=conformal.quantile(combined, rule.alpha),
+        refer_below=referral_threshold(combined),
+    )
+
+
+def known_patients(predictions: Predictions, groups: Mapping[str, str], method: str) -> Predictions:
+    """Combine the predictions of images into those of patients of one class, as `per_patient` does.
+
+    Images without a group are left out, and so is who has images of several classes and counts once per
+    class: of such a patient no set can hold "the" class.
+    """
+    by_group: dict[str, set[int]] = {}
+    for name, label in zip(predictions.ids, predictions.labels.tolist(), strict=True):
+        by_group.setdefault(groups.get(name, ""), set()).add(label)
+    any_positive = positive_class(predictions.class_names) is not None
+    rows = [
+        row
+        for row, name in enumerate(predictions.ids)
+        if groups.get(name) and (any_positive or len(by_group[groups[name]]) == 1)
+    ]
+    return per_patient(predictions.take(np.array(rows, np.int64)), groups, method)
+
+
+def calibrated_per_patient(
+    models: Mapping[str, Predictions],
+    groups: Mapping[str, str],
+    rules: Mapping[str, PatientRule],
+    temperatures: Mapping[str, float],
+) -> dict[str, CalibratedPerformance]:
+    """Apply what `fit_rule` calibrated to the patients of other images; models without it are left out.
+
+    Args:
+        models: By name, predictions of the same images.
+        groups: Group by image id, of images that have one.
+        rules: By model.
+        temperatures: By model.
+    """
+    performance = {}
+    for name in (name for name in models if name in temperatures and name in rules and rules[name].n):
+        rule, scaled = rules[name], scale_predictions(models[name], temperatures[name])
+        combined = known_patients(scaled, groups, rule.method)
+        if len(combined):
+            fitted = Calibration(1.0, rule.alpha, rule.quantile, rule.n, rule.refer_below)
+            performance[name] = calibrated_performance(combined, fitted)
+    return performance

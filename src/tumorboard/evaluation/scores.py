@@ -153,10 +153,7 @@ class IntervalEstimator:
 
     def proportion(self, hits: Flags, among: Flags) -> Estimate:
         """Estimate the share of hits among some of the samples."""
-        n, k = int(among.sum()), int((hits & among).sum())
-        if self.groups is None:
-            return intervals.proportion(k, n)
-        return Estimate(k / n if n else None, n, *intervals.wilson_grouped(hits[among], self.groups[among]))
+        return intervals.share(hits[among], None if self.groups is None else self.groups[among])
 
     def balanced_accuracy(self, matrix: Indices) -> Estimate:
         """Estimate the mean recall from the confusion matrix."""

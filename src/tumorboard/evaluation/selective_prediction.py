@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from tumorboard.evaluation import calibration, conformal
-from tumorboard.evaluation.intervals import Estimate, proportion
-from tumorboard.evaluation.scores import Scores, score
+from tumorboard.evaluation.calibration import Groups
+from tumorboard.evaluation.intervals import Estimate, share
+from tumorboard.evaluation.scores import Scores, group_indices, score
 from tumorboard.predictions import Predictions
 
 TARGET_ACCURACY = 0.95
 """Accuracy that is wanted of the images that are not referred to a human."""
 MIN_NOT_REFERRED = 20
+"""With fewer images, or patients, no threshold is looked for."""
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
@@ -98,13 +100,20 @@ class CalibratedPerformance:
         return {**asdict(self), "calibration": self.calibration.to_json()}
 
 
-def fit_calibration(valid: Predictions, alpha: float = conformal.ALPHA) -> Calibration:
+def fit_calibration(
+    valid: Predictions, groups: Mapping[str, str] = {}, alpha: float = conformal.ALPHA
+) -> Calibration:
     """Fit everything but `ood_threshold` to validation predictions, which must not be test.
 
     The quantile and the referral threshold come from images scaled by temperatures that were fitted without
-    them, as new images are.
+    them and the other images of their groups, as new images are.
+
+    Args:
+        valid: A model's predictions of the validation images.
+        groups: Group by image id, of images that have one.
+        alpha: Share of prediction sets that may miss the true class.
     """
-    scaled = calibration.cross_scale_predictions(valid)
+    scaled = calibration.cross_scale_predictions(valid, group_indices(valid.ids, groups))
     q = conformal.quantile(scaled, alpha)
     return Calibration(calibration.fit_temperature(valid), alpha, q, len(valid), referral_threshold(scaled))
 
@@ -128,39 +137,54 @@ def referral_threshold(predictions: Predictions) -> float | None:
     return lowest
 
 
-def calibrated_performance(predictions: Predictions, fitted: Calibration) -> CalibratedPerformance:
-    """Apply a calibration to other predictions of the same model."""
+def calibrated_performance(
+    predictions: Predictions, fitted: Calibration, groups: Mapping[str, str] = {}
+) -> CalibratedPerformance:
+    """Apply a calibration to other predictions of the same model.
+
+    Args:
+        predictions: Of images.
+        fitted: The calibration.
+        groups: Group by image id; where groups are known, intervals take them as the independent units.
+    """
     scaled = calibration.scale_predictions(predictions, fitted.temperature)
+    units = group_indices(scaled.ids, groups)
     coverage: dict[str, Estimate] = {}
     set_sizes: dict[int, int] = {}
     if fitted.quantile is not None:
-        coverage = conformal.set_coverage(scaled, fitted.quantile)
+        coverage = conformal.set_coverage(scaled, fitted.quantile, units)
         sets = conformal.prediction_set(scaled.probabilities, fitted.quantile)
         sizes, counts = np.unique(sets.sum(axis=1), return_counts=True)
         set_sizes = dict(zip(sizes.tolist(), counts.tolist(), strict=True))
     return CalibratedPerformance(
         fitted,
-        score(scaled),
+        score(scaled, groups),
         coverage,
         set_sizes,
-        accuracy_by_coverage(scaled),
-        None if fitted.refer_below is None else selective_accuracy(scaled, fitted.refer_below),
+        accuracy_by_coverage(scaled, units),
+        None if fitted.refer_below is None else selective_accuracy(scaled, fitted.refer_below, units),
     )
 
 
-def accuracy_by_coverage(predictions: Predictions) -> tuple[CoveragePoint, ...]:
+def accuracy_by_coverage(predictions: Predictions, groups: Groups = None) -> tuple[CoveragePoint, ...]:
     """Return the accuracy at each of `COVERAGES`; images of equal confidence are kept together."""
     ordered = np.sort(predictions.probabilities.max(axis=1, initial=0))[::-1]
     points = []
     for coverage in COVERAGES if len(predictions) else ():
         threshold = float(ordered[max(1, round(coverage * len(ordered))) - 1])
-        accuracy = selective_accuracy(predictions, threshold)
+        accuracy = selective_accuracy(predictions, threshold, groups)
         points.append(CoveragePoint(accuracy.n / len(predictions), threshold, accuracy))
     return tuple(points)
 
 
-def selective_accuracy(predictions: Predictions, threshold: float) -> Estimate:
-    """Estimate the accuracy of the images whose confidence is at least the threshold; n is their number."""
+def selective_accuracy(predictions: Predictions, threshold: float, groups: Groups = None) -> Estimate:
+    """Estimate the accuracy of the images whose confidence is at least the threshold; n is their number.
+
+    Args:
+        predictions: Of N images.
+        threshold: Of the confidence.
+        groups: (N,) group (patient) of each image, of which the interval is; None if none are known.
+    """
     kept = predictions.probabilities.max(axis=1, initial=0) >= threshold
-    correct = (predictions.predicted == predictions.labels) & kept
-    return proportion(int(correct.sum()), int(kept.sum()))
+    correct = predictions.predicted == predictions.labels
+    return share(correct[kept], None if groups is None else groups[kept])

@@ -6,7 +6,12 @@ from functools import cached_property
 
 from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import Estimate
-from tumorboard.evaluation.patients import PatientRule, PatientScores, score_patients
+from tumorboard.evaluation.patients import (
+    PatientRule,
+    PatientScores,
+    calibrated_per_patient,
+    score_patients,
+)
 from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.selective_prediction import (
     CalibratedPerformance,
@@ -30,7 +35,7 @@ from tumorboard.reports.document import (
 )
 from tumorboard.reports.performance import class_table, metric_blocks, patient_section, recall_table
 from tumorboard.reports.run_results import as_json
-from tumorboard.reports.uncertainty import calibrated_blocks, temperature_blocks
+from tumorboard.reports.uncertainty import calibrated_blocks, patient_calibration_blocks, temperature_blocks
 
 FORMAT_VERSION = 2
 
@@ -92,7 +97,15 @@ class Evaluation:
     def calibration(self) -> dict[str, CalibratedPerformance]:
         """By model that has a calibration, its calibrated performance on these images."""
         known = {name: each for name, each in self.calibrations.items() if name in self.models}
-        return {name: calibrated_performance(self.models[name], each) for name, each in known.items()}
+        return {
+            name: calibrated_performance(self.models[name], each, self.groups) for name, each in known.items()
+        }
+
+    @cached_property
+    def patient_calibration(self) -> dict[str, CalibratedPerformance]:
+        """By model that is calibrated per patient, its calibrated performance on the patients."""
+        temperatures = {name: fitted.temperature for name, fitted in self.calibrations.items()}
+        return calibrated_per_patient(self.models, self.groups, self.patient_rules, temperatures)
 
     @cached_property
     def subgroups(self) -> dict[str, tuple[tuple[Subgroup, ...], tuple[str, ...]]]:
@@ -115,6 +128,9 @@ def evaluation_json(evaluation: Evaluation) -> str:
                 name: {
                     "scores": scores.to_dict(),
                     "calibration": calibration[name].to_dict() if name in calibration else None,
+                    "patient_calibration": evaluation.patient_calibration[name].to_dict()
+                    if name in evaluation.patient_calibration
+                    else None,
                     "subgroups": [asdict(part) for part in evaluation.subgroups.get(name, ((), ()))[0]],
                 }
                 for name, scores in evaluation.scores.items()
@@ -154,6 +170,7 @@ def evaluation_report(evaluation: Evaluation) -> Document:
         blocks = [
             *temperature_blocks(evaluation.calibration, scores),
             *calibrated_blocks(evaluation.calibration),
+            *patient_calibration_blocks(evaluation.patient_calibration),
         ]
         sections.append(Section("Calibration and selective prediction", blocks, "calibration"))
     if evaluation.subgroups:

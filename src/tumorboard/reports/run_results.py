@@ -17,7 +17,12 @@ from tumorboard.evaluation.model_selection import (
     recommend,
 )
 from tumorboard.evaluation.overfitting import verdict
-from tumorboard.evaluation.patients import PatientRule, PatientScores, score_patients
+from tumorboard.evaluation.patients import (
+    PatientRule,
+    PatientScores,
+    calibrated_per_patient,
+    score_patients,
+)
 from tumorboard.evaluation.scores import Scores, score
 from tumorboard.evaluation.selective_prediction import (
     CalibratedPerformance,
@@ -114,6 +119,8 @@ class RunResults:
         provenance: How the run was made.
         leaks: How much of the accuracy on a random split is recognition of patients; None if unknown.
         patients: By split in which a patient has several images: scores of models and baselines per patient.
+        patient_calibration: As `calibration`, of patients; of models with patients in validation and test.
+        groups: By image id its group (patient), where groups are known.
         thumbnails: By image id, each example image and its heat maps, small.
         missing_maps: Why some or all heat maps are missing; "" if none is.
     """
@@ -131,6 +138,8 @@ class RunResults:
     provenance: Provenance
     leaks: LeakMeter | None = None
     patients: Mapping[str, PatientScores] = field(default_factory=dict)
+    patient_calibration: Mapping[str, CalibratedPerformance] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
     thumbnails: Mapping[str, Sequence[CaptionedImage]] = field(default_factory=dict)
     missing_maps: str = ""
 
@@ -254,13 +263,20 @@ def score_run(
             for split in ("valid", "test")
         },
         {
-            name: calibrated_performance(predictions[name]["test"], fitted)
+            name: calibrated_performance(predictions[name]["test"], fitted, groups)
             for name, fitted in calibrations.items()
         },
         findings,
         provenance,
         leaks,
         {split: each for split, each in patients.items() if each},
+        calibrated_per_patient(
+            {name: by_split["test"] for name, by_split in predictions.items()},
+            groups,
+            patient_rules,
+            temperatures,
+        ),
+        groups,
     )
 
 
@@ -286,6 +302,9 @@ def metrics_json(results: RunResults) -> str:
                     "contains_test_results": True,
                 },
                 "calibration": results.calibration[name].to_dict() if name in results.calibration else None,
+                "patient_calibration": results.patient_calibration[name].to_dict()
+                if name in results.patient_calibration
+                else None,
             }
             for name, scores in results.scores.items()
         },

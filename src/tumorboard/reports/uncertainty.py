@@ -1,11 +1,14 @@
 """Sections on confidence: calibration, selective prediction, prediction sets, out of distribution."""
 
+import math
 from collections.abc import Mapping
 
+from tumorboard.errors import plural
 from tumorboard.evaluation.calibration import reliability, scale_predictions
 from tumorboard.evaluation.out_of_distribution import FALSE_ALARM_RATE
-from tumorboard.evaluation.scores import Scores
+from tumorboard.evaluation.scores import Scores, group_indices
 from tumorboard.evaluation.selective_prediction import (
+    MIN_NOT_REFERRED,
     TARGET_ACCURACY,
     CalibratedPerformance,
     selective_accuracy,
@@ -29,7 +32,9 @@ from tumorboard.reports.run_results import RunResults
 
 def calibration(results: RunResults) -> Section:
     """Reliability diagrams on test, and what the temperature from validation does there."""
-    charts = [_reliability_chart(name, predictions) for name, predictions in results.test_predictions.items()]
+    charts = [
+        _reliability_chart(name, each, results.groups) for name, each in results.test_predictions.items()
+    ]
     test = {name: scores["test"] for name, scores in results.scores.items()}
     return Section(
         "Calibration",
@@ -55,8 +60,8 @@ def calibration(results: RunResults) -> Section:
     )
 
 
-def _reliability_chart(name: str, predictions: Predictions) -> LineChart:
-    bins = reliability(predictions)
+def _reliability_chart(name: str, predictions: Predictions, groups: Mapping[str, str]) -> LineChart:
+    bins = reliability(predictions, group_indices(predictions.ids, groups))
     line = Line(
         f"accuracy with 95% CI, n = {len(predictions)}",
         [part.confidence for part in bins],
@@ -116,7 +121,8 @@ def selective_prediction(results: RunResults) -> Section:
     tables = Section(
         "Accuracy by coverage, prediction sets", calibrated_blocks(results.calibration), folded=True
     )
-    return Section(title, [Figures([chart]), Paragraph(_referral(results)), tables], anchor)
+    per_patient = patient_calibration_blocks(results.patient_calibration)
+    return Section(title, [Figures([chart]), Paragraph(_referral(results)), *per_patient, tables], anchor)
 
 
 def calibrated_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]:
@@ -134,6 +140,38 @@ def calibrated_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block
     return [*_coverage_blocks(models), _prediction_sets(models), *out_of_distribution]
 
 
+def patient_calibration_blocks(models: Mapping[str, CalibratedPerformance]) -> list[Block]:
+    """Return how prediction sets and referral that were calibrated per patient do on other patients."""
+    if not models:
+        return []
+    first = next(iter(models.values()))
+    n, alpha = first.calibration.n, first.calibration.alpha
+    too_few = "too few patients"
+    without = too_few if n < MIN_NOT_REFERRED else f"no threshold reaches {percent(TARGET_ACCURACY)}"
+    rows: list[list[Cell]] = [
+        [
+            name,
+            model.set_coverage.get("all", too_few),
+            ", ".join(f"{size}: {count}" for size, count in model.set_sizes.items()),
+            model.selective_accuracy or without,
+        ]
+        for name, model in models.items()
+    ]
+    return [
+        Table(
+            ["model", "class of the patient in the set", "patients by size of the set", "not referred"],
+            rows,
+            f"Prediction sets and referral per patient: {plural(first.scores.n, 'patient')}",
+        ),
+        Paragraph(
+            f"Calibrated on {plural(n, 'validation patient')}: {percent(1 - alpha)} of the sets hold the "
+            f"class of the patient, on average, which takes {math.ceil(1 / alpha - 1)} patients; above the "
+            f"threshold {percent(TARGET_ACCURACY)} of the patients are right, which takes "
+            f"{MIN_NOT_REFERRED}. With fewer, patients are referred below the threshold of single images."
+        ),
+    ]
+
+
 def _referral(results: RunResults) -> str:
     name = results.recommended
     model = results.calibration.get(name)
@@ -143,7 +181,9 @@ def _referral(results: RunResults) -> str:
             "predictions are right. Every image needs a human."
         )
     valid = scale_predictions(results.predictions[name]["valid"], model.calibration.temperature)
-    fitted = selective_accuracy(valid, model.calibration.refer_below)
+    fitted = selective_accuracy(
+        valid, model.calibration.refer_below, group_indices(valid.ids, results.groups)
+    )
     return (
         f"{name}: images with a confidence below {model.calibration.refer_below:.2f} are referred to a "
         f"human. Above it, {percent(TARGET_ACCURACY)} of the validation images are right when the "

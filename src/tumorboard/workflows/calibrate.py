@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 
 from tumorboard import storage
 from tumorboard.evaluation import out_of_distribution, patients, selective_prediction
-from tumorboard.evaluation.calibration import scale_predictions
 from tumorboard.evaluation.model_selection import recommend
 from tumorboard.evaluation.patients import PatientRule
 from tumorboard.evaluation.selective_prediction import Calibration
@@ -14,6 +13,7 @@ from tumorboard.run_folder import RunFolder, read_json, reading
 from tumorboard.workflows.run_context import RunContext
 
 FORMAT_VERSION = 1
+_LARGEST_SHARE = 1 + 1e-6  # rounding
 
 
 def calibrate(context: RunContext) -> None:
@@ -25,9 +25,10 @@ def calibrate(context: RunContext) -> None:
     if context.run.calibration.is_file():
         return
     valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
-    fitted = {name: selective_prediction.fit_calibration(predictions) for name, predictions in valid.items()}
-    write_patient_rules(context.run, valid, fitted, context.manifest.groups)
-    chosen = recommend(valid, context.manifest.groups).model
+    groups = context.manifest.groups
+    fitted = {name: selective_prediction.fit_calibration(each, groups) for name, each in valid.items()}
+    write_patient_rules(context.run, valid, fitted, groups)
+    chosen = recommend(valid, groups).model
     fitted[chosen] = replace(fitted[chosen], ood_threshold=_fit_outlier_detector(context, chosen))
     write(context.run, fitted)
 
@@ -51,13 +52,18 @@ def read(run: RunFolder) -> dict[str, Calibration]:
         return {name: Calibration.from_json(values) for name, values in content["models"].items()}
 
 
+def are_shares(*values: float | None) -> bool:
+    """Check that numbers, where they are known, are from 0 to 1."""
+    return all(value is None or 0 <= value <= _LARGEST_SHARE for value in values)
+
+
 def write_patient_rules(
     run: RunFolder,
     valid: Mapping[str, Predictions],
     fitted: Mapping[str, Calibration],
     groups: Mapping[str, str],
 ) -> None:
-    """Choose how each model's calibrated predictions of a patient's images are combined: patients.json.
+    """Choose how each model's predictions of a patient's images are combined and calibrated: patients.json.
 
     Args:
         run: The run folder.
@@ -65,9 +71,8 @@ def write_patient_rules(
         fitted: Their calibrations.
         groups: Group by image id, of images that have one.
     """
-    scaled = {name: scale_predictions(each, fitted[name].temperature) for name, each in valid.items()}
-    rules = {name: asdict(patients.choose(predictions, groups)) for name, predictions in scaled.items()}
-    storage.write_json(run.patients, rules)
+    rules = {name: patients.fit_rule(each, groups, fitted[name].temperature) for name, each in valid.items()}
+    storage.write_json(run.patients, {name: asdict(rule) for name, rule in rules.items()})
 
 
 def read_patient_rules(run: RunFolder) -> dict[str, PatientRule]:
@@ -81,8 +86,9 @@ def read_patient_rules(run: RunFolder) -> dict[str, PatientRule]:
     content = read_json(run.patients)
     with reading(run.patients):
         rules = {name: PatientRule(**values) for name, values in content.items()}
-        if unknown := {rule.method for rule in rules.values()} - set(patients.METHODS):
-            raise ValueError(unknown)
+        for rule in rules.values():
+            if rule.method not in patients.METHODS or not are_shares(rule.quantile, rule.refer_below):
+                raise ValueError(rule)
         return rules
 
 

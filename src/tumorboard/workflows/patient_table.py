@@ -13,13 +13,17 @@ from tumorboard.data import class_folders, object_store
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import split_address
 from tumorboard.errors import UsageError, display
+from tumorboard.evaluation import conformal
 from tumorboard.predictions import neutralised
-from tumorboard.workflows.prediction_table import Row, shown_path
+from tumorboard.workflows.prediction_table import Row, cell, shown_path
 
 if TYPE_CHECKING:
     from tumorboard.workflows.predictor import RunPredictor
 
-COLUMNS = ("patient", "images", "unreadable", "prediction", "confidence", "refer", "decided_by", "method")
+COLUMNS = (
+    *("patient", "images", "unreadable", "prediction", "confidence", "prediction_set", "refer", "decided_by"),
+    "method",
+)
 
 
 def patients_of(named: Sequence[Path | str], by: str) -> Callable[[str], str]:
@@ -136,7 +140,8 @@ def _cells(predictor: "RunPredictor", patient: Patient) -> list[Any]:
         unreadable,
         neutralised(classes[int(result.answer.argmax())]),
         float(result.answer.max()),
-        "" if result.refer is None else "yes" if result.refer else "no",
+        cell(conformal.classes_in(result.prediction_set, classes)),
+        cell(result.refer),
         neutralised(patient.paths[int(result.contributions.argmax())]),
         result.method,
         *(value for model in predictor.names for value in result.probabilities[model].tolist()),

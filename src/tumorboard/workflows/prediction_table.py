@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from tumorboard import NOTICE, storage
 from tumorboard.data import object_store
 from tumorboard.data.image_reader import split_address, unusable
 from tumorboard.data.object_store import Opened, Remote, Source
 from tumorboard.errors import DataError
+from tumorboard.evaluation import conformal
 from tumorboard.predictions import neutralised
 from tumorboard.run_folder import RunFolder
 
@@ -64,11 +63,11 @@ def plain_values(predictor: "RunPredictor", prediction: "ImagePrediction") -> Ro
     """Return a prediction as plain values: class, confidence, set, flags, and probabilities by model."""
     row = prediction.calibrated
     row = prediction.probabilities[predictor.recommended] if row is None else row
-    inside, names = prediction.prediction_set, predictor.class_names
+    names = predictor.class_names
     return {
         "prediction": names[int(row.argmax())],
         "confidence": float(row.max()),
-        "prediction_set": None if inside is None else [names[c] for c in np.flatnonzero(inside)],
+        "prediction_set": conformal.classes_in(prediction.prediction_set, names),
         "refer": prediction.refer,
         "out_of_distribution": prediction.out_of_distribution,
         "probabilities": {name: values.tolist() for name, values in prediction.probabilities.items()},
@@ -111,12 +110,12 @@ def write_csv(file: IO[bytes], predictor: "RunPredictor", rows: Path) -> None:
             row = json.loads(line)
             values = row.get("probabilities") or {model: [""] * len(classes) for model in models}
             probabilities = [value for model in models for value in values[model]]
-            writer.writerow([*(_cell(row[name]) for name in COLUMNS), *probabilities, NOTICE])
+            writer.writerow([*(cell(row[name]) for name in COLUMNS), *probabilities, NOTICE])
     text.flush()
     text.detach()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """Return text that is empty where nothing is known, and that no spreadsheet executes."""
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -22,6 +22,7 @@ from tumorboard.errors import ModelError, RunFolderError, UsageError, display
 from tumorboard.evaluation import calibration, conformal, patients
 from tumorboard.evaluation.out_of_distribution import OutOfDistribution
 from tumorboard.evaluation.patients import PatientRule
+from tumorboard.evaluation.selective_prediction import MIN_NOT_REFERRED
 from tumorboard.export.exported_model import open_exported, record_path
 from tumorboard.export.formats import EMBEDDING, Array
 from tumorboard.predictions import Probabilities
@@ -37,8 +38,6 @@ if TYPE_CHECKING:  # Keras, seconds to import
 ONNX, KERAS = "onnx", "keras"
 ENGINES = (ONNX, KERAS)
 """What can compute a run's predictions: its joint graph in ONNX Runtime, or the networks in Keras."""
-
-_LARGEST_SHARE = 1 + 1e-6  # rounding
 
 
 @dataclass(frozen=True)
@@ -185,14 +184,18 @@ class RunPredictor:
         values = {name: np.array([image[name] for image in images], np.float64) for name in self.names}
         rows = {name: patients.combine(values[name], methods[name], positive) for name in self.names}
         known, method, own = self.reliability, methods[self.recommended], values[self.recommended]
-        calibrated = None
+        rule, calibrated, inside = self.patient_rules.get(self.recommended, patients.UNCHOSEN), None, None
         if known.temperature is not None:
             own = calibration.scale_probabilities(own, known.temperature)
             calibrated = patients.combine(own, method, positive)
         answer = rows[self.recommended] if calibrated is None else calibrated
-        refer = None if known.refer_below is None else bool(answer.max() < known.refer_below)
+        if rule.quantile is not None and calibrated is not None:
+            inside = conformal.prediction_set(answer[None], rule.quantile)[0]
+        # Of too few patients for a threshold of their own, that of images is used.
+        threshold = rule.refer_below if rule.n >= MIN_NOT_REFERRED else known.refer_below
+        refer = None if threshold is None or calibrated is None else bool(answer.max() < threshold)
         shares = patients.contributions(own, method, int(answer.argmax()), positive)
-        return PatientPrediction(rows, calibrated, answer, None, refer, method, shares)
+        return PatientPrediction(rows, calibrated, answer, inside, refer, method, shares)
 
     @functools.cached_property
     def _keras_graph(self) -> "keras.Model":
@@ -346,8 +349,8 @@ def read_reliability(run: RunFolder, name: str, hashes: Mapping[str, str]) -> Re
     if fitted is None:
         return Reliability()
     # No hash protects this file, and a wrong number would change predictions unnoticed.
-    shares = [share for share in (fitted.quantile, fitted.refer_below) if share is not None]
-    if not 0 < fitted.temperature < math.inf or any(not 0 <= share <= _LARGEST_SHARE for share in shares):
+    shares = fitted.quantile, fitted.refer_below
+    if not 0 < fitted.temperature < math.inf or not calibrate.are_shares(*shares):
         raise RunFolderError(
             f"expected a temperature above 0 and shares from 0 to 1 in {display(run.calibration)}, "
             "found others; restore the file, or delete it to predict without calibration"

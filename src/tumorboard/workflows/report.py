@@ -116,7 +116,7 @@ def report(root: str | Path) -> Path:
     context = RunContext(run, config.load(str(run.recipe)), manifest, no_images, Console(quiet=True))
     valid = {name: context.predictions(name, "valid") for name in context.recipe.names}
     if not run.calibration.is_file():
-        calibrate.write(run, {name: fit_calibration(predictions) for name, predictions in valid.items()})
+        calibrate.write(run, {name: fit_calibration(each, manifest.groups) for name, each in valid.items()})
     if not run.patients.is_file():
         calibrate.write_patient_rules(run, valid, calibrate.read(run), manifest.groups)
     write_results(context, add_images(context, read_results(context)))
