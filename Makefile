@@ -41,7 +41,7 @@ test-slow: install-dev
 # Random files for every reader, SECONDS each; ends at the first find, which `make test` then reads too.
 SECONDS ?= 60
 fuzz: install-dev
-	for target in image dicom table recipe run keras; do \
+	for target in image dicom nifti table recipe run keras; do \
 	    $(BIN)/python -m tests.fuzz.run $$target --seconds $(SECONDS) || exit 1; done
 
 # Breaks one guarding line at a time and runs the tests that must notice; an hour. See tools/mutants.toml.

@@ -20,7 +20,7 @@ from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStart
 from tumorboard.server import decode_worker
 
 MODULES = ("tumorboard.data.dicom.worker", "tumorboard.server.decode_worker")
-REQUEST = {"image": config.Image(size=32).model_dump(), "key": ""}
+REQUEST = {"image": config.Image(size=32).model_dump(), "key": "", "slice": 0}
 CANARIES = ("json", "numpy", "types", "tumorboard", "warnings", "struct", "PIL", "pydicom", "typing")
 
 
@@ -194,7 +194,7 @@ def executed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("module", MODULES)
 def test_a_worker_executes_nothing_from_the_working_directory(module, executed):
     pool = SandboxPool(module, seconds=60)
-    frame = {"image": {}, "rows": 1, "columns": 1, "plugin": "pydicom", "syntax": "1.2.840.10008.1.2.5"}
+    frame = REQUEST | {"image": {}, "rows": 1, "columns": 1, "syntax": "1.2.840.10008.1.2.5"}
     try:
         answer, _ = pool.ask(frame, b"x")
         links = [Path(f"/proc/{pid}/cwd") for pid in pool.pids]

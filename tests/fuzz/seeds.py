@@ -1,5 +1,6 @@
 """Write the files that fuzzing starts from: `python -m tests.fuzz.seeds TARGET FOLDER`."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from PIL import Image
 
@@ -55,6 +57,17 @@ def image() -> Iterator[bytes]:
 def dicom() -> Iterator[bytes]:
     """pydicom's own files."""
     yield from (path.read_bytes() for path in PYDICOMS.values() if path.stat().st_size <= _LARGEST)
+
+
+def nifti() -> Iterator[bytes]:
+    """Both versions, several types of values and orientations, plain and compressed."""
+    values = np.random.default_rng(0).integers(0, 200, (5, 6, 7))
+    tilted = np.array([[0, 0, -2, 1], [1, 0.2, 0, 1], [-0.2, 1, 0, 1], [0, 0, 0, 1]])
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        for dtype in (np.uint8, np.int16, np.float32, np.float64):
+            for affine in (np.eye(4), tilted):
+                content = kind(values.astype(dtype), affine).to_bytes()
+                yield from (content, gzip.compress(content))
 
 
 def table() -> Iterator[bytes]:

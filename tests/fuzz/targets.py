@@ -21,7 +21,10 @@ from tumorboard.data import class_folders, image_reader, manifest, sandbox
 from tumorboard.data.dicom import pixels, reader, worker
 from tumorboard.data.dicom.display import Setting
 from tumorboard.data.dicom.header import explained
+from tumorboard.data.dicom.header import read_header as dicom_header
 from tumorboard.data.image_headers import read_header
+from tumorboard.data.nifti import reader as nifti_reader
+from tumorboard.data.nifti import worker as nifti_worker
 from tumorboard.errors import TumorboardError
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
@@ -41,8 +44,8 @@ class Find(Exception):
 
 
 def image(content: bytes) -> None:
-    """The image reader, as far as it works in this process: everything but DICOM."""
-    if reader.recognised(content[: reader.HEAD_BYTES]):
+    """The image reader, as far as it works in this process: everything but DICOM and NIfTI."""
+    if reader.recognised(content[: reader.HEAD_BYTES]) or nifti_reader.recognised(content):
         return
     try:
         decoded = image_reader.read_image(content, max_pixels=_MAX_PIXELS)
@@ -64,7 +67,13 @@ def dicom(content: bytes) -> None:
     if not reader.recognised(content[: reader.HEAD_BYTES]):
         return
     settings = (None, Setting("lung", -600.0, 1500.0, hounsfield=True))
-    reads = [lambda file, setting=setting: worker.image(file, setting, _MAX_PIXELS) for setting in settings]
+    reads: list[Callable[[io.BytesIO], object]] = [
+        lambda file, setting=setting: worker.image(file, setting, _MAX_PIXELS) for setting in settings
+    ]
+    reads += [
+        lambda file: worker.image(file, None, _MAX_PIXELS, 2),
+        lambda file: worker.frames(dicom_header(file, several=True), _MAX_PIXELS),
+    ]
     with (
         mock.patch.object(sandbox, "limit_time"),  # would end this process
         mock.patch.object(pixels, "get_decoder", _decoder),
@@ -74,6 +83,22 @@ def dicom(content: bytes) -> None:
                 read(io.BytesIO(content))
             except Exception as error:
                 _require_one_line(explained(error))
+
+
+def nifti(content: bytes) -> None:
+    """The NIfTI reader as it works in its child process."""
+    if not nifti_reader.recognised(content[: nifti_reader.HEAD_BYTES]):
+        return
+    with mock.patch.object(sandbox, "limit_time"), mock.patch.object(nifti_worker, "MAX_BYTES", _MAX_PIXELS):
+        for setting in (None, [-600.0, 1500.0, True]):
+            try:
+                volume = nifti_worker.read(io.BytesIO(content), len(content))
+                grey, _ = nifti_worker.show(volume, 1, setting, _MAX_PIXELS)
+            except Exception as error:
+                _require_one_line(nifti_worker.explained(error))
+                _require_not_ours(error)
+            else:
+                _require(grey.dtype == np.uint8 and grey.ndim == 2, "other pixels")
 
 
 def table(content: bytes) -> None:
@@ -139,7 +164,7 @@ def keras(content: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    function.__name__: function for function in (image, dicom, table, recipe, run, keras)
+    function.__name__: function for function in (image, dicom, nifti, table, recipe, run, keras)
 }
 
 

@@ -86,6 +86,8 @@ def announce(url: str) -> None:
 if __name__ == "__main__":
     listener = server.listen("127.0.0.1", 0)
     options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    if "frames" in options:
+        options["image"] = Image(size=32, frames=options.pop("frames"))
     for name in {"class_names", "names"} & set(options):
         options[name] = tuple(options[name])
     server.HEADER_SECONDS = options.pop("header_seconds", server.HEADER_SECONDS)

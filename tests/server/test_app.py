@@ -4,6 +4,7 @@ import json
 import os
 import signal
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from tests.data import dicoms
 from tests.data.pictures import saved
+from tumorboard import config
 from tumorboard.data import sandbox
 from tumorboard.data.image_reader import read_input
 from tumorboard.server import app
@@ -66,6 +68,48 @@ def test_a_patient_of_other_numbers_is_refused(client, name):
     assert "/api/predict" in answer.json()["detail"]
     assert client.post("/api/patient", content=bytes(MAX_JSON_BYTES + 1)).status_code == 413
     assert client.post("/api/patient", data={"a": "b"}).status_code == 415
+
+
+FILM = dicoms.frames(np.arange(1, 8)[:, None, None] * np.full((7, 8, 8), 9000), center=32768, width=65536)
+
+
+def nifti(values):
+    return nibabel.Nifti1Image(values.astype(np.int16), np.eye(4)).to_bytes()
+
+
+@pytest.mark.parametrize("content", [FILM, nifti(np.random.default_rng(0).normal(50, 9, (9, 9, 7)))])
+def test_a_volume_is_predicted_slice_by_slice_as_training_chose(content, tmp_path):
+    state = fake_state(tmp_path, image=config.Image(size=32, frames=3))
+    with TestClient(app.build(state)) as client:
+        first = client.post("/api/predict", content=content).json()
+        assert (first["slice"], first["slices"]) == (2, [2, 4, 6])
+        others = [client.post(f"/api/predict?slice={n}", content=content).json() for n in (4, 7)]
+        assert [(reply["slice"], reply["slices"]) for reply in others] == [(4, [2, 4, 6]), (7, [2, 4, 6])]
+        assert len({reply["preview"] for reply in (first, *others)}) == 3
+        assert first["patient"] == others[0]["patient"] != None  # noqa: E711
+        assert "file-" in first["patient"]
+        assert client.post("/api/explain?slice=6", content=content).status_code == 200
+        missing = client.post("/api/predict?slice=8", content=content)
+        assert missing.status_code == 422
+        assert "so without" in missing.json()["detail"]
+        assert client.post("/api/predict?slice=-1", content=content).status_code == 422
+        damaged = client.post("/api/predict", content=content[:-20])
+        assert damaged.status_code == 422
+        assert "cut off" in damaged.json()["detail"]
+
+
+def test_other_images_have_no_slices(slice_png, tmp_path):
+    with TestClient(app.build(fake_state(tmp_path, image=config.Image(size=32, frames="all")))) as client:
+        for content in (slice_png, dicoms.image([1, 2], center=1, width=9)):
+            reply = client.post("/api/predict", content=content).json()
+            assert (reply["slice"], reply["slices"], reply["patient"]) == (None, [], None)
+
+
+def test_a_run_that_was_trained_without_volumes_refuses_them(client):
+    reply = client.post("/api/predict", content=FILM)
+    assert reply.status_code == 422
+    assert "7 frames, which do not stand for one image; choose with --frames" in reply.json()["detail"]
+    assert client.post("/api/predict?slice=3", content=FILM).json()["slice"] == 3
 
 
 def test_a_patient_of_a_dicom_file_is_a_pseudonym(client, slice_png, caplog):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -286,6 +287,34 @@ def test_dicom_files_of_one_patient_are_joined_by_themselves(page):
     opened.get_by_role("button", name="Clear").click()
     playwright.expect(card).to_have_count(0)
     assert not opened.locator("#together").is_visible()
+
+
+def test_the_slices_of_a_volume_are_images_of_one_patient(page):
+    film = dicoms.frames(np.stack([CT + 300 * n for n in range(5)]), center=1500, width=3000)
+    volume = nibabel.Nifti1Image(np.stack([CT, CT.T], axis=2).astype(np.int16), np.eye(4)).to_bytes()
+    opened = page('{"frames": "all"}')
+    chooser = opened.get_by_label("choose files")
+    chooser.set_input_files([file("film.dcm", film), file("brain.nii", volume)])
+    done(opened, "Patient 2 of 2: prediction ")
+    names = [f"film.dcm#{n}" for n in (1, 2, 3, 4, 5)] + ["brain.nii#1", "brain.nii#2"]
+    assert opened.locator("#results .file").all_text_contents() == names
+    titles = [card.get_by_role("heading").first.inner_text() for card in opened.locator(".patient").all()]
+    assert titles == ["Patient 1 of 2: prediction from 5 images", "Patient 2 of 2: prediction from 2 images"]
+    opened.get_by_label("All these images are of one patient").check()
+    card = opened.locator(".patient")
+    playwright.expect(card.get_by_role("heading").first).to_have_text("One patient: prediction from 7 images")
+    assert "different patients" not in card.inner_text()
+    with opened.expect_download() as table:
+        opened.get_by_role("button", name="Download the table").click()
+    rows = list(csv.DictReader(io.StringIO(table.value.path().read_text())))
+    assert [row["file"] for row in rows] == names
+    with opened.expect_request("**/api/explain*") as asked:
+        opened.locator(".explain").nth(3).click()
+    assert "slice=4" in asked.value.url
+    before = opened.locator("#results article").count()
+    opened.locator(".window select").nth(1).select_option("lung")
+    done(opened, "One patient: prediction ")
+    assert opened.locator("#results article").count() == before
 
 
 def test_two_patients_have_two_answers_of_their_own(page):

@@ -74,6 +74,12 @@ _WINDOW = Query(
     description=f'of DICOM: "as-trained", "file", {", ".join(config.PRESETS)} or CENTER,WIDTH',
     pattern=WINDOW_PATTERN,
 )
+_SLICE = Query(
+    alias="slice",
+    description="of a volume, the number of a slice from 1; 0 for the first that training would choose",
+    ge=0,
+    le=10_000,
+)
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -121,11 +127,11 @@ class AppState:
     model_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     heat_map_thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
-    async def decode_upload(self, request: Request, window: str) -> DecodedUpload:
-        """Receive and decode the file of a request."""
+    async def decode_upload(self, request: Request, window: str, number: int) -> DecodedUpload:
+        """Receive and decode the file of a request, or this slice of it."""
         settings = with_window(self.predictor.image, window)
         content = await receive(request)
-        return await _run_in(self.decoding_threads, lambda: decode(self.decoders, content, settings))
+        return await _run_in(self.decoding_threads, lambda: decode(self.decoders, content, settings, number))
 
     def close(self) -> None:
         """Finish the work in progress, and end threads and decoding processes."""
@@ -194,10 +200,14 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         return {"status": "ok"}
 
     @app.post("/api/predict", response_model=Prediction, responses=_PROBLEMS, openapi_extra=_BODY)
-    async def predict(request: Request, window: Annotated[str, _WINDOW] = "as-trained") -> Prediction:
-        """Predict the class of one image. Nothing is kept."""
+    async def predict(
+        request: Request,
+        window: Annotated[str, _WINDOW] = "as-trained",
+        number: Annotated[int, _SLICE] = 0,
+    ) -> Prediction:
+        """Predict the class of one image, or of one slice of a volume. Nothing is kept."""
         async with state.slots.slot(request):
-            upload = await state.decode_upload(request, window)
+            upload = await state.decode_upload(request, window, number)
             result = await _run_in(state.model_thread, lambda: predictor.predict(upload.pixels))
             other_window = upload.windowed and with_window(predictor.image, window) != predictor.image
             return describe_prediction(predictor, upload, result, [OTHER_WINDOW] if other_window else [])
@@ -219,12 +229,13 @@ def _add_api(app: FastAPI, state: AppState) -> None:
             str, Query(json_schema_extra={"enum": list(predictor.class_names)})
         ] = predictor.class_names[0],
         window: Annotated[str, _WINDOW] = "as-trained",
+        number: Annotated[int, _SLICE] = 0,
     ) -> HeatMap:
         """Show which regions support a class in a model (Grad-CAM). Nothing is kept."""
         if model not in predictor.names or target not in predictor.class_names:
             raise HTTPException(422, "expected a model and a target that /api/run lists")
         async with state.slots.slot(request):
-            upload = await state.decode_upload(request, window)
+            upload = await state.decode_upload(request, window, number)
             index = list(predictor.class_names).index(target)
             layer = await _run_in(
                 state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index)

@@ -114,7 +114,12 @@ class Prediction(Answer):
     notes: list[str] = Field(description="what to know about the file")
     windowed: bool = Field(description="whether a grey window may change it: DICOM, grey above 8 bits")
     patient: str | None = Field(
-        description="a pseudonym of the patient (or series) of a DICOM file, until the server ends; else null"
+        description="a pseudonym of the patient (or series) of a DICOM file, or of a volume, "
+        "until the server ends; else null"
+    )
+    slice: int | None = Field(description="the number of the slice of a volume, from 1; else null")
+    slices: list[int] = Field(
+        description="of a volume the numbers of the slices that the run uses, as in training; else empty"
     )
     preview: str = Field(description="base64 PNG of the models' input")
 
@@ -161,6 +166,8 @@ def describe_prediction(
         notes=[*upload.notes, *notes],
         windowed=upload.windowed,
         patient=upload.patient or None,
+        slice=upload.slice or None,
+        slices=list(upload.slices),
         preview=png(upload.pixels),
     )
 

@@ -125,13 +125,18 @@ class DecodedUpload:
         pixels: uint8 (size, size, 3), the input of the models.
         windowed: Whether a grey window may change it, see `image_reader.DecodedImage`.
         notes: What the user should know about the file, for example further frames.
-        patient: A pseudonym of the patient, or of the series, that a DICOM file shows; "" without one.
+        patient: A pseudonym of the patient, or of the series, that a DICOM file shows, or of a volume; ""
+            without one.
+        slice: The number of the slice of a volume; 0 for the only one.
+        slices: The numbers of those that training would choose; empty for what is no volume.
     """
 
     pixels: Pixels
     windowed: bool
     notes: tuple[str, ...]
     patient: str
+    slice: int = 0
+    slices: tuple[int, ...] = ()
 
 
 def decoding_pool() -> SandboxPool:
@@ -139,21 +144,28 @@ def decoding_pool() -> SandboxPool:
     return SandboxPool("tumorboard.server.decode_worker", seconds=60)
 
 
-def decode(pool: SandboxPool, content: bytes, settings: config.Image) -> DecodedUpload:
-    """Decode an uploaded file.
+def decode(pool: SandboxPool, content: bytes, settings: config.Image, number: int = 0) -> DecodedUpload:
+    """Decode an uploaded file; of a volume the slice of this number, by default the first that is chosen.
 
     Raises:
         DataError: Not an image, damaged, or too large.
         SandboxEndedError: The process ended instead of answering; the next upload gets a new one.
         SandboxStartError: No process can be started.
     """
-    header, pixels = pool.ask({"image": settings.model_dump(), "key": _KEY.hex()}, content)
+    header, pixels = pool.ask({"image": settings.model_dump(), "key": _KEY.hex(), "slice": number}, content)
     if "not_started" in header:
         raise SandboxStartError(str(header["not_started"]))
     if "error" in header:
         raise DataError(str(header["error"]))
     array = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
-    return DecodedUpload(array, bool(header["windowed"]), tuple(header["notes"]), header["patient"])
+    return DecodedUpload(
+        array,
+        bool(header["windowed"]),
+        tuple(header["notes"]),
+        header["patient"],
+        header["slice"],
+        tuple(header["slices"]),
+    )
 
 
 def with_window(settings: config.Image, window: str) -> config.Image:

@@ -10,6 +10,7 @@ Grey, the first rule that applies:
 """
 
 import gzip
+import hashlib
 import io
 import logging
 import math
@@ -65,7 +66,7 @@ class Volume:
     notes: tuple[str, ...]
 
 
-_last_volume: dict[tuple[Any, ...], Volume] = {}
+_last_volume: dict[tuple[int | bytes, ...], Volume] = {}
 
 
 def main() -> None:
@@ -86,11 +87,12 @@ def answer(request: dict[str, Any], content: bytes) -> sandbox.Message:
         pixels, notes = show(volume, request["number"], request["setting"], request["max_pixels"])
         return {"shape": pixels.shape, "notes": notes}, pixels.tobytes()
     except Exception as error:
-        fault = _explained(error)
+        fault = explained(error)
         return {"error": str(fault), "remedy": fault.remedy}, b""
 
 
-def _explained(error: Exception) -> NiftiError:
+def explained(error: Exception) -> NiftiError:
+    """Turn an error of nibabel, of decompression or of this module into one line."""
     if isinstance(error, NiftiError):
         return error
     if isinstance(error, MemoryError):
@@ -104,14 +106,16 @@ def _explained(error: Exception) -> NiftiError:
 
 def _opened(source: Path | bytes) -> Volume:
     """Read a volume, or return the last one again: its slices are asked for in turn."""
-    if isinstance(source, bytes):
-        return read(io.BytesIO(source), len(source))
-    with source.open("rb") as file:
-        status = os.fstat(file.fileno())
-        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        key: tuple[int | bytes, ...]
+        if isinstance(source, bytes):
+            size, key = len(source), (hashlib.blake2b(source).digest(),)
+        else:
+            status = os.fstat(file.fileno())
+            size, key = status.st_size, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if key not in _last_volume:
             _last_volume.clear()  # before the next one takes as much memory
-            _last_volume[key] = read(file, status.st_size)
+            _last_volume[key] = read(file, size)
         return _last_volume[key]
 
 
@@ -124,7 +128,7 @@ def read(file: Any, size: int) -> Volume:
 
     Raises:
         NiftiError: Not three dimensions, values that are no numbers, too large, cut off, or no orientation.
-        Exception: It is damaged, see `_explained`.
+        Exception: It is damaged, see `explained`.
     """
     if find_spec("nibabel") is None:
         raise NiftiError("NIfTI, and nibabel is not installed", optional.install("nibabel", extra="nifti"))
@@ -143,7 +147,7 @@ def read(file: Any, size: int) -> Volume:
     elif size < offset + length:
         raise NiftiError(f"NIfTI cut off after {max(0, size - offset)} of {length} bytes of values")
     elif isinstance(file, io.BytesIO):
-        values = np.frombuffer(file.getbuffer(), np.uint8, length, offset).view(dtype)
+        values = np.frombuffer(file.getvalue(), np.uint8, length, offset).view(dtype)
     else:
         values = np.memmap(file, dtype, "r", offset, (math.prod(shape),))
     slope, intercept = (float(number or 0) for number in header.get_slope_inter())

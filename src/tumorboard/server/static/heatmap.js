@@ -16,7 +16,7 @@ export async function explain(entry) {
   part("explain").disabled = true;
   let text = `Bright regions support ${target} in ${model} (Grad-CAM). They suggest a reason and do not prove it.`;
   try {
-    const reply = await upload("api/explain", { model, target, window: entry.window }, entry.file);
+    const reply = await upload("api/explain", { model, target, window: entry.window, slice: entry.slice }, entry.file);
     if (number !== entry.requests || model !== part("model").value || target !== part("target").value) return;
     if (reply.empty) text = `No region supports ${target} in ${model}, or the model has no gradient (a vote).`;
     part("layer").src = `data:image/png;base64,${reply.layer}`;

@@ -8,7 +8,7 @@ import { confidence, show, warnings } from "./prediction.js";
 import { table } from "./table.js";
 
 const CONCURRENT_UPLOADS = 2;
-let entries = []; // {file, card, reply, problem, window, requests}: one per image, in the order they came
+let entries = []; // {file, name, slice, card, reply, problem, window, requests}: one per image, as they came
 const queue = [];
 let active = 0;
 
@@ -19,18 +19,36 @@ function take(files) {
   if (files.length) byId("tools").hidden = false;
 }
 
-function add(file) {
+// A slice of a volume is put after the one before it.
+function add(file, slice = 0, before = null) {
   const card = byId("card").content.firstElementChild.cloneNode(true);
-  const entry = { file, card, reply: null, problem: "", window: "as-trained", requests: 0 };
-  card.querySelector(".file").textContent = file.name;
+  const entry = { file, name: "", slice: 0, card, reply: null, problem: "", window: "as-trained", requests: 0 };
+  rename(entry, slice);
   card.querySelector(".explain").addEventListener("click", () => explain(entry));
   card.querySelector(".opacity input").addEventListener("input", () => setOpacity(entry));
   for (const choice of card.querySelectorAll(".model, .target"))
     choice.addEventListener("change", () => removeHeatMap(entry));
   offerWindows(entry);
-  entries.push(entry);
-  byId("results").append(card);
+  entries.splice(before ? entries.indexOf(before) + 1 : entries.length, 0, entry);
+  if (before) before.card.after(card);
+  else byId("results").append(card);
   return entry;
+}
+
+function rename(entry, slice) {
+  entry.slice = slice;
+  entry.name = slice ? `${entry.file.name}#${slice}` : entry.file.name;
+  entry.card.querySelector(".file").textContent = entry.name;
+}
+
+// The first reply for a volume names its slices: each is an image of its own.
+function addSlices(entry, { slice, slices }) {
+  rename(entry, slice);
+  let last = entry;
+  for (const number of slices.slice(1)) {
+    last = add(entry.file, number, last);
+    enqueue(last);
+  }
 }
 
 function offerWindows(entry) {
@@ -72,7 +90,7 @@ async function predict(entry, number) {
   try {
     const limit = run.description.limits.bytes;
     if (entry.file.size > limit) throw new Refusal(`The file is larger than ${limit / 2 ** 20} MB.`);
-    reply = await upload("api/predict", { window: entry.window }, entry.file);
+    reply = await upload("api/predict", { window: entry.window, slice: entry.slice }, entry.file);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     problem = error.message;
@@ -80,6 +98,7 @@ async function predict(entry, number) {
   if (number !== entry.requests) return; // another window has been chosen since
   entry.reply = reply;
   entry.problem = problem;
+  if (reply?.slices.length && !entry.slice && entries.includes(entry)) addSlices(entry, reply);
   show(entry);
 }
 
@@ -90,7 +109,7 @@ function showProgress() {
   const waiting = queue.length + active;
   const last = done.at(-1);
   let text = waiting ? `${done.length} of ${entries.length} images predicted …` : "";
-  if (!waiting && entries.length === 1 && last) text = `${last.file.name}: ${summary(last)}`;
+  if (!waiting && entries.length === 1 && last) text = `${last.name}: ${summary(last)}`;
   if (!waiting && entries.length > 1) {
     const failed = entries.filter((entry) => entry.problem).length;
     text = failed

@@ -50,11 +50,11 @@ export async function showPatients(entries) {
   }
 }
 
-const names = (entries) => entries.map((entry) => entry.file.name).join(", ");
+const names = (entries) => entries.map((entry) => entry.name).join(", ");
 
 function warnings(group) {
   const texts = [];
-  const patients = new Set(group.map((entry) => entry.reply?.patient).filter(Boolean));
+  const patients = new Set(group.map((entry) => entry.reply?.patient).filter((name) => name?.startsWith("dicom-")));
   if (patients.size > 1) texts.push(`The DICOM headers name ${patients.size} different patients.`);
   const unlike = group.filter((entry) => entry.reply?.out_of_distribution);
   if (unlike.length) texts.push(`${unlike.length} of ${group.length} images are unlike the training images: ${names(unlike)}.`);
@@ -70,7 +70,7 @@ function unread(group, entries) {
 
 function show(card, reply, readable, texts, leftOut) {
   const part = (name) => card.querySelector(`.${name}`);
-  const decisive = readable[reply.contributions.indexOf(Math.max(...reply.contributions))].file.name;
+  const decisive = readable[reply.contributions.indexOf(Math.max(...reply.contributions))].name;
   const refer = Number(Boolean(reply.refer));
   const messages = [...texts, ...reply.messages.slice(0, refer), ...leftOut, ...reply.messages.slice(refer)];
   messages.push(`${METHODS[reply.method]}; ${decisive} contributes most.`);
@@ -80,7 +80,7 @@ function show(card, reply, readable, texts, leftOut) {
   card.querySelector("summary").textContent = "Images, from the one that contributes most";
   part("images").append(...order.map(([entry]) => {
     const row = element("li");
-    row.append(element("bdi", "", entry.file.name), `: ${entry.reply.prediction}, ${confidence(entry.reply)}`);
+    row.append(element("bdi", "", entry.name), `: ${entry.reply.prediction}, ${confidence(entry.reply)}`);
     return row;
   }));
   showModels(part, reply);

@@ -12,10 +12,10 @@ export function table(entries) {
   const { models, class_names: classes, notice } = run.description;
   const columns = models.flatMap((model) => classes.map((name) => [model.name, name]));
   const head = ["file", "prediction", "confidence", "calibrated", "prediction_set", "refer", "out_of_distribution", "window"];
-  const rows = entries.map(({ file, reply, problem, window: chosen }) => {
-    if (!reply) return [file.name, ...Array(head.length - 1 + columns.length).fill(""), problem];
+  const rows = entries.map(({ name: file, reply, problem, window: chosen }) => {
+    if (!reply) return [file, ...Array(head.length - 1 + columns.length).fill(""), problem];
     const raw = Object.fromEntries(reply.models.map((model) => [model.name, model.probabilities]));
-    return [file.name, reply.prediction, reply.confidence, reply.calibrated, (reply.prediction_set || []).join("; "),
+    return [file, reply.prediction, reply.confidence, reply.calibrated, (reply.prediction_set || []).join("; "),
       reply.refer, reply.out_of_distribution, reply.windowed ? chosen : "",
       ...columns.map(([model, name]) => raw[model][name]), ""];
   });
