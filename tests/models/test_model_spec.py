@@ -182,6 +182,7 @@ def test_trunk_and_tail_are_the_model(kind):
     images = pixels(3)
     found = tail.predict_on_batch(trunk.predict_on_batch(images))
     np.testing.assert_allclose(found, model.predict_on_batch(images), rtol=0, atol=1e-6)
+    tail(trunk.predict_on_batch(images), training=True)  # as for averaged weights: Keras warns of nothing
     assert not trunk.trainable_weights
     assert {id(w) for w in tail.trainable_weights} == {id(w) for w in model.trainable_weights}
 

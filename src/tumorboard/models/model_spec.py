@@ -135,7 +135,8 @@ def split_at_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     Raises:
         ModelError: A branch of the model has no `frozen` tap.
     """
-    frozen = taps(model, "frozen")
+    tensors = taps(model, "frozen")
+    frozen = tensors[0] if len(tensors) == 1 else tensors  # Keras warns of a list of one
     try:
         tail = keras.Model(frozen, model.output, name=f"{model.name}_tail")
     except ValueError as error:  # no tap at all, or a path from image to output without a tap
