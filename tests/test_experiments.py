@@ -6,7 +6,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tumorboard.errors import DataError
+from tumorboard.config import load
+from tumorboard.errors import DataError, RecipeError
 from tumorboard.evaluation.intervals import wilson
 from tumorboard.evaluation.metrics import accuracy
 from tumorboard.predictions import Predictions
@@ -16,12 +17,17 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 CLASSES = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
 
 
+def imported(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def experiment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("misaligned", EXPERIMENTS / "misaligned_ensemble.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "misaligned", module)
-    spec.loader.exec_module(module)
+    module = imported("misaligned_ensemble", monkeypatch)
     monkeypatch.setattr(module, "RESHUFFLES", 20)
     return module
 
@@ -89,3 +95,16 @@ def test_predictions_of_other_samples_are_refused(experiment: ModuleType, tmp_pa
     RunFolder(root).predictions("custom", "test").write_bytes(guesses(399, 1).to_csv().encode())
     with pytest.raises(DataError, match="0399"):
         experiment.main(["--run", str(root)])
+
+
+def test_a_variant_changes_the_settings_that_it_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    script, default = imported("custom_settings", monkeypatch), load("default")
+    text = "models.custom.training.batch=16 models.custom.augmentation.fill='nearest' image.size=128"
+    expected = default.model_dump()
+    expected["models"]["custom"]["training"]["batch"] = 16
+    expected["models"]["custom"]["augmentation"]["fill"] = "nearest"
+    expected["image"]["size"] = 128
+    assert script.variant(default, text).model_dump() == expected
+    assert script.variant(default, "") == default
+    with pytest.raises(RecipeError, match=r"batches.*known here"):
+        script.variant(default, "models.custom.training.batches=16")
