@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from tumorboard.evaluation.intervals import proportion, share
 from tumorboard.evaluation.overfitting import gap_interval, verdict
 
 BASELINE = 195 / 613
@@ -49,10 +51,23 @@ BASELINE = 195 / 613
     ],
 )
 def test_the_verdict_weighs_the_gap_against_noise(train, valid, n_train, n_valid, starts, says):
-    text = verdict(*train, *valid, n_train, n_valid, BASELINE)
+    losses, accuracies = zip(train, valid, strict=True)
+    of_train, of_valid = (
+        proportion(round(share * n), n) for share, n in zip(accuracies, (n_train, n_valid), strict=True)
+    )
+    text = verdict(losses[0], of_train, losses[1], of_valid, BASELINE)
     assert text.startswith(starts)
     assert says in text
 
 
 def test_the_interval_of_a_gap_is_newcombe_s_published_example():
-    assert gap_interval(56 / 70, 70, 48 / 80, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    first, second = proportion(56, 70), proportion(48, 80)
+    assert gap_interval(first, second) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_a_gap_that_few_patients_show_is_no_overfitting():
+    hits = np.repeat(np.arange(12) % 3 > 0, 20)  # 8 of 12 patients, who have 20 images each
+    train = proportion(510, 600)
+    alone, together = share(hits), share(hits, np.repeat(np.arange(12), 20))
+    assert verdict(0.3, train, 0.5, alone, BASELINE).startswith("Overfitting:")
+    assert verdict(0.3, train, 0.5, together, BASELINE).startswith("No overfitting shown")

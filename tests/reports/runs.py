@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tumorboard.evaluation.patients import choose
+from tumorboard.evaluation.patients import fit_rule
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.predictions import Predictions
 from tumorboard.reports.run_results import Provenance, score_run
@@ -87,7 +87,10 @@ def _scored(class_names, names, test_seed, calibrated, subsets=None, patients=0)
             name: f"{split}-{labels[i]}-{i // 3}"
             for i, name in enumerate(first.ids[: round(len(labels) * patients)])
         }
-    rules = {name: choose(each["valid"], groups) for name, each in predictions.items()}
+    temperatures = {name: one.temperature for name, one in fitted.items()}
+    rules = {
+        name: fit_rule(one["valid"], groups, temperatures.get(name, 1.0)) for name, one in predictions.items()
+    }
     return score_run(
         predictions,
         provenance(),

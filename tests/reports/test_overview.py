@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.reports.runs import predicted, provenance, run_results
+from tumorboard.evaluation.intervals import proportion
 from tumorboard.evaluation.selective_prediction import Calibration
 from tumorboard.reports import markdown, terminal
 from tumorboard.reports.document import Document, cell_text, in_words
@@ -80,6 +81,14 @@ def test_the_calibration_error_per_patient_is_of_the_confidence_that_predict_sta
     assert ece != run_results(patients=1.0).patients["test"].scores[results.recommended].ece
     cells = [cell_text(each) for each in (ece, results.calibrated_test_scores.ece)]
     assert f"| ECE (range by chance) | {' | '.join(cells)} |" in first_screen(results)
+
+
+def test_sets_of_patients_that_miss_the_class_too_often_are_a_limitation() -> None:
+    results = run_results(patients=1.0, calibrated=True)
+    assert "of the test patients instead" not in "\n".join(contradicted_by_test(results))
+    low = replace(results.calibration[results.recommended], set_coverage={"all": proportion(9, 17)})
+    text = "\n".join(contradicted_by_test(replace(results, patient_calibration={results.recommended: low})))
+    assert "hold the true class of 53% of the test patients instead of 90%" in text
 
 
 def test_where_few_images_have_a_patient_images_come_first() -> None:

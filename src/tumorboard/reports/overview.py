@@ -194,13 +194,16 @@ def contradicted_by_test(results: RunResults) -> Iterator[str]:
             f"Confidence on test differs from accuracy by {number(ece.value)} on average. That of a "
             f"calibrated model differs by up to {number(ece.null_high)}: do not read 0.9 as 9 in 10."
         )
-    coverage = calibration.set_coverage.get("all") if calibration else None
-    if calibration and coverage and coverage.high is not None:
-        wanted = 1 - calibration.calibration.alpha
-        if coverage.high < wanted:
+    for unit, performance in (
+        ("image", calibration),
+        ("patient", results.patient_calibration.get(results.recommended)),
+    ):
+        coverage = performance.set_coverage.get("all") if performance else None
+        wanted = 1 - performance.calibration.alpha if performance else 0.0
+        if coverage and coverage.high is not None and coverage.high < wanted:
             yield (
-                f"Prediction sets hold the true class of {percent(coverage.value or 0.0)} of the test images "
-                f"instead of {percent(wanted)}. Their coverage on test is {in_words(coverage)}."
+                f"Prediction sets hold the true class of {percent(coverage.value or 0.0)} of the test "
+                f"{unit}s instead of {percent(wanted)}. Their coverage on test is {in_words(coverage)}."
             )
 
 
@@ -230,7 +233,7 @@ def _drop_from_validation(results: RunResults) -> Iterator[str]:
     valid, test = (results.scores[results.recommended][split].accuracy for split in ("valid", "test"))
     if valid.value is None or test.value is None:
         return
-    low, high = gap_interval(valid.value, valid.n, test.value, test.n)
+    low, high = gap_interval(valid, test)
     if low > 0:
         yield (
             f"Test accuracy is lower than validation accuracy by {100 * low:.0f} to {100 * high:.0f} "

@@ -348,7 +348,7 @@ def _require_all_splits(predictions: Mapping[str, BySplit]) -> None:
 
 def _fit_verdict(train: Scores, valid: Scores, majority_share: float) -> str:
     losses = train.loss.value or 0.0, valid.loss.value or 0.0
-    return verdict(losses[0], _accuracy(train), losses[1], _accuracy(valid), train.n, valid.n, majority_share)
+    return verdict(losses[0], train.accuracy, losses[1], valid.accuracy, majority_share)
 
 
 def _accuracy(scores: Scores) -> float:

@@ -225,7 +225,7 @@ def _prediction_sets(models: Mapping[str, CalibratedPerformance]) -> Section:
     sizes = [", ".join(f"{size}: {n}" for size, n in model.set_sizes.items()) for model in with_sets.values()]
     rows: list[list[Cell]] = [["images by size of the set", *sizes]]
     for key in first.set_coverage:
-        title = "true class in the set" if key == "all" else f"of class {key}"
+        title = "true class in the set" if key == "all" else f"of {key}"
         rows.append([title, *(model.set_coverage[key] for model in with_sets.values())])
     return Section(
         title,
