@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         run_commands.add_explain,
         run_commands.add_export,
         server_commands.add_serve,
+        server_commands.add_ui,
     ):
         add(commands)
     completion.add_completion(commands, parser)

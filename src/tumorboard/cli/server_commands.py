@@ -1,8 +1,9 @@
-"""The command that serves a page: `tumorboard serve`."""
+"""Commands that serve a page: `tumorboard serve` and `ui`."""
 
 import argparse
 import contextlib
 import json
+import os
 from pathlib import Path
 
 from tumorboard import text_files
@@ -58,3 +59,49 @@ def _token(file: Path | None) -> str:
 
 def _announce(url: str, options: argparse.Namespace) -> None:
     write(json.dumps({"url": url}) + "\n" if options.json else f"Open {url} (Ctrl-C stops it)\n")
+
+
+def add_ui(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command and its flags."""
+    ui = command(
+        commands,
+        "ui",
+        "serve a web page on this machine that trains models, shows their reports and predicts images",
+        "  tumorboard ui studies/\n"
+        "Open the printed address: it contains a secret that is new at every start. The page sees the\n"
+        "folder and what lies below it. Ctrl-C stops the server; a training that it started goes on.",
+        _ui,
+    )
+    ui.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path(),
+        metavar="FOLDER",
+        help="the folder with data and runs (default: the working directory)",
+    )
+    ui.add_argument("--port", type=int, default=0, help="port (default: a free one)")
+
+
+def _ui(options: argparse.Namespace) -> None:
+    import secrets
+
+    from tumorboard.server import server, workspace_app
+    from tumorboard.server.jobs import Jobs
+    from tumorboard.server.workspace import Workspace
+
+    if os.name != "posix":
+        raise UsageError("expected Linux or macOS, found another system; use tumorboard train and serve")
+    workspace, token, host = Workspace.of(options.folder), secrets.token_hex(16), server.LOOPBACK[0]
+    with contextlib.closing(server.listen(host, options.port)) as listener:
+        state = workspace_app.WorkspaceState(
+            workspace, Jobs(workspace), lambda run: server.open_state(run.root)
+        )
+        server.serve(
+            workspace_app.build(state),
+            host,
+            listener,
+            token,
+            lambda url: _announce(f"{url}?token={token}", options),
+            state.stop,
+        )

@@ -14,7 +14,8 @@ export async function request(path, options = {}) {
     const seconds = Number(response.headers.get("Retry-After")) || 1;
     if (response.status !== 503 || waited >= RETRY_SECONDS) {
       const content = await response.json().catch(() => ({}));
-      throw new Refusal(content.detail || `The server responded with status ${response.status}.`);
+      const error = new Refusal(content.detail || `The server responded with status ${response.status}.`);
+      throw Object.assign(error, { details: content.details || [] });
     }
     waited += seconds;
     await new Promise((done) => setTimeout(done, 1000 * seconds));

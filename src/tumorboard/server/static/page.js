@@ -183,6 +183,7 @@ async function begin() {
   const count = models.length === 1 ? "1 model" : `${models.length} models`;
   write(byId("run"), `${count}; classes: ${classes.join(", ")}.`);
   byId("report").hidden = !run.description.report;
+  byId("workspace").hidden = !location.pathname.startsWith("/runs/"); // opened from tumorboard ui
   listen();
 }
 

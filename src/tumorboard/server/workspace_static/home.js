@@ -1,0 +1,55 @@
+// All studies and audits of the folder, and how a state is put into words.
+
+import { request } from "./api.js";
+import { byId, write } from "./dom.js";
+
+export function clock(seconds) {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export const title = (entry) => (entry.kind === "audit" ? `Audit of ${entry.data || "the whole folder"}` : entry.name);
+
+export const addressOf = (data) => `#/new/${encodeURIComponent(data || ".")}`; // the whole folder
+
+export function inWords(entry) {
+  if (entry.status === "waiting") return "Waits for its turn";
+  if (entry.status === "finished") return "Finished";
+  if (entry.status === "stopped") return entry.begun ? "Stopped, not finished" : "Not started yet";
+  const left = entry.left == null ? "" : `, about ${clock(entry.left)} left${entry.at_most ? " at most" : ""}`;
+  const where = entry.local ? "" : " on another machine";
+  return entry.fraction == null ? `Running${where}` : `Running${where}: ${Math.floor(100 * entry.fraction)}%${left}`;
+}
+
+export function showProgress(bar, entry) {
+  bar.hidden = entry.status !== "running" && !(entry.status === "stopped" && entry.fraction);
+  if (entry.fraction == null) bar.removeAttribute("value");
+  else bar.value = entry.fraction;
+}
+
+export function home(view) {
+  const cards = new Map();
+  request("api/workspace").then(({ folder }) => write(view.querySelector(".folder"), folder), () => {});
+  return {
+    update(runs) {
+      view.querySelector(".empty").hidden = runs.length > 0;
+      for (const [id, card] of cards) if (!runs.some((entry) => entry.id === id)) { card.remove(); cards.delete(id); }
+      for (const entry of runs) {
+        if (!cards.has(entry.id)) {
+          const card = byId("card").content.firstElementChild.cloneNode(true);
+          const link = card.querySelector("a");
+          link.href = `#/run/${entry.id}`;
+          write(link, title(entry));
+          card.querySelector("progress").setAttribute("aria-label", `Progress of ${title(entry)}`);
+          cards.set(entry.id, card);
+          view.querySelector(".runs").append(card);
+        }
+        const card = cards.get(entry.id);
+        const error = entry.error ? `: ${entry.error}` : "";
+        write(card.querySelector(".state"), inWords(entry) + error);
+        showProgress(card.querySelector("progress"), entry);
+      }
+    },
+  };
+}

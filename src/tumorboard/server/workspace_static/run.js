@@ -1,0 +1,116 @@
+// One study or audit: how far it is, its results, and what can be done with it.
+
+import { Refusal, request, requestJson } from "./api.js";
+import { byId, element, write } from "./dom.js";
+import { addressOf, clock, inWords, showProgress, title } from "./home.js";
+
+const INTERRUPTED = "It ended without a message: it was killed, or the machine was switched off. Resume continues where it was.";
+
+export function run(view, id) {
+  const part = (name) => view.querySelector(name);
+  const path = `api/runs/${encodeURIComponent(id)}`;
+  let last = null; // the entry that is shown
+  let asked = false; // to stop
+
+  const act = (button, work) => part(button).addEventListener("click", async () => {
+    part(button).disabled = true;
+    await tried(work);
+    part(button).disabled = false;
+  });
+  async function tried(work) {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      write(byId("status"), error.message);
+    }
+  }
+  act(".stop", async () => {
+    await request(`${path}/stop`, { method: "POST" });
+    asked = true;
+    write(byId("status"), "Asked to stop: it ends at the next safe point, and can be resumed.");
+  });
+  act(".resume", () => request(`${path}/resume`, { method: "POST" }));
+  part(".delete form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    tried(async () => {
+      await requestJson(`${path}/delete`, { name: part(".delete input").value });
+      location.hash = "#/";
+    });
+  });
+  part(".log").addEventListener("toggle", () => tried(showLog));
+  async function showLog() {
+    if (!part(".log").open) return;
+    const response = await fetch(`${path}/log`).catch(() => null);
+    if (!response?.ok) throw new Refusal("The log cannot be read.");
+    const text = part(".log pre");
+    const atEnd = text.scrollTop + text.clientHeight >= text.scrollHeight - 20;
+    text.textContent = (await response.text()) || "Nothing was printed here; the log of a study that was begun in a terminal is there.";
+    if (atEnd) text.scrollTop = text.scrollHeight;
+  }
+
+  async function describe() {
+    const found = await request(path);
+    write(part(".command pre"), found.command || "The command was not recorded.");
+    part(".results").hidden = !found.summary || found.status !== "finished";
+    part(".results pre").textContent = found.summary;
+    show(found);
+  }
+
+  function showPhases(phases = []) {
+    part(".phases").hidden = !phases.length || last.status === "finished";
+    const items = phases.map((phase) => {
+      const item = element("li", phase.ended ? "ended" : "");
+      const bar = element("progress");
+      bar.max = 1;
+      bar.value = phase.ended ? 1 : phase.fraction;
+      bar.setAttribute("aria-label", `Progress of ${phase.title}`);
+      const seconds = phase.ended && phase.seconds ? clock(phase.seconds) : "";
+      item.append(element("span", "", phase.title), element("span", "", seconds || `${Math.round(100 * phase.share)}%`), bar);
+      return item;
+    });
+    part(".phases ol").replaceChildren(...items);
+  }
+
+  function show(entry) {
+    const changed = last?.status !== entry.status;
+    last = { ...last, ...entry };
+    write(part("h1"), title(last));
+    document.title = `${title(last)} – Tumorboard`;
+    if (last.status !== "running") asked = false;
+    write(part(".state"), asked ? "Stopping at the next safe point …" : inWords(last));
+    const killed = last.status === "stopped" && last.begun && !last.error ? INTERRUPTED : "";
+    const terminal = last.status === "stopped" && !last.resumable ? " It was begun in a terminal: resume it there with the command below." : "";
+    part(".error").hidden = last.status !== "stopped" || !(last.error || killed);
+    write(part(".error"), (last.error || killed) + terminal);
+    showProgress(part("progress"), last);
+    write(part(".task"), last.status === "running" ? last.task || "" : "");
+    part(".stop").hidden = !(last.status === "waiting" || (last.status === "running" && last.local));
+    write(part(".stop"), asked ? "Stop at once" : "Stop");
+    part(".resume").hidden = last.status !== "stopped" || !last.resumable;
+    write(part(".resume"), last.begun ? "Resume" : "Start");
+    part(".report").hidden = !last.report || last.status === "running";
+    part(".report").href = `runs/${id}/report`;
+    part(".ask").hidden = last.kind === "audit" || last.status !== "finished" || !last.models;
+    part(".ask").href = `runs/${id}/`;
+    part(".again").hidden = last.kind !== "audit";
+    part(".again").href = addressOf(last.data);
+    write(part(".delete .name-of"), last.name.split("/").at(-1));
+    part(".delete").hidden = !/^(runs|audits)\//.test(last.name) || ["running", "waiting"].includes(last.status);
+    showPhases(last.phases);
+    return changed;
+  }
+
+  tried(describe);
+  return {
+    update(runs) {
+      const entry = runs.find((candidate) => candidate.id === id);
+      if (!entry) {
+        if (last) write(part(".state"), "This study is no longer there.");
+        return;
+      }
+      if (show(entry)) tried(describe);
+      if (entry.status === "running") tried(showLog);
+    },
+  };
+}

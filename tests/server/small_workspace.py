@@ -1,0 +1,40 @@
+"""A real server of a workspace with the tests' small recipe: `python small_workspace.py FOLDER RECIPE.toml`.
+
+With `train` as its first argument it is the command line that this server starts.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+TOKEN = "abcdefgh12345678"  # noqa: S105
+
+
+def train() -> int:
+    from tests.small_runs import add_tiny_backbone
+    from tumorboard.cli.main import main
+
+    add_tiny_backbone()
+    return main(sys.argv[1:])
+
+
+def serve(folder: Path, recipe: str) -> None:
+    from tests.server.fake_server import announce
+    from tumorboard.server import server, workspace_app
+    from tumorboard.server.jobs import Jobs
+    from tumorboard.server.workspace import Workspace
+
+    workspace = Workspace.of(folder)
+    jobs = Jobs(workspace, (sys.executable, __file__), {"default": "default", "small": recipe})
+    state = workspace_app.WorkspaceState(workspace, jobs, lambda run: server.open_state(run.root))
+    application, listener = workspace_app.build(state), server.listen("127.0.0.1", 0)
+    server.serve(
+        application, "127.0.0.1", listener, TOKEN, lambda url: announce(f"{url}?token={TOKEN}"), state.stop
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1] in ("train", "audit"):
+        sys.exit(train())
+    serve(Path(sys.argv[1]), sys.argv[2])

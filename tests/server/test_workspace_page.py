@@ -1,0 +1,102 @@
+"""A whole study by mouse alone, in a real browser: from a folder of drawings to the answer for an image."""
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.browsing import browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
+from tests.small_runs import RECIPE, draw
+from tumorboard.run_folder import RunFolder, read_holder
+
+pytestmark = needs_browser
+SECONDS = 240
+SERVER = Path(__file__).with_name("small_workspace.py")
+
+
+@contextlib.contextmanager
+def server(folder, recipe):
+    command = [sys.executable, str(SERVER), str(folder), str(recipe)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        url = process.stdout.readline().strip()
+        assert url, process.stderr.read()
+        yield url
+    finally:
+        process.kill()  # as a machine does that is switched off
+        process.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "work"
+    draw(folder / "scans")
+    (folder / "empty").mkdir()
+    (tmp_path / "small.toml").write_text(RECIPE)
+    yield folder
+    for run in folder.glob("runs/*"):
+        holder = read_holder(RunFolder(run))
+        if holder:
+            subprocess.run(["kill", "-9", str(holder.pid)], check=False)
+
+
+def see(page, text, role="state"):
+    playwright.expect(page.locator(f".{role}").first).to_contain_text(text, timeout=1000 * SECONDS)
+
+
+def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
+    with server(folder, tmp_path / "small.toml") as url, watched(browser, url.split("?")[0]) as page:
+        page.goto(url)
+        page.get_by_text("There is no study yet").wait_for()
+        assert "token" not in page.url
+        assert faults_everywhere(page) == []
+        page.get_by_role("navigation").get_by_role("link", name="New study").click()
+        page.get_by_role("button", name="Folder empty").click()
+        page.get_by_role("button", name="Use the folder empty").click()
+        page.get_by_role("alert").get_by_text("expected class folders").wait_for()
+        page.get_by_role("button", name="The folder of this page").click()
+        page.get_by_role("button", name="Folder scans").click()
+        page.get_by_role("button", name="Use the folder scans").click()
+        page.get_by_text("27 images of 3 classes in scans.").wait_for()
+        page.locator(".pictures img").nth(17).wait_for()
+        assert faults_everywhere(page) == []
+        page.get_by_label("Settings").select_option("small")
+        page.get_by_text("The command that does the same").click()
+        page.get_by_text("tumorboard train scans --out runs/scans-1 --recipe").wait_for()
+        page.get_by_role("button", name="Begin").click()
+        page.get_by_role("heading", name="runs/scans-1").wait_for()
+        see(page, "Running: ")
+        assert faults_everywhere(page) == []
+        page.get_by_role("button", name="Stop").click()
+        see(page, "Stopped, not finished")
+        page.get_by_text("stopped by SIGINT").first.wait_for()
+        page.get_by_role("button", name="Resume").click()
+        see(page, "Running")
+        state = page.context.storage_state()
+
+    # The server was killed; the training went on, and another server shows it.
+    with (
+        server(folder, tmp_path / "small.toml") as url,
+        watched(browser, url.split("?")[0], storage_state=state) as page,
+    ):
+        page.goto(url)
+        page.get_by_role("link", name="runs/scans-1").click()
+        see(page, "Finished")
+        assert "Recommended model" in page.locator(".results pre").inner_text()
+        assert faults_everywhere(page) == []
+        page.get_by_role("link", name="Open the report").click()
+        page.get_by_role("heading", name="Performance").first.wait_for()
+        page.go_back()
+        page.get_by_role("link", name="Predict images").click()
+        page.get_by_text("4 models; classes: bar, disc, noise.").wait_for()
+        page.get_by_label("choose files").set_input_files(folder / "scans/test/disc/disc0.png")
+        playwright.expect(page.get_by_role("status")).to_contain_text("disc0.png: prediction", timeout=60000)
+        page.get_by_role("link", name="All studies").click()
+        page.get_by_role("link", name="runs/scans-1").click()
+        page.get_by_text("Delete", exact=True).click()
+        page.get_by_label("type its name").fill("scans")
+        page.get_by_role("button", name="Delete for ever").click()
+        playwright.expect(page.get_by_role("status")).to_contain_text("is open")
+        assert (folder / "runs/scans-1/report.html").exists()
