@@ -12,6 +12,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from tests.small_runs import draw
+from tumorboard.errors import ModelError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import security, workspace_app
 from tumorboard.server.jobs import Job, Jobs
@@ -245,6 +246,19 @@ def test_the_models_of_one_run_at_a_time_are_loaded_when_asked(client, root, sta
     assert client.get("/runs/0123456789abcdef/").status_code == 404
     answer = client.post(f"/api/runs/{keys[1]}/delete", json={"name": "second"})
     assert "is open" in answer.json()["detail"]
+
+
+def test_models_that_cannot_be_opened_are_a_page_with_the_reason(client, root, state) -> None:
+    key = finish(client, root)
+
+    def refuse(run):
+        raise ModelError("expected <models>, found none")
+
+    state.open_run = refuse
+    answer = client.get(f"/runs/{key}/")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "text/html; charset=utf-8")
+    assert "expected &lt;models&gt;, found none" in answer.text
+    assert client.get(f"/runs/{key}/api/run").json()["detail"] == "expected <models>, found none"
 
 
 def test_the_idle_server_loads_no_model_and_no_framework(root) -> None:

@@ -6,6 +6,7 @@ of one run at a time.
 
 import asyncio
 import contextlib
+import html
 import io
 import json
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,6 +37,12 @@ _MAX_BYTES = 1 << 20
 _TICK_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
 _THUMBNAIL = config.Image(size=96, resize="pad")
+
+
+_NOT_OPENED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Not opened</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/page.css">
+<main><h1>The models of this run cannot be opened</h1><p class="problem">{reason}</p>
+<p><a href="/">Back to all studies</a></p></main></html>"""
 
 
 class NewStudy(BaseModel):
@@ -397,5 +404,12 @@ class _RunPages:
         """Load the models if need be, and reply as `tumorboard serve` does."""
         below = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
         key, _, rest = below.partition("/")
-        inner = await self._state.asgi_of(key)
+        try:
+            inner = await self._state.asgi_of(key)
+        except TumorboardError as error:
+            if rest:
+                raise
+            page = HTMLResponse(_NOT_OPENED.format(reason=html.escape(str(error))), 422)
+            await page(scope, receive, send)
+            return
         await inner({**scope, "path": f"/{rest}", "raw_path": b"", "root_path": ""}, receive, send)

@@ -16,11 +16,15 @@ export const addressOf = (data) => `#/new/${encodeURIComponent(data || ".")}`; /
 export function inWords(entry) {
   if (entry.status === "waiting") return "Waits for its turn";
   if (entry.status === "finished") return "Finished";
-  if (entry.status === "stopped") return entry.begun ? "Stopped, not finished" : "Not started yet";
+  if (entry.status === "stopped" && reason(entry)) return "Ended with an error";
+  if (entry.status === "stopped") return entry.begun ? "Stopped; it can be resumed" : "Not started yet";
   const left = entry.left == null ? "" : `, about ${clock(entry.left)} left${entry.at_most ? " at most" : ""}`;
   const where = entry.local ? "" : " on another machine";
   return entry.fraction == null ? `Running${where}` : `Running${where}: ${Math.floor(100 * entry.fraction)}%${left}`;
 }
+
+// What to type in a terminal is no help here, where there is a button.
+export const reason = (entry) => (entry.resumable && /^stopped by SIG/.test(entry.error) ? "" : entry.error);
 
 export function showProgress(bar, entry) {
   bar.hidden = entry.status !== "running" && !(entry.status === "stopped" && entry.fraction);
@@ -46,7 +50,7 @@ export function home(view) {
           view.querySelector(".runs").append(card);
         }
         const card = cards.get(entry.id);
-        const error = entry.error ? `: ${entry.error}` : "";
+        const error = reason(entry) ? `: ${reason(entry)}` : "";
         write(card.querySelector(".state"), inWords(entry) + error);
         showProgress(card.querySelector("progress"), entry);
       }

@@ -2,7 +2,7 @@
 
 import { Refusal, request, requestJson } from "./api.js";
 import { byId, element, write } from "./dom.js";
-import { addressOf, clock, inWords, showProgress, title } from "./home.js";
+import { addressOf, clock, inWords, reason, showProgress, title } from "./home.js";
 
 const INTERRUPTED = "It ended without a message: it was killed, or the machine was switched off. Resume continues where it was.";
 
@@ -81,8 +81,8 @@ export function run(view, id) {
     write(part(".state"), asked ? "Stopping at the next safe point …" : inWords(last));
     const killed = last.status === "stopped" && last.begun && !last.error ? INTERRUPTED : "";
     const terminal = last.status === "stopped" && !last.resumable ? " It was begun in a terminal: resume it there with the command below." : "";
-    part(".error").hidden = last.status !== "stopped" || !(last.error || killed);
-    write(part(".error"), (last.error || killed) + terminal);
+    part(".error").hidden = last.status !== "stopped" || !(reason(last) || killed);
+    write(part(".error"), (reason(last) || killed) + terminal);
     showProgress(part("progress"), last);
     write(part(".task"), last.status === "running" ? last.task || "" : "");
     part(".stop").hidden = !(last.status === "waiting" || (last.status === "running" && last.local));
