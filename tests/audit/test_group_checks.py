@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -94,6 +95,55 @@ def test_groups_that_were_found_in_names_are_no_given_ones() -> None:
     assert "no groups are given" in reason(groups_across_splits, found)
     assert only(images_without_a_group, found).numbers["without"] == 60
     assert only(groups_in_file_names, found).numbers["groups"] == 5
+
+
+def of_volumes(name: Callable[[int, int], str], split: Callable[[int, int], str]) -> DatasetFacts:
+    """Eight patients of two volumes of three slices, each volume a group by itself."""
+    places = [(patient, visit, n) for patient in range(8) for visit in range(2) for n in (1, 2, 3)]
+    facts = named(
+        dataset(Row(split=split(patient, visit)) for patient, visit, _ in places),
+        [f"{name(patient, visit)}#{n}" for patient, visit, n in places],
+    )
+    samples = [
+        dataclasses.replace(sample, sha256=f"00#{sample.id[-1]}", group=sample.id[:-2])
+        for sample in facts.samples
+    ]
+    return dataclasses.replace(facts, manifest=Manifest.of(samples))
+
+
+def bids(patient: int, visit: int) -> str:
+    return f"a/sub-{patient:02d}_ses-{visit}_T1w.nii.gz"
+
+
+def test_volumes_of_one_patient_are_tied_by_their_names() -> None:
+    facts = of_volumes(bids, lambda patient, visit: ("train", "test")[visit])
+    finding = only(groups_in_file_names, facts)
+    assert (finding.severity, finding.numbers["groups"], finding.numbers["across splits"]) == (
+        "warning",
+        8,
+        8,
+    )
+    assert re.search(finding.numbers["expression"], "sub-07_ses-1_T1w.nii.gz")[1] == "07"
+    found = facts.with_found_groups()
+    assert len(set(found.groups.values())) == 8
+    assert found.groups["a/sub-03_ses-0_T1w.nii.gz#1"] == found.groups["a/sub-03_ses-1_T1w.nii.gz#3"]
+    assert passes(images_without_a_group, facts)
+
+
+def test_a_volume_for_each_patient_stays_a_group_by_itself() -> None:
+    facts = of_volumes(lambda patient, visit: f"a/{(patient * 2 + visit) * 7919}.nii", lambda *_: "train")
+    assert passes(groups_in_file_names, facts)
+    assert facts.with_found_groups() == facts.manifest
+
+
+def test_slices_of_one_volume_in_two_splits_are_a_leak() -> None:
+    facts = of_volumes(bids, lambda *_: "train")
+    samples = [
+        dataclasses.replace(sample, split="test") if sample.id.endswith("#3") else sample
+        for sample in facts.samples
+    ]
+    finding = only(groups_across_splits, dataclasses.replace(facts, manifest=Manifest.of(samples)))
+    assert (finding.numbers["groups"], finding.numbers["across splits"]) == (16, 16)
 
 
 def test_names_that_say_nothing_of_the_pictures_pass() -> None:

@@ -20,7 +20,7 @@ from tumorboard.data import near_duplicates
 from tumorboard.data.class_matching import Matching
 from tumorboard.data.image_cache import pixel_digest
 from tumorboard.data.image_headers import Header, read_header
-from tumorboard.data.image_reader import DecodedImage, read_image
+from tumorboard.data.image_reader import DecodedImage, read_image, split_address
 from tumorboard.data.left_out import LeftOut
 from tumorboard.data.manifest import FOUND_GROUP, Manifest, Sample
 from tumorboard.data.name_keys import NameKey, find_name_keys
@@ -118,9 +118,15 @@ class DatasetFacts:
 
     @cached_property
     def name_keys(self) -> tuple[NameKey, ...]:
-        """Parts of file names, and folders, that tie images without a group together."""
-        ungrouped = [replace(sample, group=sample.given_group) for sample in self.samples]
-        return find_name_keys(ungrouped, self.thumbnails, self.duplicates.component)
+        """Parts of file names, and folders, that tie images and volumes without a group together."""
+        # Of a volume one slice: that they share its name is no evidence.
+        row_of = {sample.volume or sample.id: row for row, sample in enumerate(self.samples)}
+        files = [
+            replace(s, id=name, path=split_address(s.path)[0], group=s.given_group)
+            for name, s in ((name, self.samples[row]) for name, row in row_of.items())
+        ]
+        rows = np.array(list(row_of.values()), np.int64)
+        return find_name_keys(files, self.thumbnails[rows], self.duplicates.component[rows])
 
     def changed(self, **changes: Any) -> "DatasetFacts":
         """Return the facts of the same images with other fields; what stays is not computed again."""
@@ -130,8 +136,10 @@ class DatasetFacts:
 
     def with_found_groups(self) -> Manifest:
         """Return the samples, those without a group in the groups that their file names tell."""
-        group_of = {name: group for key in self.name_keys for name, group in key.groups.items()}
-        groups = [s.group or (FOUND_GROUP + group_of[s.id] if s.id in group_of else "") for s in self.samples]
+        found = {name: FOUND_GROUP + group for key in self.name_keys for name, group in key.groups.items()}
+        groups = [
+            s.group if s.group != s.volume else found.get(s.volume or s.id, s.group) for s in self.samples
+        ]
         pairs = zip(self.samples, groups, strict=True)
         return replace(self.manifest, samples=tuple(replace(sample, group=group) for sample, group in pairs))
 

@@ -25,8 +25,8 @@ def groups_across_splits(facts: DatasetFacts) -> Outcome:
         return NotApplicable("the data has only one split")
     members: dict[str, list[Sample]] = defaultdict(list)
     for sample in facts.samples:
-        if sample.given_group:
-            members[sample.group].append(sample)
+        if group := sample.given_group or sample.volume:
+            members[group].append(sample)
     if not members:
         return NotApplicable("no groups are given")
     divided = [group for group in members.values() if len({sample.split for sample in group}) > 1]
@@ -57,7 +57,7 @@ def images_without_a_group(facts: DatasetFacts) -> Outcome:
     What to do: Write a manifest CSV with the columns path, label, split and group, where the group is a
     pseudonym of the patient.
     """
-    without = sum(not sample.given_group for sample in facts.samples)
+    without = sum(not (sample.given_group or sample.volume) for sample in facts.samples)
     if not without:
         return ()
     return (
@@ -100,7 +100,7 @@ def groups_in_file_names(facts: DatasetFacts) -> Outcome:
     """
     if all(sample.given_group for sample in facts.samples):
         return NotApplicable("all images have a group")
-    split_of = {sample.id: sample.split for sample in facts.samples}
+    split_of = {sample.volume or sample.id: sample.split for sample in facts.samples}
     findings = []
     for key in facts.name_keys:
         members: dict[str, list[str]] = defaultdict(list)

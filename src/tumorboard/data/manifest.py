@@ -99,9 +99,14 @@ class Sample:
         return self.sha256.partition("#")[0]
 
     @property
+    def volume(self) -> str:
+        """The id of the volume of which this is a slice; "" for any other image."""
+        return self.id.rpartition("#")[0] if "#" in self.sha256 else ""
+
+    @property
     def given_group(self) -> str:
-        """The group that the user or the data named; "" for none."""
-        return "" if self.group.startswith(FOUND_GROUP) else self.group
+        """The group that the user or the data named; "" for none, as for a volume that is one by itself."""
+        return "" if self.group.startswith(FOUND_GROUP) or self.group == self.volume else self.group
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tumorboard.data import synthetic
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.image_cache import Decoded
 from tumorboard.data.image_reader import read_image, split_address, to_input
+from tumorboard.data.manifest import FOUND_GROUP
 from tumorboard.errors import TumorboardError, plural
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
@@ -154,7 +155,7 @@ def read_provenance(context: RunContext) -> Provenance:
         },
         groups_known=all(sample.group for sample in samples),
         images_with_group=sum(bool(sample.group) for sample in samples),
-        groups_found=any(sample.group != sample.given_group for sample in samples),
+        groups_found=any(sample.group.startswith(FOUND_GROUP) for sample in samples),
         synthetic=synthetic.is_synthetic(sample.id for sample in samples),
         seconds=read_seconds(run),
     )

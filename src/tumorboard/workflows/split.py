@@ -168,7 +168,11 @@ def _gather_facts(loaded: Loaded, window: str, console: Console) -> DatasetFacts
 def _with_components_as_groups(manifest: Manifest, tied: Sequence[str]) -> Manifest:
     """Components as groups, which name nobody; a single image without a group gets none, to show that."""
     sizes = Counter(tied)
-    given = {name for sample, name in zip(manifest.samples, tied, strict=True) if sample.given_group}
+    given = {
+        name
+        for sample, name in zip(manifest.samples, tied, strict=True)
+        if sample.group and not sample.group.startswith(FOUND_GROUP)
+    }
 
     def group(sample: Sample, component: str) -> str:
         if not sample.group and sizes[component] == 1:
