@@ -76,6 +76,7 @@ WRONG = """
 """
 EARLY = """
 import sys
+from tumorboard.cli.main import main
 
 for line in sys.stdin:
     code, message, arguments = line.split(" | ")
