@@ -182,7 +182,14 @@ def test_a_name_is_taken_once(jobs: Jobs) -> None:
     with pytest.raises(DataError, match="type it again"):
         jobs.delete(run, "other")
     jobs.delete(run, "first")
-    assert not run.root.exists()
+    assert not run.root.parent.exists()
+
+
+def test_the_folder_of_the_page_may_be_the_data_itself(root: Path) -> None:
+    jobs = Jobs(Workspace.of(root / "scans"), PROGRAM)
+    run = jobs.begin("first", Job())
+    assert jobs._workspace.describe_data("")["images"] == 27
+    assert jobs.begin("second", Job()).root.parent == run.root.parent
 
 
 def test_a_running_or_waiting_run_is_not_deleted(jobs: Jobs) -> None:

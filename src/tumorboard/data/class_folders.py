@@ -211,8 +211,10 @@ def scan(source: Path, classes: Collection[str] = ()) -> Listing:
         while linked:
             entries += [_entry(root, file, split, folder) for file in walk.below(linked.pop(0), linked)]
     _require_files(class_folders, entries)
-    masks = sorted({mask for entry in entries if (mask := _mask_folder(root, entry))})
-    entries = [entry for entry in entries if not _mask_folder(root, entry)]
+    places = {(entry.path.parent, bool(entry.split)) for entry in entries}  # few, of many images
+    masked = {place: mask for place in places if (mask := _mask_folder(root, *place))}
+    masks = sorted(set(masked.values()))
+    entries = [entry for entry in entries if (entry.path.parent, bool(entry.split)) not in masked]
     problems += [
         f"{display(path, WHOLE)}: masks among the images of a class; move the folder out" for path in masks
     ]
@@ -248,10 +250,10 @@ def _require_files(class_folders: Sequence[tuple[str, Path]], entries: Sequence[
             )
 
 
-def _mask_folder(root: Path, entry: Entry) -> Path | None:
-    """Return the folder of masks, below its class folder, that an entry is in."""
-    above = [path for path in entry.path.parents if path.is_relative_to(root)]
-    below_class = above[: -2 - bool(entry.split)]  # without the root, the split and the class
+def _mask_folder(root: Path, folder: Path, in_split: bool) -> Path | None:
+    """Return the folder of masks, below its class folder, that the files of a folder are in."""
+    above = [path for path in (folder, *folder.parents) if path.is_relative_to(root)]
+    below_class = above[: -2 - in_split]  # without the root, the split and the class
     return next((path for path in below_class if path.name.casefold() in _MASKS), None)
 
 

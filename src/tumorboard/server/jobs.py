@@ -145,6 +145,8 @@ class Jobs:
         self._require_own(run)
         with run_folder.locked(run):
             shutil.rmtree(run.root)
+        with contextlib.suppress(OSError):
+            run.root.parent.rmdir()  # empty, it would look like a class
 
     def tick(self) -> None:
         """Start the next command if no run of the workspace is running, and note which have ended."""
