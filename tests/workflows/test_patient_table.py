@@ -174,6 +174,26 @@ def test_volumes_of_one_patient_are_one_answer(run, tmp_path):
     assert [row["images"] for row in rows(done.patients)] == ["5"]
 
 
+def test_a_series_of_files_has_one_answer(run, tmp_path):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for number, (series, height) in enumerate((("1.1", 3), ("1.1", 1), ("1.2", 1), ("1.1", 2), ("1.2", 2))):
+        content = dicoms.image(
+            SCAN * number, series=series, position=f"0\\0\\{height}", orientation="1\\0\\0\\0\\1\\0"
+        )
+        (folder / f"{number}.dcm").write_bytes(content)
+    done = predict_files(run.root, [folder], tmp_path / "out.csv", frames="all")
+    order = [str(folder / f"{number}.dcm") for number in (1, 3, 0, 2, 4)]
+    assert [row["path"] for row in rows(done.table)] == order
+    assert [(row["patient"], row["images"]) for row in rows(done.patients)] == [
+        (order[0], "3"),
+        (order[3], "2"),
+    ]
+    plain = predict_files(run.root, [folder], tmp_path / "plain.csv")
+    assert [row["path"] for row in rows(plain.table)] == sorted(order)
+    assert plain.patients is None
+
+
 def test_slices_are_chosen_as_in_training_unless_it_is_said_otherwise(tmp_path):
     run = finished(tmp_path / "run")
     (tmp_path / "film").write_bytes(FILM)

@@ -26,7 +26,7 @@ def expanded(paths: Iterable[Path], frames: Frames) -> Iterator[Path]:
     """Yield all files, but of volumes the chosen slices, in the order in which they lie in the patient.
 
     Args:
-        paths: Files of any kind; DICOM files of one series that follow each other in one folder are a volume.
+        paths: Files of any kind.
         frames: Which slices are chosen, see `config.Frames`.
 
     Raises:
@@ -35,16 +35,28 @@ def expanded(paths: Iterable[Path], frames: Frames) -> Iterator[Path]:
     if frames == "refuse":
         yield from paths
         return
-    for _, of_folder in itertools.groupby(paths, key=lambda path: path.parent):
-        together = list(of_folder)
-        try:
-            stacks = dicom.stacks(together)
-        except DicomError:  # of which file is not known: whoever decodes it reports the fault
-            stacks = [[path] for path in together]
+    for stacks in stacks_by_folder(paths):
         with ThreadPoolExecutor(2) as pool:
             of_files = pool.map(lambda stack: slices(stack[0], frames) if len(stack) == 1 else (), stacks)
             for stack, of_file in zip(stacks, of_files, strict=True):
                 yield from of_file or chosen(stack, frames)
+
+
+def stacks_by_folder(paths: Iterable[Path]) -> Iterator[list[list[Path]]]:
+    """Yield for each folder its files by volume: those of a DICOM series in order, others by themselves.
+
+    Args:
+        paths: Files of any kind; those of one folder follow each other.
+
+    Raises:
+        SandboxStartError: The process that reads DICOM cannot be started.
+    """
+    for _, of_folder in itertools.groupby(paths, key=lambda path: path.parent):
+        together = list(of_folder)
+        try:
+            yield dicom.stacks(together)
+        except DicomError:  # of which file is not known: whoever decodes it reports the fault
+            yield [[path] for path in together]
 
 
 def slices(path: Path, frames: Frames) -> list[Path]:

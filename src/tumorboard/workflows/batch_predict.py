@@ -120,13 +120,16 @@ def predict_files(
         raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
     require_replaceable(out)
     object_store.require_existing(sources)
+    patient_of, patient = patients_of(sources, "", frames), ""
     total, has_volumes = 0, False
     for source in object_store.sources(sources, left_out, frames):
         total += 1
-        has_volumes |= is_slice(source)
+        if frames != "refuse":  # slices of a volume follow each other
+            before, patient = patient, patient_of(shown_path(source))
+            has_volumes |= is_slice(source) or patient == before
     if not total:
         raise nothing_to_read(sources, left_out)
-    patient_of = patients_of(sources, by)
+    patient_of = patients_of(sources, by) if by else patient_of
     with progress.graceful(), _locked_table(out):
         predictor = load_run(run, models, engine=engine)
         rows = unfinished_rows(out, run, predictor)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tumorboard import NOTICE, text_files
-from tumorboard.data import class_folders, object_store
+from tumorboard.config import Frames
+from tumorboard.data import class_folders, object_store, volumes
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import split_address
 from tumorboard.errors import UsageError, display
@@ -26,26 +27,36 @@ COLUMNS = (
 )
 
 
-def patients_of(named: Sequence[Path | str], by: str) -> Callable[[str], str]:
+def patients_of(named: Sequence[Path | str], by: str, frames: Frames = "refuse") -> Callable[[str], str]:
     """Return a function from the path of an image, as the table shows it, to its patient.
 
     Args:
         named: Files, folders, lists and addresses.
         by: "folder": each folder is a patient; "dicom": the PatientID, or the series where it is missing, as
-            a hash; "": each file, of which a volume has several images; else a column of the lists.
+            a hash; "": each volume, named after its first file; else a column of the lists.
+        frames: The slices of volumes that are images; with "refuse" series of DICOM files are no volumes.
 
     Raises:
         UsageError: An image without a patient: not in a list with this column, or no DICOM file.
     """
     if by == "folder":
         return _folder
-    patient_of = {} if not by else _by_dicom(named) if by == "dicom" else _by_column(named, by)
+    if not by:
+        patient_of = {} if frames == "refuse" else _by_series(named)
+    else:
+        patient_of = _by_dicom(named) if by == "dicom" else _by_column(named, by)
 
     def patient(path: str) -> str:
         file = shown_path(split_address(Path(path))[0]) if "://" not in path else path
         return patient_of.get(path) or patient_of.get(file) or file  # without a known patient its own
 
     return patient
+
+
+def _by_series(named: Sequence[Path | str]) -> dict[str, str]:
+    paths = (source for source in object_store.sources(named) if isinstance(source, Path))
+    stacks = (stack for of_folder in volumes.stacks_by_folder(paths) for stack in of_folder)
+    return {shown_path(path): shown_path(stack[0]) for stack in stacks if len(stack) > 1 for path in stack}
 
 
 def _by_dicom(named: Sequence[Path | str]) -> dict[str, str]:
