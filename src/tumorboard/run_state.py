@@ -46,6 +46,9 @@ def recorded(run: RunFolder, console: Console) -> Iterator[None]:
     except TumorboardError as error:
         error_line = str(error)
         raise
+    except KeyboardInterrupt:
+        error_line = "stopped by SIGINT"
+        raise
     except BaseException as error:
         error_line = f"an unexpected failure: {type(error).__name__}"
         raise

@@ -17,13 +17,14 @@ SERVER = Path(__file__).with_name("small_workspace.py")
 
 
 @contextlib.contextmanager
-def server(folder, recipe):
+def running_server(folder, recipe):
+    """A server with the small recipe: its address, and its process."""
     command = [sys.executable, str(SERVER), str(folder), str(recipe)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = process.stdout.readline().strip()
         assert url, process.stderr.read()
-        yield url
+        yield url, process
     finally:
         process.kill()  # as a machine does that is switched off
         process.communicate()
@@ -47,7 +48,10 @@ def see(page, text, role="state"):
 
 
 def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
-    with server(folder, tmp_path / "small.toml") as url, watched(browser, url.split("?")[0]) as page:
+    with (
+        running_server(folder, tmp_path / "small.toml") as (url, _),
+        watched(browser, url.split("?")[0]) as page,
+    ):
         page.goto(url)
         page.get_by_text("There is no study yet").wait_for()
         assert "token" not in page.url
@@ -77,7 +81,7 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
 
     # The server was killed; the training went on, and another server shows it.
     with (
-        server(folder, tmp_path / "small.toml") as url,
+        running_server(folder, tmp_path / "small.toml") as (url, _),
         watched(browser, url.split("?")[0], storage_state=state) as page,
     ):
         page.goto(url)

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.audit.facts import scene
 from tests.data.pictures import plant, saved
 from tests.small_runs import draw, prepared
-from tumorboard import config
+from tumorboard import config, storage
 from tumorboard.audit import dataset_facts
 from tumorboard.cli.main import main
 from tumorboard.data import image_cache, synthetic
@@ -23,6 +23,7 @@ from tumorboard.data.manifest import DataSource, Manifest, Sample, load
 from tumorboard.errors import DataError, UsageError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
+from tumorboard.run_state import read_state
 from tumorboard.workflows import run_plan
 from tumorboard.workflows.audit import (
     LEAK_CHECK,
@@ -61,6 +62,15 @@ def test_what_is_planted_in_the_demo_is_found(out: Path) -> None:
     assert _files(out, "TB403") == [sorted(planted.conflict)]
     pairs = {tuple(sorted(pair)) for pair in planted.duplicates}
     assert pairs <= {tuple(sorted(group)) for group in _files(out, "TB401")}
+
+
+def test_progress_is_recorded_for_the_page_alone(demo: Path, out: Path, tmp_path: Path) -> None:
+    assert not (out / "state").exists()
+    run = RunFolder(tmp_path / "begun")
+    storage.write_json(run.job, {})
+    audit_data(demo, out=run.root, mute=["TB410"])
+    assert read_state(run).status == "finished"
+    assert [phase["title"] for phase in read_state(run).progress["phases"]][:1] == ["auditing"]
 
 
 def test_twins_are_drawn_side_by_side(out: Path) -> None:

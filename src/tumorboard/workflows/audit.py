@@ -1,5 +1,6 @@
 """Audit a data set: decode every image once, run all checks, write their findings."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ from tumorboard.reports.example_images import contact_sheet
 from tumorboard.reports.output import write_report
 from tumorboard.reports.run_results import AuditFinding
 from tumorboard.run_folder import RunFolder, read_json, reading
+from tumorboard.run_state import recorded
 from tumorboard.workflows.prepare import find_depth
 from tumorboard.workflows.run_context import RunContext
 
@@ -77,16 +79,18 @@ def audit_data(
         require_replaceable(Path(out) / "audit.json")
     loaded, console = load(data, frames=frames), console or Console(quiet=True)
     settings = find_depth(Image(window=window), loaded.manifest, console)
-    report = audit_manifest(
-        loaded.manifest,
-        console,
-        problems=loaded.problems,
-        matching=loaded.matching,
-        left_out=loaded.left_out,
-        mute=mute,
-        settings=settings,
-        leaks=True,
-    )
+    begun_on_page = out is not None and RunFolder(Path(out)).job.is_file()  # else it may be the data's folder
+    with recorded(RunFolder(Path(out)), console) if out and begun_on_page else contextlib.nullcontext():
+        report = audit_manifest(
+            loaded.manifest,
+            console,
+            problems=loaded.problems,
+            matching=loaded.matching,
+            left_out=loaded.left_out,
+            mute=mute,
+            settings=settings,
+            leaks=True,
+        )
     return Audited(report, write_audit(report, loaded.manifest, Path(out), settings) if out else None)
 
 
