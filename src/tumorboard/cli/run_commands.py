@@ -167,7 +167,7 @@ def add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     add_by(
         predict,
-        "also write one row per patient, FILE-patients.csv (of volumes without --by too, one row per file)",
+        "also write one row per patient, FILE-patients.csv (of volumes without --by too, one row per volume)",
     )
     predict.add_argument(
         "--out",
