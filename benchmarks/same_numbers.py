@@ -132,7 +132,7 @@ def _offered(opened, url: str, files: Sequence[Path], out: Path) -> Path:  # typ
     opened.get_by_label("choose files").set_input_files(files)
     opened.get_by_text(f"All {len(files)} images predicted").wait_for()
     with opened.expect_download() as download:
-        opened.get_by_role("button", name="Download").click()
+        opened.get_by_role("button", name="Download the table").click()
     download.value.save_as(out)
     return out
 

@@ -224,7 +224,7 @@ def test_eight_files_at_once_with_a_damaged_one_become_a_table(page, slice_png, 
     done(opened, "7 of 8 images predicted; 1 could not be read.")
     assert opened.locator(".problem:visible").count() == 1
     with opened.expect_download() as download:
-        opened.get_by_role("button", name="Download").click()
+        opened.get_by_role("button", name="Download the table").click()
     download.value.save_as(tmp_path / "table.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
     assert [row["file"] for row in rows] == [*(f"{number}.png" for number in range(7)), "bad.png"]
@@ -317,7 +317,7 @@ def test_the_slices_of_a_volume_are_images_of_one_patient(page):
     assert opened.locator("#results article").count() == before
 
 
-def test_two_patients_have_two_answers_of_their_own(page):
+def test_two_patients_have_two_answers_of_their_own(page, tmp_path):
     opened = page()
     scans = [
         (f"{who}{n}.dcm", dicoms.image(CT + n, patient=who)) for n in range(20) for who in ("Jane", "Joe")
@@ -329,6 +329,18 @@ def test_two_patients_have_two_answers_of_their_own(page):
     for card, who in zip(opened.locator(".patient").all(), ("Jane", "Joe"), strict=True):
         names = card.locator(".images bdi").all_text_contents()
         assert sorted(names) == sorted(name for name, _ in scans if name.startswith(who))
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Download the patients").click()
+    download.value.save_as(tmp_path / "patients.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "patients.csv").read_text())))
+    assert [(row["patient"], row["images"], row["unreadable"]) for row in rows] == [
+        ("Patient 1 of 2", "20", "0"),
+        ("Patient 2 of 2", "20", "0"),
+    ]
+    shown = opened.locator(".patient .class").all_inner_texts()
+    assert [row["prediction"] for row in rows] == shown
+    assert {row["notice"] for row in rows} == {NOTICE}
+    assert is_output(tmp_path / "patients.csv")
 
 
 def test_what_is_dropped_and_cannot_be_taken_is_said(page, slice_png, tmp_path):
@@ -405,7 +417,7 @@ def test_a_hundred_hostile_names_are_text(page, slice_png, tmp_path):
     assert shown == names
     assert opened.locator("main script, main b, main img[src=x]").count() == 0
     with opened.expect_download() as download:
-        opened.get_by_role("button", name="Download").click()
+        opened.get_by_role("button", name="Download the table").click()
     download.value.save_as(tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(newline="") as opened_file:
         cells = [cell for row in csv.reader(opened_file) for cell in row]

@@ -3,9 +3,9 @@
 import { Refusal, request, run, upload } from "./api.js";
 import { byId, element, option, write } from "./dom.js";
 import { explain, removeHeatMap, setOpacity } from "./heatmap.js";
-import { removePatients, showPatients } from "./patients.js";
+import { answers, removePatients, showPatients } from "./patients.js";
 import { confidence, show, warnings } from "./prediction.js";
-import { table } from "./table.js";
+import { patientTable, table } from "./table.js";
 
 const CONCURRENT_UPLOADS = 2;
 let entries = []; // {file, name, slice, card, reply, problem, window, requests}: one per image, as they came
@@ -124,10 +124,10 @@ const summary = ({ reply, problem }) =>
 
 // -- the table
 
-function download() {
+function download(content, name) {
   const link = element("a");
-  link.href = URL.createObjectURL(new Blob([table(entries)], { type: "text/csv" }));
-  link.download = "tumorboard.csv";
+  link.href = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
@@ -150,7 +150,9 @@ function listen() {
     event.target.value = "";
   });
   byId("files").disabled = false; // files chosen before anybody listens would be lost silently
-  byId("download").addEventListener("click", download);
+  byId("download").addEventListener("click", () => download(table(entries), "tumorboard.csv"));
+  byId("download-patients").addEventListener("click", () =>
+    download(patientTable(answers), "tumorboard-patients.csv"));
   byId("clear").addEventListener("click", clear);
   byId("together").addEventListener("change", () => {
     if (!active && !queue.length) showPatients(entries);

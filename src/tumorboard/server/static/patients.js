@@ -10,6 +10,7 @@ const METHODS = {
   any: "Combined by the image that speaks most for the finding",
 };
 let latest = 0;
+export const answers = []; // {name, images, unreadable, decisive, reply}: one per patient that is shown
 
 // All images if the user says so; else those whose DICOM headers name the same patient.
 function grouped(entries) {
@@ -20,7 +21,9 @@ function grouped(entries) {
 
 export function removePatients() {
   latest += 1;
+  answers.length = 0;
   byId("patients").replaceChildren();
+  byId("download-patients").hidden = true;
 }
 
 export async function showPatients(entries) {
@@ -44,9 +47,13 @@ export async function showPatients(entries) {
       card.querySelector(".problem").hidden = false;
     }
     if (number !== latest) return; // further images have come since
-    if (reply) show(card, reply, readable, warnings(group), unread(group, entries));
     byId("patients").append(card);
-    if (reply) byId("status").append(` ${name}: prediction `, element("bdi", "", reply.prediction), `, ${confidence(reply)}.`);
+    if (!reply) continue;
+    const decisive = readable[reply.contributions.indexOf(Math.max(...reply.contributions))].name;
+    answers.push({ name, images: readable.length, unreadable: group.length - readable.length, decisive, reply });
+    byId("download-patients").hidden = false;
+    show(card, reply, readable, decisive, warnings(group), unread(group, entries));
+    byId("status").append(` ${name}: prediction `, element("bdi", "", reply.prediction), `, ${confidence(reply)}.`);
   }
 }
 
@@ -68,9 +75,8 @@ function unread(group, entries) {
   return [`Not read, ${group.includes(files[0]) ? "and left out" : "perhaps of this patient"}: ${names(files)}.`];
 }
 
-function show(card, reply, readable, texts, leftOut) {
+function show(card, reply, readable, decisive, texts, leftOut) {
   const part = (name) => card.querySelector(`.${name}`);
-  const decisive = readable[reply.contributions.indexOf(Math.max(...reply.contributions))].name;
   const refer = Number(Boolean(reply.refer));
   const messages = [...texts, ...reply.messages.slice(0, refer), ...leftOut, ...reply.messages.slice(refer)];
   messages.push(`${METHODS[reply.method]}; ${decisive} contributes most.`);

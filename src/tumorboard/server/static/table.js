@@ -8,18 +8,33 @@ const cell = (value) => {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-export function table(entries) {
-  const { models, class_names: classes, notice } = run.description;
-  const columns = models.flatMap((model) => classes.map((name) => [model.name, name]));
-  const head = ["file", "prediction", "confidence", "calibrated", "prediction_set", "refer", "out_of_distribution", "window"];
-  const rows = entries.map(({ name: file, reply, problem, window: chosen }) => {
-    if (!reply) return [file, ...Array(head.length - 1 + columns.length).fill(""), problem];
-    const raw = Object.fromEntries(reply.models.map((model) => [model.name, model.probabilities]));
-    return [file, reply.prediction, reply.confidence, reply.calibrated, (reply.prediction_set || []).join("; "),
-      reply.refer, reply.out_of_distribution, reply.windowed ? chosen : "",
-      ...columns.map(([model, name]) => raw[model][name]), ""];
-  });
-  const names = columns.map(([model, name]) => `${model}: ${name} (uncalibrated)`);
-  return [[...head, ...names, "error", "notice"], ...rows.map((row) => [...row, notice])]
+const csv = (head, rows) =>
+  [[...head, "notice"], ...rows.map((row) => [...row, run.description.notice])]
     .map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+
+const columns = () =>
+  run.description.models.flatMap((model) => run.description.class_names.map((name) => [model.name, name]));
+const titles = () => columns().map(([model, name]) => `${model}: ${name} (uncalibrated)`);
+const uncalibrated = (reply) => {
+  const raw = Object.fromEntries(reply.models.map((model) => [model.name, model.probabilities]));
+  return columns().map(([model, name]) => raw[model][name]);
+};
+const set = (classes) => (classes ? classes.join("; ") || "(none)" : ""); // empty means not known
+const answer = (reply) =>
+  [reply.prediction, reply.confidence, reply.calibrated, set(reply.prediction_set), reply.refer];
+const ANSWER = ["prediction", "confidence", "calibrated", "prediction_set", "refer"];
+
+export function table(entries) {
+  const head = ["file", ...ANSWER, "out_of_distribution", "window", ...titles(), "error"];
+  return csv(head, entries.map(({ name, reply, problem, window: chosen }) => {
+    if (!reply) return [name, ...Array(head.length - 2).fill(""), problem];
+    const shown = reply.windowed ? chosen : "";
+    return [name, ...answer(reply), reply.out_of_distribution, shown, ...uncalibrated(reply), ""];
+  }));
+}
+
+export function patientTable(answers) {
+  const head = ["patient", "images", "unreadable", ...ANSWER, "decided_by", "method", ...titles()];
+  return csv(head, answers.map(({ name, images, unreadable, decisive, reply }) =>
+    [name, images, unreadable, ...answer(reply), decisive, reply.method, ...uncalibrated(reply)]));
 }
