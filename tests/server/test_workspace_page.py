@@ -96,7 +96,6 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         page.get_by_text("4 models; classes: bar, disc, noise.").wait_for()
         page.get_by_label("choose files").set_input_files(folder / "scans/test/disc/disc0.png")
         playwright.expect(page.get_by_role("status")).to_contain_text("disc0.png: prediction", timeout=60000)
-        page.get_by_role("link", name="All studies").click()
         page.get_by_role("link", name="runs/scans-1").click()
         page.get_by_text("Delete", exact=True).click()
         page.get_by_label("type its name").fill("scans")

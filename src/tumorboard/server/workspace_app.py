@@ -40,7 +40,8 @@ _THUMBNAIL = config.Image(size=96, resize="pad")
 
 
 _NOT_OPENED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Not opened</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/page.css">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css">
 <main><h1>The models of this run cannot be opened</h1><p class="problem">{reason}</p>
 <p><a href="/">Back to all studies</a></p></main></html>"""
 

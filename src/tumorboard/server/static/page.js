@@ -173,6 +173,14 @@ function listen() {
   });
 }
 
+async function offerWayBack(study) {
+  const { name } = await request(`../../api/runs/${study}`);
+  write(byId("workspace"), name);
+  byId("workspace").href = `../../#/run/${study}`;
+  byId("workspace").hidden = false;
+  document.title = `${name} – Tumorboard`;
+}
+
 async function begin() {
   try {
     run.description = await request("api/run");
@@ -185,8 +193,9 @@ async function begin() {
   const count = models.length === 1 ? "1 model" : `${models.length} models`;
   write(byId("run"), `${count}; classes: ${classes.join(", ")}.`);
   byId("report").hidden = !run.description.report;
-  byId("workspace").hidden = !location.pathname.startsWith("/runs/"); // opened from tumorboard ui
   listen();
+  const study = location.pathname.match(/^\/runs\/(\w+)\/$/)?.[1]; // in tumorboard ui
+  if (study) await offerWayBack(study);
 }
 
 begin();
