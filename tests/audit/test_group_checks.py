@@ -136,6 +136,22 @@ def test_a_volume_for_each_patient_stays_a_group_by_itself() -> None:
     assert facts.with_found_groups() == facts.manifest
 
 
+def test_one_slice_of_each_volume_is_tied_by_names_too() -> None:
+    facts = of_volumes(bids, lambda *_: "train")
+    middle = [dataclasses.replace(sample, group="") for sample in facts.samples if sample.id.endswith("#2")]
+    rows = [row for row, sample in enumerate(facts.samples) if sample.id.endswith("#2")]
+    images = tuple(facts.images[row] for row in rows)
+    facts = DatasetFacts(Manifest.of(middle), images, facts.thumbnails[rows])
+    assert len(set(facts.with_found_groups().groups.values())) == 8
+    assert only(images_without_a_group, facts).numbers["without"] == 16
+
+
+def test_a_key_that_ties_no_two_volumes_is_no_finding() -> None:
+    facts = of_volumes(lambda patient, visit: f"a/sub-{patient * 2 + visit:02d}.nii", lambda *_: "train")
+    assert passes(groups_in_file_names, facts)
+    assert facts.with_found_groups() == facts.manifest
+
+
 def test_slices_of_one_volume_in_two_splits_are_a_leak() -> None:
     facts = of_volumes(bids, lambda *_: "train")
     samples = [

@@ -126,7 +126,13 @@ class DatasetFacts:
             for name, s in ((name, self.samples[row]) for name, row in row_of.items())
         ]
         rows = np.array(list(row_of.values()), np.int64)
-        return find_name_keys(files, self.thumbnails[rows], self.duplicates.component[rows])
+        keys = find_name_keys(files, self.thumbnails[rows], self.duplicates.component[rows])
+        # Where volumes are groups already, a key that ties no two of them tells nothing new.
+        return tuple(
+            key
+            for key in keys
+            if len(rows) == len(self.samples) or len(set(key.groups.values())) < len(key.groups)
+        )
 
     def changed(self, **changes: Any) -> "DatasetFacts":
         """Return the facts of the same images with other fields; what stays is not computed again."""
@@ -138,7 +144,8 @@ class DatasetFacts:
         """Return the samples, those without a group in the groups that their file names tell."""
         found = {name: FOUND_GROUP + group for key in self.name_keys for name, group in key.groups.items()}
         groups = [
-            s.group if s.group != s.volume else found.get(s.volume or s.id, s.group) for s in self.samples
+            s.group if s.group not in ("", s.volume) else found.get(s.volume or s.id, s.group)
+            for s in self.samples
         ]
         pairs = zip(self.samples, groups, strict=True)
         return replace(self.manifest, samples=tuple(replace(sample, group=group) for sample, group in pairs))

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Outcome, check
-from tumorboard.data.manifest import Sample
+from tumorboard.data.manifest import FOUND_GROUP, Sample
 from tumorboard.data.name_keys import NameKey
 
 
@@ -57,7 +57,7 @@ def images_without_a_group(facts: DatasetFacts) -> Outcome:
     What to do: Write a manifest CSV with the columns path, label, split and group, where the group is a
     pseudonym of the patient.
     """
-    without = sum(not (sample.given_group or sample.volume) for sample in facts.samples)
+    without = sum(not sample.group or sample.group.startswith(FOUND_GROUP) for sample in facts.samples)
     if not without:
         return ()
     return (
