@@ -57,6 +57,19 @@ class RecipeError(TumorboardError):
     exit_code = 4
 
 
+class ImageError(ValueError):
+    """An image file that cannot be used; `data.image_reader` makes of it a DataError that names the file.
+
+    Args:
+        found: The fault; it follows "found" in the message, and quotes no value of a header.
+        remedy: What to do, if it is not to repair or remove the file.
+    """
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(found)
+        self.remedy = remedy
+
+
 class ModelError(TumorboardError):
     """A model or weights file that is missing, damaged or of another network."""
 

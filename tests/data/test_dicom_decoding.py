@@ -27,11 +27,11 @@ from tumorboard.data.dicom import header as dicom_header
 from tumorboard.data.dicom import pixels, reader
 from tumorboard.data.dicom.header import ParsedHeader, explained, first_item, integers, raw, read_header
 from tumorboard.data.dicom.pixels import frame_size
-from tumorboard.data.dicom.reader import DicomError, recognised
+from tumorboard.data.dicom.reader import recognised
 from tumorboard.data.image_reader import read_image
 from tumorboard.data.pixels import Pixels
 from tumorboard.data.sandbox import SandboxStartError
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, ImageError
 
 from .dicoms import (
     BIG_ENDIAN,
@@ -173,7 +173,7 @@ def test_values_are_those_that_pydicom_parses():
             warnings.simplefilter("ignore")
             try:
                 found = read_header(io.BytesIO(path.read_bytes()))
-            except DicomError:
+            except ImageError:
                 continue  # several frames, or a number of frames that is no number
             expected = pydicom.dcmread(path, force=True)
         for keyword in dicom_header.WANTED:
@@ -498,7 +498,7 @@ def test_jpeg_2000_is_measured_from_its_offset():
     ],
 )
 def test_what_has_no_size_is_refused(data):
-    with pytest.raises(DicomError, match="compressed pixels are damaged"):
+    with pytest.raises(ImageError, match="compressed pixels are damaged"):
         frame_size(data)
 
 
@@ -631,7 +631,7 @@ def test_a_machine_that_starts_no_process_is_not_a_damaged_file(monkeypatch):
 )
 def test_a_missing_codec_names_its_package(name, package, monkeypatch):
     monkeypatch.setattr(pixels, "find_spec", lambda module: None)
-    with pytest.raises(DicomError, match=r"without its codec$") as caught:
+    with pytest.raises(ImageError, match=r"without its codec$") as caught:
         decoded(PYDICOMS[name].read_bytes())
     assert caught.value.remedy == optional.install(*package.split())
 
@@ -656,7 +656,7 @@ class Other:
 
 def test_a_frame_of_another_form_than_asked_for_is_refused(monkeypatch):
     monkeypatch.setattr(pixels, "get_decoder", lambda syntax: Other())
-    with pytest.raises(DicomError, match="another form than its header says"):
+    with pytest.raises(ImageError, match="another form than its header says"):
         decoded(PYDICOMS["MR_small_jpeg_ls_lossless.dcm"].read_bytes())
 
 

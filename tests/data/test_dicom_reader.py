@@ -18,9 +18,9 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from tumorboard import config
 from tumorboard.data import image_cache, manifest
 from tumorboard.data.dicom import reader
-from tumorboard.data.dicom.reader import DicomError, recognised
+from tumorboard.data.dicom.reader import recognised
 from tumorboard.data.image_reader import read_image
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, ImageError
 
 from .dicoms import (
     CT,
@@ -165,7 +165,7 @@ def test_nothing_identifying_comes_back_from_the_child(tmp_path, monkeypatch):
     paths = [tmp_path / f"{n}" for n in range(len(values))]
     for path, changes in zip(paths, values, strict=True):
         path.write_bytes(planted(secret, **changes))
-        with contextlib.suppress(DicomError):
+        with contextlib.suppress(ImageError):
             reader.read(path, None, 10**6)
         assert "PatientName" in reader.read_header(path).identifiers
     assert len(set(reader.groups(paths))) == 1
@@ -236,7 +236,7 @@ EXPECTED = {
 def outcome(path: Path) -> str:
     try:
         return reader.read(path, None, 10**7).rule
-    except DicomError as error:
+    except ImageError as error:
         return str(error).replace("frames, which do not stand", "several frames")
 
 

@@ -20,11 +20,9 @@ from PIL import Image, UnidentifiedImageError
 from tumorboard import config
 from tumorboard.data import pixels
 from tumorboard.data.dicom import reader as dicom
-from tumorboard.data.dicom.reader import DicomError
 from tumorboard.data.nifti import reader as nifti
-from tumorboard.data.nifti.reader import NiftiError
 from tumorboard.data.pixels import Pixels, readers_quiet
-from tumorboard.errors import DataError, TumorboardError, display
+from tumorboard.errors import DataError, ImageError, TumorboardError, display
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000
@@ -236,11 +234,11 @@ def _decode(
             of_volume = nifti.read(path or file.read(), window, max_pixels, frame)
             array, notes = np.repeat(of_volume.pixels[..., np.newaxis], 3, axis=2), of_volume.notes
         elif frame:
-            raise pixels.UnsupportedPixelsError("a file that is no volume, so that it has no slice to choose")
+            raise ImageError("a file that is no volume, so that it has no slice to choose")
         else:
             with readers_quiet(), _opened(file, max_pixels) as opened:
                 array, notes, windowed = pixels.read(opened, settings)
-    except (DicomError, NiftiError) as error:
+    except ImageError as error:
         raise unusable(name, str(error), error.remedy) from None
     return DecodedImage(array, tuple(f"{display(name)}: {note}" for note in notes), windowed)
 
@@ -252,15 +250,11 @@ def _opened(file: BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
         if (
             image.width * image.height > max_pixels
         ):  # below that, a small file may as well be a blank or a mask
-            raise pixels.UnsupportedPixelsError(
-                f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed"
-            )
+            raise ImageError(f"{image.width} x {image.height} pixels, more than the {max_pixels:,} allowed")
         yield image
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, pixels.UnsupportedPixelsError):
-        return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "none of these, a damaged header, or a form of them that is not decoded"
     if isinstance(error, MemoryError):

@@ -29,7 +29,7 @@ from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.groups import captured, compile_expression, names_below_class
 from tumorboard.data.image_reader import split_address, unusable
 from tumorboard.data.left_out import RUN_COLUMNS, SOURCE_COLUMNS, LeftOut
-from tumorboard.errors import DataError, UsageError, display, file_line, plural
+from tumorboard.errors import DataError, ImageError, UsageError, display, file_line, plural
 
 FOUND_GROUP = "name:"
 """Begins the name of a group that was found in file names, which is evidence and no proof."""
@@ -193,7 +193,7 @@ def load(
     if not any(entry.group for entry in entries):
         try:
             groups = dicom.groups([split_address(entry.path)[0] for entry in entries])
-        except dicom.DicomError as error:
+        except ImageError as error:
             raise DataError(
                 f"cannot tell which DICOM files show one patient in {display(source.path)}: found {error}; "
                 "free memory and repeat, or name the groups in a manifest CSV"

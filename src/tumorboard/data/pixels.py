@@ -26,6 +26,7 @@ from PIL import Image, TiffImagePlugin
 
 from tumorboard import config
 from tumorboard.data import grey
+from tumorboard.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,19 +49,6 @@ _NO_WINDOW = "train with --window=CENTER,WIDTH; lung in Hounsfield units is -600
 _SHIFTED = "for Hounsfield units plus 32,768 lung is 32168,1500"
 
 
-class UnsupportedPixelsError(ValueError):
-    """Pixels that have no agreed form in 8 bits; the message continues "found ...".
-
-    Args:
-        found: The fault.
-        remedy: What to do, if it is not to repair or remove the file.
-    """
-
-    def __init__(self, found: str, remedy: str = "") -> None:
-        super().__init__(found)
-        self.remedy = remedy
-
-
 def read(image: Image.Image, settings: config.Image) -> tuple[Pixels, tuple[str, ...], bool]:
     """Decode an open image of any mode.
 
@@ -72,7 +60,7 @@ def read(image: Image.Image, settings: config.Image) -> tuple[Pixels, tuple[str,
         uint8 (H, W, 3), 0-255, upright; what a user should know; whether a window may change the image.
 
     Raises:
-        UnsupportedPixelsError: Values that do not fit the settings, LAB, or nothing that can be seen.
+        ImageError: Values that do not fit the settings, LAB, or nothing that can be seen.
     """
     bits = stored_bits(image)
     significant = _significant_bits(image, bits)
@@ -180,7 +168,7 @@ def _to_grey(
     visible = _visible(image, values)
     low, high = visible.min().item(), visible.max().item()
     if not np.isfinite(low + high):
-        raise UnsupportedPixelsError("floating-point pixels without a value (NaN or infinity)")
+        raise ImageError("floating-point pixels without a value (NaN or infinity)")
     fractional = values.dtype.kind == "f"
     sixteen_bits = not fractional and low >= 0 and high <= 0xFFFF
     window = config.parse_window(settings.window)
@@ -197,7 +185,7 @@ def _to_grey(
         depth = _depth(high, _declared_depth(image, visible, significant), settings)
         shades = (values >> (depth - 8)).astype(np.uint8)
     else:
-        raise UnsupportedPixelsError(f"values from {low:.6g} to {high:.6g}, which need a window", _NO_WINDOW)
+        raise ImageError(f"values from {low:.6g} to {high:.6g}, which need a window", _NO_WINDOW)
     if grey.contrast_is_lost(visible, shades):
         shifted = f" ({_SHIFTED})" if not window and 1 << 15 <= high < 5 << 13 else ""
         notes.append(grey.LOST_CONTRAST + shifted)
@@ -242,13 +230,13 @@ def _depth(largest: int, declared: int, settings: config.Image) -> int:
         return declared
     if settings.depth != "auto":
         if largest >= 1 << settings.depth:
-            raise UnsupportedPixelsError(
+            raise ImageError(
                 f"16-bit grey up to {largest}, more than the {settings.depth} bits of the training images",
                 "export it as they were, or train with another image.depth",
             )
         return settings.depth
     if 0 < largest < _SURE:
-        raise UnsupportedPixelsError(
+        raise ImageError(
             f"16-bit grey up to {largest}, whose depth neither it nor the training images tell",
             "save it with 8 bits, or with its depth (PNG sBIT)",
         )
@@ -259,7 +247,7 @@ def _require_bright(rgb: Pixels, settings: config.Image) -> None:
     """Refuse 16-bit colour of fewer bits, of which only the highest 8 are left: it would be nearly black."""
     brightest = int(rgb.max())
     if 0 < brightest < _SURE >> 8 and settings.depth not in ("stored", 16):
-        raise UnsupportedPixelsError(
+        raise ImageError(
             f"16-bit colour up to {brightest << 8 | 0xFF}, which would be nearly black",
             "save it with 8 bits, or train with image.depth = 16",
         )
@@ -268,7 +256,7 @@ def _require_bright(rgb: Pixels, settings: config.Image) -> None:
 def _to_rgb(image: Image.Image) -> Pixels:
     """Convert a decoded image of 8 bits per value to uint8 (H, W, 3), 0-255."""
     if image.mode not in _EIGHT:
-        raise UnsupportedPixelsError(f"pixels of mode {image.mode}, which have no agreed form in 8 bits")
+        raise ImageError(f"pixels of mode {image.mode}, which have no agreed form in 8 bits")
     if not image.has_transparency_data:
         return np.array(image.convert("RGB"))
     rgba = image.convert("RGBA")
@@ -282,9 +270,9 @@ def _to_rgb(image: Image.Image) -> Pixels:
 
 
 def _require_visible(visible: bool) -> None:
-    """Raise UnsupportedPixelsError unless a pixel can be seen: a black image would get a prediction."""
+    """Raise ImageError unless a pixel can be seen: a black image would get a prediction."""
     if not visible:
-        raise UnsupportedPixelsError("an image that is wholly transparent")
+        raise ImageError("an image that is wholly transparent")
 
 
 def _refuse_ambiguous(image: Image.Image) -> None:
@@ -294,9 +282,7 @@ def _refuse_ambiguous(image: Image.Image) -> None:
     """
     rawmodes = {str(tile[3][0] if isinstance(tile[3], tuple) else tile[3]) for tile in image.tile}  # type: ignore[attr-defined]
     if "transparency" in image.info and rawmodes & {"RGB;16B", "RGB;16L"}:
-        raise UnsupportedPixelsError(
-            "16-bit colour with one transparent colour", "save it with an alpha channel"
-        )
+        raise ImageError("16-bit colour with one transparent colour", "save it with an alpha channel")
 
 
 def _upright(pixels: Pixels, image: Image.Image) -> Pixels:

@@ -13,11 +13,9 @@ from typing import TypeVar
 
 from tumorboard.config import Frames
 from tumorboard.data.dicom import reader as dicom
-from tumorboard.data.dicom.reader import DicomError
 from tumorboard.data.image_reader import MAX_PIXELS, require_regular, split_address
 from tumorboard.data.nifti import reader as nifti
-from tumorboard.data.nifti.reader import NiftiError
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, ImageError
 
 T = TypeVar("T")
 
@@ -55,7 +53,7 @@ def stacks_by_folder(paths: Iterable[Path]) -> Iterator[list[list[Path]]]:
         together = list(of_folder)
         try:
             yield dicom.stacks(together)
-        except DicomError:  # of which file is not known: whoever decodes it reports the fault
+        except ImageError:  # of which file is not known: whoever decodes it reports the fault
             yield [[path] for path in together]
 
 
@@ -77,7 +75,7 @@ def slices(path: Path, frames: Frames) -> list[Path]:
         return [path]
     try:
         numbers = slice_numbers(path)
-    except (DicomError, NiftiError):
+    except ImageError:
         numbers = (1,)
     except (DataError, OSError):
         return [path]
@@ -92,7 +90,7 @@ def slice_numbers(source: Path | bytes) -> tuple[int, ...]:
 
     Raises:
         DataError, OSError: It is no regular file, or cannot be read.
-        DicomError, NiftiError: Its header is damaged, or it lacks slices.
+        ImageError: Its header is damaged, or it lacks slices.
         SandboxStartError: The process that reads it cannot be started.
     """
     if isinstance(source, bytes):

@@ -12,8 +12,7 @@ from tumorboard import config
 from tumorboard.data import sandbox, volumes
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import read_image, to_input
-from tumorboard.data.nifti import reader as nifti
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, ImageError
 
 MAX_PIXELS = 25_000_000
 NAME = "upload"
@@ -42,7 +41,7 @@ def _decode(request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], by
         patient = dicom.pseudonym(content, key)
         if slices and not patient:
             patient = f"file-{hashlib.blake2b(content, key=key, digest_size=8).hexdigest()}"
-    except (dicom.DicomError, nifti.NiftiError) as error:
+    except ImageError as error:
         return {"error": str(error)}, b""
     except DataError as error:
         return {"error": str(error).removeprefix(f"{NAME}: ")}, b""

@@ -31,8 +31,8 @@ from tumorboard.data.dicom.header import (
     text,
 )
 from tumorboard.data.dicom.pixels import Layout
-from tumorboard.data.dicom.reader import DicomError
 from tumorboard.data.grey import Rule, linear, shaded, stretch
+from tumorboard.errors import ImageError
 
 Stored = npt.NDArray[np.integer]
 Values = npt.NDArray[np.float64]
@@ -74,7 +74,7 @@ def lut(data: Elements, descriptor: str, entries: str, signed: bool) -> Lut:
     """Read a lookup table whose descriptor is (entries, first value, bits).
 
     Raises:
-        DicomError: Its descriptor and its data do not fit each other.
+        ImageError: Its descriptor and its data do not fit each other.
     """
     described, content = integers(data, descriptor), raw(data, entries)
     count, first, bits = described if len(described) == 3 else (0, 0, 0)
@@ -82,7 +82,7 @@ def lut(data: Elements, descriptor: str, entries: str, signed: bool) -> Lut:
     # Entries take a word each; of up to 8 bits also a byte each, padded to an even number.
     words, octets = len(content) == 2 * count, bits <= 8 and len(content) == count + count % 2
     if not count or not 1 <= bits <= 16 or not (words or octets):
-        raise DicomError("DICOM with a lookup table that does not fit its descriptor")
+        raise ImageError("DICOM with a lookup table that does not fit its descriptor")
     kind = f"{byte_order(data, entries)}u2" if words else "u1"
     table = np.frombuffer(content, kind)[:count].astype(np.uint16)
     first &= 0xFFFF
@@ -93,10 +93,10 @@ def colour(stored: Stored, layout: Layout) -> Pixels:
     """Reduce RGB (H, W, 3) to 8 bits: of more bits the highest 8, as in other formats.
 
     Raises:
-        DicomError: Signed colours, or fewer than 8 bits.
+        ImageError: Signed colours, or fewer than 8 bits.
     """
     if layout.signed or layout.stored < 8:
-        raise DicomError("DICOM with signed colours, or of fewer than 8 bits")
+        raise ImageError("DICOM with signed colours, or of fewer than 8 bits")
     return (stored >> (layout.stored - 8)).astype(np.uint8)
 
 
@@ -104,11 +104,11 @@ def palette(stored: Stored, layout: Layout, data: Elements) -> Pixels:
     """Look up palette indices (H, W) in the palettes of red, green and blue; uint8 (H, W, 3).
 
     Raises:
-        DicomError: A palette is missing, or segmented, or does not fit its descriptor.
+        ImageError: A palette is missing, or segmented, or does not fit its descriptor.
     """
     names = [f"{name}PaletteColorLookupTable" for name in ("Red", "Green", "Blue")]
     if not all(has(data, f"{name}Data") for name in names):
-        raise DicomError("DICOM with a palette that is missing or segmented", "save it in RGB")
+        raise ImageError("DICOM with a palette that is missing or segmented", "save it in RGB")
     channels = []
     for name in names:
         table = lut(data, f"{name}Descriptor", f"{name}Data", layout.signed)
@@ -131,7 +131,7 @@ def grey(stored: Stored, layout: Layout, header: ParsedHeader, setting: Setting 
         uint8 (H, W), 0-255, higher is brighter; and the rule.
 
     Raises:
-        DicomError: A window, function or table that cannot be used.
+        ImageError: A window, function or table that cannot be used.
     """
     padding = _padding(stored, layout, header.data)
     real = stored[~padding]
@@ -192,7 +192,7 @@ def _modality(header: ParsedHeader, signed: bool) -> tuple[Rule, bool]:
     slope = (decimals(group, "RescaleSlope", header.notes) or (1.0,))[0]
     intercept = (decimals(group, "RescaleIntercept", header.notes) or (0.0,))[0]
     if not slope or max(abs(slope), abs(intercept)) > 1e9:
-        raise DicomError("DICOM with a rescale slope or intercept that makes no sense")
+        raise ImageError("DICOM with a rescale slope or intercept that makes no sense")
     return lambda values: values * slope + intercept, (slope, intercept) != (1, 0)
 
 
@@ -214,7 +214,7 @@ def _own_rule(header: ParsedHeader, layout: Layout, rescaled: bool) -> tuple[Rul
         width = -width
         header.notes.append(_NEGATIVE)
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID") or not width > 0:
-        raise DicomError("DICOM with a window of no width or unknown form", "pass --window CENTER,WIDTH")
+        raise ImageError("DICOM with a window of no width or unknown form", "pass --window CENTER,WIDTH")
     if function == "SIGMOID":
         return (
             lambda values: 255 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700))),

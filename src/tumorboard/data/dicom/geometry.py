@@ -16,7 +16,7 @@ def plane(position: Elements, orientation: Elements) -> Plane:
     """Read the plane of a slice from the elements that hold its position and its orientation.
 
     Raises:
-        DicomError: Text that is no finite number.
+        ImageError: Text that is no finite number.
     """
     where = decimals(position, "ImagePositionPatient", [])
     direction = decimals(orientation, "ImageOrientationPatient", [])

@@ -29,7 +29,8 @@ from pydicom.uid import (
 )
 
 from tumorboard.data import sandbox
-from tumorboard.data.dicom.reader import CHOOSE, DicomError, is_vr
+from tumorboard.data.dicom.reader import CHOOSE, is_vr
+from tumorboard.errors import ImageError
 
 MAX_READS = 100_000
 """Of a header, all nested elements included: each takes one at least."""
@@ -73,14 +74,14 @@ class LimitedReader(io.BufferedReader):
         """Read bytes.
 
         Raises:
-            DicomError: The value is too large, or there were too many of them.
+            ImageError: The value is too large, or there were too many of them.
         """
         self.reads += 1
         further = self.frames - 1
         if self.reads > MAX_READS + _FRAME_READS * further:
-            raise DicomError(f"a DICOM header of more than {MAX_READS + _FRAME_READS * further} elements")
+            raise ImageError(f"a DICOM header of more than {MAX_READS + _FRAME_READS * further} elements")
         if size is not None and size > _MAX_VALUE + _FRAME_BYTES * further:
-            raise DicomError(f"a DICOM header value of {size} bytes")
+            raise ImageError(f"a DICOM header value of {size} bytes")
         content = super().read(size)
         self.cut_off |= bool(content) and len(content) < (size or 0)
         return content
@@ -107,13 +108,13 @@ def raw(data: Elements, keyword: str) -> bytes:
     """Return the bytes of a value; empty if there is none.
 
     Raises:
-        DicomError: The file ends amid the value.
+        ImageError: The file ends amid the value.
     """
     element = data.get(_tag(keyword) or 0)
     if not isinstance(element, RawDataElement) or not element.value:
         return b""
     if len(element.value) < element.length < UNDEFINED:
-        raise DicomError("a DICOM file that is cut off")
+        raise ImageError("a DICOM file that is cut off")
     return element.value
 
 
@@ -132,7 +133,7 @@ def integers(data: Elements, keyword: str) -> tuple[int, ...]:
     """Return binary integers, unsigned of 16 bits unless the element says otherwise.
 
     Raises:
-        DicomError: Bytes that are no whole number of integers.
+        ImageError: Bytes that are no whole number of integers.
     """
     value, element = raw(data, keyword), data.get(_tag(keyword) or 0)
     code = byte_order(data, keyword) + _INTEGERS.get(str(element.VR) if element else "", "H")
@@ -145,7 +146,7 @@ def decimals(data: Elements, keyword: str, notes: list[str]) -> tuple[float, ...
     """Return decimal strings; a comma in the place of the point is noted.
 
     Raises:
-        DicomError: Text that is no finite number.
+        ImageError: Text that is no finite number.
     """
     written = text(data, keyword)
     try:
@@ -178,9 +179,9 @@ def first_item(data: Elements, keyword: str) -> Elements:
     return next(iter(items(data, keyword)), {})
 
 
-def _not_a_number(keyword: str) -> DicomError:
+def _not_a_number(keyword: str) -> ImageError:
     tag = tag_for_keyword(keyword) or 0
-    return DicomError(f"a DICOM header whose element ({tag >> 16:04X},{tag & 0xFFFF:04X}) is no number")
+    return ImageError(f"a DICOM header whose element ({tag >> 16:04X},{tag & 0xFFFF:04X}) is no number")
 
 
 # -- Headers
@@ -236,7 +237,7 @@ def read_header(
         several: Whether there may be several frames.
 
     Raises:
-        DicomError: The header is too large or cut off, or there are several frames, or too many.
+        ImageError: The header is too large or cut off, or there are several frames, or too many.
         Exception: The header is damaged; see `explained`.
     """
     file, tags = LimitedReader(source), [_tag(keyword) or 0 for keyword in (*WANTED, *extra)]
@@ -260,7 +261,7 @@ def read_header(
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         content = inflate.decompress(file.read_unlimited(_MAX_INFLATED), _MAX_INFLATED)
         if inflate.unconsumed_tail:  # a file may hold a thousand times its size
-            raise DicomError(f"deflated DICOM that inflates beyond {_MAX_INFLATED >> 20} MiB")
+            raise ImageError(f"deflated DICOM that inflates beyond {_MAX_INFLATED >> 20} MiB")
         file = LimitedReader(io.BytesIO(content))
     # As the first element shows it: some files contradict their transfer syntax.
     start = file.tell()
@@ -282,41 +283,41 @@ def read_header(
         if tag <= PIXELS:
             pixels = PixelElement(tag, vr, length, file.tell() + data_element_offset_to_value(implicit, vr))
     elif file.cut_off or file.tell() > file.seek(0, io.SEEK_END):
-        raise DicomError("a DICOM file that is cut off, or damaged in its header")
+        raise ImageError("a DICOM file that is cut off, or damaged in its header")
     if not syntax:
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         syntax = str(ImplicitVRLittleEndian if implicit else explicit)
     sop_class = text(data, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
     groups = items(data, "PerFrameFunctionalGroupsSequence", frames) if frames > 1 else ()
     if frames > 1 and _tag("PerFrameFunctionalGroupsSequence") in data and len(groups) != frames:
-        raise DicomError("DICOM whose groups of frames do not fit their number")
+        raise ImageError("DICOM whose groups of frames do not fit their number")
     return ParsedHeader(syntax, sop_class, data, pixels, preamble, file, frames, groups)
 
 
 def _frames(written: str, several: bool) -> int:
     if not (written.isdecimal() and len(written) < 10 and int(written)):
-        raise DicomError("DICOM whose number of frames is no number")
+        raise ImageError("DICOM whose number of frames is no number")
     frames = int(written)
     if frames > MAX_FRAMES:
-        raise DicomError(f"DICOM with {frames} frames, more than the {MAX_FRAMES:,} allowed")
+        raise ImageError(f"DICOM with {frames} frames, more than the {MAX_FRAMES:,} allowed")
     if frames > 1 and not several:
-        raise DicomError(f"DICOM with {frames} frames, which do not stand for one image", CHOOSE)
+        raise ImageError(f"DICOM with {frames} frames, which do not stand for one image", CHOOSE)
     return frames
 
 
-def explained(error: BaseException) -> DicomError:
+def explained(error: BaseException) -> ImageError:
     """Turn an error of pydicom, a decoder or this module into one that quotes nothing."""
     cause: BaseException | None = error
     while cause:  # pydicom replaces errors while it reads sequences
-        if isinstance(cause, DicomError):
+        if isinstance(cause, ImageError):
             return cause
         if isinstance(cause, RecursionError):
-            return DicomError("DICOM sequences nested too deep")
+            return ImageError("DICOM sequences nested too deep")
         cause = cause.__context__
     if isinstance(error, MemoryError):
-        return DicomError("a DICOM file that does not fit into memory")
+        return ImageError("a DICOM file that does not fit into memory")
     if isinstance(error, OSError) and error.strerror:
-        return DicomError(f"a file that cannot be read ({error.strerror})")
+        return ImageError(f"a file that cannot be read ({error.strerror})")
     if isinstance(error, OSError | EOFError):
-        return DicomError("a DICOM file that is cut off, or damaged in its header")
-    return DicomError(f"a damaged DICOM file ({type(error).__name__})")
+        return ImageError("a DICOM file that is cut off, or damaged in its header")
+    return ImageError(f"a damaged DICOM file ({type(error).__name__})")

@@ -28,7 +28,7 @@ from pydicom.uid import (
 from tumorboard import optional
 from tumorboard.data import sandbox
 from tumorboard.data.dicom.header import PIXELS, UNDEFINED, ParsedHeader, PixelElement, integers, text
-from tumorboard.data.dicom.reader import DicomError
+from tumorboard.errors import ImageError
 
 _MAX_FRAGMENTS = 1000  # of a frame
 _MAX_TILES = 4096
@@ -121,7 +121,7 @@ def stored_pixels(header: ParsedHeader, max_pixels: int) -> tuple[npt.NDArray[np
         Integers (rows, columns), or (rows, columns, 3) in RGB, and their layout.
 
     Raises:
-        DicomError: No pixels, a layout or compression that is not read, a missing codec,
+        ImageError: No pixels, a layout or compression that is not read, a missing codec,
             too many pixels, or fewer bytes than the header promises.
     """
     pixels, layout = _pixel_element(header), _layout(header, max_pixels)
@@ -150,10 +150,10 @@ def stored_pixels(header: ParsedHeader, max_pixels: int) -> tuple[npt.NDArray[np
         values, _ = get_decoder(UID(header.syntax)).as_array(content, **options)
     except Exception:
         if codec:
-            raise DicomError(f"DICOM with damaged {codec.kind} pixels") from None
+            raise ImageError(f"DICOM with damaged {codec.kind} pixels") from None
         raise
     if values.shape != (layout.rows, layout.columns, 3)[: 2 + (layout.samples > 1)]:
-        raise DicomError("DICOM whose decoded pixels have another form than its header says")
+        raise ImageError("DICOM whose decoded pixels have another form than its header says")
     return values, layout
 
 
@@ -161,7 +161,7 @@ def require_frames(header: ParsedHeader, max_pixels: int) -> None:
     """Check, without decoding any, that an object holds the frames that its header counts.
 
     Raises:
-        DicomError: It does not, or they have a form that is not read.
+        ImageError: It does not, or they have a form that is not read.
     """
     pixels, layout, codec = _pixel_element(header), _layout(header, max_pixels), _codec(header)
     if codec is None:
@@ -173,9 +173,9 @@ def require_frames(header: ParsedHeader, max_pixels: int) -> None:
 def _pixel_element(header: ParsedHeader) -> PixelElement:
     if header.pixels is None:
         kind = UID_dictionary.get(header.sop_class, ("unknown kind",))[0]
-        raise DicomError(f"a DICOM object without an image ({kind})", "remove the file")
+        raise ImageError(f"a DICOM object without an image ({kind})", "remove the file")
     if header.pixels.tag != PIXELS:
-        raise DicomError("DICOM with floating-point pixels")
+        raise ImageError("DICOM with floating-point pixels")
     return header.pixels
 
 
@@ -183,7 +183,7 @@ def _codec(header: ParsedHeader) -> Codec | None:
     """Return how the pixels are decoded; None if they are not compressed."""
     if header.syntax not in _NATIVE and header.syntax not in CODECS:
         kind = UID_dictionary.get(header.syntax, ("unknown compression",))[0]
-        raise DicomError(f"DICOM in {kind}, which is not decoded", "save it uncompressed")
+        raise ImageError(f"DICOM in {kind}, which is not decoded", "save it uncompressed")
     return CODECS.get(header.syntax)
 
 
@@ -203,12 +203,12 @@ def _layout(header: ParsedHeader, max_pixels: int) -> Layout:
         if len(values) == 1:
             return values[0]
         if values or default is None:
-            raise DicomError(f"DICOM without one value of {name}")
+            raise ImageError(f"DICOM without one value of {name}")
         return default
 
     interpretation = photometric(header)
     if not interpretation:
-        raise DicomError("DICOM with a photometric interpretation that is not read")
+        raise ImageError("DICOM with a photometric interpretation that is not read")
     in_colour = interpretation in COLOUR
     allocated = single("allocated", "BitsAllocated")
     layout = Layout(
@@ -223,14 +223,14 @@ def _layout(header: ParsedHeader, max_pixels: int) -> Layout:
     )
     high_bit = single("high_bit", "HighBit", layout.stored - 1)
     if layout.samples != (3 if in_colour else 1) or 0 in (layout.rows, layout.columns) or layout.planar > 1:
-        raise DicomError("DICOM whose rows, columns or samples contradict each other")
+        raise ImageError("DICOM whose rows, columns or samples contradict each other")
     readable = (8,) if interpretation in _YBR_FULL else (8, 16) if in_colour else (1, 8, 16, 32)
     if allocated not in readable or not 1 <= layout.stored <= allocated:
-        raise DicomError(f"DICOM with {layout.stored} of {allocated} bits per value, which is not read")
+        raise ImageError(f"DICOM with {layout.stored} of {allocated} bits per value, which is not read")
     if high_bit != layout.stored - 1:
-        raise DicomError(f"DICOM with its {layout.stored} bits up to bit {high_bit}, which is not read")
+        raise ImageError(f"DICOM with its {layout.stored} bits up to bit {high_bit}, which is not read")
     if layout.rows * layout.columns > max_pixels:
-        raise DicomError(f"{layout.columns} x {layout.rows} pixels, more than the {max_pixels:,} allowed")
+        raise ImageError(f"{layout.columns} x {layout.rows} pixels, more than the {max_pixels:,} allowed")
     return layout
 
 
@@ -241,20 +241,20 @@ def _native_frame(header: ParsedHeader, pixels: PixelElement, layout: Layout) ->
         layout = full  # it is not subsampled, whatever it says
     expected = layout.frame_bytes
     if pixels.length == UNDEFINED or pixels.length >= (frames + 1) * expected > 2:
-        raise DicomError("DICOM with more pixels than its header says")
+        raise ImageError("DICOM with more pixels than its header says")
     if frames > 1:
         # A frame may begin amid a byte, or in big-endian words of two 8-bit values amid a word.
         amid = layout.allocated == 1 and layout.rows * layout.columns % 8
         if amid or (header.syntax == ExplicitVRBigEndian and expected % 2):
-            raise DicomError("DICOM with frames that begin amid a byte or word", "save it in a common form")
+            raise ImageError("DICOM with frames that begin amid a byte or word", "save it in a common form")
         present = min(pixels.length, header.file.seek(0, io.SEEK_END) - pixels.position)
         if present < frames * expected:
-            raise DicomError(f"DICOM cut off after {present} of {frames * expected} bytes of pixels")
+            raise ImageError(f"DICOM cut off after {present} of {frames * expected} bytes of pixels")
     header.file.seek(pixels.position + (header.frame - 1) * expected)
     # The padding too: in big-endian words of two 8-bit values it stands before the last value.
     content = header.file.read_unlimited(min(pixels.length, expected + expected % 2))
     if len(content) < expected:
-        raise DicomError(f"DICOM cut off after {len(content)} of {expected} bytes of pixels")
+        raise ImageError(f"DICOM cut off after {len(content)} of {expected} bytes of pixels")
     return layout, content + b"\0" * (len(content) % 2)
 
 
@@ -262,24 +262,24 @@ def _compressed_frame(header: ParsedHeader, pixels: PixelElement, layout: Layout
     """Join the fragments of a frame, and check that it may be decoded."""
     fragments = _fragments_by_frame(header, pixels, codec)[header.frame - 1]
     if sum(length for _, length in fragments) > 2 * layout.frame_bytes + _SLACK:
-        raise DicomError("DICOM with more compressed bytes than its size explains")
+        raise ImageError("DICOM with more compressed bytes than its size explains")
     frame = b"".join(_read_at(header, *fragment) for fragment in fragments)
     if codec is not _RLE:
         size = frame_size(frame)
         if size[:3] != (layout.rows, layout.columns, layout.samples):
-            raise DicomError(
+            raise ImageError(
                 f"DICOM of {layout.columns} x {layout.rows} with pixels of {size.columns} x {size.rows}"
             )
         if codec is _JPEG and size.bits != 8:
-            raise DicomError(
+            raise ImageError(
                 f"DICOM in lossy JPEG of {size.bits} bits, which is not decoded", "save it uncompressed"
             )
     if codec.densest and layout.rows * layout.columns > codec.densest * len(frame):
-        raise DicomError(
+        raise ImageError(
             f"{layout.columns} x {layout.rows} pixels in {len(frame)} bytes: too few for {codec.kind}"
         )
     if find_spec(codec.module) is None or (codec is _J2K and find_spec("pylibjpeg") is None):
-        raise DicomError(f"{codec.kind} DICOM without its codec", optional.install(*codec.package.split()))
+        raise ImageError(f"{codec.kind} DICOM without its codec", optional.install(*codec.package.split()))
     return frame
 
 
@@ -296,19 +296,19 @@ def _fragments_by_frame(header: ParsedHeader, pixels: PixelElement, codec: Codec
         fragments.append((position + 8, length))
         position += 8 + length
         if position > end or len(fragments) > _MAX_FRAGMENTS + header.frames:
-            raise DicomError("DICOM whose compressed pixels are cut off or damaged")
+            raise ImageError("DICOM whose compressed pixels are cut off or damaged")
     if head[:4] != _SEQUENCE_END or len(fragments) < 2:  # the first is the table of offsets
         damaged = len(head) == 8 and head[:4] != _SEQUENCE_END
-        raise DicomError(f"DICOM whose compressed pixels are cut off{' or damaged' * damaged}")
+        raise ImageError(f"DICOM whose compressed pixels are cut off{' or damaged' * damaged}")
     table, data = fragments[0], fragments[1:]
     if table[1] > 4 * header.frames:
-        raise DicomError("DICOM with more frames than its header says")
+        raise ImageError("DICOM with more frames than its header says")
     if table[1] and header.frames > 1:
         offsets = struct.unpack(f"<{table[1] // 4}I", _read_at(header, table[0], table[1] // 4 * 4))
         places = {start - 8 - table[0] - table[1]: number for number, (start, _) in enumerate(data)}
         begins = [places.get(offset, -1) for offset in offsets]
         if -1 in begins or begins != sorted(set(begins)):
-            raise DicomError("DICOM whose table of offsets does not fit its compressed pixels")
+            raise ImageError("DICOM whose table of offsets does not fit its compressed pixels")
     elif codec is _RLE or len(data) == header.frames > 1:
         begins = list(range(len(data)))
     else:
@@ -317,7 +317,7 @@ def _fragments_by_frame(header: ParsedHeader, pixels: PixelElement, codec: Codec
         begins = [number for number, begun in enumerate(starts) if begun or not number]
     if len(begins) != header.frames:
         few = "fewer" if len(begins) < header.frames else "more"
-        raise DicomError(f"DICOM with {few} frames than its header says")
+        raise ImageError(f"DICOM with {few} frames than its header says")
     return [data[first:last] for first, last in zip(begins, [*begins[1:], None], strict=True)]
 
 
@@ -339,7 +339,7 @@ def frame_size(frame: bytes) -> FrameSize:
     """Read the size of a JPEG, JPEG-LS or JPEG 2000 codestream.
 
     Raises:
-        DicomError: None of these, no size in it, or too many tiles.
+        ImageError: None of these, no size in it, or too many tiles.
     """
     try:
         if frame.startswith(_JPEG_BEGINS):
@@ -349,7 +349,7 @@ def frame_size(frame: bytes) -> FrameSize:
             return _jpeg2000_size(frame, start)
     except (struct.error, IndexError):
         pass
-    raise DicomError("DICOM whose compressed pixels are damaged or of another kind than its header says")
+    raise ImageError("DICOM whose compressed pixels are damaged or of another kind than its header says")
 
 
 def _jpeg_size(frame: bytes) -> FrameSize:
@@ -372,5 +372,5 @@ def _jpeg2000_size(frame: bytes, start: int) -> FrameSize:
     samples, depth = struct.unpack_from(">HB", frame, start + 40)
     tiles = -(-(right - tile_x) // max(tile_w, 1)) * -(-(bottom - tile_y) // max(tile_h, 1))
     if tiles > _MAX_TILES:
-        raise DicomError(f"DICOM whose JPEG 2000 image has {tiles} tiles")
+        raise ImageError(f"DICOM whose JPEG 2000 image has {tiles} tiles")
     return FrameSize(bottom - top, right - left, samples, (depth & 0x7F) + 1)

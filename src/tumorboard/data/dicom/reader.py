@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard.data.sandbox import SandboxEndedError, SandboxPool
+from tumorboard.errors import ImageError
 
 if TYPE_CHECKING:  # the child does without: it starts in half the time
     from tumorboard.config import Window
@@ -29,19 +30,6 @@ BURNED_IN = "may carry burned-in text ({}): its header says so, the pixels were 
 POOL = SandboxPool("tumorboard.data.dicom.worker", seconds=120)
 
 _SECONDS_PER_HEADER = 1
-
-
-class DicomError(ValueError):
-    """A DICOM file that cannot be used; the message continues "found ..." and quotes no header value.
-
-    Args:
-        found: The fault.
-        remedy: What to do, if it is not to repair or remove the file.
-    """
-
-    def __init__(self, found: str, remedy: str = "") -> None:
-        super().__init__(found)
-        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +91,7 @@ def read(source: Path | bytes, window: "Window | None", max_pixels: int, frame: 
         frame: Its number, from 1; 0 for the only one.
 
     Raises:
-        DicomError: The object has no such frame or no single one, it cannot be read, or a codec is missing.
+        ImageError: The object has no such frame or no single one, it cannot be read, or a codec is missing.
         SandboxStartError: No child process can be started.
     """
     setting = [window.name, window.center, window.width, window.hounsfield] if window else None
@@ -125,7 +113,7 @@ def frames(source: Path | bytes, max_pixels: int) -> tuple[int, ...]:
         max_pixels: Frames of more are refused.
 
     Raises:
-        DicomError: It has not the frames that its header counts, too many, or no image.
+        ImageError: It has not the frames that its header counts, too many, or no image.
         SandboxStartError: No child process can be started.
     """
     answer, _ = _ask({"task": "frames", "max_pixels": max_pixels}, source)
@@ -136,7 +124,7 @@ def read_header(path: Path) -> DicomHeader:
     """Read the header of a recognised DICOM file; decodes nothing.
 
     Raises:
-        DicomError: The header is damaged.
+        ImageError: The header is damaged.
         SandboxStartError: No child process can be started.
     """
     answer, _ = _ask({"task": "header"}, path)
@@ -155,7 +143,7 @@ def groups(paths: Sequence[Path]) -> tuple[str, ...]:
         The group of each file; "" where it is not DICOM or names neither patient nor series.
 
     Raises:
-        DicomError: A child process ended; no file is known to be at fault.
+        ImageError: A child process ended; no file is known to be at fault.
         SandboxStartError: No child process can be started.
     """
     recognised_paths = [path for path in paths if _is_dicom(path)]
@@ -176,7 +164,7 @@ def stacks(paths: Sequence[Path]) -> list[list[Path]]:
         by itself.
 
     Raises:
-        DicomError: A child process ended; no file is known to be at fault.
+        ImageError: A child process ended; no file is known to be at fault.
         SandboxStartError: No child process can be started.
     """
     places = [place for place, path in enumerate(paths) if _is_dicom(path)]
@@ -214,7 +202,7 @@ def pseudonym(content: bytes, key: bytes) -> str:
         "" where it is not DICOM or names neither patient nor series.
 
     Raises:
-        DicomError: The header cannot be read.
+        ImageError: The header cannot be read.
         SandboxStartError: No child process can be started.
     """
     if not recognised(content[:HEAD_BYTES]):
@@ -229,9 +217,9 @@ def _ask(
     try:
         answer, content = POOL.ask_of_file(request, source, seconds)
     except SandboxEndedError:
-        raise DicomError(
+        raise ImageError(
             "DICOM with damaged pixels or header, at which the decoding process ended twice"
         ) from None
     if "error" in answer:
-        raise DicomError(answer["error"], answer["remedy"])
+        raise ImageError(answer["error"], answer["remedy"])
     return answer, content

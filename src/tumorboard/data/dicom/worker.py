@@ -33,8 +33,9 @@ from tumorboard.data.dicom.header import (
     text,
 )
 from tumorboard.data.dicom.pixels import photometric, require_frames, stored_pixels
-from tumorboard.data.dicom.reader import BURNED_IN, DicomError
+from tumorboard.data.dicom.reader import BURNED_IN
 from tumorboard.data.grey import LOST_CONTRAST, contrast_is_lost
+from tumorboard.errors import ImageError
 
 PROGRAM = "begins with a program ({}), which DICOM allows and attackers use; do not run it or pass it on"
 
@@ -133,7 +134,7 @@ def frames(header: ParsedHeader, max_pixels: int) -> list[int]:
 def _plane(header: ParsedHeader) -> Plane:
     """Read the plane of a frame; unknown if it is damaged, because the pixels can be shown all the same."""
     groups = ("PlanePositionSequence", "PlaneOrientationSequence")
-    with contextlib.suppress(DicomError):
+    with contextlib.suppress(ImageError):
         return plane(*(functional_group(header, group) for group in groups))
     return ()
 
@@ -166,7 +167,7 @@ def image(
     """
     header = replace(_parsed(file, several=frame > 0), frame=frame or 1)
     if frame > header.frames:
-        raise DicomError(f"DICOM of {header.frames} frames, so without frame {frame}", "name another")
+        raise ImageError(f"DICOM of {header.frames} frames, so without frame {frame}", "name another")
     stored, layout = stored_pixels(header, max_pixels)
     if layout.samples > 1:
         pixels, rule = colour(stored, layout), "RGB"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard.data.sandbox import SandboxEndedError, SandboxPool
+from tumorboard.errors import ImageError
 
 if TYPE_CHECKING:  # the child does without
     from tumorboard.config import Window
@@ -25,19 +26,6 @@ SIZES: Mapping[int, tuple[int, bytes, int]] = {348: (344, b"n+1\0", 70), 540: (4
 POOL = SandboxPool("tumorboard.data.nifti.worker", seconds=120)
 
 _GZIP = b"\x1f\x8b"
-
-
-class NiftiError(ValueError):
-    """A NIfTI file that cannot be used; the message continues "found ...".
-
-    Args:
-        found: The fault.
-        remedy: What to do, if it is not to repair or remove the file.
-    """
-
-    def __init__(self, found: str, remedy: str = "") -> None:
-        super().__init__(found)
-        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +80,7 @@ def count_slices(source: Path | bytes) -> int:
         source: A file, or its content.
 
     Raises:
-        NiftiError: It is no volume that is read, or too large, cut off or damaged, or nibabel is missing.
+        ImageError: It is no volume that is read, or too large, cut off or damaged, or nibabel is missing.
         SandboxStartError: No child process can be started.
     """
     answer, _ = _ask({"task": "count"}, source)
@@ -109,7 +97,7 @@ def read(source: Path | bytes, window: "Window | None", max_pixels: int, number:
         number: From 1, from the feet to the head; 0 for the only one.
 
     Raises:
-        NiftiError: As `count_slices`; or there is no such slice or no single one.
+        ImageError: As `count_slices`; or there is no such slice or no single one.
         SandboxStartError: No child process can be started.
     """
     setting = [window.center, window.width, window.hounsfield] if window else None
@@ -122,7 +110,7 @@ def _ask(request: dict[str, Any], source: Path | bytes) -> tuple[dict[str, Any],
     try:
         answer, content = POOL.ask_of_file(request, source)
     except SandboxEndedError:
-        raise NiftiError("a damaged NIfTI file, at which the decoding process ended twice") from None
+        raise ImageError("a damaged NIfTI file, at which the decoding process ended twice") from None
     if "error" in answer:
-        raise NiftiError(answer["error"], answer["remedy"])
+        raise ImageError(answer["error"], answer["remedy"])
     return answer, content

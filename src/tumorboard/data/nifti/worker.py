@@ -29,7 +29,8 @@ from tumorboard import optional
 from tumorboard.data import sandbox
 from tumorboard.data.dicom.reader import CHOOSE
 from tumorboard.data.grey import LOST_CONTRAST, contrast_is_lost, linear, shaded, stretch
-from tumorboard.data.nifti.reader import HEAD_BYTES, NiftiError, header_of
+from tumorboard.data.nifti.reader import HEAD_BYTES, header_of
+from tumorboard.errors import ImageError
 
 MAX_BYTES = 1 << 30
 """Of a volume's values after decompression."""
@@ -91,17 +92,17 @@ def answer(request: dict[str, Any], content: bytes) -> sandbox.Message:
         return {"error": str(fault), "remedy": fault.remedy}, b""
 
 
-def explained(error: Exception) -> NiftiError:
+def explained(error: Exception) -> ImageError:
     """Turn an error of nibabel, of decompression or of this module into one line."""
-    if isinstance(error, NiftiError):
+    if isinstance(error, ImageError):
         return error
     if isinstance(error, MemoryError):
-        return NiftiError("a NIfTI volume that does not fit into memory")
+        return ImageError("a NIfTI volume that does not fit into memory")
     if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
-        return NiftiError("a NIfTI file that is cut off or damaged")
+        return ImageError("a NIfTI file that is cut off or damaged")
     if isinstance(error, OSError) and error.strerror:
-        return NiftiError(f"a file that cannot be read ({error.strerror})")
-    return NiftiError(f"a damaged NIfTI file ({type(error).__name__})")
+        return ImageError(f"a file that cannot be read ({error.strerror})")
+    return ImageError(f"a damaged NIfTI file ({type(error).__name__})")
 
 
 def _opened(source: Path | bytes) -> Volume:
@@ -127,11 +128,11 @@ def read(file: Any, size: int) -> Volume:
         size: Of the file, bytes.
 
     Raises:
-        NiftiError: Not three dimensions, values that are no numbers, too large, cut off, or no orientation.
+        ImageError: Not three dimensions, values that are no numbers, too large, cut off, or no orientation.
         Exception: It is damaged, see `explained`.
     """
     if find_spec("nibabel") is None:
-        raise NiftiError("NIfTI, and nibabel is not installed", optional.install("nibabel", extra="nifti"))
+        raise ImageError("NIfTI, and nibabel is not installed", optional.install("nibabel", extra="nifti"))
     import nibabel
     from nibabel.orientations import apply_orientation, io_orientation
 
@@ -145,7 +146,7 @@ def read(file: Any, size: int) -> Volume:
         sandbox.limit_time(_SECONDS + length // _BYTES_PER_SECOND)
         values = _decompressed(file, offset, length).view(dtype)
     elif size < offset + length:
-        raise NiftiError(f"NIfTI cut off after {max(0, size - offset)} of {length} bytes of values")
+        raise ImageError(f"NIfTI cut off after {max(0, size - offset)} of {length} bytes of values")
     elif isinstance(file, io.BytesIO):
         values = np.frombuffer(file.getvalue(), np.uint8, length, offset).view(dtype)
     else:
@@ -155,11 +156,11 @@ def read(file: Any, size: int) -> Volume:
     affine = header.get_best_affine()
     orientation = io_orientation(affine) if np.isfinite(affine).all() else np.array([[np.nan]])
     if np.isnan(orientation).any():
-        raise NiftiError("NIfTI whose affine maps two axes onto one", "correct its sform or qform")
+        raise ImageError("NIfTI whose affine maps two axes onto one", "correct its sform or qform")
     sample = values[:: -(-len(values) // _LOOKED_AT)].astype(np.float64) * slope + intercept
     sample = sample[np.isfinite(sample)]
     if not sample.size:
-        raise NiftiError("NIfTI without a finite value")
+        raise ImageError("NIfTI without a finite value")
     notes = () if header["sform_code"] > 0 or header["qform_code"] > 0 else (_NOT_ORIENTED,)
     stored = apply_orientation(values.reshape(shape, order="F"), orientation)
     first, last = np.percentile(sample, PERCENTILES)
@@ -172,18 +173,18 @@ def _form(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
     written = tuple(lengths[: max(0, rank)])
     shape = (*written, 1, 1, 1)[:3]
     if not 1 <= rank <= 7 or min(written) < 1:
-        raise NiftiError("NIfTI whose dimensions make no sense")
+        raise ImageError("NIfTI whose dimensions make no sense")
     if math.prod(written[3:]) > 1:
         found = " x ".join(map(str, written))
-        raise NiftiError(f"NIfTI of {found} values, not one volume", "save each volume in a file of its own")
+        raise ImageError(f"NIfTI of {found} values, not one volume", "save each volume in a file of its own")
     dtype, offset = header.get_data_dtype(), float(header["vox_offset"])
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise NiftiError("NIfTI with values that are no real numbers of at most 64 bits")
+        raise ImageError("NIfTI with values that are no real numbers of at most 64 bits")
     if not (header.sizeof_hdr <= offset <= _MAX_OFFSET and offset.is_integer()):
-        raise NiftiError("NIfTI whose values begin at a place that makes no sense")
+        raise ImageError("NIfTI whose values begin at a place that makes no sense")
     if math.prod(shape) * dtype.itemsize > MAX_BYTES or max(shape) > MAX_SLICES:
         found = " x ".join(map(str, shape))
-        raise NiftiError(f"NIfTI of {found} values, more than the {MAX_BYTES >> 20} MiB that are read")
+        raise ImageError(f"NIfTI of {found} values, more than the {MAX_BYTES >> 20} MiB that are read")
     return (shape[0], shape[1], shape[2]), dtype, int(offset)
 
 
@@ -196,7 +197,7 @@ def _decompressed(file: Any, offset: int, length: int) -> npt.NDArray[np.uint8]:
         while filled < length:
             count = stream.readinto(memoryview(content)[filled : filled + _CHUNK])
             if not count:
-                raise NiftiError(f"NIfTI cut off after {filled} of {length} bytes of values")
+                raise ImageError(f"NIfTI cut off after {filled} of {length} bytes of values")
             filled += count
         stream.read(1)  # the end of most files, where their checksum is compared
     return np.frombuffer(content, np.uint8)
@@ -217,15 +218,15 @@ def show(
         uint8 (H, W), 0-255, and notes.
 
     Raises:
-        NiftiError: No such slice, or too large.
+        ImageError: No such slice, or too large.
     """
     columns, rows, slices = volume.stored.shape
     if not number and slices > 1:
-        raise NiftiError(f"NIfTI with {slices} slices, which do not stand for one image", CHOOSE)
+        raise ImageError(f"NIfTI with {slices} slices, which do not stand for one image", CHOOSE)
     if number > slices:
-        raise NiftiError(f"NIfTI of {slices} slices, so without slice {number}", "name another")
+        raise ImageError(f"NIfTI of {slices} slices, so without slice {number}", "name another")
     if rows * columns > max_pixels:
-        raise NiftiError(f"{columns} x {rows} pixels, more than the {max_pixels:,} allowed")
+        raise ImageError(f"{columns} x {rows} pixels, more than the {max_pixels:,} allowed")
     notes, sample = list(volume.notes), volume.sample
     low, high = float(sample.min()), float(sample.max())
     if setting:
