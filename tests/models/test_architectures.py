@@ -175,6 +175,12 @@ def test_the_residual_design_has_the_same_parameters_at_any_size():
     assert tap(large, "embedding").shape == (None, 192)
 
 
+@pytest.mark.parametrize(("size", "side"), [(33, 1), (100, 4), (148, 5)])
+def test_the_residual_design_takes_sizes_that_do_not_halve_evenly(size, side):
+    model, _ = member("m", RESIDUAL, image=Image(size=size))
+    assert tap(model, "feature_map").shape == (None, side, side, 192)
+
+
 def test_the_residual_design_looks_at_grey_images_of_half_size():
     model, _ = member("m", RESIDUAL)
     trunk = keras.Model(model.input, tap(model, "frozen"))

@@ -126,7 +126,7 @@ def residual_layers(x: Any, name: str, settings: Custom, seed: int) -> Any:
         shortcut = x
         if strides != 1 or x.shape[-1] != filters:
             initializer = keras.initializers.HeNormal(seed=block_seed + 2)
-            shortcut = layers.AveragePooling2D(strides, name=f"{prefix}_skip_pool")(x)
+            shortcut = layers.AveragePooling2D(strides, padding="same", name=f"{prefix}_skip_pool")(x)
             shortcut = layers.Conv2D(
                 filters, 1, use_bias=False, kernel_initializer=initializer, name=f"{prefix}_skip_conv"
             )(shortcut)
