@@ -1,0 +1,74 @@
+"""The server, and the training that it began, killed at random moments: the study ends with the same bits."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.small_runs import RECIPE, bits, draw
+from tumorboard.run_folder import RunFolder, read_holder
+from tumorboard.server.workspace import run_id
+
+from .test_workspace_page import running_server
+
+SEED, KILLS, LONGEST = 20261128, 20, 8.0
+
+
+def ask(url, method, path, body=None):
+    """Send a request with the secret of the address; return the reply."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=120)
+    headers = {"Authorization": f"Bearer {parts.query.removeprefix('token=')}"}
+    headers["Content-Type"] = "application/json"
+    connection.request(method, path, json.dumps(body) if body else None, headers)
+    reply = connection.getresponse()
+    content = json.loads(reply.read())
+    connection.close()
+    return content
+
+
+def wait(url, run, statuses):
+    end = time.monotonic() + 600
+    while (found := ask(url, "GET", f"/api/runs/{run}"))["status"] not in statuses:
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
+    return found
+
+
+def begin(url, name):
+    study = {"name": name, "job": {"data": "scans", "recipe": "small"}}
+    return ask(url, "POST", "/api/studies", study)["id"]
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_a_study_ends_as_if_left_alone(tmp_path):
+    folder, recipe, chance = tmp_path / "work", tmp_path / "small.toml", random.Random(SEED)  # noqa: S311
+    draw(folder / "scans")
+    recipe.write_text(RECIPE)
+    with running_server(folder, recipe) as (url, _):
+        wait(url, begin(url, "alone"), ["finished"])
+    run, disturbed, killed = run_id("runs/disturbed"), RunFolder(folder / "runs" / "disturbed"), 0
+    for number in range(KILLS):
+        with running_server(folder, recipe) as (url, process):
+            if number == 0:
+                assert begin(url, "disturbed") == run
+            elif wait(url, run, ["running", "stopped", "finished"])["status"] == "stopped":
+                ask(url, "POST", f"/api/runs/{run}/resume")
+            time.sleep(chance.uniform(0.5, LONGEST))
+            process.kill()
+        holder = read_holder(disturbed)
+        if holder and number % 2:
+            os.kill(holder.pid, signal.SIGKILL)
+            killed += 1
+    with running_server(folder, recipe) as (url, _):
+        if wait(url, run, ["stopped", "finished"])["status"] == "stopped":
+            ask(url, "POST", f"/api/runs/{run}/resume")
+        found = wait(url, run, ["finished"])
+    assert found["error"] == ""
+    assert killed
+    assert bits(disturbed.root) == bits(folder / "runs" / "alone")
