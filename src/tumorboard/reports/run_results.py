@@ -228,13 +228,11 @@ def score_run(
     _require_all_splits(predictions)
     blind = baselines(next(iter(predictions.values())))
     everyone = {**predictions, **blind}
-    scores, blind_scores = (
-        {
-            name: {split: score(by_split[split], groups) for split in SPLITS}
-            for name, by_split in models.items()
-        }
-        for models in (predictions, blind)
-    )
+    scores = {
+        name: {split: score(each[split], groups) for split in SPLITS} for name, each in everyone.items()
+    }
+    of_models = {name: scores[name] for name in predictions}
+    on = {split: {name: each[split] for name, each in predictions.items()} for split in SPLITS}
     temperatures = {name: fitted.temperature for name, fitted in calibrations.items()}
     patients = {
         split: score_patients(
@@ -245,38 +243,36 @@ def score_run(
     train = next(iter(scores.values()))["train"]
     majority_share = max(recall.n for recall in train.recall.values()) / train.n
     return RunResults(
-        predictions,
-        scores,
-        blind_scores,
-        {
+        predictions=predictions,
+        scores=of_models,
+        baselines={name: scores[name] for name in blind},
+        subsets={
             split: {
                 title: {name: score(subset(each[split], ids), groups) for name, each in everyone.items()}
                 for title, ids in subsets.get(split, {}).items()
             }
             for split in ("test", "valid")
         },
-        {name: _fit_verdict(each["train"], each["valid"], majority_share) for name, each in scores.items()},
-        {name: description_scores(*(_accuracy(each[s]) for s in SPLITS)) for name, each in scores.items()},
-        recommend({name: by_split["valid"] for name, by_split in predictions.items()}, groups),
-        {
-            split: compare({name: by_split[split] for name, by_split in predictions.items()}, groups)
-            for split in ("valid", "test")
+        fit_verdicts={
+            name: _fit_verdict(each["train"], each["valid"], majority_share)
+            for name, each in of_models.items()
         },
-        {
-            name: calibrated_performance(predictions[name]["test"], fitted, groups)
+        description_scores={
+            name: description_scores(*(_accuracy(each[split]) for split in SPLITS))
+            for name, each in of_models.items()
+        },
+        recommendation=recommend(on["valid"], groups),
+        comparisons={split: compare(on[split], groups) for split in ("valid", "test")},
+        calibration={
+            name: calibrated_performance(on["test"][name], fitted, groups)
             for name, fitted in calibrations.items()
         },
-        findings,
-        provenance,
-        leaks,
-        {split: each for split, each in patients.items() if each},
-        calibrated_per_patient(
-            {name: by_split["test"] for name, by_split in predictions.items()},
-            groups,
-            patient_rules,
-            temperatures,
-        ),
-        groups,
+        findings=findings,
+        provenance=provenance,
+        leaks=leaks,
+        patients={split: each for split, each in patients.items() if each},
+        patient_calibration=calibrated_per_patient(on["test"], groups, patient_rules, temperatures),
+        groups=groups,
     )
 
 

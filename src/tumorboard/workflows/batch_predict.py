@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -120,16 +120,11 @@ def predict_files(
         raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
     require_replaceable(out)
     object_store.require_existing(sources)
-    patient_of, patient = patients_of(sources, "", frames), ""
-    total, has_volumes = 0, False
-    for source in object_store.sources(sources, left_out, frames):
-        total += 1
-        if frames != "refuse":  # slices of a volume follow each other
-            before, patient = patient, patient_of(shown_path(source))
-            has_volumes |= is_slice(source) or patient == before
+    of_volume = patients_of(sources, "", frames)
+    total, has_volumes = _count(sources, left_out, frames, of_volume)
     if not total:
         raise nothing_to_read(sources, left_out)
-    patient_of = patients_of(sources, by) if by else patient_of
+    patient_of = patients_of(sources, by) if by else of_volume
     with progress.graceful(), _locked_table(out):
         predictor = load_run(run, models, engine=engine)
         rows = unfinished_rows(out, run, predictor)
@@ -144,6 +139,19 @@ def predict_files(
         rows.unlink(missing_ok=True)
     answer = predictor.recommended, predictor.engine, predictor.fallback
     return Predicted(out, files, failed, tuple(left_out), *answer, table)
+
+
+def _count(
+    sources: Sequence[Path | str], left_out: list[LeftOut], frames: Frames, of_volume: Callable[[str], str]
+) -> tuple[int, bool]:
+    """Return the number of images, and whether any of them are the slices of a volume."""
+    total, has_volumes, volume = 0, False, ""
+    for source in object_store.sources(sources, left_out, frames):
+        total += 1
+        if frames != "refuse":  # slices of a volume follow each other
+            before, volume = volume, of_volume(shown_path(source))
+            has_volumes |= is_slice(source) or volume == before
+    return total, has_volumes
 
 
 def unfinished_rows(out: Path, run: Path, predictor: "RunPredictor") -> Path:

@@ -114,39 +114,62 @@ def explain(
     _require_same_images(table, paths)
     patient_of = patients_of(images, by)
     storage.require_writable(out)
-    rows: list[list[str]] = []
-    correlations: dict[str, float] = {}
     with progress.graceful():
         predictor = load_run(run, models, engine=ONNX if by else KERAS)
         digits = len(str(len(paths)))
-        file_of = {shown_path(path): path for path in paths}
-        chosen = [(path, f"{n:0{digits}d}", target) for n, path in enumerate(map(shown_path, paths), start=1)]
+        chosen = [(path, f"{number:0{digits}d}", target) for number, path in enumerate(paths, start=1)]
         if contributions:
             collected = collect(_predicted(predictor, paths, console), patient_of)
-            chosen, parts = _by_contribution(predictor, collected, target, top or TOP)
+            explained, parts = _by_contribution(predictor, collected, target, top or TOP)
             storage.write_text(contributions, _table(CONTRIBUTION_COLUMNS, parts))
-        try:
-            with console.task("explaining") as update:
-                for done, (name, prefix, label) in enumerate(chosen, start=1):
-                    progress.stop_if_asked()
-                    path = file_of[name]
-                    try:
-                        pixels, notes = predictor.read_with_notes(path)
-                    except DataError as error:
-                        rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
-                    else:
-                        for note in notes:
-                            console.print(note)
-                        correlations = correlations or _correlations(predictor, pixels)
-                        stem = out / f"{prefix}-{_shortened(_stem(path))}"
-                        for row in _write_overlays(predictor, pixels, stem, label, method):
-                            rows.append([str(path), *row, "", NOTICE])
-                    update(done, len(chosen))
-        finally:  # also of what was finished before a stop or a full disk
-            if rows:
-                storage.write_text(table, _table(COLUMNS, rows))
-    failed = sum(bool(row[COLUMNS.index("error")]) for row in rows)
-    return Explained(out, len(rows) - failed, failed, tuple(left_out), correlations, contributions)
+            file_of = {shown_path(path): path for path in paths}
+            chosen = [(file_of[name], prefix, label) for name, prefix, label in explained]
+        overlays, failed, correlations = _write_maps(predictor, chosen, table, method, console)
+    return Explained(out, overlays, failed, tuple(left_out), correlations, contributions)
+
+
+def _write_maps(
+    predictor: RunPredictor,
+    chosen: Sequence[tuple[Path, str, str]],
+    table: Path,
+    method: str,
+    console: Console,
+) -> tuple[int, int, dict[str, float]]:
+    """Write the overlays of images beside a table of them, which is written after a stop or an error too.
+
+    Args:
+        predictor: The models.
+        chosen: For each image its path, the beginning of the overlays' names, and the class to explain.
+        table: The CSV.
+        method: As for `explain`.
+        console: Where progress is shown.
+
+    Returns:
+        The numbers of overlays and of files that cannot be read, and the correlations of the first image.
+    """
+    rows: list[list[str]] = []
+    failed, correlations = 0, dict[str, float]()
+    try:
+        with console.task("explaining") as update:
+            for done, (path, prefix, label) in enumerate(chosen, start=1):
+                progress.stop_if_asked()
+                try:
+                    pixels, notes = predictor.read_with_notes(path)
+                except DataError as error:
+                    failed += 1
+                    rows.append([str(path), "", "", "", "", "", str(error), NOTICE])
+                else:
+                    for note in notes:
+                        console.print(note)
+                    correlations = correlations or _correlations(predictor, pixels)
+                    stem = table.with_name(f"{prefix}-{_shortened(_stem(path))}")
+                    for row in _write_overlays(predictor, pixels, stem, label, method):
+                        rows.append([str(path), *row, "", NOTICE])
+                update(done, len(chosen))
+    finally:
+        if rows:
+            storage.write_text(table, _table(COLUMNS, rows))
+    return len(rows) - failed, failed, correlations
 
 
 def _predicted(predictor: RunPredictor, paths: Sequence[Path], console: Console) -> Iterator[Row]:
