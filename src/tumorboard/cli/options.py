@@ -14,7 +14,7 @@ from tumorboard import NOTICE, text_files
 from tumorboard.errors import DataError, StorageError, for_terminal
 
 if TYPE_CHECKING:
-    from tumorboard.config import Frames
+    from tumorboard.config import Frames, Recipe
     from tumorboard.data.manifest import DataSource
     from tumorboard.run_folder import RunFolder
 
@@ -103,6 +103,25 @@ def frames(options: argparse.Namespace) -> "Frames | None":
     from tumorboard.config import parse_frames
 
     return None if options.frames is None else parse_frames(options.frames)
+
+
+def recipe_of(options: argparse.Namespace) -> "Recipe":
+    """Return the recipe with what the flags of `add_settings` and of the data change.
+
+    Raises:
+        RecipeError: No such recipe, or a value out of range.
+        UsageError: As `frames`.
+    """
+    from tumorboard.config import load
+
+    return load(options.recipe).with_options(
+        options.backbone,
+        options.weights,
+        options.seed,
+        options.window,
+        options.keep_together,
+        frames(options),
+    )
 
 
 def add_keep_together(command: argparse.ArgumentParser) -> None:

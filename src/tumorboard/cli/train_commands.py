@@ -11,9 +11,9 @@ from tumorboard.cli.options import (
     add_settings,
     command,
     data_source,
-    frames,
     print_results,
     program,
+    recipe_of,
     write,
 )
 
@@ -68,21 +68,13 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _train(options: argparse.Namespace) -> None:
-    from tumorboard.config import load
     from tumorboard.progress import Console
     from tumorboard.workflows.train import train
 
     run = train(
         data_source(options),
         options.out,
-        load(options.recipe).with_options(
-            options.backbone,
-            options.weights,
-            options.seed,
-            options.window,
-            options.keep_together,
-            frames(options),
-        ),
+        recipe_of(options),
         folds=options.folds,
         seeds=options.seeds,
         bag=options.bag,
@@ -162,18 +154,10 @@ def add_tune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def _tune(options: argparse.Namespace) -> None:
     from tumorboard import search_space
-    from tumorboard.config import load
     from tumorboard.progress import Console
     from tumorboard.workflows.tune import tune
 
-    recipe = load(options.recipe).with_options(
-        options.backbone,
-        options.weights,
-        options.seed,
-        options.window,
-        options.keep_together,
-        frames(options),
-    )
+    recipe = recipe_of(options)
     study = tune(
         data_source(options),
         options.out,
