@@ -25,6 +25,7 @@ import numpy as np
 from tumorboard import config
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache, manifest
+from tumorboard.data.manifest import Manifest
 from tumorboard.evaluation.metrics import accuracy, log_loss
 from tumorboard.models.architectures import build_network
 from tumorboard.models.model_spec import split_at_frozen
@@ -32,8 +33,8 @@ from tumorboard.models.tta import mirror_averaged
 from tumorboard.search_space import with_values
 from tumorboard.training.fit import Examples, fit, prepare_backend
 
-Parts = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Images (N, S, S, 3) and labels (N,) of train and valid."""
+Parts = dict[str, tuple[np.ndarray, Manifest]]
+"""Images (N, S, S, 3) and samples of train and valid."""
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
         shares, losses, seconds = zip(*rows, strict=True)
         spread = f", SD {statistics.stdev(shares):.3f}" if len(shares) > 1 else ""
         print(
-            f"{text}: n = {len(parts['valid'][1])}, accuracy {statistics.mean(shares):.3f}{spread}, log loss "
+            f"{text}: n = {len(parts['valid'][0])}, accuracy {statistics.mean(shares):.3f}{spread}, log loss "
             f"{statistics.mean(losses):.3f}, {statistics.median(seconds):.2f} s of processor time per epoch",
             flush=True,
         )
@@ -74,7 +75,7 @@ def read(data: Path, recipe: Recipe) -> Parts:
     with tempfile.TemporaryDirectory() as folder:
         for split in ("train", "valid"):
             decoded = image_cache.decode(known.select(split), Path(folder), recipe.image, skip_bad=True)
-            parts[split] = np.array(decoded.images[:]), decoded.manifest.labels
+            parts[split] = np.array(decoded.images[:]), decoded.manifest
     return parts
 
 
@@ -82,17 +83,21 @@ def trained(recipe: Recipe, parts: Parts, seed: int) -> tuple[float, float, floa
     """Train one network; return its accuracy and log loss on valid, and the time of its median epoch."""
     settings, times = recipe.models["custom"], [time.process_time()]
     keras.utils.set_random_seed(seed)
-    model = build_network("custom", settings, recipe.image, len(np.unique(parts["train"][1])), seed)
+    model = build_network("custom", settings, recipe.image, len(parts["train"][1].class_names), seed)
     trunk, tail = split_at_frozen(model)
     train, valid = (
-        Examples([[trunk.predict(images, verbose=0).astype(np.float16)]], labels)
-        for images, labels in parts.values()
+        Examples(
+            [[trunk.predict(images, verbose=0).astype(np.float16)]],
+            known.labels,
+            [sample.group for sample in known.samples],
+        )
+        for images, known in parts.values()
     )
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder, "state.npz")
         clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: times.append(time.process_time()))
         fit(tail, train, valid, settings.training, state=state, seed=seed, listeners=[clock])
-    images, labels = parts["valid"]
+    images, labels = parts["valid"][0], valid.labels
     network = mirror_averaged(model) if settings.mirrored else model
     probabilities = network.predict(images, verbose=0)
     keras.utils.clear_session()  # or the graphs of all trainings would stay in memory
