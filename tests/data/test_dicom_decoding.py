@@ -296,6 +296,16 @@ def test_no_bomb_comes_as_far_as_a_decoder(name, monkeypatch):
     assert "TypeError" not in str(explained(caught.value))
 
 
+def test_a_bomb_is_refused_for_its_size():
+    assert "header value of 2097152 bytes" in refused(element(ROWS, "OB", bytes(2 << 20)))
+    with pytest.raises(ImageError, match="inflates beyond 32 MiB"):
+        read_header(io.BytesIO(BOMBS["deflated zeros in a header"]))
+
+
+def test_what_an_error_quotes_of_the_file_is_not_passed_on():
+    assert str(explained(ValueError("no number: 'Doe^Jane'"))).endswith("a damaged DICOM file (ValueError)")
+
+
 def test_nothing_but_what_is_wanted_is_kept():
     """Names and dates are stepped over, wherever they are."""
     secret = [(0x00100010, "PN"), (0x00100030, "DA"), (0x00080080, "LO"), (0x00104000, "LT")]
@@ -500,6 +510,11 @@ def test_jpeg_2000_is_measured_from_its_offset():
 def test_what_has_no_size_is_refused(data):
     with pytest.raises(ImageError, match="compressed pixels are damaged"):
         frame_size(data)
+
+
+def test_a_million_tiles_are_too_many():
+    with pytest.raises(ImageError, match="has 1000000 tiles"):
+        frame_size(j2k(1000, 1000, 1))
 
 
 MUTANTS = 1000
