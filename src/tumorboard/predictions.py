@@ -199,6 +199,11 @@ def _header(class_names: Sequence[str]) -> list[str]:
     return ["id", "label", "predicted", *(_PROBABILITY + name for name in class_names)]
 
 
+def classes_in(inside: npt.NDArray[np.bool_] | None, class_names: Sequence[str]) -> list[str] | None:
+    """Name the classes of one set, a row of `conformal.prediction_set`; None for None."""
+    return None if inside is None else [class_names[c] for c in np.flatnonzero(inside).tolist()]
+
+
 def neutralised(cell: str) -> str:
     """Return the cell with an apostrophe in front where a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell.startswith((*_FORMULA_STARTS, "'")) else cell

@@ -7,7 +7,6 @@ under distribution shift: another source, scanner or mix of classes.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +48,6 @@ def prediction_set(probabilities: Probabilities, q: float) -> npt.NDArray[np.boo
         q: From `quantile`.
     """
     return np.asarray(1 - probabilities <= q)
-
-
-def classes_in(inside: npt.NDArray[np.bool_] | None, class_names: Sequence[str]) -> list[str] | None:
-    """Name the classes of one set, a row of `prediction_set`; None for None."""
-    return None if inside is None else [class_names[c] for c in np.flatnonzero(inside).tolist()]
 
 
 def set_coverage(predictions: Predictions, q: float, groups: Groups = None) -> dict[str, Estimate]:

@@ -14,7 +14,7 @@ from tumorboard import NOTICE, __version__
 from tumorboard.data.left_out import png_notice
 from tumorboard.data.pixels import Pixels
 from tumorboard.errors import DataError, RunFolderError, display
-from tumorboard.evaluation import conformal
+from tumorboard.predictions import classes_in
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.uploads import DecodedUpload
 
@@ -220,7 +220,7 @@ def _answer(predictor: "RunPredictor", result: "ImagePrediction | Combined") -> 
     ]
     messages = [REFER] if result.refer else []
     messages += [agreement_message({model.name: model.prediction for model in models})]
-    prediction_set = conformal.classes_in(result.prediction_set, class_names)
+    prediction_set = classes_in(result.prediction_set, class_names)
     messages += [] if prediction_set is None else [prediction_set_message(prediction_set)]
     return {
         "model": predictor.recommended,

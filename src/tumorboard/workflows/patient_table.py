@@ -14,8 +14,7 @@ from tumorboard.data import class_folders, object_store, volumes
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import split_address
 from tumorboard.errors import UsageError, display
-from tumorboard.evaluation import conformal
-from tumorboard.predictions import neutralised
+from tumorboard.predictions import classes_in, neutralised
 from tumorboard.workflows.prediction_table import Row, cell, shown_path
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _cells(predictor: "RunPredictor", patient: Patient) -> list[Any]:
         unreadable,
         neutralised(classes[int(result.answer.argmax())]),
         float(result.answer.max()),
-        cell(conformal.classes_in(result.prediction_set, classes)),
+        cell(classes_in(result.prediction_set, classes)),
         cell(result.refer),
         neutralised(patient.paths[int(result.contributions.argmax())]),
         result.method,

@@ -13,8 +13,7 @@ from tumorboard.data import object_store
 from tumorboard.data.image_reader import split_address, unusable
 from tumorboard.data.object_store import Opened, Remote, Source
 from tumorboard.errors import DataError
-from tumorboard.evaluation import conformal
-from tumorboard.predictions import neutralised
+from tumorboard.predictions import classes_in, neutralised
 from tumorboard.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def plain_values(predictor: "RunPredictor", prediction: "ImagePrediction") -> Ro
     return {
         "prediction": names[int(row.argmax())],
         "confidence": float(row.max()),
-        "prediction_set": conformal.classes_in(prediction.prediction_set, names),
+        "prediction_set": classes_in(prediction.prediction_set, names),
         "refer": prediction.refer,
         "out_of_distribution": prediction.out_of_distribution,
         "probabilities": {name: values.tolist() for name, values in prediction.probabilities.items()},
