@@ -15,7 +15,7 @@ from tumorboard import run_folder, run_state, storage
 from tumorboard.errors import DataError
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
-from tumorboard.run_state import read_state, recorded
+from tumorboard.run_state import RunState, read_state, recorded
 
 PLAN = {"prepare": 10.0, "custom": {"custom: training": 70.0}, "report": 20.0}
 
@@ -166,6 +166,31 @@ def test_reading_takes_no_lock(run: RunFolder) -> None:
     assert sorted(run.root.iterdir()) == before
 
 
+@pytest.mark.parametrize("pid", ["-1", "0", "1e999", '"x"'])
+def test_a_holder_that_is_no_process_counts_as_none(run: RunFolder, pid: str) -> None:
+    run.root.mkdir(exist_ok=True)
+    (run.root / ".holder.json").write_text(f'{{"pid": {pid}, "host": "{socket.gethostname()}"}}')
+    assert run_folder.read_holder(run) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(run: RunFolder) -> None:
+    run.progress.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(run.root / ".holder.json")
+    os.mkfifo(run.progress)
+    assert read_state(run) == RunState("stopped", None, {})
+
+
+@pytest.mark.skipif(not os.path.exists("/bin/ps"), reason="no ps")
+def test_a_process_is_told_from_a_later_one_without_proc_too() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        state, started = run_folder._status_of_ps(process.pid)
+        assert state in "RSD"
+        assert started.endswith(time.strftime("%Y"))
+        process.kill()
+    assert run_folder._status_of_ps(process.pid) == ("Z", "")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -173,6 +198,7 @@ JSON = st.recursive(
 
 
 @example(content={"written": float("nan"), "left": float("inf")})
+@example(content={"written": 10**400})
 @given(content=st.dictionaries(st.sampled_from(["written", "fraction", "left", "phases", "error"]), JSON))
 def test_a_damaged_record_counts_as_none(tmp_path_factory: pytest.TempPathFactory, content: dict) -> None:
     run = RunFolder(tmp_path_factory.mktemp("run"))

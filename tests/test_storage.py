@@ -133,7 +133,7 @@ def test_a_fault_at_any_operation_leaves_the_old_file_or_the_new_one(
     assert path.read_bytes() == NEW
     order = [name for i, name in enumerate(faults.names) if faults.names[i - 1 : i] != [name]]
     # On the disk before it has its name, and then the name too.
-    assert order[:5] == ["open", "write", "fsync", "replace", "fsync"]
+    assert order[:6] == ["unlink", "open", "write", "fsync", "replace", "fsync"]
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
@@ -287,3 +287,26 @@ def test_names_that_are_not_utf8_are_escaped_and_json_gives_them_back(tmp_path: 
     assert (tmp_path / "table.csv").read_text("utf-8") == "path\ncaf\\udce9.png\n"
     storage.write_json(tmp_path / "record.json", {"command": name})
     assert json.loads((tmp_path / "record.json").read_text("utf-8")) == {"command": name}
+
+
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    for write in (storage.write_json, storage.write_disposable):
+        (tmp_path / ".writing-new.json").symlink_to(outside)
+        write(tmp_path / "new.json", {"a": 1})
+        assert outside.read_text() == "mine"
+        assert (tmp_path / "new.json").read_text().split() == [
+            "{",
+            '"a":',
+            "1",
+            "}",
+        ] or write is storage.write_disposable
+
+
+def test_a_strangers_file_is_read_up_to_a_limit_and_must_be_a_file(tmp_path):
+    (tmp_path / "text").write_bytes(b"0123456789")
+    assert storage.read_regular(tmp_path / "text", 4) == b"0123"
+    assert storage.read_regular(tmp_path / "text", 4, end=True) == b"6789"
+    with pytest.raises(OSError, match="no regular file"):
+        storage.read_regular(Path(os.devnull), 4)

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +28,10 @@ from typing import Any
 import filelock
 
 from tumorboard.errors import ModelError, RunFolderError, UsageError, display
-from tumorboard.storage import TEMPORARY, sha256, storage_error, write_json, write_text
+from tumorboard.storage import TEMPORARY, read_regular, sha256, storage_error, write_json, write_text
 
 _LOCK, _HOLDER = ".lock", ".holder{}.json"
+_LONGEST_HOLDER = 1 << 16  # bytes
 _ATTEMPTS = 20  # to read who holds the lock, 30 ms apart
 
 
@@ -402,8 +404,10 @@ def write_process(file: Path, pid: int) -> None:
 def read_process(file: Path) -> Holder | None:
     """Read what `write_process` wrote; None if that process has ended, or the file is damaged."""
     try:
-        holder = json.loads(file.read_text(encoding="utf-8"))
+        holder = json.loads(read_regular(file, _LONGEST_HOLDER))
         pid, host, started = int(holder["pid"]), str(holder["host"]), str(holder.get("started", ""))
+        if pid <= 0:  # a signal to it would reach other processes
+            return None
         local = host == socket.gethostname()
         if local and os.name == "posix":
             with contextlib.suppress(PermissionError):
@@ -411,15 +415,26 @@ def read_process(file: Path) -> Holder | None:
             state, since = _process_status(pid)
             if state == "Z" or since not in ("", started):  # it has ended, or another one has its number
                 return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     return Holder(pid, host, local)
 
 
 def _process_status(pid: int) -> tuple[str, str]:
-    """Return a process's state, "Z" if it has ended, and its start in ticks; both "" where unknown."""
+    """Return a process's state, "Z" if it has ended, and when it started; both "" where unknown."""
     try:
+        if not os.path.isdir(f"/proc/{os.getpid()}"):  # as on macOS
+            return _status_of_ps(pid)
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         return fields[0], fields[19]
-    except (OSError, LookupError):
+    except (OSError, LookupError, subprocess.SubprocessError):
         return "", ""
+
+
+def _status_of_ps(pid: int) -> tuple[str, str]:
+    """Return what `_process_status` does, from the program ps."""
+    command = ["/bin/ps", "-o", "state=,lstart=", "-p", str(pid)]
+    environment = {"LC_ALL": "C"}  # the date in one language
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=5, env=environment)  # noqa: S603
+    state, *start = listed.stdout.split() or ["Z"]
+    return state[0], " ".join(start)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tumorboard.errors import TumorboardError
 from tumorboard.progress import Console, Work
 from tumorboard.run_folder import Holder, RunFolder, read_holder, read_process
-from tumorboard.storage import write_disposable
+from tumorboard.storage import read_regular, write_disposable
 
 _SECONDS = 1.0  # between two records; more where writing is slow, so that it takes a fiftieth of the time
 _LONGEST = 1 << 20  # bytes of a record
@@ -115,8 +115,7 @@ def read_state(run: RunFolder) -> RunState:
 def _read_progress(run: RunFolder) -> dict[str, Any]:
     """Read the record, with every value of the kind that `_content` writes."""
     try:
-        with run.progress.open(encoding="utf-8") as file:
-            content = json.loads(file.read(_LONGEST))
+        content = json.loads(read_regular(run.progress, _LONGEST))
         numbers = {key: _finite(content.get(key) or 0) for key in ("written", "fraction", "elapsed")}
         phases = [
             {
@@ -134,7 +133,7 @@ def _read_progress(run: RunFolder) -> dict[str, Any]:
             "phases": phases,
             "error": str(content.get("error", "")),
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return {}
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{TEMPORARY}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # a link of this name would be followed
         yield temporary
         with temporary.open("r+b") as file:  # Windows syncs only what is open for writing
             os.fsync(file.fileno())
@@ -96,6 +98,7 @@ def write_disposable(path: Path, content: Any) -> bool:
     half = path.with_name(f"{TEMPORARY}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        half.unlink(missing_ok=True)  # a link of this name would be followed
         half.write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
         os.replace(half, path)
     except OSError:
@@ -103,6 +106,22 @@ def write_disposable(path: Path, content: Any) -> bool:
             half.unlink(missing_ok=True)
         return False
     return True
+
+
+def read_regular(path: Path, limit: int, *, end: bool = False) -> bytes:
+    """Read the first bytes of a file that may be a stranger's, or the last ones, at most so many.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device, which might never end.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        if end:
+            file.seek(max(status.st_size - limit, 0))
+        return file.read(limit)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

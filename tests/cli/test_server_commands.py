@@ -66,7 +66,7 @@ def test_ui_prints_its_secret_and_ends_at_once_although_a_page_listens(tmp_path)
         connection.close()
         token = url.query.removeprefix("token=")
         assert len(token) == 32
-        connection.request("GET", "/api/events", headers={"Cookie": f"tumorboard-token={token}"})
+        connection.request("GET", "/api/events", headers={"Cookie": f"tumorboard-token-{url.port}={token}"})
         assert connection.getresponse().readline() == b"data: []\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0

@@ -11,7 +11,7 @@ from tests import processes
 from tests.small_runs import draw
 from tumorboard import run_folder
 from tumorboard.cli.main import _parser
-from tumorboard.errors import DataError, RunFolderError
+from tumorboard.errors import DataError, RunFolderError, StorageError
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
 from tumorboard.server.jobs import Job, Jobs, error_of, read_log
@@ -197,16 +197,66 @@ def test_a_running_or_waiting_run_is_not_deleted(jobs: Jobs) -> None:
     with pytest.raises(RunFolderError, match="wait"):
         jobs.delete(run, "first")
     wait(jobs, run, "running", "custom: training")
-    with pytest.raises(RunFolderError, match="in use by process"):
+    with pytest.raises(RunFolderError, match="neither runs nor waits"):
         jobs.delete(run, "first")
+    audit = jobs.begin_audit("scans")
+    jobs.stop(run)
+    wait(jobs, audit, "running")
+    with pytest.raises(RunFolderError, match="neither runs nor waits"):
+        jobs.delete(audit, audit.root.name)  # which holds no lock
     assert run.job.exists()
+    assert audit.job.exists()
 
 
 def test_an_audit_is_repeated_in_its_folder(jobs: Jobs, root: Path) -> None:
     run = jobs.begin_audit("scans")
     assert run.root.parent == root / "audits"
     (run.root / "go").write_text("")
+    wait(jobs, run, "running")
     run.audit.write_text("{}")
     wait(jobs, run, "finished")
     assert jobs.begin_audit("scans") == run
-    wait(jobs, run, "finished")
+    jobs.tick()
+    assert not run.audit.exists()  # that of the earlier one would hide a failure
+
+
+@pytest.mark.parametrize("name", ["state/log.txt", ".writing-.holder.json", "models"])
+def test_a_link_in_a_run_folder_of_somebody_else_is_not_followed(jobs: Jobs, root: Path, name: str) -> None:
+    outside = root.parent / "outside"
+    outside.write_text("mine")
+    run, audit = RunFolder(root / "runs" / "first"), jobs.audit_of("scans")
+    for folder in (run, audit):
+        folder.job.parent.mkdir(parents=True)
+        folder.job.write_text(json.dumps({"kind": "train", "data": "scans"}))
+        (folder.root / ".lock").touch()
+        (folder.root / name).symlink_to(outside)
+    for act in (
+        lambda: jobs.resume(run),
+        lambda: jobs.delete(run, "first"),
+        lambda: jobs.begin_audit("scans"),
+    ):
+        with pytest.raises(RunFolderError, match="without links, found the link"):
+            act()
+    assert outside.read_text() == "mine"
+
+
+def test_a_process_that_cannot_be_recorded_is_ended(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("no space left")
+
+    jobs.begin("first", Job(data="scans"))
+    monkeypatch.setattr(run_folder, "write_process", full)
+    jobs.tick()
+    (process,) = jobs._started
+    assert process.wait(60) != 0
+
+
+def test_images_outside_are_refused_at_a_resume_too(jobs: Jobs, root: Path) -> None:
+    (root.parent / "secret.png").write_bytes(b"secret")
+    (root / "table.csv").write_text("path,label\n../secret.png,a\n../secret.png,b\n")
+    run = RunFolder(root / "runs" / "first")
+    run.job.parent.mkdir(parents=True)
+    run.job.write_text(json.dumps({"kind": "train", "data": "table.csv"}))
+    with pytest.raises(DataError):
+        jobs.resume(run)
+    assert jobs.waiting() == []

@@ -214,6 +214,29 @@ def test_images_outside_are_refused_whether_by_link_or_table(workspace: Workspac
         workspace.describe_data("linked")
 
 
+def test_a_link_out_is_refused_before_anything_is_listed(
+    workspace: Workspace, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "secret").mkdir(exist_ok=True)
+    (workspace.root / "more").mkdir()
+    (workspace.root / "more" / "a").symlink_to(tmp_path / "secret")
+    monkeypatch.setattr("tumorboard.server.workspace.survey", None)
+    with pytest.raises(DataError, match="'a' outside it"):
+        workspace.describe_data("more")
+
+
+def test_own_runs_are_found_beside_more_folders_of_data_than_are_searched(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tumorboard.server.workspace._MAX_FOLDERS", 5)
+    for number in range(9):
+        (workspace.root / f"data{number}").mkdir()
+    run = RunFolder(workspace.root / "runs" / "first")
+    run.progress.parent.mkdir(parents=True)
+    run.progress.write_text("{}")
+    assert [found.root for found in workspace.runs().values()] == [run.root]
+
+
 def test_a_folder_that_is_no_data_says_so(workspace: Workspace) -> None:
     with pytest.raises(DataError, match="expected"):
         workspace.describe_data("scans/train/normal")
@@ -222,7 +245,7 @@ def test_a_folder_that_is_no_data_says_so(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["state/log.txt", "report.html", "summary.txt", "environment.json", "state/job.json"]
+    "name", ["state/log.txt", "report.html", "summary.txt", "environment.json", "state/job.json", "models"]
 )
 def test_a_run_with_a_link_out_is_not_shown(workspace: Workspace, tmp_path: Path, name: str) -> None:
     run = RunFolder(workspace.root / "runs" / "first")

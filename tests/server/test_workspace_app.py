@@ -244,8 +244,12 @@ def test_the_models_of_one_run_at_a_time_are_loaded_when_asked(client, root, sta
     assert [run.root.name for run in state.opened_runs] == ["first", "second"]
     assert client.get(f"/runs/{keys[0]}", follow_redirects=False).headers["location"] == f"/runs/{keys[0]}/"
     assert client.get("/runs/0123456789abcdef/").status_code == 404
-    answer = client.post(f"/api/runs/{keys[1]}/delete", json={"name": "second"})
-    assert "is open" in answer.json()["detail"]
+    RunFolder(root / "runs" / "second").checksums.write_text("of models that were trained again")
+    assert client.get(f"/runs/{keys[1]}/").status_code == 200
+    assert [run.root.name for run in state.opened_runs] == ["first", "second", "second"]
+    assert client.post(f"/api/runs/{keys[1]}/delete", json={"name": "second"}).status_code == 200
+    assert state.opened is None
+    assert client.get(f"/runs/{keys[1]}/").status_code == 404
 
 
 def test_models_that_cannot_be_opened_are_a_page_with_the_reason(client, root, state) -> None:

@@ -47,6 +47,7 @@ from tumorboard.server.uploads import (
     receive,
     with_window,
 )
+from tumorboard.storage import read_regular
 
 if TYPE_CHECKING:  # which imports Keras
     from tumorboard.workflows.predictor import RunPredictor
@@ -96,10 +97,11 @@ _IMAGES: dict[str, Any] = {
         "content": {JSON: {"schema": _IMAGES_SCHEMA}},
     }
 }
+_MAX_REPORT = 1 << 28  # bytes
 # The report may draw, but run nothing and reach nobody.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 _NO_REPORT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No report</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="page.css">
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/page.css">
 <main><h1>This run has no report</h1>
 <p>Write it with <code>tumorboard report RUN</code>, then reload this page.</p>
 <p><a href="./">Back to the predictions</a></p></main></html>"""
@@ -264,7 +266,7 @@ def add_static(app: FastAPI, folder: str, page: str = "", only: Collection[str] 
 def report_of(run: RunFolder) -> Response:
     """Return the report of a run as a page that may run nothing and reach nobody."""
     try:
-        content = run.report.read_bytes()
+        content = read_regular(run.report, _MAX_REPORT)
     except OSError:
         return HTMLResponse(_NO_REPORT, 404)
     return HTMLResponse(content, headers={"Content-Security-Policy": _REPORT_POLICY})

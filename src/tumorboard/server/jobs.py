@@ -16,11 +16,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tumorboard import isolation, run_folder
-from tumorboard.errors import DataError, RunFolderError, display
+from tumorboard.errors import DataError, RunFolderError, StorageError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
 from tumorboard.server.workspace import AUDITS, RUNS, Workspace, require_name, run_id
-from tumorboard.storage import write_json, write_text
+from tumorboard.storage import read_regular, write_json, write_text
 
 RECIPES = {"default": "default", "notebook-fast": "notebook-fast", "notebook": "notebook"}
 """What the page may choose: by name, the value of --recipe."""
@@ -60,7 +60,7 @@ class Jobs:
         self._workspace, self._program, self.recipes = workspace, program, recipes
         self._waiting: list[RunFolder] = []
         self._started: list[subprocess.Popen[bytes]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # over a check and what it allows
 
     def waiting(self) -> list[RunFolder]:
         """Return the runs that wait for their turn, the next one first."""
@@ -78,9 +78,10 @@ class Jobs:
         self._arguments(run, job)
         self._workspace.describe_data(job.data)
         self._require_own(run)
-        if os.path.lexists(run.root):
-            raise DataError(f"expected the name of a new run, found {name!r} taken; choose another name")
-        return self._enqueue(run, job)
+        with self._lock:
+            if os.path.lexists(run.root):
+                raise DataError(f"expected the name of a new run, found {name!r} taken; choose another name")
+            return self._enqueue(run, job)
 
     def begin_audit(self, data: str) -> RunFolder:
         """Audit data in a folder that is named after it; a repeated audit replaces what is there.
@@ -109,11 +110,12 @@ class Jobs:
         if job is None:
             raise RunFolderError("expected a run that was begun here; resume this one in a terminal")
         self._arguments(run, job)
-        self._workspace.resolve(job.data)
+        self._workspace.describe_data(job.data)  # as `begin`: the choices may be a stranger's
         self._require_own(run)
-        if read_state(run).status != "stopped" or run in self.waiting():
-            raise RunFolderError("expected a stopped run, found one that is finished, running or waiting")
-        self._enqueue(run, job)
+        with self._lock:
+            if read_state(run).status != "stopped" or run in self._waiting:
+                raise RunFolderError("expected a stopped run, found one that is finished, running or waiting")
+            self._enqueue(run, job)
 
     def stop(self, run: RunFolder) -> None:
         """Take a run out of the queue, or ask its process to stop at the next safe point.
@@ -128,8 +130,15 @@ class Jobs:
         holder = read_state(run).holder
         if holder is None or not holder.local:
             raise RunFolderError("expected a run that a process of this machine works on, found none")
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
+        try:
             os.kill(holder.pid, signal.SIGINT)
+        except ProcessLookupError:  # it has just ended
+            return
+        except PermissionError as error:
+            raise RunFolderError(
+                f"expected a process of this user, found process {holder.pid} of another; ask "
+                "its owner to stop it"
+            ) from error
 
     def delete(self, run: RunFolder, name: str) -> None:
         """Delete the folder of a run that was named.
@@ -140,11 +149,12 @@ class Jobs:
         """
         if name != run.root.name:
             raise DataError(f"expected the name {display(run.root.name, 60)!r}, found another; type it again")
-        if run in self.waiting():
-            raise RunFolderError("expected a run that does not wait for its turn; stop it first")
         self._require_own(run)
-        with run_folder.locked(run):
-            shutil.rmtree(run.root)
+        with self._lock:
+            if run in self._waiting or read_state(run).status == "running":
+                raise RunFolderError("expected a run that neither runs nor waits for its turn; stop it first")
+            with run_folder.locked(run):
+                shutil.rmtree(run.root)
         with contextlib.suppress(OSError):
             run.root.parent.rmdir()  # empty, it would look like a class
 
@@ -161,7 +171,7 @@ class Jobs:
     def read(self, run: RunFolder) -> Job | None:
         """Read what was chosen for a run; None if it was not begun here."""
         try:
-            return Job.model_validate_json(run.job.read_bytes()[:_LOG_BYTES])
+            return Job.model_validate_json(read_regular(run.job, _LOG_BYTES))
         except (OSError, ValidationError):
             return None
 
@@ -176,6 +186,8 @@ class Jobs:
         return f"cd {shlex.quote(str(self._workspace.root))}\n{shlex.join(['tumorboard', *arguments])}"
 
     def _arguments(self, run: RunFolder, job: Job) -> list[str]:
+        if job.folds == 1:
+            raise DataError("expected 2 folds or more, found 1; leave them out for one training")
         if job.recipe not in self.recipes:
             raise DataError(f"expected a recipe ({', '.join(self.recipes)}), found {job.recipe[:60]!r}")
         data = f"./{job.data}" if job.data.startswith("-") else job.data or "."
@@ -189,19 +201,20 @@ class Jobs:
         return arguments + (["--keep-together", job.keep_together] if job.keep_together != "found" else [])
 
     def _require_own(self, run: RunFolder) -> None:
-        """Check that a folder is directly in `runs` or `audits`, which are no links out of the workspace."""
+        """Check that a folder is directly in `runs` or `audits`, and that no link lies in it or above it."""
         parents = [self._workspace.root / name for name in (RUNS, AUDITS)]
         if run.root.parent not in parents or run.root.is_symlink() or run.root.parent.is_symlink():
             raise RunFolderError(
                 f"expected a folder in {RUNS}/ or {AUDITS}/ of the workspace, found another; use a terminal"
             )
+        require_no_links(run)
 
     def _enqueue(self, run: RunFolder, job: Job) -> RunFolder:
         if job.kind == "audit" and read_state(run).status == "running":
             return run
-        with run_folder.locked(run):
-            write_json(run.job, job.model_dump())
         with self._lock:
+            with run_folder.locked(run):
+                write_json(run.job, job.model_dump())
             if run not in self._waiting:
                 self._waiting.append(run)
         return run
@@ -210,8 +223,11 @@ class Jobs:
         job = self.read(run)
         if job is None:  # deleted meanwhile
             return
-        arguments = self._arguments(run, job)
+        arguments, process = self._arguments(run, job), None
         try:
+            if job.kind == "audit":  # results of an earlier one would hide that this one failed
+                for file in (run.report, run.audit, run.progress):
+                    file.unlink(missing_ok=True)
             with run.log.open("ab") as log:
                 log.write(f"$ {shlex.join(['tumorboard', *arguments])}\n".encode())
                 log.flush()
@@ -225,21 +241,35 @@ class Jobs:
                     cwd=self._workspace.root,
                     start_new_session=True,
                 )
+            self._started.append(process)
             run_folder.write_process(run.job_process, process.pid)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
+        except (OSError, StorageError) as error:
+            if process:  # without a record it would run beside the next one
+                process.send_signal(signal.SIGINT)
+            reason = getattr(error, "strerror", None) or str(error)
             with contextlib.suppress(Exception):
                 write_text(run.log, f"tumorboard: cannot start a process: {reason}\n")
-            return
-        self._started.append(process)
+
+
+def require_no_links(run: RunFolder) -> None:
+    """Check that a run folder holds no link: through a stranger's, files elsewhere would be written.
+
+    Raises:
+        RunFolderError: It does.
+    """
+    for folder, below, files in os.walk(run.root):
+        for name in (*below, *files):
+            if os.path.islink(os.path.join(folder, name)):
+                raise RunFolderError(
+                    f"expected a run folder without links, found the link {display(name, 60)!r}; use a "
+                    "terminal"
+                )
 
 
 def read_log(run: RunFolder) -> str:
     """Return the end of what the processes of a run printed."""
     try:
-        with run.log.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - _LOG_BYTES, 0))
-            return file.read().decode("utf-8", "replace")
+        return read_regular(run.log, _LOG_BYTES, end=True).decode("utf-8", "replace")
     except OSError:
         return ""
 

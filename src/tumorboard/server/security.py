@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_COOKIE = "tumorboard-token"
+_COOKIE = "tumorboard-token-{}"  # with the port, which the cookies of a host do not tell apart
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -111,21 +111,21 @@ def _refusal(scope: Scope, rules: AccessRules) -> Response | None:
     ) and all(origin.lower() in own for origin in headers.getlist("origin"))
     if scope["method"] not in _SAFE_METHODS and not from_own_page:
         return JSONResponse({"detail": "requests from pages of other sites are refused"}, 403)
-    return _token_refusal(scope, headers, rules.token) if rules.token else None
+    return _token_refusal(scope, headers, rules) if rules.token else None
 
 
-def _token_refusal(scope: Scope, headers: Headers, token: str) -> Response | None:
+def _token_refusal(scope: Scope, headers: Headers, rules: AccessRules) -> Response | None:
     """Require the token in a header, in the cookie, or once in the page's address, which sets the cookie."""
-    query = parse_qs(scope["query_string"].decode("latin-1"))
+    token, query = rules.token, parse_qs(scope["query_string"].decode("latin-1"))
     if scope["path"] == "/" and scope["method"] == "GET" and _equal(query.get("token", [""])[0], token):
         redirect = RedirectResponse("/", 303)
-        redirect.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
+        redirect.set_cookie(_COOKIE.format(rules.port), token, httponly=True, samesite="strict")
         return redirect
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and _equal(bearer.strip(), token):
         return None
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE.format(rules.port))
     except CookieError:
         cookie = None
     if cookie and _equal(cookie.value, token):

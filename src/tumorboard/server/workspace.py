@@ -110,7 +110,8 @@ class Workspace:
         return {run_id(self.relative(run.root)): run for run in sorted(found, key=lambda run: str(run.root))}
 
     def _find_runs(self) -> Iterator[RunFolder]:
-        waiting, seen = [(self.root, 0)], 0
+        own = [self.root / name for name in (RUNS, AUDITS)]  # first, however many folders of data there are
+        waiting, seen = [*((folder, 1) for folder in own if not folder.is_symlink()), (self.root, 0)], 0
         while waiting and seen < _MAX_FOLDERS:
             folder, level = waiting.pop(0)
             seen += 1
@@ -123,12 +124,15 @@ class Workspace:
                     waiting += [
                         (folder / entry.name, level + 1)
                         for entry in entries
-                        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                        if entry.is_dir(follow_symlinks=False)
+                        and not entry.name.startswith(".")
+                        and not (level == 0 and folder / entry.name in own)
                     ]
 
     def _stays_inside(self, run: RunFolder) -> bool:
         """Return whether no file of a run that is read or written here is a link out of the workspace."""
-        files = (run.job, run.job_process, run.log, run.progress, run.report, run.summary, run.environment)
+        files = [run.job, run.job_process, run.log, run.progress, run.report, run.summary, run.environment]
+        files += [run.checksums, run.model("any").parent]
         return all(map(self.contains, files))
 
     def list_data(self, path: str) -> dict[str, Any]:
@@ -157,6 +161,11 @@ class Workspace:
             DataError: As `resolve`; the data cannot be used; or images that lie outside the workspace.
         """
         source = self.resolve(path)
+        for folder, below, _ in os.walk(source):  # before anything outside is listed
+            for name in below:
+                place = Path(folder, name)
+                if place.is_symlink() and not self.contains(place):
+                    raise self._outside(name)
         listing, matching = survey(DataSource(source))
         self._require_inside(listing.entries)
         samples = (
@@ -203,10 +212,14 @@ class Workspace:
             None,
         )
         if first:
-            raise DataError(
-                f"expected images below the folder of this workspace, found {display(first.id, 80)!r} "
-                "outside it; move them, or start tumorboard ui in a folder that contains them"
-            )
+            raise self._outside(first.id)
+
+    @staticmethod
+    def _outside(name: str) -> DataError:
+        return DataError(
+            f"expected images below the folder of this workspace, found {display(name, 80)!r} "
+            "outside it; move them, or start tumorboard ui in a folder that contains them"
+        )
 
     def _sample(self, entries: Sequence[Entry]) -> list[Path]:
         """Choose a few files, evenly spaced in the list, of names that an address can carry."""

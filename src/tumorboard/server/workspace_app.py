@@ -9,6 +9,7 @@ import contextlib
 import html
 import io
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,13 +23,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tumorboard import NOTICE, __version__, config
 from tumorboard.data.sandbox import SandboxPool
-from tumorboard.errors import DataError, TumorboardError
+from tumorboard.errors import DataError, TumorboardError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
 from tumorboard.server import app as run_app
-from tumorboard.server.jobs import Job, Jobs, error_of, read_log
+from tumorboard.server.jobs import Job, Jobs, error_of, read_log, require_no_links
 from tumorboard.server.uploads import JSON, MAX_BYTES, UploadSlots, decode, decoding_pool, receive
 from tumorboard.server.workspace import Workspace, run_id
+from tumorboard.storage import read_regular
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
@@ -36,6 +38,8 @@ Model = TypeVar("Model", bound=BaseModel)
 _MAX_BYTES = 1 << 20
 _TICK_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 15.0
+_MAX_TEXT = 1 << 20  # bytes of a text of a run that is shown
+_LOG = logging.getLogger("uvicorn.error")
 _THUMBNAIL = config.Image(size=96, resize="pad")
 
 
@@ -93,7 +97,7 @@ class WorkspaceState:
     slots: UploadSlots = field(default_factory=UploadSlots)
     decoders: SandboxPool = field(default_factory=decoding_pool)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
-    opened: tuple[str, run_app.AppState, ASGIApp] | None = None
+    opened: "_OpenedRun | None" = None
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run_in_thread(self, work: Callable[[], T]) -> T:
@@ -109,7 +113,7 @@ class WorkspaceState:
         self.threads.shutdown()
         self.decoders.close()
         if self.opened:
-            self.opened[1].close()
+            self.opened.state.close()
 
     def run(self, key: str) -> RunFolder:
         """Return the run of an id.
@@ -133,7 +137,7 @@ class WorkspaceState:
         status = "waiting" if run in waiting else state.status
         return {
             "id": key,
-            "name": self.workspace.relative(run.root) or self.workspace.root.name,
+            "name": display(self.workspace.relative(run.root) or self.workspace.root.name, 1000),
             "kind": job.kind if job else "train",
             "data": job.data if job else "",
             "status": status,
@@ -146,18 +150,59 @@ class WorkspaceState:
             **{name: value for name, value in state.progress.items() if name not in ("error", "written")},
         }
 
-    async def asgi_of(self, key: str) -> ASGIApp:
-        """Return the application of a run's models, which are loaded unless they are; others are freed."""
+    async def open(self, key: str) -> "_OpenedRun":
+        """Return a run with its models, which are loaded unless they are; those of another run are freed."""
         async with self.opening:
-            if self.opened is None or self.opened[0] != key:
-                run = await self.run_in_thread(lambda: self.run(key))
-                if self.opened:
-                    _, before, _ = self.opened
-                    self.opened = None
-                    await self.run_in_thread(before.close)
-                state = await self.run_in_thread(lambda: self.open_run(run))
-                self.opened = key, state, run_app.build(state)
-            return self.opened[2]
+            if self.opened and self.opened.key == key and self.opened.is_current():
+                return self.opened
+            run = await self.run_in_thread(lambda: self.run(key))
+            await self.close_models()
+            await self.run_in_thread(lambda: require_no_links(run))
+            stamp = _stamp(run)
+            state = await self.run_in_thread(lambda: self.open_run(run))
+            self.opened = _OpenedRun(key, run, stamp, state, run_app.build(state))
+            return self.opened
+
+    async def close_models(self) -> None:
+        """Free the models that are loaded, once the requests to them have been replied to."""
+        before, self.opened = self.opened, None
+        if before:
+            while before.requests:
+                await asyncio.sleep(_TICK_SECONDS / 10)
+            await self.run_in_thread(before.state.close)
+
+
+@dataclass
+class _OpenedRun:
+    """The run whose models are loaded.
+
+    Args:
+        key: Its id.
+        run: Its folder.
+        stamp: Of the list of its models when they were loaded.
+        state: What its routes share.
+        app: Its application.
+        requests: How many are being replied to.
+    """
+
+    key: str
+    run: RunFolder
+    stamp: tuple[int, ...]
+    state: run_app.AppState
+    app: ASGIApp
+    requests: int = 0
+
+    def is_current(self) -> bool:
+        """Return whether the folder still holds the run whose models were loaded."""
+        return self.stamp == _stamp(self.run)
+
+
+def _stamp(run: RunFolder) -> tuple[int, ...]:
+    try:
+        status = run.checksums.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def build(state: WorkspaceState) -> FastAPI:
@@ -202,8 +247,8 @@ async def _watch(state: WorkspaceState) -> None:
             await state.run_in_thread(state.jobs.tick)
             if state.watchers:
                 state.snapshot = await state.run_in_thread(state.take_snapshot)
-        except (OSError, TumorboardError):  # a folder that was deleted meanwhile
-            pass
+        except Exception:  # such as a folder that was deleted meanwhile; the queue must go on
+            _LOG.exception("cannot look at the runs; trying again")
         await asyncio.sleep(_TICK_SECONDS)
 
 
@@ -358,9 +403,10 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
         def carry_out() -> None:
             state.jobs.delete(state.run(key), deletion.name)
 
-        if state.opened and state.opened[0] == key:
-            raise HTTPException(422, "the page of this run is open; open another run first")
-        await state.run_in_thread(carry_out)
+        async with state.opening:
+            if state.opened and state.opened.key == key:
+                await state.close_models()
+            await state.run_in_thread(carry_out)
         return {"status": "deleted"}
 
 
@@ -371,16 +417,15 @@ def _command(state: WorkspaceState, run: RunFolder) -> str:
         if job:
             return state.jobs.command(run.root.name, job)
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        return str(json.loads(run.environment.read_text("utf-8"))["command"])
+        return str(json.loads(read_regular(run.environment, _MAX_TEXT))["command"])
     return ""
 
 
 def _text(run: RunFolder, name: str) -> str:
     try:
-        content: str = getattr(run, name).read_text("utf-8", "replace")
+        return read_regular(getattr(run, name), _MAX_TEXT).decode("utf-8", "replace")
     except OSError:
         return ""
-    return content
 
 
 def _add_run_pages(app: FastAPI, state: WorkspaceState) -> None:
@@ -406,11 +451,15 @@ class _RunPages:
         below = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
         key, _, rest = below.partition("/")
         try:
-            inner = await self._state.asgi_of(key)
+            opened = await self._state.open(key)
         except TumorboardError as error:
             if rest:
                 raise
             page = HTMLResponse(_NOT_OPENED.format(reason=html.escape(str(error))), 422)
             await page(scope, receive, send)
             return
-        await inner({**scope, "path": f"/{rest}", "raw_path": b"", "root_path": ""}, receive, send)
+        opened.requests += 1
+        try:
+            await opened.app({**scope, "path": f"/{rest}", "raw_path": b"", "root_path": ""}, receive, send)
+        finally:
+            opened.requests -= 1

@@ -4,7 +4,7 @@ import { Refusal, request, requestJson } from "./api.js";
 import { byId, element, write } from "./dom.js";
 import { addressOf, clock, inWords, reason, showProgress, title } from "./home.js";
 
-const INTERRUPTED = "It ended without a message: it was killed, or the machine was switched off. Resume continues where it was.";
+const INTERRUPTED = "It ended without a message: it was killed, or the machine was switched off.";
 
 export function run(view, id) {
   const part = (name) => view.querySelector(name);
@@ -28,7 +28,9 @@ export function run(view, id) {
   act(".stop", async () => {
     await request(`${path}/stop`, { method: "POST" });
     asked = true;
-    write(byId("status"), "Asked to stop: it ends at the next safe point, and can be resumed.");
+    write(byId("status"), last.status === "waiting"
+      ? "It does not wait any more, and can be resumed."
+      : "Asked to stop: it ends at the next safe point, and can be resumed.");
   });
   act(".resume", () => request(`${path}/resume`, { method: "POST" }));
   part(".delete form").addEventListener("submit", (event) => {

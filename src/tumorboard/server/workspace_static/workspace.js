@@ -11,7 +11,7 @@ let current = { update: () => {} };
 
 function open() {
   const [name, argument = ""] = location.hash.replace(/^#\//, "").split("/");
-  const view = VIEWS[name] ? name : "";
+  const view = Object.hasOwn(VIEWS, name) ? name : "";
   byId("view").replaceChildren(byId(view || "home").content.cloneNode(true));
   byId("status").textContent = "";
   const heading = byId("view").querySelector("h1");
