@@ -331,7 +331,7 @@ def refusal(tmp_path, content: bytes, **options) -> str:
     assert len(message) <= 300
     assert "\n" not in message
     assert message.startswith(
-        f"{tmp_path}/scan: expected an image (PNG, JPEG, BMP, TIFF, WebP, DICOM), found "
+        f"{tmp_path}/scan: expected an image (PNG, JPEG, BMP, TIFF, WebP, DICOM, NIfTI), found "
     )
     return message.split("found ")[1]
 

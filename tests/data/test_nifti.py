@@ -183,7 +183,10 @@ def test_a_volume_of_one_value_is_black(tmp_path):
 SHAPE = (3, 3, 4, 5, 1, 1, 1, 1)
 ZIPPED = gzip.compress(saved(np.random.default_rng(0).integers(0, 99, (20, 20, 20)).astype(np.int16)))
 HOSTILE = {
-    "sizes that multiply beyond 64 bits": (changed(DIM, "8h", 3, *[32767] * 7), "more than the 1024 MiB"),
+    "sizes that multiply beyond 64 bits": (
+        changed(DIM, "8h", 3, *[32767] * 7),
+        "32,767 values along an axis, more than the 10,000",
+    ),
     "seven dimensions beyond 64 bits": (changed(DIM, "8h", 7, *[32767] * 7), "not one volume"),
     "no dimension": (changed(DIM, "8h", 0, *SHAPE[1:]), "NIfTI"),
     "a size of 0": (changed(DIM, "8h", 3, 0, 4, 5, 1, 1, 1, 1), "dimensions make no sense"),

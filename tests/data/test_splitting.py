@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from tumorboard import config
+from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.manifest import Manifest, Sample
 from tumorboard.data.near_duplicates import Duplicates
 from tumorboard.data.splitting import assign_splits, components, new_folds, new_split
@@ -122,6 +123,14 @@ def test_one_group_of_nearly_all_is_named():
         assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
     (advice,) = caught.value.details
     assert advice.startswith("16 of 16 images are of one group, 'REMOVED'; if that is not one patient, leave")
+
+
+def test_a_group_of_dicom_headers_is_corrected_by_naming_the_patients():
+    manifest = dataset([("", c, f"{dicom.PREFIX}0f") for c in "aaaaaaaabbbbbbbb"])
+    with pytest.raises(DataError) as caught:
+        assign_splits(manifest, distinct(manifest), SPLITTING, seed=0)
+    (advice,) = caught.value.details
+    assert advice.endswith("not one patient, name the patients in the column group of a manifest CSV")
 
 
 def test_duplicates_count_once():

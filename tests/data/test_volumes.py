@@ -14,6 +14,7 @@ from tests.data.pictures import grey_png, plant, saved
 from tumorboard.config import parse_frames
 from tumorboard.data import manifest, sandbox, volumes
 from tumorboard.data.dicom import header
+from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.dicom.pixels import stored_pixels
 from tumorboard.data.image_reader import read_image, split_address
 from tumorboard.errors import DataError, UsageError
@@ -383,6 +384,34 @@ def test_the_patient_of_the_header_is_the_group(tmp_path):
     groups = manifest.load(plant(tmp_path, files), frames="all").manifest.groups
     assert len(set(groups.values())) == 3
     assert groups["a/1#1"] == groups["a/2#7"] != groups["b/1#1"]
+
+
+def test_a_patient_whom_a_table_names_at_some_files_is_the_same_at_the_others(tmp_path):
+    files = {f"{name}.dcm": image([number, 2], patient=name[0]) for number, name in enumerate(("A1", "A2"))}
+    files |= {f"{name}.dcm": image([number, 3], patient=name[0]) for number, name in enumerate(("B1", "B2"))}
+    files |= {
+        f"{name}.dcm": image([number, 4], patient="C") for number, name in enumerate(("C1", "C2", "C3"))
+    }
+    plant(tmp_path, files | {"plain.png": grey_png(9)})
+    rows = ["A1.dcm,a,7", "A2.dcm,a,", "B1.dcm,b,", "B2.dcm,b,", "C1.dcm,a,8", "C2.dcm,a,9", "C3.dcm,b,"]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,label,group", *rows, "plain.png,b,"]))
+    groups = manifest.load(table).manifest.groups
+    assert groups["A1.dcm"] == groups["A2.dcm"] == "7"
+    assert groups["B1.dcm"] == groups["B2.dcm"]
+    assert groups["B1.dcm"].startswith(dicom.PREFIX)
+    assert (groups["C1.dcm"], groups["C2.dcm"]) == ("8", "9")
+    assert groups["C3.dcm"] not in ("8", "9", groups["B1.dcm"])  # which of the two is not known
+    assert "plain.png" not in groups
+
+
+def test_a_volume_and_a_slice_of_it_are_not_both_named(scans):
+    table = scans / "table.csv"
+    table.write_text("path,label\na/p1-x.dcm,a\na/p2-x.dcm,a\nb/p3-x.dcm,b\nb/p3-y.dcm,b\na/p1-x.dcm#2,b\n")
+    with pytest.raises(DataError, match=r"found 1 more than once, the first a/p1-x\.dcm#2; name") as caught:
+        manifest.load(table, frames="all")
+    assert caught.value.details == ("a/p1-x.dcm#2",)
+    assert len(str(caught.value)) <= 300
 
 
 def test_a_manifest_names_slices(scans, tmp_path):

@@ -113,6 +113,8 @@ def test_with_few_patients_the_mean_is_used() -> None:
     few = some.take(np.arange(36))
     assert choose(few, groups).method == "mean"
     assert "fewer than 10" in choose(few, groups).reason
+    first = {name: group for name, group in groups.items() if group == groups[few.ids[0]]}
+    assert choose(few, first).reason.startswith("validation has 1 patient of several images")
 
 
 def test_an_empty_group_is_none() -> None:

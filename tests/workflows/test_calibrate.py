@@ -86,6 +86,11 @@ def test_the_rule_per_patient_is_chosen_on_validation_and_comes_back(context: Ru
     [
         '{"custom": 3}',
         '{"custom": {"method": "mean", "reason": "", "quantile": 2}}',
+        '{"custom": {"method": "mean", "reason": "", "refer_below": "high"}}',
+        '{"custom": {"method": "mean", "reason": "", "n": -1}}',
+        '{"custom": {"method": "mean", "reason": "", "n": 2.5}}',
+        '{"custom": {"method": "mean", "reason": "", "alpha": 0}}',
+        '{"custom": {"method": "mean", "reason": "", "alpha": 1}}',
         '{"custom": {"method": "best", "reason": ""}}',
         "[]",
     ],

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.data import dicoms
 from tests.data.pictures import GREY, plant, png
 from tests.small_models import CLASSES, IMAGE, NOTEBOOK, joined, member, pixels
 from tumorboard.config import Image, Training
@@ -16,6 +17,7 @@ from tumorboard.errors import DataError, ModelError, UsageError
 from tumorboard.models import saving
 from tumorboard.models.inference import probabilities
 from tumorboard.predictions import Predictions
+from tumorboard.progress import Console
 from tumorboard.training import feature_cache
 from tumorboard.workflows import fit_combination as pipeline
 from tumorboard.workflows.combine import combine
@@ -232,6 +234,21 @@ def test_the_images_are_made_as_the_models_say(tmp_path, out, data, taught):
     assert spec.image == image
     expected = probabilities(members[0][0], inputs(data, "train", image)[0])
     np.testing.assert_array_equal(taught[0][2].inputs[0][0], expected)
+
+
+@pytest.mark.parametrize(("frames", "count"), [(None, 6), ("middle", 6), ("all", 18)])
+def test_slices_are_those_of_the_models_unless_others_are_named(tmp_path, frames, count):
+    files = {
+        f"{split}/{name}/{n}.dcm": dicoms.frames(np.full((3, 8, 8), 100 * i + 10 * n, np.uint16))
+        for split in ("train", "valid")
+        for i, name in enumerate(CLASSES)
+        for n in range(2)
+    }
+    shared = member("custom", NOTEBOOK, image=Image(frames="middle"))[1]
+    parts = pipeline.read_parts(
+        DataSource(plant(tmp_path / "scans", files)), shared, tmp_path, Console(quiet=True), frames
+    )
+    assert len(parts["train"][0].samples) == len(parts["valid"][0].samples) == count
 
 
 def test_labels_follow_the_models_order_of_classes(tmp_path, out, data, taught):

@@ -13,7 +13,7 @@ from tests.predictions_strategies import made
 from tests.small_predictors import CLASSES, NAMES, finished
 from tests.small_runs import drawing
 from tumorboard.cli.main import main
-from tumorboard.data.manifest import DataSource, load, write_csv
+from tumorboard.data.manifest import DataSource, Manifest, Sample, load, write_csv
 from tumorboard.errors import DataError, RunFolderError, UsageError
 from tumorboard.predictions import Predictions
 from tumorboard.run_folder import RunFolder
@@ -23,6 +23,7 @@ from tumorboard.workflows.evaluate import (
     evaluate_data,
     evaluate_predictions,
     overlap_notes,
+    patients_of,
     read_metadata,
 )
 
@@ -115,6 +116,18 @@ def test_another_slice_of_a_volume_of_train_is_known(run: RunFolder, tmp_path: P
     other = replace(whole, samples=(replace(first, sha256="ab#2"), replace(first, sha256="cd#1")))
     (note,) = overlap_notes(other, known)
     assert note.startswith("1 of 2 images are in the run's train split, or slices of volumes there: ")
+
+
+def test_patients_of_metadata_count_unless_the_data_names_patients(tmp_path: Path) -> None:
+    samples = [
+        Sample(f"x.nii#{number}", tmp_path / f"x.nii#{number}", "", "a", "x.nii", f"ab#{number}")
+        for number in (1, 2)
+    ] + [Sample("y.png", tmp_path / "y.png", "", "b", "", "cd")]
+    volumes, named = Manifest.of(samples), {"x.nii#1": "p1", "x.nii#2": "p1", "y.png": ""}
+    assert patients_of(volumes, named) == {"x.nii#1": "p1", "x.nii#2": "p1"}
+    assert patients_of(volumes, {}) == {"x.nii#1": "x.nii", "x.nii#2": "x.nii"}
+    known = Manifest.of([*samples[:2], replace(samples[2], group="p9")])
+    assert patients_of(known, named) == known.groups
 
 
 def test_files_that_are_left_out_are_notes(run: RunFolder, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 
 from tests.small_runs import RECIPE, draw, prepared
 from tumorboard import config
-from tumorboard.data.manifest import DataSource
+from tumorboard.data.manifest import DataSource, load
 from tumorboard.errors import RunFolderError
 from tumorboard.run_folder import RunFolder
 from tumorboard.workflows import fingerprint
@@ -181,6 +182,26 @@ def test_the_same_again_is_accepted_wherever_the_data_has_moved(study: Path) -> 
     (study / "data").symlink_to(study / "elsewhere")
     prepared(study)
     assert (study / "run/state/fingerprint.json").read_bytes() == before
+
+
+def test_settings_that_change_nothing_are_not_recorded_so_that_earlier_runs_go_on(begun: Path) -> None:
+    samples = load(begun / "data").manifest
+    recipe = config.load("demo")
+    settings = fingerprint.take(recipe, samples)["settings"]
+    assert not {name for name in settings if name.endswith(("balance", "frames", "depth"))}
+    training = recipe.chained.training.model_copy(update={"balance": "group"})
+    chained = recipe.chained.model_copy(update={"training": training})
+    settings = fingerprint.take(recipe.model_copy(update={"chained": chained}), samples)["settings"]
+    assert settings["chained.training.balance"] == "group"
+
+
+@pytest.mark.parametrize("name", ["x.nii", "X.NII.GZ#2"])
+def test_what_reads_nifti_is_recorded_where_there_is_nifti(begun: Path, name: str) -> None:
+    samples, recipe = load(begun / "data").manifest, config.load("demo")
+    assert "nibabel" not in fingerprint.take(recipe, samples)["environment"]
+    scan = replace(samples.samples[0], path=begun / name)
+    found = fingerprint.take(recipe, replace(samples, samples=(*samples.samples, scan)))
+    assert found["environment"]["nibabel"] == version("nibabel")
 
 
 def test_models_without_a_record_of_what_they_were_made_of_are_refused(study: Path) -> None:

@@ -189,9 +189,16 @@ def test_a_series_of_files_has_one_answer(run, tmp_path):
         (order[0], "3"),
         (order[3], "2"),
     ]
+    middle = predict_files(run.root, [folder / "1.dcm", folder], tmp_path / "middle.csv", frames="middle")
+    assert middle.patients
     plain = predict_files(run.root, [folder], tmp_path / "plain.csv")
     assert [row["path"] for row in rows(plain.table)] == sorted(order)
     assert plain.patients is None
+
+
+def test_an_image_named_twice_is_no_volume(run, scans, tmp_path):
+    image = next(path for path in sorted(scans.rglob("*")) if path.is_file())
+    assert predict_files(run.root, [image, image], tmp_path / "out.csv", frames="middle").patients is None
 
 
 def test_slices_are_chosen_as_in_training_unless_it_is_said_otherwise(tmp_path):

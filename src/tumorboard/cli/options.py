@@ -213,8 +213,8 @@ def add_images(command: argparse.ArgumentParser, kind: Callable[[str], Path | st
         type=kind,
         nargs="+",
         metavar="FILES|FOLDER|LIST|-",
-        help="images (PNG, JPEG, BMP, TIFF, WebP, DICOM), folders of any depth, lists (a CSV with a column "
-        "path, or a .txt with one path per line), or - for a list on standard input",
+        help="images (PNG, JPEG, BMP, TIFF, WebP, DICOM, NIfTI), folders of any depth, lists (a CSV with a "
+        "column path, or a .txt with one path per line), or - for a list on standard input",
     )
     command.add_argument(
         "--model",

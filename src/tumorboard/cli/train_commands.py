@@ -8,9 +8,11 @@ from pathlib import Path
 from tumorboard.cli.options import (
     add_classes,
     add_data,
+    add_frames,
     add_settings,
     command,
     data_source,
+    frames,
     print_results,
     program,
     recipe_of,
@@ -200,6 +202,7 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     combine.add_argument(
         "--seed", type=int, default=0, help="random seed of the initial weights (default: 0)"
     )
+    add_frames(combine, of_run=True)
     add_classes(combine)
 
 
@@ -213,6 +216,7 @@ def _combine(options: argparse.Namespace) -> None:
         options.out,
         options.form,
         data=data_source(options) if options.data else None,
+        frames=frames(options),
         seed=options.seed,
         console=Console(options.quiet or options.json),
     )

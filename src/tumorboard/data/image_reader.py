@@ -161,8 +161,8 @@ def to_input(image: Pixels, settings: config.Image) -> Pixels:
 def unusable(path: Path | str, found: str, remedy: str = "") -> DataError:
     """The error for one file that cannot be used."""
     return DataError(
-        f"{display(path)}: expected an image (PNG, JPEG, BMP, TIFF, WebP, DICOM), found {found[:100]}; "
-        f"{remedy or 'repair or remove the file'}"
+        f"{display(path)}: expected an image (PNG, JPEG, BMP, TIFF, WebP, DICOM, NIfTI), "
+        f"found {found[:100]}; {remedy or 'repair or remove the file'}"
     )
 
 

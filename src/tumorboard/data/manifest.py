@@ -190,7 +190,7 @@ def load(
     expression = compile_expression(source.group_by_name) if source.group_by_name else None
     listing, matching = survey(source, new_splits=new_splits)
     entries = [entry for entry in listing.entries if entry.split != leave_out]
-    if not any(entry.group for entry in entries):
+    if not all(entry.group for entry in entries):
         try:
             groups = dicom.groups([split_address(entry.path)[0] for entry in entries])
         except ImageError as error:
@@ -198,7 +198,15 @@ def load(
                 f"cannot tell which DICOM files show one patient in {display(source.path)}: found {error}; "
                 "free memory and repeat, or name the groups in a manifest CSV"
             ) from error
-        entries = [replace(entry, group=group) for entry, group in zip(entries, groups, strict=True)]
+        # A patient whom the table names at some files only is the same patient at the others.
+        names: dict[str, set[str]] = {}
+        for entry, group in zip(entries, groups, strict=True):
+            names.setdefault(group, set()).update({entry.group} - {""})
+        patient = {group: min(of) for group, of in names.items() if group and len(of) == 1}
+        entries = [
+            replace(entry, group=entry.group or patient.get(group, group))
+            for entry, group in zip(entries, groups, strict=True)
+        ]
 
     def sha256(path: Path) -> str | OSError:
         try:
@@ -206,7 +214,7 @@ def load(
         except OSError as error:
             return error
 
-    entries = _slices(entries, frames)
+    entries = _slices(entries, frames, source.path)
     files = dict.fromkeys(split_address(entry.path)[0] for entry in entries)
     with ThreadPoolExecutor(2) as pool:
         digests = dict(zip(files, pool.map(sha256, files), strict=True))
@@ -250,8 +258,12 @@ def survey(source: DataSource, *, new_splits: bool = False) -> tuple[Listing, cl
     return listing, matching
 
 
-def _slices(entries: Sequence[Entry], frames: Frames) -> list[Entry]:
-    """Replace each volume by its chosen slices; the files of a series have one class and one split."""
+def _slices(entries: Sequence[Entry], frames: Frames, source: Path) -> list[Entry]:
+    """Replace each volume by its chosen slices; the files of a series have one class and one split.
+
+    Raises:
+        DataError: A volume of `source` is named, and a slice of it as well.
+    """
     by_path = {entry.path: entry for entry in entries}
     ordered = sorted(entries, key=lambda entry: (entry.split, entry.folder, entry.path.parent))
     found = []
@@ -260,7 +272,18 @@ def _slices(entries: Sequence[Entry], frames: Frames) -> list[Entry]:
             entry = by_path.get(path) or by_path[split_address(path)[0]]
             name = entry.id.removesuffix(entry.path.name) + path.name
             found.append(replace(entry, id=name, path=path))
+    repeated = _repeated(found)
+    if repeated:
+        raise DataError(
+            f"expected each slice once in {display(source)}, found {len(repeated)} more than once, "
+            f"the first {display(repeated[0])}; name the volume or its slices, not both",
+            repeated,
+        )
     return found
+
+
+def _repeated(entries: Iterable[Entry]) -> list[str]:
+    return sorted(name for name, count in Counter(entry.id for entry in entries).items() if count > 1)
 
 
 def _require_labels(listing: Listing, source: DataSource) -> None:
@@ -406,7 +429,7 @@ def list_csv(source: Path, group_column: str = "") -> Listing:
         name = PurePath(os.path.relpath(path, root)).as_posix()
         label = class_matching.composed(row["label"])
         entries.append(Entry(name, path, SPLIT_NAMES.get(split, ""), label, group))
-    repeated = sorted(name for name, count in Counter(entry.id for entry in entries).items() if count > 1)
+    repeated = _repeated(entries)
     if repeated:
         raise DataError(
             f"expected each path once in {where}, found {len(repeated)} more than once, "

@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from tumorboard import config
 from tumorboard.data.class_folders import SPLITS
+from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.manifest import Manifest
 from tumorboard.data.near_duplicates import Duplicates
 from tumorboard.errors import DataError, display
@@ -204,9 +205,12 @@ def _advice_on_groups(manifest: Manifest) -> list[str]:
     (group, n), *_ = Counter(sample.group for sample in manifest.samples).most_common(1)
     if not group or n < max(2, 0.9 * len(manifest.samples)):
         return []
+    remedy = "leave the column group empty in a manifest CSV, or name the patients in it"
+    if group.startswith(dicom.PREFIX):  # an empty column would be filled from the headers again
+        remedy = "name the patients in the column group of a manifest CSV"
     return [
         f"{n} of {len(manifest.samples)} images are of one group, {display(group)!r}; if that is not one "
-        "patient, leave the column group empty in a manifest CSV, or name the patients in it"
+        f"patient, {remedy}"
     ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tumorboard.data.manifest import FOUND_GROUP
+from tumorboard.errors import plural
 from tumorboard.evaluation import conformal, metrics
 from tumorboard.evaluation.calibration import cross_scale_predictions, scale_predictions
 from tumorboard.evaluation.scores import Scores, group_indices, score
@@ -250,7 +251,8 @@ def choose(valid: Predictions, groups: Mapping[str, str]) -> PatientRule:
     several = sum(len(rows) > 1 for rows in cases(valid, groups).values())
     if several < FEW_PATIENTS:
         return PatientRule(
-            "mean", f"validation has {several} patients of several images, fewer than {FEW_PATIENTS}"
+            "mean",
+            f"validation has {plural(several, 'patient')} of several images, fewer than {FEW_PATIENTS}",
         )
     methods = METHODS if positive_class(valid.class_names) is not None else METHODS[:2]
     losses = {}

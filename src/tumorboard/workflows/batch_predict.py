@@ -145,12 +145,12 @@ def _count(
     sources: Sequence[Path | str], left_out: list[LeftOut], frames: Frames, of_volume: Callable[[str], str]
 ) -> tuple[int, bool]:
     """Return the number of images, and whether any of them are the slices of a volume."""
-    total, has_volumes, volume = 0, False, ""
+    total, has_volumes = 0, False
     for source in object_store.sources(sources, left_out, frames):
         total += 1
-        if frames != "refuse":  # slices of a volume follow each other
-            before, volume = volume, of_volume(shown_path(source))
-            has_volumes |= is_slice(source) or volume == before
+        if frames != "refuse":
+            name = shown_path(source)  # a series is named after its first file, never chosen alone
+            has_volumes |= is_slice(source) or of_volume(name) != name
     return total, has_volumes
 
 

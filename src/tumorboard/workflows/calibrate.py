@@ -87,7 +87,8 @@ def read_patient_rules(run: RunFolder) -> dict[str, PatientRule]:
     with reading(run.patients):
         rules = {name: PatientRule(**values) for name, values in content.items()}
         for rule in rules.values():
-            if rule.method not in patients.METHODS or not are_shares(rule.quantile, rule.refer_below):
+            usable = rule.method in patients.METHODS and are_shares(rule.quantile, rule.refer_below)
+            if not (usable and type(rule.n) is int and rule.n >= 0 and 0 < rule.alpha < 1):
                 raise ValueError(rule)
         return rules
 

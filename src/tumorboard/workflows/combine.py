@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tumorboard import progress, storage
+from tumorboard.config import Frames
 from tumorboard.data.manifest import DataSource
 from tumorboard.errors import UsageError, display
 from tumorboard.progress import Console
@@ -26,6 +27,7 @@ def combine(
     form: str,
     *,
     data: str | Path | DataSource | None = None,
+    frames: Frames | None = None,
     seed: int = 0,
     console: Console | None = None,
 ) -> "ModelSpec":
@@ -37,6 +39,7 @@ def combine(
         form: One of `FORMS`.
         data: Class folders or a manifest CSV with train and valid, for the forms in `LEARNING`; its classes
             must be the models'. Test images are not read.
+        frames: The slices of volumes that are images; None for those of the models' training.
         seed: Of first weights, order and views.
         console: Where progress is shown; quiet by default.
 
@@ -76,7 +79,7 @@ def combine(
             except OSError as error:
                 raise storage.storage_error(out, error) from error
             with scratch as folder:
-                parts = fit_combination.read_parts(DataSource.of(data), shared, Path(folder), console)
+                parts = fit_combination.read_parts(DataSource.of(data), shared, Path(folder), console, frames)
                 model, facts = fit_combination.fit(
                     name, members, form, fit_combination.Fitting(parts, Path(folder), console, seed)
                 )

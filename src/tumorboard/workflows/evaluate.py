@@ -5,7 +5,7 @@ import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -62,7 +62,7 @@ def evaluate_data(
         run: A finished run's folder; its models are not changed.
         data: Class folders or a manifest CSV; classes as the run's.
         metadata: A table with the column id and others, each of which makes subgroups; group is the patient,
-            if the data has no groups.
+            if the data names none.
         frames: The slices of volumes that are images; None for those of the training.
         console: Where progress is shown; quiet by default.
 
@@ -90,7 +90,7 @@ def evaluate_data(
     samples = loaded.manifest.select("test").samples or loaded.manifest.samples
     part = replace(loaded.manifest, samples=samples, class_names=known.class_names)  # labels as the models'
     columns = read_metadata(Path(metadata), part.ids) if metadata else {}
-    groups = columns.pop("group", {})
+    groups = patients_of(part, columns.pop("group", {}))
     out = claim_folder(folder, path)
     with (
         progress.graceful(),
@@ -110,7 +110,7 @@ def evaluate_data(
         evaluation = Evaluation(
             f"{path.name}: {plural(len(decoded.manifest.samples), 'image')}",
             models,
-            part.groups or groups,
+            groups,
             columns,
             calibrate.read(folder),
             (*overlap_notes(decoded.manifest, known), *left_out),
@@ -119,6 +119,18 @@ def evaluate_data(
         with console.phase("report"):
             write_evaluation(evaluation, out)
     return out
+
+
+def patients_of(part: Manifest, named: Mapping[str, str]) -> dict[str, str]:
+    """Return the group of each image: as the data names it, or else as metadata do.
+
+    Args:
+        part: The images. A volume without a patient is one by itself unless metadata name its patient.
+        named: Group by image id, of metadata.
+    """
+    if any(sample.given_group for sample in part.samples):
+        return part.groups
+    return part.groups | {name: group for name, group in named.items() if group}
 
 
 def claim_folder(run: RunFolder, data: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 from tumorboard import backend, config, storage
 from tumorboard.config import Recipe, dump
 from tumorboard.data.class_folders import SPLITS
+from tumorboard.data.image_reader import split_address
 from tumorboard.data.manifest import DataSource, Manifest, load
 from tumorboard.errors import ModelError, RunFolderError, display
 from tumorboard.run_folder import RunFolder, locked, read_checksums, verify
@@ -28,11 +29,15 @@ _PACKAGES = (
     *("pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),  # decoders of compressed DICOM
 )
 
+_NIFTI = (".nii", ".nii.gz")
+_BALANCE = ".training.balance"
+
 
 def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
     """Collect everything that the bits of a result depend on, by section and key."""
     environment: dict[str, Any] = {"backend": backend.name()}
-    for package in _PACKAGES:
+    nifti = any(split_address(s.path)[0].name.lower().endswith(_NIFTI) for s in manifest.samples)
+    for package in (*_PACKAGES, *(["nibabel"] if nifti else [])):
         with contextlib.suppress(PackageNotFoundError):
             environment[package] = version(package)
     environment["threads"] = threads(recipe)
@@ -42,6 +47,9 @@ def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
         del settings["image.depth"]  # no image has one; runs from before this setting go on
     if recipe.image.frames == "refuse":
         del settings["image.frames"]  # likewise
+    settings = {
+        name: value for name, value in settings.items() if not (name.endswith(_BALANCE) and value == "image")
+    }
     return {
         "settings": settings,
         "environment": environment,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tumorboard.config import Chained, Training
+from tumorboard.config import Chained, Frames, Training
 from tumorboard.data.image_cache import Rows
 from tumorboard.data.manifest import DataSource, Manifest
 from tumorboard.ensembles import boosting, combination
@@ -99,15 +99,22 @@ def _chain_examples(model: keras.Model, fitting: Fitting) -> tuple[keras.Model, 
 
 
 def read_parts(
-    data: DataSource, shared: ModelSpec, folder: Path, console: Console
+    data: DataSource, shared: ModelSpec, folder: Path, console: Console, frames: Frames | None = None
 ) -> dict[str, tuple[Manifest, Rows]]:
     """Read train and valid as the models take them; labels are numbered as the models' classes are.
+
+    Args:
+        data: Labelled images.
+        shared: What the models have in common.
+        folder: Gets the decoded images.
+        console: Where progress is shown.
+        frames: The slices of volumes that are images; None for those of the models' training.
 
     Raises:
         DataError: The data cannot be used, has other classes, or lacks one of these splits.
         Interrupted: A signal asked to stop.
     """
-    loaded = find_images(data, console, frames=shared.image.frames)
+    loaded = find_images(data, console, frames=shared.image.frames if frames is None else frames)
     manifest = loaded.manifest
     if sorted(manifest.class_names) != sorted(shared.class_names):
         expected, names = ", ".join(shared.class_names), ", ".join(manifest.class_names)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # the child does without: it starts in half the time
 HEAD_BYTES = 132
 CHOOSE = "choose with --frames all, --frames middle or --frames N"
 """What to do with a file of several frames."""
+PREFIX = "dicom-"
+"""Begins the name of a group that DICOM headers gave."""
 BURNED_IN = "may carry burned-in text ({}): its header says so, the pixels were not searched"
 POOL = SandboxPool("tumorboard.data.dicom.worker", seconds=120)
 

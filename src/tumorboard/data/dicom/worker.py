@@ -33,7 +33,7 @@ from tumorboard.data.dicom.header import (
     text,
 )
 from tumorboard.data.dicom.pixels import photometric, require_frames, stored_pixels
-from tumorboard.data.dicom.reader import BURNED_IN
+from tumorboard.data.dicom.reader import BURNED_IN, PREFIX
 from tumorboard.data.grey import LOST_CONTRAST, contrast_is_lost
 from tumorboard.errors import ImageError
 
@@ -225,7 +225,7 @@ def groups(paths: Sequence[Path]) -> list[str]:
 def _pseudonym(patient: bytes, series: bytes, key: bytes) -> str:
     """Return a keyed hash of the patient, or of the series without one; "" without both."""
     name = b"patient " + patient if patient else b"series " + series if series else b""
-    return f"dicom-{hashlib.blake2b(name, key=key, digest_size=8).hexdigest()}" if name else ""
+    return f"{PREFIX}{hashlib.blake2b(name, key=key, digest_size=8).hexdigest()}" if name else ""
 
 
 def _identity_at(path: Path) -> Identity | None:

@@ -182,7 +182,11 @@ def _form(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
         raise ImageError("NIfTI with values that are no real numbers of at most 64 bits")
     if not (header.sizeof_hdr <= offset <= _MAX_OFFSET and offset.is_integer()):
         raise ImageError("NIfTI whose values begin at a place that makes no sense")
-    if math.prod(shape) * dtype.itemsize > MAX_BYTES or max(shape) > MAX_SLICES:
+    if max(shape) > MAX_SLICES:
+        raise ImageError(
+            f"NIfTI of {max(shape):,} values along an axis, more than the {MAX_SLICES:,} allowed"
+        )
+    if math.prod(shape) * dtype.itemsize > MAX_BYTES:
         found = " x ".join(map(str, shape))
         raise ImageError(f"NIfTI of {found} values, more than the {MAX_BYTES >> 20} MiB that are read")
     return (shape[0], shape[1], shape[2]), dtype, int(offset)
