@@ -19,8 +19,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.server.uploads import DecodedUpload
 
 if TYPE_CHECKING:  # which imports Keras
-    from tumorboard.workflows.predictor import ImagePrediction, RunPredictor
-    from tumorboard.workflows.predictor import PatientPrediction as Combined
+    from tumorboard.workflows.predictor import CombinedPrediction, ImagePrediction, RunPredictor
 
 ALL_TEST_IMAGES = "all test images"
 REFER = "Refer to a human reader: the confidence is below the run's threshold."
@@ -205,7 +204,7 @@ def describe_patient(predictor: "RunPredictor", content: bytes) -> PatientPredic
     )
 
 
-def _answer(predictor: "RunPredictor", result: "ImagePrediction | Combined") -> dict[str, Any]:
+def _answer(predictor: "RunPredictor", result: "CombinedPrediction | ImagePrediction") -> dict[str, Any]:
     """Return the fields of `Answer`."""
     class_names = predictor.class_names
     raw, calibrated = result.probabilities, result.calibrated

@@ -60,7 +60,7 @@ class ImagePrediction:
 
 
 @dataclass(frozen=True)
-class PatientPrediction:
+class CombinedPrediction:
     """What a run's models predict for a patient, from N images; None as in `ImagePrediction`.
 
     Attributes:
@@ -177,7 +177,7 @@ class RunPredictor:
         refer = None if known.refer_below is None else bool(row.max() < known.refer_below)
         return ImagePrediction(rows, row, inside, refer, outlier)
 
-    def combine(self, images: Sequence[Mapping[str, npt.ArrayLike]]) -> PatientPrediction:
+    def combine(self, images: Sequence[Mapping[str, npt.ArrayLike]]) -> CombinedPrediction:
         """Predict a patient from `ImagePrediction.probabilities` of one image or more."""
         positive = patients.positive_class(self.class_names)
         methods = {name: self.patient_rules.get(name, patients.UNCHOSEN).method for name in self.names}
@@ -195,7 +195,7 @@ class RunPredictor:
         threshold = rule.refer_below if rule.n >= MIN_NOT_REFERRED else known.refer_below
         refer = None if threshold is None or calibrated is None else bool(answer.max() < threshold)
         shares = patients.contributions(own, method, int(answer.argmax()), positive)
-        return PatientPrediction(rows, calibrated, answer, inside, refer, method, shares)
+        return CombinedPrediction(rows, calibrated, answer, inside, refer, method, shares)
 
     @functools.cached_property
     def _keras_graph(self) -> "keras.Model":
