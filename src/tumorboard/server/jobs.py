@@ -245,7 +245,7 @@ class Jobs:
             run_folder.write_process(run.job_process, process.pid)
         except (OSError, StorageError) as error:
             if process:  # without a record it would run beside the next one
-                process.send_signal(signal.SIGINT)
+                process.terminate()
             reason = getattr(error, "strerror", None) or str(error)
             with contextlib.suppress(Exception):
                 write_text(run.log, f"tumorboard: cannot start a process: {reason}\n")
