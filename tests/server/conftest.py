@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.small_runs import draw
+
 
 @pytest.fixture(scope="session")
 def slice_png():
@@ -18,17 +20,28 @@ def slice_png():
     return file.getvalue()
 
 
-@contextlib.contextmanager
+@pytest.fixture
+def root(tmp_path):
+    """A workspace with drawn images in `scans`."""
+    draw(tmp_path / "work" / "scans")
+    return tmp_path / "work"
+
+
 def serving(folder, options="{}"):
     """A real server of the fake predictor in a process of its own: (url, process)."""
-    command = [sys.executable, "-m", "tests.server.fake_server", str(folder), options]
+    return started([sys.executable, "-m", "tests.server.fake_server", str(folder), options])
+
+
+@contextlib.contextmanager
+def started(command):
+    """A server that prints its address first, and is killed in the end: (url, process)."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = process.stdout.readline().strip()
         assert url, process.stderr.read()
         yield url, process
     finally:
-        process.kill()
+        process.kill()  # as a machine does that is switched off
         process.communicate()
 
 

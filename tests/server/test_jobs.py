@@ -23,12 +23,6 @@ PROGRAM = (sys.executable, str(Path(__file__).with_name("fake_training.py")))
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    draw(tmp_path / "work" / "scans")
-    return tmp_path / "work"
-
-
-@pytest.fixture
 def jobs(root: Path):
     jobs = Jobs(Workspace.of(root), PROGRAM)
     yield jobs

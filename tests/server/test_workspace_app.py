@@ -11,7 +11,6 @@ import pytest
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from tests.small_runs import draw
 from tumorboard.errors import ModelError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import security, workspace_app
@@ -24,12 +23,6 @@ from .test_jobs import PROGRAM
 PORT, SECRET = 8123, "abcdefgh12345678"
 HEAVY = ("keras", "tensorflow", "onnxruntime", "scipy", "sklearn", "matplotlib")
 OWN = f"127.0.0.1:{PORT}"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    draw(tmp_path / "work" / "scans")
-    return tmp_path / "work"
 
 
 @pytest.fixture

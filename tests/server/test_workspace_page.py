@@ -1,6 +1,5 @@
 """A whole study by mouse alone, in a real browser: from a folder of drawings to the answer for an image."""
 
-import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browsing import browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
+from tests.server.conftest import started
 from tests.small_runs import RECIPE, draw
 from tumorboard.run_folder import RunFolder, read_holder
 
@@ -16,18 +16,9 @@ SECONDS = 240
 SERVER = Path(__file__).with_name("small_workspace.py")
 
 
-@contextlib.contextmanager
 def running_server(folder, recipe):
     """A server with the small recipe: its address, and its process."""
-    command = [sys.executable, str(SERVER), str(folder), str(recipe)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        url = process.stdout.readline().strip()
-        assert url, process.stderr.read()
-        yield url, process
-    finally:
-        process.kill()  # as a machine does that is switched off
-        process.communicate()
+    return started([sys.executable, str(SERVER), str(folder), str(recipe)])
 
 
 @pytest.fixture

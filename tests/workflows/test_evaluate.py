@@ -22,8 +22,8 @@ from tumorboard.workflows.evaluate import (
     compare,
     evaluate_data,
     evaluate_predictions,
+    groups_of,
     overlap_notes,
-    patients_of,
     read_metadata,
 )
 
@@ -124,10 +124,10 @@ def test_patients_of_metadata_count_unless_the_data_names_patients(tmp_path: Pat
         for number in (1, 2)
     ] + [Sample("y.png", tmp_path / "y.png", "", "b", "", "cd")]
     volumes, named = Manifest.of(samples), {"x.nii#1": "p1", "x.nii#2": "p1", "y.png": ""}
-    assert patients_of(volumes, named) == {"x.nii#1": "p1", "x.nii#2": "p1"}
-    assert patients_of(volumes, {}) == {"x.nii#1": "x.nii", "x.nii#2": "x.nii"}
+    assert groups_of(volumes, named) == {"x.nii#1": "p1", "x.nii#2": "p1"}
+    assert groups_of(volumes, {}) == {"x.nii#1": "x.nii", "x.nii#2": "x.nii"}
     known = Manifest.of([*samples[:2], replace(samples[2], group="p9")])
-    assert patients_of(known, named) == known.groups
+    assert groups_of(known, named) == known.groups
 
 
 def test_files_that_are_left_out_are_notes(run: RunFolder, tmp_path: Path) -> None:

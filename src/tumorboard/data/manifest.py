@@ -325,11 +325,10 @@ def _grouped(samples: list[Sample], source: DataSource, expression: re.Pattern[s
             samples, groups, f"--group-by-name {source.group_by_name[:60]!r} to match file names"
         )
     # Slices of one volume are of one patient, whoever that is.
-    volumes_of = [sample.id.rpartition("#")[0] if split_address(sample.path)[1] else "" for sample in samples]
-    several = {name for name, count in Counter(volumes_of).items() if name and count > 1}
+    slices = Counter(sample.volume for sample in samples)
     return [
-        replace(sample, group=sample.group or (volume if volume in several else ""))
-        for sample, volume in zip(samples, volumes_of, strict=True)
+        replace(sample, group=sample.group or (sample.volume if slices[sample.volume] > 1 else ""))
+        for sample in samples
     ]
 
 

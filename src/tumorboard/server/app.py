@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -133,7 +134,7 @@ class AppState:
         """Receive and decode the file of a request, or this slice of it."""
         settings = with_window(self.predictor.image, window)
         content = await receive(request)
-        return await _run_in(self.decoding_threads, lambda: decode(self.decoders, content, settings, number))
+        return await run_in(self.decoding_threads, lambda: decode(self.decoders, content, settings, number))
 
     def close(self) -> None:
         """Finish the work in progress, and end threads and decoding processes."""
@@ -143,9 +144,24 @@ class AppState:
         self.decoders.close()
 
 
-async def _run_in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+async def run_in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     """Run work that would block the other requests in a thread."""
     return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+
+def new_application(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """Make an application without routes, which replies to every error as `Problem` describes."""
+    # No interactive documentation: its scripts would come from another host.
+    app = FastAPI(
+        title=title,
+        version=__version__,
+        description=NOTICE,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_error_handlers(app)
+    return app
 
 
 def build(state: AppState) -> FastAPI:
@@ -156,16 +172,7 @@ def build(state: AppState) -> FastAPI:
         yield
         state.close()
 
-    # No interactive documentation: its scripts would come from another host.
-    app = FastAPI(
-        title="Tumorboard",
-        version=__version__,
-        description=NOTICE,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-    )
-    add_error_handlers(app)
+    app = new_application("Tumorboard", lifespan)
     add_static(app, "static", "page.html")
 
     @app.get("/report", include_in_schema=False)
@@ -210,7 +217,7 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         """Predict the class of one image, or of one slice of a volume. Nothing is kept."""
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window, number)
-            result = await _run_in(state.model_thread, lambda: predictor.predict(upload.pixels))
+            result = await run_in(state.model_thread, lambda: predictor.predict(upload.pixels))
             other_window = upload.windowed and with_window(predictor.image, window) != predictor.image
             return describe_prediction(predictor, upload, result, [OTHER_WINDOW] if other_window else [])
 
@@ -219,7 +226,7 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         """Predict the class of a patient from the predictions for the images, by the run's rule."""
         async with state.slots.slot(request):
             content = await receive(request, [JSON], MAX_JSON_BYTES)
-            return await _run_in(state.model_thread, lambda: describe_patient(predictor, content))
+            return await run_in(state.model_thread, lambda: describe_patient(predictor, content))
 
     @app.post("/api/explain", response_model=HeatMap, responses=_PROBLEMS, openapi_extra=_BODY)
     async def explain(
@@ -239,9 +246,7 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window, number)
             index = list(predictor.class_names).index(target)
-            layer = await _run_in(
-                state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index)
-            )
+            layer = await run_in(state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index))
             empty = not layer[..., 3].any()
             return HeatMap(
                 model=model, target=target, empty=empty, layer=png(layer), preview=png(upload.pixels)
@@ -272,7 +277,7 @@ def report_of(run: RunFolder) -> Response:
     return HTMLResponse(content, headers={"Content-Security-Policy": _REPORT_POLICY})
 
 
-def add_error_handlers(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     """Reply to every error with one line of JSON that tells nothing of this machine."""
 
     @app.exception_handler(StarletteHTTPException)

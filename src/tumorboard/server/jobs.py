@@ -210,9 +210,9 @@ class Jobs:
         require_no_links(run)
 
     def _enqueue(self, run: RunFolder, job: Job) -> RunFolder:
-        if job.kind == "audit" and read_state(run).status == "running":
-            return run
         with self._lock:
+            if job.kind == "audit" and read_state(run).status == "running":
+                return run
             with run_folder.locked(run):
                 write_json(run.job, job.model_dump())
             if run not in self._waiting:

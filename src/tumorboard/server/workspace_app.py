@@ -102,7 +102,7 @@ class WorkspaceState:
 
     async def run_in_thread(self, work: Callable[[], T]) -> T:
         """Run what reads files, and would block the other requests."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        return await run_app.run_in(self.threads, work)
 
     def stop(self) -> None:
         """End the streams of events, for which the server would wait."""
@@ -215,15 +215,7 @@ def build(state: WorkspaceState) -> FastAPI:
         watching.cancel()
         state.close()
 
-    app = FastAPI(
-        title="Tumorboard workspace",
-        version=__version__,
-        description=NOTICE,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-    )
-    run_app.add_error_handlers(app)
+    app = run_app.new_application("Tumorboard workspace", lifespan)
 
     @app.exception_handler(DataError)
     @app.exception_handler(TumorboardError)

@@ -90,7 +90,7 @@ def evaluate_data(
     samples = loaded.manifest.select("test").samples or loaded.manifest.samples
     part = replace(loaded.manifest, samples=samples, class_names=known.class_names)  # labels as the models'
     columns = read_metadata(Path(metadata), part.ids) if metadata else {}
-    groups = patients_of(part, columns.pop("group", {}))
+    groups = groups_of(part, columns.pop("group", {}))
     out = claim_folder(folder, path)
     with (
         progress.graceful(),
@@ -121,7 +121,7 @@ def evaluate_data(
     return out
 
 
-def patients_of(part: Manifest, named: Mapping[str, str]) -> dict[str, str]:
+def groups_of(part: Manifest, named: Mapping[str, str]) -> dict[str, str]:
     """Return the group of each image: as the data names it, or else as metadata do.
 
     Args:
