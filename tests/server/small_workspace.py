@@ -24,10 +24,11 @@ def serve(folder: Path, recipe: str) -> None:
     from tumorboard.server import server, workspace_app
     from tumorboard.server.jobs import Jobs
     from tumorboard.server.workspace import Workspace
+    from tumorboard.server.workspace_state import WorkspaceState
 
     workspace = Workspace.of(folder)
     jobs = Jobs(workspace, (sys.executable, __file__), {"default": "default", "small": recipe})
-    state = workspace_app.WorkspaceState(workspace, jobs, lambda run: server.open_state(run.root))
+    state = WorkspaceState(workspace, jobs, lambda run: server.open_state(run.root))
     application, listener = workspace_app.build(state), server.listen("127.0.0.1", 0)
     server.serve(
         application, "127.0.0.1", listener, TOKEN, lambda url: announce(f"{url}?token={TOKEN}"), state.stop

@@ -16,6 +16,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.server import security, workspace_app
 from tumorboard.server.jobs import Job, Jobs
 from tumorboard.server.workspace import Workspace, run_id
+from tumorboard.server.workspace_state import WorkspaceState
 
 from .fake_server import fake_state
 from .test_jobs import PROGRAM
@@ -33,7 +34,7 @@ def state(root: Path):
         opened.append(run)
         return dataclasses.replace(fake_state(root.parent), run=run)
 
-    state = workspace_app.WorkspaceState(workspace, Jobs(workspace, PROGRAM), open_run)
+    state = WorkspaceState(workspace, Jobs(workspace, PROGRAM), open_run)
     state.opened_runs = opened
     yield state
     for process in state.jobs._started:

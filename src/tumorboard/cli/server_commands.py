@@ -89,14 +89,13 @@ def _ui(options: argparse.Namespace) -> None:
     from tumorboard.server import server, workspace_app
     from tumorboard.server.jobs import Jobs
     from tumorboard.server.workspace import Workspace
+    from tumorboard.server.workspace_state import WorkspaceState
 
     if os.name != "posix":
         raise UsageError("expected Linux or macOS, found another system; use tumorboard train and serve")
     workspace, token, host = Workspace.of(options.folder), secrets.token_hex(16), server.LOOPBACK[0]
     with contextlib.closing(server.listen(host, options.port)) as listener:
-        state = workspace_app.WorkspaceState(
-            workspace, Jobs(workspace), lambda run: server.open_state(run.root)
-        )
+        state = WorkspaceState(workspace, Jobs(workspace), lambda run: server.open_state(run.root))
         server.serve(
             workspace_app.build(state),
             host,

@@ -9,15 +9,19 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from fastapi import HTTPException, Request
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from tumorboard import config
 from tumorboard.data.pixels import Pixels
 from tumorboard.data.sandbox import SandboxPool, SandboxStartError
 from tumorboard.errors import DataError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 32 << 20
 RECEIVE_SECONDS = 20
@@ -26,6 +30,8 @@ RECEIVE_SECONDS = 20
 JSON = "application/json"
 MAX_JSON_BYTES = 8 << 20
 """Parsed, it takes several times as much memory; the predictions of 10,000 images of three classes fit."""
+MAX_SMALL_BYTES = 1 << 20
+"""Of what a form of a page sends."""
 RETRY_AFTER = {"Retry-After": "1"}
 MEDIA_TYPES = (
     "application/octet-stream",
@@ -96,6 +102,21 @@ async def receive(
     except ClientDisconnect:
         raise HTTPException(400, "the upload broke off") from None
     return bytes(content)
+
+
+async def receive_json(request: Request, model: type[Model]) -> Model:
+    """Receive a small JSON body.
+
+    Raises:
+        HTTPException: As `receive`; 422 not what the model describes.
+    """
+    content = await receive(request, [JSON], MAX_SMALL_BYTES)
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise HTTPException(422, f"{where}: {first['msg']}" if where else str(first["msg"])) from None
 
 
 async def _discard(request: Request) -> None:

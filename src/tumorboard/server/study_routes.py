@@ -1,0 +1,104 @@
+"""The routes of `tumorboard ui` about images, and what is begun with them: audits and studies."""
+
+import io
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import Response
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from tumorboard import NOTICE, __version__, config
+from tumorboard.errors import DataError
+from tumorboard.run_folder import RunFolder
+from tumorboard.server.jobs import Job
+from tumorboard.server.uploads import MAX_BYTES, decode, receive_json
+from tumorboard.server.workspace import run_id
+from tumorboard.server.workspace_state import WorkspaceState
+
+_THUMBNAIL = config.Image(size=96, resize="pad")
+
+
+class NewStudy(BaseModel):
+    """What the page sends to begin a study."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(max_length=60)
+    job: Job
+
+
+class NewAudit(BaseModel):
+    """What the page sends to begin an audit."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    data: str = Field(max_length=1000)
+
+
+def add(app: FastAPI, state: WorkspaceState) -> None:
+    """Add the routes."""
+    workspace, jobs = state.workspace, state.jobs
+    Path = Annotated[str, Query(max_length=1000, description="relative to the workspace")]
+
+    @app.get("/api/workspace")
+    async def describe_workspace() -> dict[str, Any]:
+        """Describe the workspace and what may be chosen."""
+        return {
+            "notice": NOTICE,
+            "version": __version__,
+            "folder": str(workspace.root),
+            "recipes": list(jobs.recipes),
+        }
+
+    @app.get("/api/folders")
+    async def list_folders(path: Path = "") -> dict[str, Any]:
+        """List the folders and tables in a folder."""
+        return await state.run_in_thread(lambda: workspace.list_data(path))
+
+    @app.get("/api/data")
+    async def describe_data(path: Path = "") -> dict[str, Any]:
+        """Describe labelled images: classes, counts, what is left out. Nothing is opened."""
+        found = await state.run_in_thread(lambda: workspace.describe_data(path))
+        return found | {"audit": run_id(workspace.relative(jobs.audit_of(path).root))}
+
+    @app.get("/api/picture")
+    async def picture(request: Request, path: Path) -> Response:
+        """Show an image of the workspace, small, as PNG; it is decoded in a limited process."""
+        async with state.slots.slot(request):
+
+            def small() -> bytes:
+                file = workspace.resolve(path)
+                if not file.is_file() or file.stat().st_size > MAX_BYTES:
+                    raise DataError("expected an image file that is not too large, found another")
+                upload = decode(state.decoders, file.read_bytes(), _THUMBNAIL)
+                content = io.BytesIO()
+                Image.fromarray(upload.pixels).save(content, "PNG")
+                return content.getvalue()
+
+            return Response(await state.run_in_thread(small), media_type="image/png")
+
+    @app.post("/api/command")
+    async def show_command(request: Request) -> dict[str, str]:
+        """Show the command that does the same as the choices."""
+        study = await receive_json(request, NewStudy)
+        return {"command": jobs.command(study.name, study.job)}
+
+    @app.post("/api/studies")
+    async def begin_study(request: Request) -> dict[str, str]:
+        """Begin a study when its turn comes."""
+        study = await receive_json(request, NewStudy)
+        if study.job.kind != "train":
+            raise HTTPException(422, "expected a study, found an audit; it has a route of its own")
+        return {"id": await _begun(lambda: jobs.begin(study.name, study.job))}
+
+    @app.post("/api/audits")
+    async def begin_audit(request: Request) -> dict[str, str]:
+        """Audit data when its turn comes."""
+        audit = await receive_json(request, NewAudit)
+        return {"id": await _begun(lambda: jobs.begin_audit(audit.data))}
+
+    async def _begun(begin: Callable[[], RunFolder]) -> str:
+        run = await state.run_in_thread(begin)
+        return run_id(workspace.relative(run.root))
