@@ -108,19 +108,29 @@ def write_disposable(path: Path, content: Any) -> bool:
     return True
 
 
-def read_regular(path: Path, limit: int, *, end: bool = False) -> bytes:
-    """Read the first bytes of a file that may be a stranger's, or the last ones, at most so many.
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that may be a stranger's.
 
     Raises:
         OSError: It cannot be read, or is a pipe or a device, which might never end.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "no regular file", str(path))
+        yield file
+
+
+def read_regular(path: Path, limit: int, *, end: bool = False) -> bytes:
+    """Read the first bytes of a file that may be a stranger's, or the last ones, at most so many.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
+    with open_regular(path) as file:
         if end:
-            file.seek(max(status.st_size - limit, 0))
+            file.seek(max(os.fstat(file.fileno()).st_size - limit, 0))
         return file.read(limit)
 
 

@@ -21,6 +21,7 @@ from tumorboard.distributed import ray_cluster
 from tumorboard.distributed.train import when_free
 from tumorboard.models.backbones import BACKBONES
 from tumorboard.run_folder import FolderInUse, RunFolder
+from tumorboard.run_state import read_state
 
 ray = pytest.importorskip("ray", reason="the extra cluster is not installed")
 RUNS = ("folds/fold-1", "folds/fold-2", "seed-3", "seed-4")
@@ -94,6 +95,9 @@ def test_runs_on_ray_are_those_of_one_process_and_are_not_done_again(root):
         assert train(root, "scattered", "--seeds", "2", "--ray", "local") == 0
         assert [file.stat().st_mtime_ns for file in models] == before
         assert train(root, "alone", "--ray", "local") == 0
+    progress = read_state(RunFolder(root / "alone")).progress
+    assert (progress["fraction"], progress["error"]) == (1.0, "")
+    assert all(phase["ended"] for phase in progress["phases"])
     alone, plain = bits(root / "alone"), bits(root / "plain" / "seed-3")  # whose ids differ
     assert [alone[model] for model in MODELS] == [plain[model] for model in MODELS]
     assert not any((root / one / "cache").exists() for one in ("alone", "scattered/data", "scattered/seed-3"))

@@ -63,6 +63,9 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         page.get_by_role("button", name="Begin").click()
         page.get_by_role("heading", name="runs/scans-1").wait_for()
         see(page, "Running: ")
+        page.locator(".curves circle, .curves polyline").first.wait_for(timeout=1000 * SECONDS)
+        page.locator(".curves summary").first.click()
+        page.get_by_role("cell", name="1", exact=True).first.wait_for()
         assert faults_everywhere(page) == []
         page.get_by_role("button", name="Stop").click()
         see(page, "Stopped; it can be resumed")

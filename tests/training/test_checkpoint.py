@@ -13,6 +13,8 @@ from tests.training.test_fit import trained
 from tumorboard import progress
 from tumorboard.config import Training
 from tumorboard.errors import Interrupted, StorageError
+from tumorboard.run_folder import RunFolder
+from tumorboard.server.curves import COLUMNS, learning_curves
 from tumorboard.training import checkpoint
 
 SERIES = {
@@ -170,6 +172,15 @@ def test_state_holds_no_pickle(tmp_path: Path) -> None:
     trained(Training(epochs=1, batch=8), tmp_path / "state")
     with np.load(tmp_path / "state", allow_pickle=False) as state:
         assert all(state[name].dtype != object for name in state.files)
+
+
+def test_the_page_reads_the_history_of_a_state(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.state("custom").parent.mkdir()
+    _, history = trained(Training(epochs=2, batch=8), run.state("custom"))
+    (curve,) = learning_curves(run)
+    np.testing.assert_allclose(curve["rows"], [[row[name] for name in COLUMNS] for row in history], rtol=1e-3)
+    assert (curve["model"], curve["in_training"]) == ("custom", True)
 
 
 def test_a_full_disk_leaves_the_state_of_the_epoch_before(

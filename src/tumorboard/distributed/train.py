@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from tumorboard import progress, run_folder
+from tumorboard import progress, run_folder, run_state
 from tumorboard.distributed import ray_cluster
 from tumorboard.progress import Console
 from tumorboard.run_folder import FolderInUse, RunFolder
@@ -92,7 +92,7 @@ def _execute(
                 while running < most and plans:
                     whole = len(plans) > rest
                     plan = plans.pop(0).absolute()
-                    when_free(functools.partial(_lock, locks, plan.out))
+                    when_free(functools.partial(_lock, locks, RunFolder(plan.out), console))
                     plan.begin(console)
                     console.finish(plan.title, "prepare")
                     tasks: dict[str, Any] = {}
@@ -113,8 +113,9 @@ def _execute(
             ray.cancel(task, force=True)
 
 
-def _lock(locks: contextlib.ExitStack, out: Path) -> None:
-    locks.enter_context(run_folder.locked(RunFolder(out)))
+def _lock(locks: contextlib.ExitStack, run: RunFolder, console: Console) -> None:
+    locks.enter_context(run_folder.locked(run))
+    locks.enter_context(run_state.recorded(run, console))  # of several runs the whole is recorded already
 
 
 def _run_stage(plan: Plan, stage: str, command: list[str], *_: None) -> None:

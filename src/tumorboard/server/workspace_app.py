@@ -21,6 +21,7 @@ from tumorboard.errors import DataError, TumorboardError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import app as run_app
 from tumorboard.server import study_routes
+from tumorboard.server.curves import learning_curves
 from tumorboard.server.jobs import read_log
 from tumorboard.server.uploads import receive_json
 from tumorboard.server.workspace_state import TICK_SECONDS, WorkspaceState
@@ -125,6 +126,7 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
             return state.describe(key, run, state.jobs.waiting()) | {
                 "command": _command(state, run),
                 "summary": _text(run, "summary"),
+                "curves": learning_curves(run),
             }
 
         return await state.run_in_thread(describe)

@@ -14,6 +14,7 @@ from tumorboard.errors import display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
 from tumorboard.server import app as run_app
+from tumorboard.server.curves import learning_curves
 from tumorboard.server.jobs import Jobs, error_of, require_no_links
 from tumorboard.server.uploads import UploadSlots, decoding_pool
 from tumorboard.server.workspace import Workspace
@@ -93,6 +94,7 @@ class WorkspaceState:
             "report": run.report.is_file(),
             "models": run.checksums.is_file(),
             "local": state.holder is None or state.holder.local,
+            **({"curves": learning_curves(run)} if status == "running" else {}),
             **{name: value for name, value in state.progress.items() if name not in ("error", "written")},
         }
 

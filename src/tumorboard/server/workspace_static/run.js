@@ -1,6 +1,7 @@
 // One study or audit: how far it is, its results, and what can be done with it.
 
 import { Refusal, request, requestJson } from "./api.js";
+import { curvesIn } from "./curves.js";
 import { byId, element, write } from "./dom.js";
 import { addressOf, clock, inWords, reason, showProgress, title } from "./home.js";
 
@@ -11,6 +12,7 @@ export function run(view, id) {
   const path = `api/runs/${encodeURIComponent(id)}`;
   let last = null; // the entry that is shown
   let asked = false; // to stop
+  const showCurves = curvesIn(part(".curves"));
 
   const act = (button, work) => part(button).addEventListener("click", async () => {
     part(button).disabled = true;
@@ -100,6 +102,7 @@ export function run(view, id) {
     write(part(".delete .name-of"), last.name.split("/").at(-1));
     part(".delete").hidden = !/^(runs|audits)\//.test(last.name) || ["running", "waiting"].includes(last.status);
     showPhases(last.phases);
+    showCurves(last.status === "finished" ? [] : last.curves ?? []); // the report has them
     return changed;
   }
 
