@@ -183,6 +183,11 @@ class RunFolder:
         return self.root / "state" / "process.json"
 
     @property
+    def queued(self) -> Path:
+        """The server in which the run waits for its turn; the older file is the earlier turn."""
+        return self.root / "state" / "queued.json"
+
+    @property
     def log(self) -> Path:
         """What the processes that the page started printed."""
         return self.root / "state" / "log.txt"

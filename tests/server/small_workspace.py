@@ -1,6 +1,7 @@
 """A real server of a workspace with the tests' small recipe: `python small_workspace.py FOLDER RECIPE.toml`.
 
-With `train` as its first argument it is the command line that this server starts.
+With `train` as its first argument it is the command line that this server starts. With `fake` as the recipe
+the commands are those of `fake_training.py`.
 """
 
 import sys
@@ -27,7 +28,8 @@ def serve(folder: Path, recipe: str) -> None:
     from tumorboard.server.workspace_state import WorkspaceState
 
     workspace = Workspace.of(folder)
-    jobs = Jobs(workspace, (sys.executable, __file__), {"default": "default", "small": recipe})
+    program = Path(__file__).with_name("fake_training.py") if recipe == "fake" else __file__
+    jobs = Jobs(workspace, (sys.executable, str(program)), {"default": "default", "small": recipe})
     state = WorkspaceState(workspace, jobs, lambda run: server.open_state(run.root))
     application, listener = workspace_app.build(state), server.listen("127.0.0.1", 0)
     server.serve(

@@ -1,6 +1,8 @@
 import json
+import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,12 +11,12 @@ import pytest
 
 from tests import processes
 from tests.small_runs import draw
-from tumorboard import run_folder
+from tumorboard import config, run_folder
 from tumorboard.cli.main import _parser
 from tumorboard.errors import DataError, RunFolderError, StorageError
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
-from tumorboard.server.jobs import Job, Jobs, error_of, read_log
+from tumorboard.server.jobs import OF_THE_RUN, Job, Jobs, error_of, read_log, waits_in
 from tumorboard.server.workspace import Workspace
 
 from .fake_training import FAILING
@@ -109,13 +111,13 @@ def test_a_run_outlives_the_server_and_another_server_stops_it(jobs: Jobs, root:
 def test_the_command_is_one_that_the_command_line_takes(jobs: Jobs, root: Path) -> None:
     draw(root / "-o dd 'name'")
     everything = Job(data="-o dd 'name'", recipe="notebook", seed=7, folds=3, keep_together="given")
-    text = jobs.command("first", everything)
+    text = jobs.command(jobs.run_named("first"), everything)
     folder, command = text.splitlines()
     assert shlex.split(folder) == ["cd", str(root)]
     options = _parser().parse_args(shlex.split(command)[1:])
     assert (str(options.data), str(options.out)) == ("-o dd 'name'", "runs/first")
     assert (options.recipe, options.seed, options.folds, options.keep_together) == ("notebook", 7, 3, "given")
-    audit = shlex.split(jobs.command("", Job(kind="audit", data="scans")).splitlines()[1])
+    audit = shlex.split(jobs.command(jobs.audit_of("scans"), Job(kind="audit", data="scans")).splitlines()[1])
     assert _parser().parse_args(audit[1:]).out == jobs.audit_of("scans").root.relative_to(root)
 
 
@@ -243,6 +245,124 @@ def test_a_process_that_cannot_be_recorded_is_ended(jobs: Jobs, monkeypatch: pyt
     jobs.tick()
     (process,) = jobs._started
     assert process.wait(60) != 0
+
+
+def left_by_a_server(run: RunFolder) -> None:
+    """Name a server that has ended as the one in which a run waits."""
+    process = subprocess.run(["/bin/sh", "-c", "echo $$"], capture_output=True, text=True, check=True)
+    content = json.loads(run.queued.read_text())
+    run.queued.write_text(json.dumps(content | {"pid": int(process.stdout), "started": "1"}))
+
+
+def test_a_queue_outlives_its_server_and_is_continued_in_order(jobs: Jobs, root: Path) -> None:
+    first, second = (jobs.begin(name, Job(data="scans")) for name in ("b-first", "a-second"))
+    audit, gone = jobs.begin_audit("scans"), jobs.begin("gone", Job(data="scans", recipe="notebook"))
+    for number, run in enumerate((first, second, audit, gone)):
+        left_by_a_server(run)
+        os.utime(run.queued, (1000 + number,) * 2)
+    later = Jobs(Workspace.of(root), PROGRAM, {"default": "default"})
+    assert [waits_in(run) for run in (first, second, audit, gone)] == ["ended"] * 4
+    later.tick()
+    assert later.waiting() == []  # nothing starts by itself
+    assert later.continue_queue() == [first, second, audit]
+    assert later.waiting() == [first, second, audit]
+    assert "expected a recipe" in error_of(gone)
+    assert waits_in(gone) == ""
+    assert later.continue_queue() == []
+
+
+def test_a_run_is_taken_out_of_the_queue_of_another_server(jobs: Jobs, root: Path) -> None:
+    run, later = jobs.begin("first", Job(data="scans")), Jobs(Workspace.of(root), PROGRAM)
+    assert waits_in(run) == "server"
+    with pytest.raises(RunFolderError, match="waits"):
+        later.delete(run, "first")
+    assert later.continue_queue() == []  # that server lives
+    later.stop(run)
+    assert waits_in(run) == ""
+    jobs.tick()
+    assert jobs.waiting() == []
+    assert not run.log.exists()
+
+
+def test_a_run_that_was_started_waits_no_more_whatever_its_server_left(jobs: Jobs) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    content = run.queued.read_text()
+    wait(jobs, run, "running", "custom: training")
+    run.queued.write_text(content)  # killed between the start and the deletion of the file
+    left_by_a_server(run)
+    assert waits_in(run) == ""
+    assert jobs.continue_queue() == []
+
+
+def typed(root: Path, command: str, folder: str = "typed") -> RunFolder:
+    """A stopped run of the command line."""
+    run = RunFolder(root / folder)
+    run.progress.parent.mkdir(parents=True)
+    run.fingerprint.write_text("{}")
+    run.environment.write_text(json.dumps({"command": command}))
+    run.recipe.write_text(config.dump(config.load("default")))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("command", "folder"),
+    [
+        ("tumorboard train scans --out typed", "typed"),
+        ("tumorboard train ./scans/ --out deep/typed --recipe ../any.toml --seed 3 --quiet", "deep/typed"),
+        ("tumorboard train work/scans --out=work/typed --window lung --keep-together given", "typed"),
+        ("tumorboard train {root}/scans --out {root}/typed --backbone resnet50 --weights imagenet", "typed"),
+    ],
+)
+def test_a_run_of_a_terminal_is_resumed_with_its_own_recipe(
+    jobs: Jobs, root: Path, command: str, folder: str
+) -> None:
+    run = typed(root, command.format(root=root), folder)
+    assert jobs.reason_against_resuming(run) == ""
+    jobs.resume(run)
+    wait(jobs, run, "running", "custom: training")
+    assert read_log(run).startswith(
+        f"$ tumorboard train scans --out {folder} --recipe {folder}/recipe.toml\n"
+    )
+    assert jobs.command(run, jobs.read(run)).endswith(f"--out {folder} --recipe {folder}/recipe.toml")
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("tumorboard train scans --out typed --merge a=b", "without --merge"),
+        ("tumorboard train scans --out typed --folds=3", "without --folds,"),
+        ("tumorboard train scans --out typed --ray evil:1", "without --ray"),
+        ("tumorboard train scans --out typed --rec x", "without --rec,"),
+        ("tumorboard train ../scans --out typed", "below the folder of this page"),
+        ("tumorboard train /etc --out typed", "below the folder of this page"),
+        ("tumorboard train scans --out elsewhere/other", "found it elsewhere"),
+        ("tumorboard train scans --out x/../typed", "found it elsewhere"),
+        ("tumorboard train scans", "no command"),
+        ("tumorboard tune scans --out typed", "no command"),
+        ("sh -c evil --out typed", "no command"),
+        ("tumorboard.train('scans', 'typed')", "no command"),
+        ("'", "no command"),
+    ],
+)
+def test_what_cannot_be_resumed_says_why(jobs: Jobs, root: Path, command: str, reason: str) -> None:
+    run = typed(root, command)
+    assert reason in jobs.reason_against_resuming(run)
+    with pytest.raises(RunFolderError, match="in a terminal"):
+        jobs.resume(run)
+    assert not run.job.exists()
+
+
+def test_a_recipe_with_a_file_of_weights_or_none_is_not_resumed(jobs: Jobs, root: Path) -> None:
+    run = typed(root, "tumorboard train scans --out typed")
+    run.recipe.write_text(run.recipe.read_text().replace('"imagenet"', '"/etc/weights.h5"', 1))
+    assert "a file of weights" in jobs.reason_against_resuming(run)
+    run.recipe.write_text("models = 3")
+    assert jobs.reason_against_resuming(run)
+    run.recipe.unlink()
+    with pytest.raises(RunFolderError, match="found none"):
+        jobs.resume(run)
+    with pytest.raises(RunFolderError, match="found none"):
+        jobs.begin("first", Job(data="scans", recipe=OF_THE_RUN))  # there is no such run yet
 
 
 def test_images_outside_are_refused_at_a_resume_too(jobs: Jobs, root: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_run_of_the_command_line_is_seen_with_its_command(client, root) -> Non
     run.progress.write_text(json.dumps({"fraction": 0.5, "task": "custom: training 1/2"}))
     run.environment.write_text(json.dumps({"command": "tumorboard train scans --out typed"}))
     (found,) = client.get("/api/runs").json()
-    assert (found["status"], found["resumable"], found["fraction"]) == ("stopped", False, 0.5)
+    assert (found["status"], found["begun_here"], found["fraction"]) == ("stopped", False, 0.5)
     assert client.get(f"/api/runs/{found['id']}").json()["command"] == "tumorboard train scans --out typed"
     assert client.post(f"/api/runs/{found['id']}/resume").status_code == 422
 

@@ -45,6 +45,41 @@ def begin(url, name):
     return ask(url, "POST", "/api/studies", study)["id"]
 
 
+def test_a_queue_outlives_a_killed_server_and_one_works_at_a_time(root):
+    runs = {name: RunFolder(root / "runs" / name) for name in ("c", "b", "a")}  # in this order
+    keys = {name: run_id(f"runs/{name}") for name in runs}
+
+    def states(url):
+        found = {entry["id"]: entry for entry in ask(url, "GET", "/api/runs")}
+        return {name: found[key] for name, key in keys.items()}
+
+    try:
+        with running_server(root, "fake") as (url, process):
+            for name in runs:
+                ask(url, "POST", "/api/studies", {"name": name, "job": {"data": "scans"}})
+            wait(url, keys["c"], ["running"])
+            process.kill()
+        with running_server(root, "fake") as (url, _):
+            assert [entry["status"] for entry in states(url).values()] == ["running", "stopped", "stopped"]
+            assert [entry["left_waiting"] for entry in states(url).values()] == [False, True, True]
+            (runs["c"].root / "go").touch()
+            wait(url, keys["c"], ["finished"])
+            time.sleep(3)  # ticks, at each of which the next one might begin
+            assert states(url)["b"]["left_waiting"]
+            assert ask(url, "POST", "/api/queue/continue") == {"waiting": 2}
+            for name in ("b", "a"):
+                wait(url, keys[name], ["running"])
+                working = [key for key, entry in states(url).items() if entry["status"] == "running"]
+                assert working == [name]
+                (runs[name].root / "go").touch()
+                wait(url, keys[name], ["finished"])
+    finally:
+        for run in runs.values():
+            holder = read_holder(run)
+            if holder:
+                os.kill(holder.pid, signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_killed_twenty_times_a_study_ends_as_if_left_alone(tmp_path):
     folder, recipe, chance = tmp_path / "work", tmp_path / "small.toml", random.Random(SEED)  # noqa: S311

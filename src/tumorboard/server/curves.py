@@ -28,7 +28,7 @@ _POINTS = 200  # of a curve; of more epochs, some are left out
 
 
 def learning_curves(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the curves of a run's models in the order of their training; of several runs those of the latest.
+    """Return the curves of a run's models, the first trained first; of several runs those of the latest.
 
     Returns:
         Of each model `model` (its name), `part` (the run within the folder, "" for the folder itself),
@@ -87,11 +87,14 @@ def _read(file: Path) -> list[list[float]]:
 
 def _rows_of_checkpoint(file: Path) -> Any:
     """Read the history in a checkpoint, see `training.checkpoint`, without the arrays of the network."""
-    with open_regular(file) as opened, zipfile.ZipFile(opened) as archive:
-        with archive.open("progress.npy") as array:
-            np.lib.format.read_magic(array)
-            np.lib.format.read_array_header_1_0(array)
-            text = array.read(_LONGEST)  # not as long as the header says, which may be anything
+    with (
+        open_regular(file) as opened,
+        zipfile.ZipFile(opened) as archive,
+        archive.open("progress.npy") as array,
+    ):
+        np.lib.format.read_magic(array)
+        np.lib.format.read_array_header_1_0(array)
+        text = array.read(_LONGEST)  # not as long as the header says, which may be anything
     return json.loads(text.decode("utf-32-le"))["history"]
 
 

@@ -1,4 +1,8 @@
-"""Start, stop and resume commands for the page, one at a time; each is a process that outlives the server."""
+"""Start, stop and resume commands for the page, one at a time; each is a process that outlives the server.
+
+A run that waits for its turn has a file that names this server. If the server ends, the user has to continue
+the queue in the next one: nothing starts by itself because a folder was opened.
+"""
 
 import contextlib
 import os
@@ -10,20 +14,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tumorboard import isolation, run_folder
-from tumorboard.errors import DataError, RunFolderError, StorageError, display
+from tumorboard import config, isolation, run_folder
+from tumorboard.errors import DataError, RunFolderError, TumorboardError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
+from tumorboard.server.recorded_command import data_of_command
 from tumorboard.server.workspace import AUDITS, RUNS, Workspace, require_name, run_id
 from tumorboard.storage import read_regular, write_json, write_text
 
 RECIPES = {"default": "default", "notebook-fast": "notebook-fast", "notebook": "notebook"}
 """What the page may choose: by name, the value of --recipe."""
+OF_THE_RUN = "that of the run"
+"""The recipe in the folder of a run that was begun in a terminal."""
 
 _PROGRAM = (sys.executable, "-P", "-m", "tumorboard")
 _LOG_BYTES = 64 << 10  # of the end of a log
@@ -63,9 +69,26 @@ class Jobs:
         self._lock = threading.RLock()  # over a check and what it allows
 
     def waiting(self) -> list[RunFolder]:
-        """Return the runs that wait for their turn, the next one first."""
+        """Return the runs that wait here for their turn, the next one first."""
         with self._lock:
             return list(self._waiting)
+
+    def continue_queue(self) -> list[RunFolder]:
+        """Let runs wait here that waited in a server which has ended, in their order; return those that do.
+
+        A run that cannot be started any more records why, as if its process had failed.
+        """
+        with self._lock:
+            runs = [run for run in self._workspace.runs().values() if waits_in(run) == "ended"]
+            runs.sort(key=lambda run: run.queued.stat().st_mtime_ns)
+            for run in runs:
+                run.queued.unlink(missing_ok=True)
+                try:
+                    job = self._job_to_resume(run)
+                    self.begin_audit(job.data) if job.kind == "audit" else self.resume(run)
+                except TumorboardError as error:
+                    _record_failure(run, str(error))
+            return [run for run in runs if run in self._waiting]
 
     def begin(self, name: str, job: Job) -> RunFolder:
         """Make the folder of a new run, and start it when its turn comes.
@@ -74,7 +97,7 @@ class Jobs:
             DataError: A name that is none or is taken, an unknown recipe, or data that cannot be used.
             StorageError: The folder cannot be made.
         """
-        run = RunFolder(self._workspace.root / RUNS / require_name(name))
+        run = self.run_named(name)
         self._arguments(run, job)
         self._workspace.describe_data(job.data)
         self._require_own(run)
@@ -94,6 +117,10 @@ class Jobs:
         self._require_own(run)
         return self._enqueue(run, job)
 
+    def run_named(self, name: str) -> RunFolder:
+        """Return the folder of a run that is begun here; raises DataError for what is no name."""
+        return RunFolder(self._workspace.root / RUNS / require_name(name))
+
     def audit_of(self, data: str) -> RunFolder:
         """Return the folder of the audit of these data."""
         words = re.sub(r"[^A-Za-z0-9]+", "-", data).strip("-")[-40:].strip("-")
@@ -103,17 +130,15 @@ class Jobs:
         """Start a stopped run again when its turn comes.
 
         Raises:
-            RunFolderError: The page has not begun it, or it is not stopped.
+            RunFolderError: It is not stopped, or what was chosen in a terminal cannot be chosen here.
             DataError: What was chosen is not allowed any more.
         """
-        job = self.read(run)
-        if job is None:
-            raise RunFolderError("expected a run that was begun here; resume this one in a terminal")
+        job = self._job_to_resume(run)
         self._arguments(run, job)
         self._workspace.describe_data(job.data)  # as `begin`: the choices may be a stranger's
-        self._require_own(run)
+        require_no_links(run)
         with self._lock:
-            if read_state(run).status != "stopped" or run in self._waiting:
+            if read_state(run).status != "stopped" or waits_in(run) == "server":
                 raise RunFolderError("expected a stopped run, found one that is finished, running or waiting")
             self._enqueue(run, job)
 
@@ -124,8 +149,9 @@ class Jobs:
             RunFolderError: It neither waits nor runs on this machine.
         """
         with self._lock:
-            if run in self._waiting:
-                self._waiting.remove(run)
+            if waits_in(run):
+                run.queued.unlink(missing_ok=True)
+                self._waiting = [other for other in self._waiting if other != run]
                 return
         holder = read_state(run).holder
         if holder is None or not holder.local:
@@ -151,7 +177,7 @@ class Jobs:
             raise DataError(f"expected the name {display(run.root.name, 60)!r}, found another; type it again")
         self._require_own(run)
         with self._lock:
-            if run in self._waiting or read_state(run).status == "running":
+            if waits_in(run) == "server" or read_state(run).status == "running":
                 raise RunFolderError("expected a run that neither runs nor waits for its turn; stop it first")
             with run_folder.locked(run):
                 shutil.rmtree(run.root)
@@ -162,6 +188,7 @@ class Jobs:
         """Start the next command if no run of the workspace is running, and note which have ended."""
         with self._lock:
             self._started = [process for process in self._started if process.poll() is None]
+            self._waiting = [run for run in self._waiting if waits_in(run)]  # or another server stopped it
             if not self._waiting:
                 return
             if any(read_state(run).status == "running" for run in self._workspace.runs().values()):
@@ -175,35 +202,55 @@ class Jobs:
         except (OSError, ValidationError):
             return None
 
-    def command(self, name: str, job: Job) -> str:
+    def reason_against_resuming(self, run: RunFolder) -> str:
+        """Return why a run cannot be resumed here, whether or not it is stopped; "" if it can."""
+        try:
+            self._arguments(run, self._job_to_resume(run))
+        except TumorboardError as error:
+            return str(error)
+        return ""
+
+    def _job_to_resume(self, run: RunFolder) -> Job:
+        """Return what was chosen here; or in a terminal, where the recipe of the run has all settings.
+
+        Raises:
+            RunFolderError: As `data_of_command`.
+        """
+        return self.read(run) or Job(data=data_of_command(run, self._workspace), recipe=OF_THE_RUN)
+
+    def command(self, run: RunFolder, job: Job) -> str:
         """Return the command that does the same in a terminal.
 
         Raises:
-            DataError: As `begin`, for the name and the recipe.
+            TumorboardError: Something else than the page may choose.
         """
-        run = self.audit_of(job.data) if job.kind == "audit" else RunFolder(Path(RUNS, require_name(name)))
-        arguments = self._arguments(run, job)
-        return f"cd {shlex.quote(str(self._workspace.root))}\n{shlex.join(['tumorboard', *arguments])}"
+        words = ["tumorboard", *self._arguments(run, job)]
+        return f"cd {shlex.quote(str(self._workspace.root))}\n{shlex.join(words)}"
 
     def _arguments(self, run: RunFolder, job: Job) -> list[str]:
         if job.folds == 1:
             raise DataError("expected 2 folds or more, found 1; leave them out for one training")
-        if job.recipe not in self.recipes:
-            raise DataError(f"expected a recipe ({', '.join(self.recipes)}), found {job.recipe[:60]!r}")
-        data = f"./{job.data}" if job.data.startswith("-") else job.data or "."
-        parent = AUDITS if job.kind == "audit" else RUNS
-        arguments = [job.kind, data, "--out", f"{parent}/{run.root.name}"]
+        data, out = (
+            f"./{path}" if path.startswith("-") else path or "."
+            for path in (job.data, self._workspace.relative(run.root))
+        )
+        arguments = [job.kind, data, "--out", out]
         if job.kind == "audit":
             return arguments
-        arguments += ["--recipe", self.recipes[job.recipe]] if job.recipe != "default" else []
+        if job.recipe == OF_THE_RUN:
+            _require_our_weights(run)
+            arguments += ["--recipe", f"{out}/{run.recipe.name}"]
+        elif job.recipe not in self.recipes:
+            raise DataError(f"expected a recipe ({', '.join(self.recipes)}), found {job.recipe[:60]!r}")
+        elif job.recipe != "default":
+            arguments += ["--recipe", self.recipes[job.recipe]]
         arguments += ["--seed", str(job.seed)] if job.seed is not None else []
         arguments += ["--folds", str(job.folds)] if job.folds else []
         return arguments + (["--keep-together", job.keep_together] if job.keep_together != "found" else [])
 
     def _require_own(self, run: RunFolder) -> None:
         """Check that a folder is directly in `runs` or `audits`, and that no link lies in it or above it."""
-        parents = [self._workspace.root / name for name in (RUNS, AUDITS)]
-        if run.root.parent not in parents or run.root.is_symlink() or run.root.parent.is_symlink():
+        if run.root.parent not in [self._workspace.root / name for name in (RUNS, AUDITS)]:
             raise RunFolderError(
                 f"expected a folder in {RUNS}/ or {AUDITS}/ of the workspace, found another; use a terminal"
             )
@@ -215,16 +262,18 @@ class Jobs:
                 return run
             with run_folder.locked(run):
                 write_json(run.job, job.model_dump())
-            if run not in self._waiting:
-                self._waiting.append(run)
+                if run not in self._waiting:
+                    run_folder.write_process(run.queued, os.getpid())
+                    self._waiting.append(run)
         return run
 
     def _start(self, run: RunFolder) -> None:
         job = self.read(run)
         if job is None:  # deleted meanwhile
             return
-        arguments, process = self._arguments(run, job), None
+        process = None
         try:
+            arguments = self._arguments(run, job)
             if job.kind == "audit":  # results of an earlier one would hide that this one failed
                 for file in (run.report, run.audit, run.progress):
                     file.unlink(missing_ok=True)
@@ -243,20 +292,54 @@ class Jobs:
                 )
             self._started.append(process)
             run_folder.write_process(run.job_process, process.pid)
-        except (OSError, StorageError) as error:
+        except (OSError, TumorboardError) as error:
             if process:  # without a record it would run beside the next one
                 process.terminate()
-            reason = getattr(error, "strerror", None) or str(error)
-            with contextlib.suppress(Exception):
-                write_text(run.log, f"tumorboard: cannot start a process: {reason}\n")
+            _record_failure(run, f"cannot start a process: {getattr(error, 'strerror', None) or error}")
+        finally:
+            with contextlib.suppress(OSError):
+                run.queued.unlink(missing_ok=True)
+
+
+def waits_in(run: RunFolder) -> Literal["", "server", "ended"]:
+    """Return whether a run waits for its turn: not, in a server, or since its server has ended."""
+    if not run.queued.is_file() or read_state(run).status == "running":
+        return ""
+    return "server" if run_folder.read_process(run.queued) else "ended"
+
+
+def _record_failure(run: RunFolder, reason: str) -> None:
+    with contextlib.suppress(Exception):
+        write_text(run.log, f"tumorboard: {reason}\n")
+
+
+def _require_our_weights(run: RunFolder) -> None:
+    """Check that the recipe of a run, which may be a stranger's, names no file.
+
+    Raises:
+        RunFolderError: It does, or it cannot be read.
+        RecipeError: It is none.
+    """
+    try:
+        text = read_regular(run.recipe, _LOG_BYTES).decode("utf-8")
+    except (OSError, ValueError):
+        raise RunFolderError("expected recipe.toml in this run, found none; train again") from None
+    for model in config.parse(text, run.recipe.name).models.values():
+        if model.kind == "pretrained" and model.weights not in ("imagenet", "none"):
+            raise RunFolderError(
+                "expected the weights imagenet or none, found a file of weights in the recipe, which is not "
+                "opened here; resume this run in a terminal with the command below"
+            )
 
 
 def require_no_links(run: RunFolder) -> None:
-    """Check that a run folder holds no link: through a stranger's, files elsewhere would be written.
+    """Check that a run folder holds no link, nor is one: through it, files elsewhere would be written.
 
     Raises:
         RunFolderError: It does.
     """
+    if os.path.realpath(run.root) != str(run.root):
+        raise RunFolderError("expected a run folder that is not reached by a link, found one; use a terminal")
     for folder, below, files in os.walk(run.root):
         for name in (*below, *files):
             if os.path.islink(os.path.join(folder, name)):

@@ -83,7 +83,7 @@ def add(app: FastAPI, state: WorkspaceState) -> None:
     async def show_command(request: Request) -> dict[str, str]:
         """Show the command that does the same as the choices."""
         study = await receive_json(request, NewStudy)
-        return {"command": jobs.command(study.name, study.job)}
+        return {"command": jobs.command(jobs.run_named(study.name), study.job)}
 
     @app.post("/api/studies")
     async def begin_study(request: Request) -> dict[str, str]:

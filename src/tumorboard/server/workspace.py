@@ -131,7 +131,16 @@ class Workspace:
 
     def _stays_inside(self, run: RunFolder) -> bool:
         """Return whether no file of a run that is read or written here is a link out of the workspace."""
-        files = [run.job, run.job_process, run.log, run.progress, run.report, run.summary, run.environment]
+        files = [
+            run.job,
+            run.job_process,
+            run.queued,
+            run.log,
+            run.progress,
+            run.report,
+            run.summary,
+            run.environment,
+        ]
         files += [run.checksums, run.model("any").parent]
         return all(map(self.contains, files))
 

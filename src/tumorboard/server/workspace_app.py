@@ -123,10 +123,11 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
 
         def describe() -> dict[str, Any]:
             run = state.run(key)
-            return state.describe(key, run, state.jobs.waiting()) | {
+            return state.describe(key, run) | {
                 "command": _command(state, run),
                 "summary": _text(run, "summary"),
                 "curves": learning_curves(run),
+                "refusal": state.jobs.reason_against_resuming(run),
             }
 
         return await state.run_in_thread(describe)
@@ -148,6 +149,11 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
         await state.run_in_thread(lambda: state.jobs.resume(state.run(key)))
         return {"status": "waiting"}
 
+    @app.post("/api/queue/continue")
+    async def continue_queue() -> dict[str, int]:
+        """Let the runs wait here that waited in a server which has ended; reply how many."""
+        return {"waiting": len(await state.run_in_thread(state.jobs.continue_queue))}
+
     @app.post("/api/runs/{key}/delete")
     async def delete(key: str, request: Request) -> dict[str, str]:
         """Delete a run whose name was typed."""
@@ -168,7 +174,7 @@ def _command(state: WorkspaceState, run: RunFolder) -> str:
     job = state.jobs.read(run)
     with contextlib.suppress(TumorboardError):
         if job:
-            return state.jobs.command(run.root.name, job)
+            return state.jobs.command(run, job)
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         return str(json.loads(read_regular(run.environment, _MAX_TEXT))["command"])
     return ""

@@ -15,7 +15,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
 from tumorboard.server import app as run_app
 from tumorboard.server.curves import learning_curves
-from tumorboard.server.jobs import Jobs, error_of, require_no_links
+from tumorboard.server.jobs import Jobs, error_of, require_no_links, waits_in
 from tumorboard.server.uploads import UploadSlots, decoding_pool
 from tumorboard.server.workspace import Workspace
 
@@ -75,13 +75,12 @@ class WorkspaceState:
 
     def take_snapshot(self) -> list[dict[str, Any]]:
         """Describe all runs, the waiting ones and those that work included."""
-        waiting = self.jobs.waiting()
-        return [self.describe(key, run, waiting) for key, run in self.workspace.runs().items()]
+        return [self.describe(key, run) for key, run in self.workspace.runs().items()]
 
-    def describe(self, key: str, run: RunFolder, waiting: list[RunFolder]) -> dict[str, Any]:
+    def describe(self, key: str, run: RunFolder) -> dict[str, Any]:
         """Describe the state of a run."""
-        state, job = read_state(run), self.jobs.read(run)
-        status = "waiting" if run in waiting else state.status
+        state, job, waits = read_state(run), self.jobs.read(run), waits_in(run)
+        status = "waiting" if waits == "server" else state.status
         return {
             "id": key,
             "name": display(self.workspace.relative(run.root) or self.workspace.root.name, 1000),
@@ -90,7 +89,8 @@ class WorkspaceState:
             "status": status,
             "begun": bool(state.progress) or run.log.exists() or run.fingerprint.exists(),
             "error": error_of(run) if status == "stopped" else "",
-            "resumable": job is not None,
+            "begun_here": job is not None,
+            "left_waiting": waits == "ended",
             "report": run.report.is_file(),
             "models": run.checksums.is_file(),
             "local": state.holder is None or state.holder.local,

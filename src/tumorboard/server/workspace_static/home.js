@@ -1,6 +1,6 @@
 // All studies and audits of the folder, and how a state is put into words.
 
-import { request } from "./api.js";
+import { Refusal, request } from "./api.js";
 import { byId, write } from "./dom.js";
 
 export function clock(seconds) {
@@ -15,6 +15,7 @@ export const addressOf = (data) => `#/new/${encodeURIComponent(data || ".")}`; /
 
 export function inWords(entry) {
   if (entry.status === "waiting") return "Waits for its turn";
+  if (entry.left_waiting) return "Not begun: its turn had not come when the server ended";
   if (entry.status === "finished") return "Finished";
   if (entry.status === "stopped" && reason(entry)) return "Ended with an error";
   if (entry.status === "stopped") return entry.begun ? "Stopped; it can be resumed" : "Not started yet";
@@ -24,7 +25,7 @@ export function inWords(entry) {
 }
 
 // What to type in a terminal is no help here, where there is a button.
-export const reason = (entry) => (entry.resumable && /^stopped by SIG/.test(entry.error) ? "" : entry.error);
+export const reason = (entry) => (entry.begun_here && /^stopped by SIG/.test(entry.error) ? "" : entry.error);
 
 export function showProgress(bar, entry) {
   bar.hidden = entry.status !== "running" && !(entry.status === "stopped" && entry.fraction);
@@ -34,10 +35,23 @@ export function showProgress(bar, entry) {
 
 export function home(view) {
   const cards = new Map();
+  const queue = view.querySelector(".queue");
+  queue.querySelector("button").addEventListener("click", async () => {
+    try {
+      const { waiting } = await request("api/queue/continue", { method: "POST" });
+      write(byId("status"), `${waiting} in the queue again; one works at a time.`);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      write(byId("status"), error.message);
+    }
+  });
   request("api/workspace").then(({ folder }) => write(view.querySelector(".folder"), folder), () => {});
   return {
     update(runs) {
       view.querySelector(".empty").hidden = runs.length > 0;
+      const left = runs.filter((entry) => entry.left_waiting).length;
+      queue.hidden = !left;
+      write(queue.querySelector("span"), left === 1 ? "1 study or audit was" : `${left} studies and audits were`);
       for (const [id, card] of cards) if (!runs.some((entry) => entry.id === id)) { card.remove(); cards.delete(id); }
       for (const entry of runs) {
         if (!cards.has(entry.id)) {

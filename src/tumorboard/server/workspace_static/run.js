@@ -30,7 +30,7 @@ export function run(view, id) {
   act(".stop", async () => {
     await request(`${path}/stop`, { method: "POST" });
     asked = true;
-    write(byId("status"), last.status === "waiting"
+    write(byId("status"), last.status === "waiting" || last.left_waiting
       ? "It does not wait any more, and can be resumed."
       : "Asked to stop: it ends at the next safe point, and can be resumed.");
   });
@@ -84,14 +84,16 @@ export function run(view, id) {
     if (last.status !== "running") asked = false;
     write(part(".state"), asked ? "Stopping at the next safe point …" : inWords(last));
     const killed = last.status === "stopped" && last.begun && !last.error ? INTERRUPTED : "";
-    const terminal = last.status === "stopped" && !last.resumable ? " It was begun in a terminal: resume it there with the command below." : "";
     part(".error").hidden = last.status !== "stopped" || !(reason(last) || killed);
-    write(part(".error"), (reason(last) || killed) + terminal);
+    write(part(".error"), reason(last) || killed);
+    part(".refusal").hidden = last.status !== "stopped" || !last.refusal;
+    write(part(".refusal"), last.refusal ? `It cannot be resumed on this page: ${last.refusal}` : "");
     showProgress(part("progress"), last);
     write(part(".task"), last.status === "running" ? last.task || "" : "");
-    part(".stop").hidden = !(last.status === "waiting" || (last.status === "running" && last.local));
-    write(part(".stop"), asked ? "Stop at once" : "Stop");
-    part(".resume").hidden = last.status !== "stopped" || !last.resumable;
+    part(".stop").hidden = !(last.status === "waiting" || last.left_waiting || (last.status === "running" && last.local));
+    const queued = last.status === "waiting" || last.left_waiting;
+    write(part(".stop"), queued ? "Take out of the queue" : asked ? "Stop at once" : "Stop");
+    part(".resume").hidden = last.status !== "stopped" || last.refusal !== "";
     write(part(".resume"), last.begun ? "Resume" : "Start");
     part(".report").hidden = !last.report || last.status === "running";
     part(".report").href = `runs/${id}/report`;

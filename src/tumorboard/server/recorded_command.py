@@ -1,0 +1,76 @@
+"""Which images a run was begun with in a terminal, from the command that it recorded.
+
+All else that was chosen is in the recipe of the run; a command with anything more is not understood here.
+"""
+
+import argparse
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import NoReturn
+
+from tumorboard.errors import RunFolderError, display
+from tumorboard.run_folder import RunFolder
+from tumorboard.server.workspace import Workspace
+from tumorboard.storage import read_regular
+
+_LONGEST = 1 << 16  # bytes of environment.json
+_IN_RECIPE = ("recipe", "backbone", "weights", "seed", "window", "frames", "keep-together")
+_HARMLESS = ("quiet", "json")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def data_of_command(run: RunFolder, workspace: Workspace) -> str:
+    """Return the path of the images, relative to the workspace; nothing need be there.
+
+    Raises:
+        RunFolderError: No such command is recorded; it chose what a recipe does not hold; or the images lie
+            outside the workspace.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("data")
+    parser.add_argument("--out", required=True)
+    for name in _IN_RECIPE:
+        parser.add_argument(f"--{name}")
+    for name in _HARMLESS:
+        parser.add_argument(f"--{name}", action="store_true")
+    try:
+        command = shlex.split(str(json.loads(read_regular(run.environment, _LONGEST))["command"]))
+        if command[:2] != ["tumorboard", "train"]:
+            raise ValueError(command)
+        chosen, others = parser.parse_known_args(command[2:])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        raise RunFolderError(
+            "expected a run of one tumorboard train, found several runs, a search, or no command recorded; "
+            "resume it in a terminal"
+        ) from None
+    if others:
+        raise RunFolderError(
+            f"expected a run without {display(others[0].partition('=')[0], 40)}, which this page cannot "
+            "choose; resume it in a terminal with the command below"
+        )
+    data = Path(os.path.normpath(_working_directory(run, Path(chosen.out)) / chosen.data))
+    if not data.is_relative_to(workspace.root):
+        raise RunFolderError(
+            "expected images below the folder of this page, found them outside; resume this run in a "
+            "terminal with the command below, or start tumorboard ui in a folder that contains both"
+        )
+    return workspace.relative(data)
+
+
+def _working_directory(run: RunFolder, out: Path) -> Path:
+    """Return where the command was typed, from the place of the run and what --out said of it."""
+    if out.is_absolute():
+        return Path("/")  # the images must be absolute too: what lies there is not in the workspace
+    parts = len(out.parts)
+    if run.root.parts[len(run.root.parts) - parts :] != out.parts:  # moved since, or ".."
+        raise RunFolderError(
+            f"expected this run at {display(out, 60)}, as its command says, found it elsewhere; resume it in "
+            "a terminal"
+        )
+    return run.root.parents[parts - 1] if parts else run.root
