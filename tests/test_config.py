@@ -15,7 +15,7 @@ MINIMAL = 'name = "mine"\n[models.pretrained]\nkind = "pretrained"\n[models.cust
 
 
 def test_the_recipes_that_are_promised_are_shipped() -> None:
-    assert {"default", "notebook", "notebook-fast", "demo"} <= set(SHIPPED)
+    assert {"default", "probe", "notebook", "notebook-fast", "demo"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -48,6 +48,21 @@ def test_notebook_fast_differs_from_notebook_in_how_it_computes_alone() -> None:
     for content in (fast, slow):
         content.pop("name"), content.pop("description")
     assert fast == slow
+
+
+def test_probe_differs_from_the_default_in_the_pretrained_model_alone() -> None:
+    probe, default = config.load("probe"), config.load("default")
+    assert probe.models["pretrained"].head == "lda"
+    assert probe.models["custom"] == default.models["custom"]
+    assert (probe.ensemble, probe.chained, probe.image) == (default.ensemble, default.chained, default.image)
+
+
+@pytest.mark.parametrize(
+    "change", ['cut = "upper"', "training = { views = 0 }", 'training = { views = 2, balance = "group" }']
+)
+def test_a_head_in_closed_form_needs_cached_views_of_a_frozen_backbone(change: str) -> None:
+    with pytest.raises(RecipeError, match=r"lda.*needs cut"):
+        config.parse(MINIMAL + f'[models.probe]\nkind = "pretrained"\nhead = "lda"\n{change}\n', "mine")
 
 
 def test_dump_writes_every_setting_out() -> None:

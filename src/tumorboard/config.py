@@ -192,7 +192,9 @@ class Pretrained(RecipeTable):
     came, "trained" fits them too, "folded" merges all of the backbone's into its convolutions, which is the
     same network in half the time; `momentum` is that of the norms which are fitted. `depthwise` "frozen"
     keeps the depthwise convolutions above the cut, whose gradients take longest on a CPU. `preprocessing`
-    "own" is what the backbone was trained with; "unit" divides by 255, as the original study did.
+    "own" is what the backbone was trained with; "unit" divides by 255, as the original study did. `head`
+    "dense" trains `units` hidden units and a softmax layer in epochs; "lda" is a softmax layer alone, fitted
+    to the views of a frozen backbone by linear discriminant analysis, without epochs.
     """
 
     kind: Literal["pretrained"] = "pretrained"
@@ -204,10 +206,23 @@ class Pretrained(RecipeTable):
     depthwise: Literal["frozen", "trained"] = "trained"
     momentum: Fraction = 0.99
     pooling: Literal["max", "average"] = "max"
+    head: Literal["dense", "lda"] = "dense"
     units: Annotated[int, Field(ge=1)] = 256
     dropout: Fraction = 0.25
     augmentation: Augmentation = Augmentation()
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _can_be_fitted_in_closed_form(self) -> "Pretrained":
+        training = self.training
+        if self.head == "lda" and (
+            self.cut != "top" or not training.views or training.class_weights or training.balance == "group"
+        ):
+            raise ValueError(
+                'head = "lda" needs cut = "top" and training.views above 0, and cannot weight rows: '
+                'training.class_weights = false, balance = "image"'
+            )
+        return self
 
 
 class Custom(RecipeTable):

@@ -166,6 +166,39 @@ def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
     assert shapes == {((7, 7, 4),) * 2, ((16, 16, 1),)}
 
 
+PROBE = """
+name = "probe"
+[image]
+size = 32
+[models.pretrained]
+kind = "pretrained"
+backbone = "tiny"
+weights = "none"
+pooling = "average"
+head = "lda"
+augmentation = { rotation = 0.0, zoom = 0.0 }
+training = { views = 2 }
+[models.custom]
+kind = "custom"
+[chained]
+units = 4
+training = { views = 2, epochs = 1, patience = 0 }
+"""
+
+
+def test_a_head_in_closed_form_is_fitted_without_epochs_and_can_be_a_link(tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    context = prepared(tmp_path, text=PROBE)
+    build_models.build_model(context, "pretrained")
+    model, _ = saving.load(context.run.model("pretrained"))
+    predicted = probabilities(model, context.images("train")[:]).argmax(axis=1)
+    assert (predicted == context.manifest.select("train").labels).mean() > 0.9  # random weights: 0.33
+    assert not context.run.history("pretrained").exists()
+    assert not context.run.state("pretrained").exists()
+    build_models.build_model(context, "chained")
+    assert saving.is_saved(context.run.model("chained"))
+
+
 def _noting(seen: list[Any]) -> Any:
     from tumorboard.training.fit import fit
 

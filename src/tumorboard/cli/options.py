@@ -52,7 +52,9 @@ def add_data(command: argparse.ArgumentParser) -> None:
 def add_settings(command: argparse.ArgumentParser) -> None:
     """Add the flags that choose and change a recipe."""
     command.add_argument(
-        "--recipe", default="default", help="settings: default, notebook, notebook-fast, or a TOML file"
+        "--recipe",
+        default="default",
+        help="settings: default, probe, notebook, notebook-fast, or a TOML file",
     )
     command.add_argument(
         "--backbone",

@@ -55,6 +55,9 @@ def build_pretrained(name: str, settings: Pretrained, image: Image, classes: int
     x = pooling(name=f"{name}_pool")(x)
     if upper is None:  # the last frozen tensor is then the pooled one, which takes less disk to cache
         x = layers.Identity(name=f"{name}_frozen")(x)
+    if settings.head == "lda":
+        x = layers.Identity(name=f"{name}_embedding")(x)
+        return keras.Model(inputs, classifier(x, classes, name, seed), name=name)
     x = layers.BatchNormalization(momentum=settings.momentum, name=f"{name}_norm")(x)
     x = embedding_layers(x, settings.units, settings.dropout, name, seed)
     return keras.Model(inputs, classifier(x, classes, name, seed), name=name)

@@ -26,7 +26,7 @@ from tumorboard.server.recorded_command import data_of_command
 from tumorboard.server.workspace import AUDITS, RUNS, Workspace, require_name, run_id
 from tumorboard.storage import read_regular, write_json, write_text
 
-RECIPES = {"default": "default", "notebook-fast": "notebook-fast", "notebook": "notebook"}
+RECIPES = {"default": "default", "probe": "probe", "notebook-fast": "notebook-fast", "notebook": "notebook"}
 """What the page may choose: by name, the value of --recipe."""
 OF_THE_RUN = "that of the run"
 """The recipe in the folder of a run that was begun in a terminal."""

@@ -25,6 +25,7 @@ from tumorboard.predictions import Predictions, aligned
 from tumorboard.progress import Console
 from tumorboard.training import feature_cache, tracking
 from tumorboard.training.checkpoint import EpochMetrics, read_state
+from tumorboard.training.discriminant import fit_discriminant
 from tumorboard.training.feature_cache import Views
 from tumorboard.training.fit import Examples, best_epoch, fit
 from tumorboard.workflows.run_context import RunContext
@@ -71,7 +72,14 @@ def predict_splits(context: RunContext, name: str, *splits: str) -> LoadedModel 
 def _train_network(context: RunContext, name: str) -> None:
     settings = context.recipe.models[name]
     model = _initial_model(context, name, context.seed(name))
-    history = _fit_on_images(context, model, settings.training)
+    history: list[EpochMetrics] = []
+    if getattr(settings, "head", "") == "lda":
+        examples = _examples(context, model, settings.training, "train")
+        with context.console.task(f"{name}: training"):
+            weights = fit_discriminant(examples, len(context.manifest.class_names), context.seed(name))
+        model.layers[-1].set_weights(weights)
+    else:
+        history = _fit_on_images(context, model, settings.training)
     if getattr(settings, "mirrored", False):
         model = mirror_averaged(model)
     _save(context, model, settings.kind, settings.training, history)
@@ -136,15 +144,17 @@ def _fit_on_images(context: RunContext, model: keras.Model, training: Training) 
     cached views.
     """
     network = split_at_frozen(model)[1] if training.views else model
+    train, valid = (_examples(context, model, training, split) for split in ("train", "valid"))
+    return _fit_with_resume(context, network, training, train, valid, model.name)
 
-    def examples(split: str) -> Examples:
-        part = context.manifest.select(split)
-        inputs: Views = [[context.images(split)]]
-        if training.views:
-            inputs = _cached_views(context, model, training, split)
-        return Examples(inputs, part.labels, [sample.group for sample in part.samples])
 
-    return _fit_with_resume(context, network, training, examples("train"), examples("valid"), model.name)
+def _examples(context: RunContext, model: keras.Model, training: Training, split: str) -> Examples:
+    """Return the images of a split, or what the frozen layers make of them if the recipe asks for views."""
+    part = context.manifest.select(split)
+    inputs: Views = [[context.images(split)]]
+    if training.views:
+        inputs = _cached_views(context, model, training, split)
+    return Examples(inputs, part.labels, [sample.group for sample in part.samples])
 
 
 def _cached_views(context: RunContext, model: keras.Model, training: Training, split: str) -> Views:

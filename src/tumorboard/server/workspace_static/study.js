@@ -7,6 +7,7 @@ import { addressOf } from "./home.js";
 const SPLITS = { "": "no split", train: "train", valid: "validation", test: "test" };
 const RECIPES = {
   default: "default: recommended",
+  probe: "probe: frozen backbone; compare it with default where patients are known",
   "notebook-fast": "notebook-fast: the study that the project started from, faster",
   notebook: "notebook: the study that the project started from",
 };
