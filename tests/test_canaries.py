@@ -251,3 +251,10 @@ def test_search_paths_keep_their_absolute_entries(monkeypatch, before, after):
         monkeypatch.setenv(name, before.replace(":", os.pathsep))
         assert isolation.child_environment().get(name) == (after and after.replace(":", os.pathsep))
     assert isolation.child_environment()["PYTHONSAFEPATH"] == "1"
+
+
+@pytest.mark.parametrize("folder", ["", "/settings", "~/settings"])
+def test_an_empty_folder_of_keras_is_not_the_working_directory(monkeypatch, folder):
+    monkeypatch.setenv("KERAS_HOME", folder)
+    assert isolation.child_environment().get("KERAS_HOME", "") == folder
+    assert ("KERAS_HOME" in isolation.child_environment()) == bool(folder)

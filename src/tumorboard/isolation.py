@@ -18,6 +18,7 @@ _ROOT = os.path.dirname(FOLDER)
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)
 _LINKER_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _SEARCH_PATHS = ("PYTHONPATH", "PATH", *_LINKER_PATHS)
+_KERAS = "KERAS_HOME"
 
 
 def isolate_process() -> None:
@@ -34,7 +35,7 @@ def isolate_process() -> None:
     environment = child_environment()
     restart = any(os.environ.get(name, "") != environment.get(name, "") for name in _LINKER_PATHS)
     sys.path[:] = [path for path in sys.path if os.path.isabs(path) and path not in dropped]
-    for name in _SEARCH_PATHS:
+    for name in (*_SEARCH_PATHS, _KERAS):
         os.environ.pop(name, None)
     os.environ.update(environment)
     if restart and os.name == "posix":
@@ -52,6 +53,8 @@ def child_environment() -> dict[str, str]:
             kept.insert(0, _ROOT)
         if kept:
             environment[name] = os.pathsep.join(kept)
+    if not environment.get(_KERAS, FOLDER):  # empty: Keras would read and write a keras.json here
+        del environment[_KERAS]
     return environment
 
 

@@ -285,6 +285,18 @@ def is_plain(name: str) -> bool:
     return bool(name.strip(" .")) and not any(character in name for character in "/\\:\0")
 
 
+def require_model_file(path: Path) -> None:
+    """Check, without Keras, that there is a file of a model.
+
+    Raises:
+        ModelError: There is none, or of another format.
+    """
+    if path.suffix != ".keras":  # other formats can run code when they are loaded, safe mode or not
+        raise ModelError(f"expected a .keras file, found {display(path)}; no other format is read")
+    if not path.is_file():
+        raise ModelError(f"expected a model at {display(path)}, found no file there; check the path")
+
+
 def verify(path: Path, hashes: Mapping[str, str]) -> None:
     """Compare a file in models/ with its recorded hash, before anything reads it.
 

@@ -88,6 +88,38 @@ sys.stderr.write(",".join(name for name in {HEAVY} if name in sys.modules))
     assert ran.stderr == ""
 
 
+WRONG_PATHS = {
+    "report NONE": 6,
+    "compare NONE NONE2": 6,
+    "evaluate NONE": 6,
+    "evaluate NONE --data NONE2": 6,
+    "evaluate --predictions NONE": 3,
+    "audit NONE": 3,
+    "split NONE --out OUT.csv": 3,
+    "train NONE --out OUT": 3,
+    "train NONE --out OUT --folds 2": 3,
+    "predict NONE NONE2": 6,
+    "explain NONE NONE2 --out OUT": 6,
+    "export NONE --format onnx": 6,
+    "combine NONE.keras NONE2.keras --out OUT.keras": 5,
+    "serve NONE": 6,
+    "ui NONE": 3,
+}
+
+
+def test_a_wrong_path_is_answered_before_anything_that_takes_seconds_is_imported(tmp_path: Path) -> None:
+    slow = ("keras", "tensorflow", "sklearn", "scipy.stats", "scipy.sparse", "matplotlib", "onnxruntime")
+    script = f"""
+import sys
+from tumorboard.cli.main import main
+for command in sys.argv[1:]:
+    print(command, main(command.split()), *(name for name in {slow} if name in sys.modules), sep=":")
+"""
+    ran = subprocess.run([sys.executable, "-c", script, *WRONG_PATHS], cwd=tmp_path, capture_output=True)
+    answers = [f"{command}:{code}" for command, code in WRONG_PATHS.items()]
+    assert ran.stdout.decode().splitlines() == answers, ran.stderr
+
+
 def test_it_runs_as_a_command_where_terminals_are_narrow() -> None:
     script = "import sys; from tumorboard.cli.main import main; sys.exit(main())"
     ran = subprocess.run(
@@ -248,3 +280,14 @@ sys.exit(main.main(["evaluate"]))
     assert ran.returncode == UsageError.exit_code
     assert f"found KERAS_BACKEND={backend}: No such backend" in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "flags",
+    ["--frames 3", "--class-map a=b", "--merge a=b", "--skip-bad", "--group-column x", "--group-by-folder"]
+    + ["--group-by-name x", "--groups-across-classes"],
+)
+@pytest.mark.parametrize("command", ["combine a.keras b.keras --out c.keras", "evaluate run"])
+def test_flags_of_data_without_data_end_with_2(capsys: Capture, command: str, flags: str) -> None:
+    assert main([*command.split(), *flags.split()]) == 2
+    assert f"expected --data with {flags.split()[0]}, found none" in capsys.readouterr().err

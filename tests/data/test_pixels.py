@@ -460,3 +460,11 @@ def test_the_last_reader_restores_the_filters():
     Image._decompression_bomb_check((10_000, 10_000))
     second.__exit__(None, None, None)
     assert list(warnings.filters) == before
+
+
+def test_libtiff_writes_nothing_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    content = bytearray(saved(Image.new("L", (64, 64), 7), "TIFF", compression="tiff_adobe_deflate"))
+    content[12] ^= 0xFF
+    with pytest.raises(DataError):
+        read_image(bytes(content))
+    assert capfd.readouterr().err == ""

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import numpy as np
-from scipy.stats import chi2_contingency
+import scipy
 
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Outcome, Severity, check
@@ -105,7 +105,7 @@ def class_shift(facts: DatasetFacts) -> Outcome:
         if (
             abs(after - before) < _SHIFT_NOTE
             or len(present) < 2
-            or chi2_contingency(table).pvalue >= _SHIFT_P
+            or scipy.stats.chi2_contingency(table).pvalue >= _SHIFT_P
         ):
             continue
         severity: Severity = "warning" if abs(after - before) >= _SHIFT_WARNING else "note"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from tumorboard import config
 from tumorboard.audit.leak_meter import LeakMeter
@@ -271,10 +271,10 @@ def longest_text_line(image: Pixels) -> int:
 
 def _characters(grey: npt.NDArray[np.uint8]) -> Iterator[_Box]:
     """Boxes of shapes with the size of a character that are not filled blocks, on a dark background."""
-    darkest = ndimage.minimum_filter(grey, size=_NEIGHBOURHOOD)
+    darkest = scipy.ndimage.minimum_filter(grey, size=_NEIGHBOURHOOD)
     bright = (grey >= _BRIGHT) & (grey - darkest >= _CONTRAST) & (darkest <= _BACKGROUND)
-    labels, _ = ndimage.label(bright, _CONNECTED)
-    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+    labels, _ = scipy.ndimage.label(bright, _CONNECTED)
+    for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), 1):
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if not (_MIN_HEIGHT <= height <= _MAX_HEIGHT * len(grey) + 4 and width <= 1.6 * height + 2):
             continue
@@ -282,6 +282,6 @@ def _characters(grey: npt.NDArray[np.uint8]) -> Iterator[_Box]:
         shape = labels[around] == number
         if width >= 3 and shape.sum() > 0.85 * height * width:
             continue
-        background = grey[around][~ndimage.binary_dilation(shape, _CONNECTED, iterations=2)]
+        background = grey[around][~scipy.ndimage.binary_dilation(shape, _CONNECTED, iterations=2)]
         if background.size >= 4 and np.percentile(background, 75) <= _BACKGROUND:
             yield rows.start, rows.stop, columns.start, columns.stop

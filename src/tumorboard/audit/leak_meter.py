@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from tumorboard.data.near_duplicates import Indices
 from tumorboard.evaluation.intervals import Estimate, share
@@ -148,8 +146,10 @@ def neighbourhoods(features: Features) -> Indices:
     centred = features - features.mean(axis=0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     first, second = np.nonzero(np.triu(centred @ centred.T >= _NEIGHBOUR, 1))
-    edges = coo_array((np.ones(len(first), np.int8), (first, second)), (len(features), len(features)))
-    return np.asarray(connected_components(edges, directed=False)[1], np.int64)
+    edges = scipy.sparse.coo_array(
+        (np.ones(len(first), np.int8), (first, second)), (len(features), len(features))
+    )
+    return np.asarray(scipy.sparse.csgraph.connected_components(edges, directed=False)[1], np.int64)
 
 
 def _classifier() -> Any:
@@ -193,5 +193,5 @@ def _mean(values: npt.NDArray[np.float64], groups: Indices) -> Estimate:
     n, count, mean = len(values), int(groups.max()) + 1, float(values.mean())
     sums = np.bincount(groups, values - mean)
     error = float(np.sqrt(count / (count - 1) * (sums @ sums))) / n
-    half = float(stats.t.ppf(0.975, count - 1)) * error
+    half = float(scipy.stats.t.ppf(0.975, count - 1)) * error
     return Estimate(mean, n, mean - half, mean + half)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE, text_files
-from tumorboard.errors import DataError, StorageError, for_terminal
+from tumorboard.errors import DataError, StorageError, UsageError, for_terminal
 
 if TYPE_CHECKING:
     from tumorboard.config import Frames, Recipe
@@ -200,6 +200,19 @@ def data_source(options: argparse.Namespace) -> "DataSource":
         options.group_by_name,
         options.groups_across_classes,
     )
+
+
+def require_data(options: argparse.Namespace) -> None:
+    """Check that the flags that say how images are read come with --data.
+
+    Raises:
+        UsageError: One comes without.
+    """
+    names = ("frames", "class_map", "merge", "skip_bad", "group_column", "group_by_folder", "group_by_name")
+    unused = [name for name in (*names, "groups_across_classes") if getattr(options, name)]
+    if unused and not options.data:
+        flag = f"--{unused[0].replace('_', '-')}"
+        raise UsageError(f"expected --data with {flag}, found none; give the images, or leave it out")
 
 
 def path_or_address(text: str) -> Path | str:

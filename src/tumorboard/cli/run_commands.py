@@ -19,6 +19,7 @@ from tumorboard.cli.options import (
     named_images,
     path_or_address,
     print_results,
+    require_data,
     write,
 )
 from tumorboard.errors import DataError, UsageError, plural
@@ -70,12 +71,9 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _evaluate(options: argparse.Namespace) -> None:
     if bool(options.run_folder) == bool(options.predictions) or (options.predictions and options.data):
         raise UsageError("expected either RUN, with or without --data, or --predictions; see --help")
-    reading = {"--class-map": options.class_map, "--merge": options.merge, "--skip-bad": options.skip_bad}
-    reading["--frames"] = options.frames
-    unused = [flag for flag, value in reading.items() if value and not options.data]
-    unused += ["--metadata"] if options.metadata and not (options.data or options.predictions) else []
-    if unused:
-        raise UsageError(f"expected --data with {unused[0]}, found none; give the images, or leave it out")
+    require_data(options)
+    if options.metadata and not (options.data or options.predictions):
+        raise UsageError("expected --data with --metadata, found none; give the images, or leave it out")
     if options.out and not options.predictions:
         raise UsageError("expected --out with --predictions alone; results of RUN are written to its folder")
     from tumorboard.progress import Console

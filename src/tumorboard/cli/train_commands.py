@@ -16,6 +16,7 @@ from tumorboard.cli.options import (
     print_results,
     program,
     recipe_of,
+    require_data,
     write,
 )
 
@@ -207,7 +208,7 @@ def add_combine(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _combine(options: argparse.Namespace) -> None:
-    from tumorboard.models.saving import spec_path
+    require_data(options)
     from tumorboard.progress import Console
     from tumorboard.workflows.combine import combine
 
@@ -220,5 +221,7 @@ def _combine(options: argparse.Namespace) -> None:
         seed=options.seed,
         console=Console(options.quiet or options.json),
     )
+    from tumorboard.models.saving import spec_path  # Keras, seconds to import
+
     written = {"model": str(options.out), "specification": str(spec_path(options.out))}
     write(json.dumps({**written, **spec.to_json()}) + "\n" if options.json else f"Model: {options.out}\n")

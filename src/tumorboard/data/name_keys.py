@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+import scipy
 
 from tumorboard.data import near_duplicates
 from tumorboard.data.groups import captured, names_below_class
@@ -104,7 +104,7 @@ class Agreement:
         """Whether the hits exceed chance in a binomial test, corrected for the number of tests."""
         if not self.exceeds_chance:
             return False
-        p = float(binom.sf(self.hits - 1, self.images, self.expected / self.images))
+        p = float(scipy.stats.binom.sf(self.hits - 1, self.images, self.expected / self.images))
         return p < _FAMILY_P / tests
 
 

@@ -14,10 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from PIL import Image
-from scipy.fft import dctn
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from tumorboard.data.pixels import Pixels
 
@@ -155,8 +153,10 @@ def _near_duplicates(thumbnails: Pixels, positions: Indices) -> Iterator[NearDup
     while len(pairs):
         # The pairs that join all that any of them join, the closest ones preferred.
         order = np.arange(1, len(pairs) + 1, dtype=np.float64)
-        graph = coo_array((order, (pairs[:, 0], pairs[:, 1])), (len(positions), len(positions)))
-        tried = np.sort(np.asarray(minimum_spanning_tree(graph.tocsr()).data, np.int64) - 1)
+        graph = scipy.sparse.coo_array((order, (pairs[:, 0], pairs[:, 1])), (len(positions), len(positions)))
+        tried = np.sort(
+            np.asarray(scipy.sparse.csgraph.minimum_spanning_tree(graph.tocsr()).data, np.int64) - 1
+        )
         similarity, changed = _correlation(thumbnails, positions[pairs[tried]])
         for k in np.flatnonzero(similarity >= SIMILAR):
             first, second = positions[pairs[tried[k]]].tolist()
@@ -168,8 +168,8 @@ def _near_duplicates(thumbnails: Pixels, positions: Indices) -> Iterator[NearDup
 
 
 def _components(pairs: Indices, N: int) -> Indices:
-    edges = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (N, N))
-    return np.asarray(connected_components(edges, directed=False)[1], np.int64)
+    edges = scipy.sparse.coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (N, N))
+    return np.asarray(scipy.sparse.csgraph.connected_components(edges, directed=False)[1], np.int64)
 
 
 def _frequencies(thumbnails: Pixels, positions: Indices) -> Floats:
@@ -183,7 +183,7 @@ def _frequencies(thumbnails: Pixels, positions: Indices) -> Floats:
     points = np.empty((len(positions), _LOW * _LOW - 1), np.float32)
     for part in slices(len(positions), _AT_ONCE):
         images = _normalised(thumbnails[positions[part]])
-        size = np.abs(dctn(images, axes=(1, 2), norm="ortho")[:, :_LOW, :_LOW])
+        size = np.abs(scipy.fft.dctn(images, axes=(1, 2), norm="ortho")[:, :_LOW, :_LOW])
         upper, lower = size[:, rows, columns], size[:, columns, rows]
         points[part] = np.concatenate(
             [np.maximum(upper, lower), np.minimum(upper, lower), size[:, diagonal, diagonal]], axis=1

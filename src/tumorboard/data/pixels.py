@@ -12,6 +12,7 @@ LAB, anything else           refused
 """
 
 import contextlib
+import ctypes
 import io
 import re
 import struct
@@ -22,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, _imaging
 
 from tumorboard import config
 from tumorboard.data import grey
@@ -300,6 +301,16 @@ def _upright(pixels: Pixels, image: Image.Image) -> Pixels:
 _lock = threading.Lock()
 _filters = contextlib.ExitStack()
 _readers = 0
+
+
+def _silence_libtiff() -> None:
+    """Let libtiff write nothing to standard error: its error reaches us through Pillow."""
+    for handler in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        with contextlib.suppress(OSError, AttributeError):  # a Pillow that contains it under no name
+            getattr(ctypes.CDLL(_imaging.__file__), handler)(None)
+
+
+_silence_libtiff()
 
 
 @contextlib.contextmanager

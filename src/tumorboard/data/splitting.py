@@ -12,8 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from tumorboard import config
 from tumorboard.data.class_folders import SPLITS
@@ -179,8 +178,8 @@ def _tied(*ties: Sequence[Hashable]) -> list[int]:
         if value != ""
     ]
     ends, size = np.array(edges, np.int64).reshape(-1, 2), N + len(numbers)
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), (size, size))
-    component: list[int] = connected_components(graph, directed=False)[1][:N].tolist()
+    graph = scipy.sparse.coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), (size, size))
+    component: list[int] = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:N].tolist()
     return component
 
 

@@ -16,9 +16,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, PngImagePlugin
-from scipy import ndimage
 
 from tumorboard.data.class_folders import SPLITS
 from tumorboard.errors import DataError, UsageError
@@ -59,14 +59,14 @@ def draw_slice(rng: np.random.Generator, label: str) -> NDArray[np.uint16]:
     lung = hu < -700
     _paint(hu, x, y, (*_mediastinum(rng, level), *SPINE))
     lung &= (hu < -700) & (np.abs(x) > 0.08) & (np.hypot(x / 0.8, y / 0.55) < 1)
-    air = ndimage.gaussian_filter(lung.astype(np.float32), 0.5)
+    air = scipy.ndimage.gaussian_filter(lung.astype(np.float32), 0.5)
     haze = rng.uniform(60, 500) * (rng.random() < 0.3)  # blood pools at the back of many healthy lungs
     _blend(hu, air, -860 + 70 * y + haze * np.clip(y, 0, 1) + 25 * _cloud(rng, hu.shape, 9))
     _blend(hu, air * _vessels(rng, height, width), 40)
     _lesion(hu, rng, x, y, air, label)
     hu += 10 * _cloud(rng, hu.shape, 14) * (hu > -300)
-    hu = ndimage.gaussian_filter(hu, rng.uniform(0.45, 0.7))
-    hu += rng.uniform(30, 80) * ndimage.gaussian_filter(rng.standard_normal(hu.shape, np.float32), 0.6)
+    hu = scipy.ndimage.gaussian_filter(hu, rng.uniform(0.45, 0.7))
+    hu += rng.uniform(30, 80) * scipy.ndimage.gaussian_filter(rng.standard_normal(hu.shape, np.float32), 0.6)
     window = (hu - rng.uniform(-1050, -950)) / rng.uniform(1500, 2200)
     return np.asarray(np.clip(window, 0, 1) * 65535, np.uint16)
 
@@ -185,7 +185,7 @@ def _edge_of_lung(
     rng: np.random.Generator, x: Array, y: Array, lung: Array, radius: float
 ) -> tuple[float, float]:
     """A place at the chest wall, away from the hilum, where a lesion of this radius nears the pleura."""
-    depth = ndimage.distance_transform_edt(lung > 0.5) * 2.1 / x.shape[1]
+    depth = scipy.ndimage.distance_transform_edt(lung > 0.5) * 2.1 / x.shape[1]
     fits = (depth > 0.6 * radius) & (depth < 1.2 * radius + 0.03) & (np.abs(x) > 0.4)
     row, column = rng.choice(np.argwhere(fits if fits.any() else depth > 0))
     return float(x[row, column]), float(y[row, column])

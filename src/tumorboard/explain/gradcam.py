@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 import keras
 import numpy as np
 import numpy.typing as npt
+import scipy
 from keras import ops
 from PIL import Image
-from scipy import stats
 
 from tumorboard.data.pixels import Pixels
 from tumorboard.models.model_spec import call_again, tap
@@ -200,7 +200,7 @@ def correlation_after_shuffling(model: keras.Model, pixels: Pixels, target: int,
     maps = [heat_map(network, pixels, target) for network in (model, shuffled(model, seed))]
     if any(np.ptp(heat) == 0 for heat in maps):
         return 0.0
-    return float(stats.spearmanr(*(heat.ravel() for heat in maps)).statistic)
+    return float(scipy.stats.spearmanr(*(heat.ravel() for heat in maps)).statistic)
 
 
 def shuffled(model: keras.Model, seed: int = 0) -> keras.Model:

@@ -87,10 +87,7 @@ def read_spec(path: Path) -> ModelSpec:
     Raises:
         ModelError: The file or its specification is missing or damaged, or the hash differs.
     """
-    if path.suffix != ".keras":  # other formats can run code when they are loaded, safe mode or not
-        raise ModelError(f"expected a .keras file, found {path}; no other format is read")
-    if not path.is_file():
-        raise ModelError(f"expected a model at {path}, found no file there")
+    run_folder.require_model_file(path)
     try:
         content = json.loads(spec_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -5,19 +5,16 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
-
-import matplotlib as mpl
-from matplotlib import style
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from tumorboard import NOTICE
 from tumorboard.evaluation.intervals import Estimate
 from tumorboard.predictions import neutralised
 from tumorboard.reports.names import font_families, png_labels, printable, shortened, without_glyphs
+
+if TYPE_CHECKING:  # half a second to import
+    from matplotlib.axes import Axes
 
 COLORS = ("#0072B2", "#C04A00", "#00775A", "#A8457F", "#7A6A00", "#4B4B9B")
 """Okabe and Ito's colors, darkened to a contrast of 4.5 on white."""
@@ -125,7 +122,7 @@ class LineChart:
                     _add(svg, "circle", cx=f"{x_of(x):.1f}", cy=f"{y_of(y):.1f}", r="3", class_=color)
         return _WIDTH, _HEIGHT
 
-    def plot(self, panel: Axes) -> None:
+    def plot(self, panel: "Axes") -> None:
         """Plot with matplotlib."""
         panel.set(xlim=_padded(self.x_range), ylim=_padded(self.y_range))
         panel.set_xlabel(self.x_label)
@@ -209,7 +206,7 @@ class MatrixChart:
         _add_text(svg, "predicted class (columns), true class (rows)", 4, total - 6, "start")
         return max(left + width * n + 6, _WIDTH), total
 
-    def plot(self, panel: Axes) -> None:
+    def plot(self, panel: "Axes") -> None:
         """Plot with matplotlib."""
         shares, labels = self.shares, png_labels(self.class_names, 24)
         panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -296,7 +293,7 @@ class IntervalChart:
                     _add(svg, "circle", cx=f"{x_of(estimate.value):.1f}", cy=str(y), r="5", class_=color)
         return width, bottom + 40
 
-    def plot(self, panel: Axes) -> None:
+    def plot(self, panel: "Axes") -> None:
         """Plot with matplotlib."""
         for number, estimates in enumerate((self.estimates, *self.subsets.values())):
             color = COLORS[number % 6]
@@ -307,6 +304,8 @@ class IntervalChart:
                     if estimate.low is not None and estimate.high is not None:
                         panel.hlines(y, estimate.low, estimate.high, color=color)
         if self.subsets:
+            from matplotlib.lines import Line2D
+
             handles = [
                 Line2D([], [], color=COLORS[n % 6], label=f" {line.name}")
                 for n, line in enumerate(self.legend)
@@ -391,9 +390,19 @@ def _stroke(number: int) -> dict[str, str]:
     return look | ({"stroke_dasharray": dashes} if dashes else {})
 
 
-@style.context("default")  # whatever a `matplotlibrc` in the working directory sets
 def to_png(chart: Chart) -> bytes:
     """Return the chart on white at 150 dots per inch; equal charts give equal bytes."""
+    from matplotlib import style
+
+    with style.context("default"):  # whatever a `matplotlibrc` in the working directory sets
+        return _drawn(chart)
+
+
+def _drawn(chart: Chart) -> bytes:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows = len(chart.names)
     inches = max(4.2, 1.8 + 0.16 * rows) if isinstance(chart, MatrixChart) else 4.2
     title = " ".join(shortened([chart.title], 50))

@@ -8,10 +8,12 @@ import functools
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
 from rich.cells import cell_len
+
+if TYPE_CHECKING:  # half a second to import
+    from matplotlib.font_manager import FontEntry
 
 _FIRST = "DejaVu Sans"  # comes with matplotlib
 _PLACEHOLDERS = "Last Resort"  # a font of boxes for every character
@@ -77,7 +79,7 @@ def font_file(text: str) -> Path | None:
     """Return a font that shows all of the text; None if there is none."""
     lacking = _lacking(text)
     if not lacking:
-        return Path(font_manager.findfont(_FIRST))
+        return Path(_first_file())
     everything = frozenset(map(ord, text)) - {ord(" "), ord("\n")}
     return next((Path(font.fname) for font in _fonts() if everything <= _characters(font.fname)), None)
 
@@ -85,13 +87,20 @@ def font_file(text: str) -> Path | None:
 def _lacking(text: str) -> frozenset[int]:
     """Characters that the first font lacks, without invisible ones."""
     visible = {ord(c) for c in text if unicodedata.category(c) not in ("Cc", "Cf")}
-    return frozenset(visible - _characters(font_manager.findfont(_FIRST)))
+    return frozenset(visible - _characters(_first_file()))
 
 
 @functools.cache
-def _further_fonts(lacking: frozenset[int]) -> tuple[tuple[font_manager.FontEntry, ...], frozenset[int]]:
+def _first_file() -> str:
+    from matplotlib import font_manager
+
+    return font_manager.findfont(_FIRST)
+
+
+@functools.cache
+def _further_fonts(lacking: frozenset[int]) -> "tuple[tuple[FontEntry, ...], frozenset[int]]":
     """Find few fonts that show as many of these characters as can be shown, and the characters left over."""
-    chosen: list[font_manager.FontEntry] = []
+    chosen: list[FontEntry] = []
     while lacking:
         best = max(_fonts(), key=lambda font: len(lacking & _characters(font.fname)), default=None)
         if best is None or not lacking & _characters(best.fname):
@@ -102,8 +111,10 @@ def _further_fonts(lacking: frozenset[int]) -> tuple[tuple[font_manager.FontEntr
 
 
 @functools.cache
-def _fonts() -> list[font_manager.FontEntry]:
+def _fonts() -> "list[FontEntry]":
     """Upright fonts of normal weight, sans serif first."""
+    from matplotlib import font_manager
+
     fonts = [
         font
         for font in font_manager.fontManager.ttflist
@@ -116,6 +127,8 @@ def _fonts() -> list[font_manager.FontEntry]:
 
 @functools.cache
 def _characters(file: str) -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
     try:
         return frozenset(FT2Font(file).get_charmap())
     except (OSError, RuntimeError):  # removed since matplotlib listed it, or damaged

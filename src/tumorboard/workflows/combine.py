@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tumorboard import progress, storage
+from tumorboard import progress, run_folder, storage
 from tumorboard.config import Frames
-from tumorboard.data.manifest import DataSource
+from tumorboard.data.manifest import DataSource, survey
 from tumorboard.errors import UsageError, display
 from tumorboard.progress import Console
 from tumorboard.run_folder import RunFolder
@@ -47,7 +47,8 @@ def combine(
         The new model's spec.
 
     Raises:
-        UsageError: An unknown form, an unusable `out`, or no data for a form that is fitted.
+        UsageError: An unknown form, an unusable `out`, no data for a form that is fitted, or some
+            for one that is not.
         ModelError: A model cannot be loaded, or two are incompatible; says why.
         DataError: The data cannot be used, or has other classes.
         TrainingError, StorageError, Interrupted: As for `train`; nothing is written then.
@@ -68,7 +69,7 @@ def combine(
         stem = re.sub("[^a-z0-9]+", "_", out.stem.lower()).strip("_")
         name = stem if stem[:1].isalpha() else f"combined_{stem}".rstrip("_")  # the prefix of layer names
         facts: dict[str, Any] = {}
-        if data is None or form not in LEARNING:
+        if data is None:
             model = build_ensemble(name, members, CombinationRule(form))
         else:
             try:
@@ -106,3 +107,9 @@ def _check_request(paths: Sequence[Path], out: Path, form: str, data: str | Path
         )
     if form in LEARNING and data is None:
         raise UsageError(f"form {form} is fitted on images: expected --data with train and valid, found none")
+    if form not in LEARNING and data is not None:
+        raise UsageError(f"form {form} is not fitted on images: expected no --data, found some; leave it out")
+    for path in paths:
+        run_folder.require_model_file(path)
+    if data is not None:
+        survey(DataSource.of(data))
