@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from tumorboard.evaluation import bootstrap, calibration, conformal, metrics, scores
 from tumorboard.evaluation import patients as patients_of_images
@@ -214,18 +215,24 @@ def noise(random: Random, n: int, C: int, slices: int) -> np.ndarray:
 def bands() -> Iterator[Cell]:
     """The null band of the expected calibration error, for models that are perfectly calibrated."""
 
-    def draw(random: Random, n: int) -> Mapping[str, float]:
-        error = calibration.calibration_error(calibrated(random, n))
+    def draw(random: Random, n: int, slices: int = 1) -> Mapping[str, float]:
+        images = calibrated(random, n, slices=slices)
+        groups = scores.group_indices(images.ids, by_patient(images))
+        error = calibration.calibration_error(images, groups)
         return {"held": error.null_low <= error.value <= error.null_high}
 
     for n in (50, 100, 315, 1000):
         yield Cell(f"n = {n}", lambda random, n=n: draw(random, n), (0.93, 0.97))
+    for G in (20, 50, 100):
+        yield Cell(f"{G} patients, 8 slices each", lambda random, G=G: draw(random, 8 * G, 8), (0.90, 0.98))
 
 
-def calibrated(random: Random, n: int, C: int = 4) -> Predictions:
-    rows = random.dirichlet(np.full(C, 0.5), n)
-    labels = (random.random(n)[:, None] > np.cumsum(rows, axis=1)).sum(axis=1).clip(max=C - 1)
-    return named(labels, rows)
+def calibrated(random: Random, n: int, C: int = 4, slices: int = 1) -> Predictions:
+    """Draw labels with the stated probabilities, which slices of a patient share; so they do half of chance."""
+    rows = random.dirichlet(np.full(C, 0.5), n // slices).repeat(slices, axis=0)
+    chance = random.random(n) if slices == 1 else norm.cdf(noise(random, n, 1, slices)[:, 0])
+    labels = (chance[:, None] > np.cumsum(rows, axis=1)).sum(axis=1).clip(max=C - 1)
+    return named(labels, rows, slices)
 
 
 def sets() -> Iterator[Cell]:

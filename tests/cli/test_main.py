@@ -284,8 +284,10 @@ sys.exit(main.main(["evaluate"]))
 
 @pytest.mark.parametrize(
     "flags",
-    ["--frames 3", "--class-map a=b", "--merge a=b", "--skip-bad", "--group-column x", "--group-by-folder"]
-    + ["--group-by-name x", "--groups-across-classes"],
+    [
+        *("--frames 3", "--class-map a=b", "--merge a=b", "--skip-bad", "--group-column x"),
+        *("--group-by-folder", "--group-by-name x", "--groups-across-classes"),
+    ],
 )
 @pytest.mark.parametrize("command", ["combine a.keras b.keras --out c.keras", "evaluate run"])
 def test_flags_of_data_without_data_end_with_2(capsys: Capture, command: str, flags: str) -> None:

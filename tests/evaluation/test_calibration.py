@@ -101,6 +101,23 @@ def test_a_calibrated_model_lies_in_the_null_band_and_a_sure_one_above_it():
     assert 0.87 <= np.mean(inside) <= 1
 
 
+@pytest.mark.parametrize("copies", [1, 10])
+def test_images_of_a_patient_that_are_right_or_wrong_together_widen_the_null_band(copies):
+    inside, widened = [], []
+    for seed in range(100):
+        one = drawn(seed, 100)
+        rows = np.repeat(np.arange(100), copies)
+        ids = tuple(f"{row}-{number}" for number, row in enumerate(rows))
+        images = Predictions(ids, one.labels[rows], one.class_names, one.probabilities[rows])
+        alone, grouped = (calibration.calibration_error(images, groups) for groups in (None, rows))
+        assert grouped.value == alone.value
+        inside.append(grouped.null_low <= grouped.value <= grouped.null_high)
+        widened.append(grouped.null_high > 2 * alone.null_high)
+        assert copies > 1 or grouped == alone
+    assert 0.85 <= np.mean(inside) <= 1
+    assert all(widened) == (copies > 1)
+
+
 def test_the_images_of_a_patient_are_scaled_by_a_temperature_without_any_of_them():
     one = drawn(4, 60, 2.0)
     groups = np.arange(60) // 3

@@ -110,6 +110,14 @@ def test_every_image_but_tests_is_held_out_once(root):
     assert not any("test/" in name for name in count)
 
 
+def test_runs_that_people_predict_with_have_a_joint_graph_and_folds_have_none(root):
+    has_graph = {
+        run: RunFolder(root / "all" / run).joint_graph.is_file()
+        for run in ("folds/fold-1", "folds/fold-2", "seed-3", "seed-4", "bagged")
+    }
+    assert [run for run, made in has_graph.items() if not made] == ["folds/fold-1", "folds/fold-2"]
+
+
 def test_all_seeds_share_one_split_and_differ(root):
     first, second = (root / "all" / f"seed-{seed}" for seed in SEEDS)
     for split in COUNTS:

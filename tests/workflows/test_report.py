@@ -28,7 +28,9 @@ HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n1,1.0,0.5,1.1,0.4\n2,0.8,0
 
 
 def write_results(context: RunContext) -> None:
-    report.write_results(context, report.add_images(context, report.read_results(context)))
+    results = report.add_images(context, report.read_results(context))
+    report.write_charts(context, results)
+    report.write_results(context, results)
 
 
 @pytest.fixture(scope="module")

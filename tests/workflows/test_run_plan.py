@@ -54,6 +54,8 @@ def test_every_phase_of_a_run_has_a_share(tmp_path):
     assert all(seconds > 0 for tasks in phases.values() for seconds in tasks.values())
     assert "ensemble: training" not in phases["ensemble"]  # a weighted average
     assert "chained: frozen layers of train" in phases["chained"]
+    of_fold = run_phases(recipe, joint_graph=False)["report"]
+    assert phases["report"].keys() - of_fold.keys() == {"joint graph"}
 
 
 def test_training_may_end_early_where_the_recipe_has_patience():

@@ -244,6 +244,7 @@ def test_progress_on_standard_error_is_of_the_whole_run(finished: Finished) -> N
         *phases[:-1],
         "results",
         "joint graph",
+        "charts",
     }
 
 

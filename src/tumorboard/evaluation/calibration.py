@@ -132,10 +132,15 @@ def expected_calibration_error(predictions: Predictions) -> float:
     return math.fsum(distances) / n
 
 
-def calibration_error(predictions: Predictions) -> CalibrationError:
+def calibration_error(predictions: Predictions, groups: Groups = None) -> CalibrationError:
     """Return the expected calibration error with its null band.
 
-    The band holds the middle 95% of 1,000 errors of outcomes drawn with exactly the stated confidences.
+    The band holds the middle 95% of 1,000 errors of outcomes drawn with exactly the stated confidences. With
+    groups, the outcomes of each bin deviate as much more as its design effect says.
+
+    Args:
+        predictions: Of N images.
+        groups: (N,) group (patient) of each image; None if none are known.
     """
     n = len(predictions)
     if not n:
@@ -143,9 +148,26 @@ def calibration_error(predictions: Predictions) -> CalibrationError:
     confidence = np.sort(predictions.probabilities.max(axis=1))  # sorted: the band is the same for any order
     in_bin = np.eye(BINS)[_bins(confidence)]
     hits = np.random.default_rng(0).random((_NULL_RUNS, n)) < confidence
-    errors = np.abs((hits - confidence) @ in_bin).sum(axis=1) / n
+    deviations = (hits - confidence) @ in_bin * np.sqrt(_design_effects(predictions, groups))
+    errors = np.abs(deviations).sum(axis=1) / n
     low, high = np.quantile(errors, (0.025, 0.975)).tolist()
     return CalibrationError(expected_calibration_error(predictions), n, low, high)
+
+
+def _design_effects(predictions: Predictions, groups: Groups) -> npt.NDArray[np.float64]:
+    """Return (BINS,) the factor by which each bin's variance exceeds that of independent images, 1 at least.
+
+    As in `intervals.wilson_grouped`, here with the confidences as the expected values.
+    """
+    if groups is None or len(np.unique(groups)) == len(groups):
+        return np.ones(BINS)
+    confidence = predictions.probabilities.max(axis=1)
+    in_bin = np.eye(BINS)[_bins(confidence)]
+    of_groups = np.zeros((int(groups.max()) + 1, BINS))
+    residuals = (predictions.predicted == predictions.labels) - confidence
+    np.add.at(of_groups, groups, residuals[:, np.newaxis] * in_bin)
+    independent = confidence * (1 - confidence) @ in_bin
+    return np.maximum(1.0, (of_groups**2).sum(axis=0) / np.maximum(independent, np.finfo(float).tiny))
 
 
 def _bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

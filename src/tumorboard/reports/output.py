@@ -17,11 +17,21 @@ def write_report(document: Document, folder: RunFolder, summary: Document) -> No
     Raises:
         StorageError: The disk is full or not writable.
     """
+    write_charts(document, folder)
+    write_pages(document, folder, summary)
+
+
+def write_charts(document: Document, folder: RunFolder) -> None:
+    """Write the figures of `write_report`."""
     for name, chart in document.charts.items():
         file = folder.figure(name)
         storage.write_text(file.with_name(f"{name}.svg"), charts.to_svg(chart, standalone=True))
         storage.write_text(file.with_name(f"{name}.csv"), charts.to_csv(chart))
         storage.write_bytes(file, charts.to_png(chart))
+
+
+def write_pages(document: Document, folder: RunFolder, summary: Document) -> None:
+    """Write the texts of `write_report`."""
     storage.write_text(folder.results, markdown.render(document))
     storage.write_text(folder.report, html.render(document))
     storage.write_text(folder.summary, terminal.render(summary) + "\n")

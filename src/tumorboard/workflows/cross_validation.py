@@ -123,11 +123,14 @@ def _is_finished(
 
 def _plan(recipe: Recipe, folds: int, seeds: int, bag: bool) -> Plan:
     """The steps of all runs, with their expected durations."""
-    of_run: Plan = {phase: tasks for phase, tasks in run_phases(recipe).items() if phase != "leak meter"}
+    of_run, of_fold = (
+        {phase: tasks for phase, tasks in run_phases(recipe, graph).items() if phase != "leak meter"}
+        for graph in (True, False)
+    )
     numbers = range(recipe.seed, recipe.seed + seeds)
     return {
         "prepare": 10.0,
-        **{f"fold-{k}": of_run for k in range(1, folds + 1)},
+        **{f"fold-{k}": of_fold for k in range(1, folds + 1)},
         **({"mirror images": 4.0 * folds} if folds else {}),
         **{f"seed-{number}": of_run for number in numbers},
         **({"bagged": 12.0 * folds} if bag else {}),
@@ -188,7 +191,8 @@ def _run_folds(
     files, runs = deal_folds(shared.manifest, whole.root / "folds", recipe, k), fold_runs(whole, k)
     _execute_unfinished(
         [
-            RunPlan(DataSource(file), run.root, recipe, shared.cache)
+            # Folds are held out to choose by; hardly anybody predicts with their models.
+            RunPlan(DataSource(file), run.root, recipe, shared.cache, joint_graph=False)
             for file, run in zip(files, runs, strict=True)
         ],
         execute,

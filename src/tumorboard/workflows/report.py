@@ -17,11 +17,10 @@ from tumorboard.data.manifest import FOUND_GROUP
 from tumorboard.errors import TumorboardError, plural
 from tumorboard.evaluation.selective_prediction import fit_calibration
 from tumorboard.progress import Console
-from tumorboard.reports import markdown
+from tumorboard.reports import markdown, output
 from tumorboard.reports.checklist import checklist
 from tumorboard.reports.document import CaptionedImage
 from tumorboard.reports.example_images import example_ids, jpeg, small_copy, thumbnails
-from tumorboard.reports.output import write_report
 from tumorboard.reports.run_report import model_card, model_card_metadata, run_report, run_summary
 from tumorboard.reports.run_results import Provenance, RunResults, metrics_json, score_run
 from tumorboard.run_folder import RunFolder, read_json, reading
@@ -80,15 +79,24 @@ def add_images(
     return replace(results, thumbnails=images, missing_maps=missing)
 
 
+def write_charts(context: RunContext, results: RunResults) -> None:
+    """Write the charts of the report: before the report, which says how long they took.
+
+    Raises:
+        StorageError: The disk is full or not writable.
+    """
+    output.write_charts(run_report(results), context.run)
+
+
 def write_results(context: RunContext, results: RunResults) -> None:
-    """Write metrics.json, the report with its charts, the model card and the checklist.
+    """Write metrics.json, the report, the model card and the checklist.
 
     Raises:
         StorageError: The disk is full or not writable.
     """
     run, results = context.run, replace(results, provenance=read_provenance(context))  # with all seconds
     storage.write_text(run.metrics, metrics_json(results))
-    write_report(run_report(results), run, run_summary(results))
+    output.write_pages(run_report(results), run, run_summary(results))
     storage.write_text(run.card, model_card_metadata(results) + markdown.render(model_card(results)))
     storage.write_text(run.checklist, markdown.render(checklist(results)))
 
@@ -120,7 +128,9 @@ def report(root: str | Path) -> Path:
         calibrate.write(run, {name: fit_calibration(each, manifest.groups) for name, each in valid.items()})
     if not run.patients.is_file():
         calibrate.write_patient_rules(run, valid, calibrate.read(run), manifest.groups)
-    write_results(context, add_images(context, read_results(context)))
+    results = add_images(context, read_results(context))
+    write_charts(context, results)
+    write_results(context, results)
     return run.report
 
 

@@ -36,6 +36,7 @@ class RunPlan:
         recipe: The settings.
         cache: The folder of the decoded images, for runs that share them; None for the run's own cache.
         track: As for `train`.
+        joint_graph: Whether the graph is made with which `predict` starts in a second.
     """
 
     source: DataSource
@@ -43,6 +44,7 @@ class RunPlan:
     recipe: Recipe
     cache: Path | None = None
     track: str = ""
+    joint_graph: bool = True
 
     def absolute(self) -> "RunPlan":
         """Return the plan with absolute paths, for processes that work in other folders."""
@@ -132,11 +134,14 @@ class RunPlan:
         with console.phase("report"):
             with context.phase("results"):
                 results = report.read_results(context)
-            with context.phase("joint graph"):
-                export.add_joint_graph(run, models, names, results.recommended, console)
+            if self.joint_graph:
+                with context.phase("joint graph"):
+                    export.add_joint_graph(run, models, names, results.recommended, console)
             with context.phase("results"):
                 predictor = RunPredictor.of(models, results.recommended) if in_memory else None
                 results = report.add_images(context, results, predictor)
+            with context.phase("charts"):
+                report.write_charts(context, results)
             with console.phase("writing"):
                 report.write_results(context, results)  # with the seconds of every phase
         shutil.rmtree(run.cache, ignore_errors=True)
@@ -157,8 +162,13 @@ _COMPILING = 5.0
 _PARTS = {"train": 0.7, "valid": 0.1, "test": 0.2}  # of the images, where the durations are compared
 
 
-def run_phases(recipe: Recipe) -> Plan:
-    """Return the phases of a run and the tasks within them, with their expected durations."""
+def run_phases(recipe: Recipe, joint_graph: bool = True) -> Plan:
+    """Return the phases of a run and the tasks within them, with their expected durations.
+
+    Args:
+        recipe: The settings.
+        joint_graph: As for `RunPlan`.
+    """
     predictions = {name: _seconds(recipe, name)[2] for name in recipe.names}
     embedding = predictions[recipe.chained.first]
     return {
@@ -169,7 +179,12 @@ def run_phases(recipe: Recipe) -> Plan:
         "calibration": {f"calibration: embedding {s}": embedding * _PARTS[s] for s in ("train", "valid")},
         "test": {f"{name}: predicting test": predictions[name] * _PARTS["test"] for name in recipe.names},
         "leak meter": {"measuring leaks": 8.0},
-        "report": {"results": 12.0, "joint graph": 8.0, "writing": 6.0},
+        "report": {
+            "results": 12.0,
+            **({"joint graph": 8.0} if joint_graph else {}),
+            "charts": 5.0,
+            "writing": 1.0,
+        },
     }
 
 
