@@ -268,3 +268,13 @@ def test_a_model_file_is_compared_with_its_recorded_hash(tmp_path: Path) -> None
 def test_a_name_in_the_hashes_that_leads_elsewhere_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "SHA256SUMS").write_text("00  models/../custom.keras\n01  models/custom.keras\n")
     assert run_folder.read_checksums(RunFolder(tmp_path)) == {"custom.keras": "01"}
+
+
+def test_a_model_is_a_file_of_the_one_format_that_is_loaded(tmp_path: Path) -> None:
+    for name in ("model.h5", "model.keras"):
+        (tmp_path / name).touch()
+    run_folder.require_model_file(tmp_path / "model.keras")
+    with pytest.raises(ModelError, match=r"expected a \.keras file, found .*model\.h5; no other format"):
+        run_folder.require_model_file(tmp_path / "model.h5")
+    with pytest.raises(ModelError, match=r"expected a model at .*other\.keras, found no file there"):
+        run_folder.require_model_file(tmp_path / "other.keras")
