@@ -228,7 +228,7 @@ def bands() -> Iterator[Cell]:
 
 
 def calibrated(random: Random, n: int, C: int = 4, slices: int = 1) -> Predictions:
-    """Draw labels with the stated probabilities, which slices of a patient share; so they do half of chance."""
+    """Draw labels with the stated probabilities, shared by the slices of a patient, as half of chance is."""
     rows = random.dirichlet(np.full(C, 0.5), n // slices).repeat(slices, axis=0)
     chance = random.random(n) if slices == 1 else norm.cdf(noise(random, n, 1, slices)[:, 0])
     labels = (chance[:, None] > np.cumsum(rows, axis=1)).sum(axis=1).clip(max=C - 1)

@@ -247,6 +247,46 @@ def test_files_that_are_no_stack_keep_their_order(planes, tmp_path):
     assert list(volumes.expanded(paths, "all")) == paths
 
 
+def ended_at(monkeypatch, *names):
+    """Let the process that reads headers end at files of these names."""
+    ask = dicom.POOL.ask_of_file
+
+    def ask_or_end(request, source, seconds=None):
+        if any(name in (source if isinstance(source, bytes) else os.fsencode(source)) for name in names):
+            raise sandbox.SandboxEndedError
+        return ask(request, source, seconds)
+
+    monkeypatch.setattr(dicom.POOL, "ask_of_file", ask_or_end)
+
+
+def test_a_file_at_which_the_process_ends_is_by_itself_and_its_series_stays_one_volume(tmp_path, monkeypatch):
+    planes = [(f"0\\0\\{height}", AXIAL) for height in (1, 2, 3, 4)]
+    paths = sorted(plant(tmp_path, series(planes)).iterdir())
+    ended_at(monkeypatch, b"02.dcm")
+    names = [path.name for path in volumes.expanded(paths, "middle")]
+    assert names == ["03.dcm", "02.dcm#1"]  # whoever decodes the latter reports its fault
+    ended_at(monkeypatch, b"dcm")
+    assert [path.name for path in volumes.expanded(paths, "middle")] == [f"0{n}.dcm#1" for n in (1, 2, 3, 4)]
+
+
+def test_if_the_process_ends_at_no_file_alone_nothing_is_guessed(tmp_path, monkeypatch):
+    paths = sorted(plant(tmp_path, series([("0\\0\\1", AXIAL), ("0\\0\\2", AXIAL)])).iterdir())
+    ended_at(monkeypatch, b"\0")  # between several names
+    with pytest.raises(DataError, match=r"which DICOM files in .* are one series.*ended twice.*free memory"):
+        list(volumes.expanded(paths, "middle"))
+
+
+def test_the_volume_of_each_slice_is_known(tmp_path):
+    planes = [(f"0\\0\\{height}", AXIAL) for height in (3, 1, 2)]
+    folder = plant(tmp_path, series(planes) | {"film": frames(STACK), "x.png": grey_png(9)})
+    paths, volume_of = sorted(folder.iterdir()), {}
+    chosen = list(volumes.expanded([*paths, folder / "film#7"], 2, volume_of))
+    assert folder / "x.png" in chosen
+    assert {path.name: volume.name for path, volume in volume_of.items()} == {
+        **{"02.dcm": "02.dcm", "01.dcm": "02.dcm", "film#2": "film", "film#6": "film", "film#7": "film"},
+    }
+
+
 def test_a_series_is_a_volume_among_labelled_images(tmp_path):
     files = {}
     for label, uid in (("a", "1.1"), ("a", "1.2"), ("b", "1.3"), ("b", "1.4")):

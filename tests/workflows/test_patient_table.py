@@ -1,7 +1,10 @@
 """`predict --by`: one row per patient beside one row per image."""
 
 import csv
+import io
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from tests.data import dicoms
 from tests.small_predictors import CLASSES, NAMES, calibrate, finished, pixels
 from tumorboard import run_folder
 from tumorboard.cli.main import main
+from tumorboard.data.dicom import reader as dicom_reader
 from tumorboard.errors import UsageError
 from tumorboard.evaluation.patients import combine
 from tumorboard.workflows.batch_predict import predict_files
@@ -231,3 +235,23 @@ def test_a_volume_with_a_fault_is_one_row_with_an_error(run, tmp_path):
 def test_the_command_refuses_frames_that_make_no_sense(run, tmp_path, capsys):
     assert main(["predict", str(run.root), str(tmp_path), "--frames", "few"]) == 2
     assert "as --frames, found 'few'" in capsys.readouterr().err
+
+
+def test_files_whose_names_only_look_like_slices_are_no_volumes(run, tmp_path):
+    image = io.BytesIO()
+    Image.fromarray(pixels(1, seed=2, size=40)[0]).save(image, "PNG")
+    for name in (b"scan\xff#1", b"scan\xff#2", b"scan#1", b"scan#2"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(image.getvalue())
+    done = predict_files(run.root, [tmp_path], tmp_path / "out.csv", frames="middle")
+    assert (done.files, done.failed, done.patients) == (4, 0, None)
+
+
+def test_the_headers_of_a_series_are_read_once(run, tmp_path, monkeypatch):
+    asked, stacks = [], dicom_reader.stacks
+    monkeypatch.setattr(dicom_reader, "stacks", lambda paths: asked.append(len(paths)) or stacks(paths))
+    for number, place in enumerate(("0\\0\\1", "0\\0\\2", "0\\0\\3")):
+        content = dicoms.image(SCAN, series="1.1", position=place, orientation="1\\0\\0\\0\\1\\0")
+        (tmp_path / f"{number}.dcm").write_bytes(content)
+    done = predict_files(run.root, [tmp_path], tmp_path / "out" / "out.csv", frames="all")
+    assert [(row["patient"], row["images"]) for row in rows(done.patients)] == [(f"{tmp_path}/0.dcm", "3")]
+    assert asked == [3]

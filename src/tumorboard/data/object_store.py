@@ -56,7 +56,10 @@ Opened = io.BufferedReader | io.BufferedRandom
 
 
 def sources(
-    named: Sequence[Path | str], left_out: list[LeftOut] | None = None, frames: Frames = "refuse"
+    named: Sequence[Path | str],
+    left_out: list[LeftOut] | None = None,
+    frames: Frames = "refuse",
+    volume_of: dict[Path, Path] | None = None,
 ) -> Iterator[Source]:
     """Yield every file and object, in an order that a second call repeats.
 
@@ -65,9 +68,11 @@ def sources(
             it. A store's listing is in memory while it is given out.
         left_out: Gets what is no input.
         frames: The slices of volumes that are yielded in their place; objects in a store are no volumes.
+        volume_of: Gets the volume of each slice, as of `volumes.expanded`.
 
     Raises:
-        DataError: A list that cannot be read; a store that cannot be listed, or has nothing there.
+        DataError: A list that cannot be read; a store that cannot be listed, or has nothing there; or as
+            `volumes.expanded`.
         UsageError: A store that is not read, or whose package is not installed.
     """
     left_out = [] if left_out is None else left_out
@@ -76,7 +81,8 @@ def sources(
             for place in places:
                 yield from _below(str(place), left_out)
         else:
-            yield from volumes.expanded(class_folders.files([Path(p) for p in places], left_out), frames)
+            files = class_folders.files([Path(place) for place in places], left_out)
+            yield from volumes.expanded(files, frames, volume_of)
 
 
 def require_existing(named: Sequence[Path | str]) -> None:

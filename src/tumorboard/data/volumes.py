@@ -15,46 +15,53 @@ from tumorboard.config import Frames
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import MAX_PIXELS, require_regular, split_address
 from tumorboard.data.nifti import reader as nifti
-from tumorboard.errors import DataError, ImageError
+from tumorboard.errors import DataError, ImageError, display
 
 T = TypeVar("T")
 
 
-def expanded(paths: Iterable[Path], frames: Frames) -> Iterator[Path]:
+def expanded(
+    paths: Iterable[Path], frames: Frames, volume_of: dict[Path, Path] | None = None
+) -> Iterator[Path]:
     """Yield all files, but of volumes the chosen slices, in the order in which they lie in the patient.
 
     Args:
-        paths: Files of any kind.
+        paths: Files of any kind; those of one folder follow each other.
         frames: Which slices are chosen, see `config.Frames`.
+        volume_of: Gets the volume of each slice: its file, or the first file of its series.
 
     Raises:
+        DataError: As `_by_volume`.
         SandboxStartError: As `slices`.
     """
     if frames == "refuse":
         yield from paths
         return
-    for stacks in stacks_by_folder(paths):
+    volume_of = {} if volume_of is None else volume_of
+    for stacks in _by_volume(paths):
         with ThreadPoolExecutor(2) as pool:
             of_files = pool.map(lambda stack: slices(stack[0], frames) if len(stack) == 1 else (), stacks)
             for stack, of_file in zip(stacks, of_files, strict=True):
-                yield from of_file or chosen(stack, frames)
+                selected, volume = of_file or chosen(stack, frames), split_address(stack[0])[0]
+                volume_of |= {path: volume for path in selected if len(stack) > 1 or path != volume}
+                yield from selected
 
 
-def stacks_by_folder(paths: Iterable[Path]) -> Iterator[list[list[Path]]]:
+def _by_volume(paths: Iterable[Path]) -> Iterator[list[list[Path]]]:
     """Yield for each folder its files by volume: those of a DICOM series in order, others by themselves.
 
-    Args:
-        paths: Files of any kind; those of one folder follow each other.
-
     Raises:
-        SandboxStartError: The process that reads DICOM cannot be started.
+        DataError: The process that reads the DICOM headers ends at the files of a folder together.
+        SandboxStartError: It cannot be started.
     """
-    for _, of_folder in itertools.groupby(paths, key=lambda path: path.parent):
-        together = list(of_folder)
+    for folder, of_folder in itertools.groupby(paths, key=lambda path: path.parent):
         try:
-            yield dicom.stacks(together)
-        except ImageError:  # of which file is not known: whoever decodes it reports the fault
-            yield [[path] for path in together]
+            yield dicom.stacks(list(of_folder))
+        except ImageError as error:
+            raise DataError(
+                f"cannot tell which DICOM files in {display(folder)} are one series: found {error}; free "
+                "memory and repeat"
+            ) from error
 
 
 def slices(path: Path, frames: Frames) -> list[Path]:

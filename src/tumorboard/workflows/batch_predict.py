@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,6 @@ from tumorboard.workflows.patient_table import patients_of, write_patients
 from tumorboard.workflows.prediction_table import (
     Row,
     digest_of,
-    is_slice,
     prediction_row,
     sha256_of,
     shown_path,
@@ -120,38 +119,29 @@ def predict_files(
         raise UsageError(f"expected --out to be a new file, found one of the lists: {display(out)}")
     require_replaceable(out)
     object_store.require_existing(sources)
-    of_volume = patients_of(sources, "", frames)
-    total, has_volumes = _count(sources, left_out, frames, of_volume)
+    volume_of: dict[Path, Path] = {}
+    listed: Iterable[Source] = object_store.sources(sources, left_out, frames, volume_of)
+    if frames == "refuse":  # not in memory: there may be millions
+        total, listed = sum(1 for _ in listed), object_store.sources(sources)
+    else:  # the headers of volumes are read once
+        listed = list(listed)
+        total = len(listed)
     if not total:
         raise nothing_to_read(sources, left_out)
-    patient_of = patients_of(sources, by) if by else of_volume
+    patient_of = patients_of(sources, by, volume_of)
     with progress.graceful(), _locked_table(out):
         predictor = load_run(run, models, engine=engine)
         rows = unfinished_rows(out, run, predictor)
-        every = object_store.sources(sources, frames=frames)
-        files, failed = _predict_rows(predictor, every, rows, total, console)
+        files, failed = _predict_rows(predictor, listed, rows, total, console)
         with storage.writing(out) as file:
             write_csv(file, predictor, rows)
-        table = out.with_name(f"{out.stem}-patients.csv") if by or has_volumes else None
+        table = out.with_name(f"{out.stem}-patients.csv") if by or volume_of else None
         if table:
             with storage.writing(table) as file:
                 write_patients(file, predictor, rows, patient_of)
         rows.unlink(missing_ok=True)
     answer = predictor.recommended, predictor.engine, predictor.fallback
     return Predicted(out, files, failed, tuple(left_out), *answer, table)
-
-
-def _count(
-    sources: Sequence[Path | str], left_out: list[LeftOut], frames: Frames, of_volume: Callable[[str], str]
-) -> tuple[int, bool]:
-    """Return the number of images, and whether any of them are the slices of a volume."""
-    total, has_volumes = 0, False
-    for source in object_store.sources(sources, left_out, frames):
-        total += 1
-        if frames != "refuse":
-            name = shown_path(source)  # a series is named after its first file, never chosen alone
-            has_volumes |= is_slice(source) or of_volume(name) != name
-    return total, has_volumes
 
 
 def unfinished_rows(out: Path, run: Path, predictor: "RunPredictor") -> Path:
@@ -181,7 +171,7 @@ def _locked_table(out: Path) -> Iterator[None]:
 
 
 def _predict_rows(
-    predictor: "RunPredictor", sources: Iterator[Source], kept: Path, total: int, console: Console
+    predictor: "RunPredictor", sources: Iterable[Source], kept: Path, total: int, console: Console
 ) -> tuple[int, int]:
     """Append every row that is not in the file `kept` yet; returns the numbers of rows and of errors.
 

@@ -108,11 +108,13 @@ def explain(
         raise UsageError("expected --top of 1 or more, with --by; correct it, or leave it out")
     if frames is None:
         frames = frames_of_training(folder, hashes)
-    paths = [path for path in object_store.sources(images, left_out, frames) if isinstance(path, Path)]
+    volume_of: dict[Path, Path] = {}
+    listed = object_store.sources(images, left_out, frames, volume_of)
+    paths = [path for path in listed if isinstance(path, Path)]
     if not paths:
         raise nothing_to_read(images, left_out)
     _require_same_images(table, paths)
-    patient_of = patients_of(images, by)
+    patient_of = patients_of(images, by, volume_of)
     storage.require_writable(out)
     with progress.graceful():
         predictor = load_run(run, models, engine=ONNX if by else KERAS)

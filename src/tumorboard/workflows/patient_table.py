@@ -3,14 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tumorboard import NOTICE, text_files
-from tumorboard.config import Frames
-from tumorboard.data import class_folders, object_store, volumes
+from tumorboard.data import class_folders, object_store
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.image_reader import split_address
 from tumorboard.errors import UsageError, display
@@ -26,36 +25,33 @@ COLUMNS = (
 )
 
 
-def patients_of(named: Sequence[Path | str], by: str, frames: Frames = "refuse") -> Callable[[str], str]:
+def patients_of(
+    named: Sequence[Path | str], by: str, volume_of: Mapping[Path, Path] = {}
+) -> Callable[[str], str]:
     """Return a function from the path of an image, as the table shows it, to its patient.
 
     Args:
         named: Files, folders, lists and addresses.
         by: "folder": each folder is a patient; "dicom": the PatientID, or the series where it is missing, as
             a hash; "": each volume, named after its first file; else a column of the lists.
-        frames: The slices of volumes that are images; with "refuse" series of DICOM files are no volumes.
+        volume_of: The volume of each slice, see `volumes.expanded`.
 
     Raises:
         UsageError: An image without a patient: not in a list with this column, or no DICOM file.
     """
     if by == "folder":
         return _folder
-    if not by:
-        patient_of = {} if frames == "refuse" else _by_series(named)
-    else:
+    # By what the table shows: whether a name is that of a slice cannot be told from a name made readable.
+    file_of = {shown_path(path): shown_path(volume) for path, volume in volume_of.items()}
+    patient_of: dict[str, str] = {}
+    if by:
         patient_of = _by_dicom(named) if by == "dicom" else _by_column(named, by)
 
     def patient(path: str) -> str:
-        file = shown_path(split_address(Path(path))[0]) if "://" not in path else path
+        file = file_of.get(path, path)
         return patient_of.get(path) or patient_of.get(file) or file  # without a known patient its own
 
     return patient
-
-
-def _by_series(named: Sequence[Path | str]) -> dict[str, str]:
-    paths = (source for source in object_store.sources(named) if isinstance(source, Path))
-    stacks = (stack for of_folder in volumes.stacks_by_folder(paths) for stack in of_folder)
-    return {shown_path(path): shown_path(stack[0]) for stack in stacks if len(stack) > 1 for path in stack}
 
 
 def _by_dicom(named: Sequence[Path | str]) -> dict[str, str]:

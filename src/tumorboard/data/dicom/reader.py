@@ -162,15 +162,23 @@ def stacks(paths: Sequence[Path]) -> list[list[Path]]:
     They stay in the order of `paths` where their positions are not known, or are not those of one stack.
 
     Returns:
-        The files by series, in the order of the first of each; any other file, also DICOM of several frames,
-        by itself.
+        The files by series, in the order of the first of each; any other file, also DICOM of several frames
+        and one whose header cannot be read, by itself.
 
     Raises:
-        ImageError: A child process ended; no file is known to be at fault.
+        ImageError: A child process ended, and none ends at any file alone.
         SandboxStartError: No child process can be started.
     """
     places = [place for place, path in enumerate(paths) if _is_dicom(path)]
-    answer = _ask_of_headers("stacks", [paths[place] for place in places]) if len(places) > 1 else b"[]"
+
+    def ask() -> bytes:
+        return _ask_of_headers("stacks", [paths[place] for place in places]) if len(places) > 1 else b"[]"
+
+    try:
+        answer = ask()
+    except ImageError:  # a child process ended, at which file is not known
+        places = [place for place in places if _has_header(paths[place])]
+        answer = ask()
     stack_of: dict[int, list[Path]] = {}
     for members in json.loads(answer):
         stack = [paths[places[member]] for member in members]
@@ -185,6 +193,14 @@ def _is_dicom(path: Path) -> bool:
     with contextlib.suppress(OSError), path.open("rb") as file:  # whoever decodes it reports the fault
         return recognised(file.read(HEAD_BYTES))
     return False
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        read_header(path)
+    except ImageError:  # whoever decodes it reports the fault
+        return False
+    return True
 
 
 def _ask_of_headers(task: str, paths: Sequence[Path]) -> bytes:
