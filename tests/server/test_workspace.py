@@ -118,6 +118,23 @@ def test_of_ten_thousand_hostile_paths_none_leads_outside(workspace: Workspace, 
     assert {"scans", "", "scans/train"} & found
 
 
+@pytest.mark.parametrize("name", ["C:", "a\\b", "a\nb", "a\u0085"])
+def test_a_name_that_another_system_or_a_terminal_reads_otherwise_is_refused(
+    workspace: Workspace, name: str
+) -> None:
+    (workspace.root / name).mkdir()
+    with pytest.raises(DataError, match="expected a path below the folder of this workspace"):
+        workspace.resolve(name)
+
+
+def test_a_folder_beside_the_workspace_whose_name_begins_alike_is_outside(workspace: Workspace) -> None:
+    beside = workspace.root.with_name(f"{workspace.root.name}-2")
+    beside.mkdir()
+    (workspace.root / "linked").symlink_to(beside)
+    with pytest.raises(DataError, match="expected a path below the folder of this workspace"):
+        workspace.resolve("linked")
+
+
 @pytest.mark.parametrize("path", ["", "scans", "scans/train/normal/0.png"])
 def test_what_lies_inside_is_found(workspace: Workspace, path: str) -> None:
     resolved = workspace.resolve(path)
