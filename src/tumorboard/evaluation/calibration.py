@@ -167,7 +167,8 @@ def _design_effects(predictions: Predictions, groups: Groups) -> npt.NDArray[np.
     residuals = (predictions.predicted == predictions.labels) - confidence
     np.add.at(of_groups, groups, residuals[:, np.newaxis] * in_bin)
     independent = confidence * (1 - confidence) @ in_bin
-    return np.maximum(1.0, (of_groups**2).sum(axis=0) / np.maximum(independent, np.finfo(float).tiny))
+    effects = (of_groups**2).sum(axis=0) / np.maximum(independent, np.finfo(float).tiny)
+    return np.asarray(np.maximum(1.0, effects), np.float64)
 
 
 def _bins(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
