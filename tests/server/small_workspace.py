@@ -1,9 +1,10 @@
 """A real server of a workspace with the tests' small recipe: `python small_workspace.py FOLDER RECIPE.toml`.
 
 With `train` as its first argument it is the command line that this server starts. With `fake` as the recipe
-the commands are those of `fake_training.py`.
+the commands are those of `fake_training.py`, and the models of a run are the fake predictor.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -21,16 +22,23 @@ def train() -> int:
 
 
 def serve(folder: Path, recipe: str) -> None:
-    from tests.server.fake_server import announce
+    from tests.server.fake_server import announce, fake_state
     from tumorboard.server import server, workspace_app
     from tumorboard.server.jobs import Jobs
     from tumorboard.server.workspace import Workspace
     from tumorboard.server.workspace_state import WorkspaceState
 
     workspace = Workspace.of(folder)
-    program = Path(__file__).with_name("fake_training.py") if recipe == "fake" else __file__
+    fake = recipe == "fake"
+    program = Path(__file__).with_name("fake_training.py") if fake else __file__
     jobs = Jobs(workspace, (sys.executable, str(program)), {"default": "default", "small": recipe})
-    state = WorkspaceState(workspace, jobs, lambda run: server.open_state(run.root))
+
+    def open_run(run):
+        if fake:
+            return dataclasses.replace(fake_state(folder.parent), run=run)
+        return server.open_state(run.root)
+
+    state = WorkspaceState(workspace, jobs, open_run)
     application, listener = workspace_app.build(state), server.listen("127.0.0.1", 0)
     server.serve(
         application, "127.0.0.1", listener, TOKEN, lambda url: announce(f"{url}?token={TOKEN}"), state.stop

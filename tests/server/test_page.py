@@ -61,7 +61,7 @@ def file(name, content, kind="image/png"):
 
 def done(page, text):
     """Wait until the status line says so."""
-    playwright.expect(page.get_by_role("status")).to_contain_text(text, timeout=30000)
+    playwright.expect(page.get_by_role("status")).to_contain_text(text, timeout=120000)
 
 
 def drop(page, name, content):
@@ -359,6 +359,77 @@ def test_what_is_dropped_and_cannot_be_taken_is_said(page, slice_png, tmp_path):
     opened.get_by_label("choose files").set_input_files(paths)
     done(opened, "3 of 4 images predicted; 1 could not be read.")
     assert opened.locator(".problem:visible").text_content().startswith("The file cannot be read")
+
+
+@pytest.fixture
+def folder(tmp_path, slice_png):
+    """Twelve slices in two folders, and what a system puts beside them."""
+    root = tmp_path / "patient"
+    for number in range(12):
+        path = root / ("late" if number > 9 else "early") / f"slice{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(slice_png)
+    for name in (".DS_Store", "Thumbs.db"):
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def cards(page):
+    return page.locator("article h2 .file").all_text_contents()
+
+
+def test_a_folder_of_a_patient_is_chosen_and_becomes_one_answer_and_a_table(page, folder):
+    opened = page()
+    opened.get_by_label("or a whole folder").set_input_files(folder)
+    done(opened, "All 12 images predicted.")
+    assert cards(opened) == [f"slice{number}.png" for number in range(12)]
+    opened.get_by_label("All these images are of one patient").check()
+    opened.get_by_role("heading", name="One patient: prediction from 12 images").wait_for()
+    with opened.expect_download() as saved:
+        opened.get_by_role("button", name="Download the table").click()
+    assert len(list(csv.reader(io.StringIO(saved.value.path().read_text())))) == 13
+
+
+def test_a_folder_is_dropped(page, folder):
+    opened = page()
+    box = opened.locator("#drop").bounding_box()
+    client = opened.context.new_cdp_session(opened)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        client.send(
+            "Input.dispatchDragEvent",
+            {
+                "type": kind,
+                "x": box["x"] + 20,
+                "y": box["y"] + 20,
+                "data": {"items": [], "files": [str(folder)], "dragOperationsMask": 1},
+            },
+        )
+    done(opened, "All 12 images predicted.")
+    assert cards(opened) == [f"slice{number}.png" for number in range(12)]
+
+
+def test_several_hundred_files_at_once_in_bounded_memory(page, tmp_path, slice_png):
+    opened = page()
+    opened.set_default_timeout(300000)
+    client = opened.context.new_cdp_session(opened)
+    client.send("Performance.enable")
+
+    def heap():
+        client.send("HeapProfiler.collectGarbage")
+        metrics = client.send("Performance.getMetrics")["metrics"]
+        return {entry["name"]: entry["value"] for entry in metrics}["JSHeapUsedSize"]
+
+    before = heap()
+    for number in range(300):
+        (tmp_path / f"{number:03}.png").write_bytes(slice_png)
+    opened.get_by_label("or a whole folder").set_input_files(tmp_path)
+    opened.get_by_role("progressbar", name="Progress of the predictions").wait_for()
+    playwright.expect(opened.get_by_role("status")).to_have_text("All 300 images predicted.", timeout=300000)
+    assert opened.locator("#progress").is_hidden()
+    assert heap() - before < 30e6
+    with opened.expect_download() as saved:
+        opened.get_by_role("button", name="Download the table").click()
+    assert len(list(csv.reader(io.StringIO(saved.value.path().read_text())))) == 301
 
 
 def test_warnings_come_first_and_in_words(page):

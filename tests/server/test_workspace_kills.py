@@ -40,6 +40,14 @@ def wait(url, run, statuses):
     return found
 
 
+def kill_all(folder):
+    """Kill the trainings of a workspace, which outlive their server."""
+    for run in folder.glob("runs/*"):
+        holder = read_holder(RunFolder(run))
+        if holder:
+            os.kill(holder.pid, signal.SIGKILL)
+
+
 def begin(url, name):
     study = {"name": name, "job": {"data": "scans", "recipe": "small"}}
     return ask(url, "POST", "/api/studies", study)["id"]
@@ -74,10 +82,7 @@ def test_a_queue_outlives_a_killed_server_and_one_works_at_a_time(root):
                 (runs[name].root / "go").touch()
                 wait(url, keys[name], ["finished"])
     finally:
-        for run in runs.values():
-            holder = read_holder(run)
-            if holder:
-                os.kill(holder.pid, signal.SIGKILL)
+        kill_all(root)
 
 
 @pytest.mark.slow

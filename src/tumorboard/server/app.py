@@ -98,6 +98,7 @@ _IMAGES: dict[str, Any] = {
         "content": {JSON: {"schema": _IMAGES_SCHEMA}},
     }
 }
+_NO_HEAT_MAP = "the process that computes heat maps ended, perhaps for lack of memory; try it again"
 _MAX_REPORT = 1 << 28  # bytes
 # The report may draw, but run nothing and reach nobody.
 _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
@@ -118,12 +119,14 @@ class AppState:
             the image, uint8 (S, S, 4), transparent where nothing supports the class.
         test_accuracies: By model.
         run: The run folder, for its report.
+        close_heat_maps: Ends what computes the heat maps.
     """
 
     predictor: "RunPredictor"
     heat_layer: HeatLayer
     test_accuracies: dict[str, list[Accuracy]]
     run: RunFolder
+    close_heat_maps: Callable[[], None] = lambda: None
     slots: UploadSlots = field(default_factory=UploadSlots)
     decoders: SandboxPool = field(default_factory=decoding_pool)
     decoding_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
@@ -141,6 +144,7 @@ class AppState:
         self.decoding_threads.shutdown()
         self.model_thread.shutdown()
         self.heat_map_thread.shutdown()
+        self.close_heat_maps()
         self.decoders.close()
 
 
@@ -246,7 +250,12 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window, number)
             index = list(predictor.class_names).index(target)
-            layer = await run_in(state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index))
+            try:
+                layer = await run_in(
+                    state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index)
+                )
+            except SandboxEndedError:
+                raise HTTPException(500, _NO_HEAT_MAP) from None
             empty = not layer[..., 3].any()
             return HeatMap(
                 model=model, target=target, empty=empty, layer=png(layer), preview=png(upload.pixels)

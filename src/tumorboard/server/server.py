@@ -16,10 +16,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tumorboard.data.pixels import Pixels
 from tumorboard.errors import UsageError
-from tumorboard.run_folder import RunFolder
+from tumorboard.run_folder import RunFolder, read_checksums
 from tumorboard.server import app, schemas, security
+from tumorboard.server.heat_maps import HeatMaps
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADER_SECONDS = 15
@@ -64,14 +64,14 @@ def listen(host: str, port: int) -> socket.socket:
 def open_state(path: Path) -> app.AppState:
     """Open the models of a finished run, and predict once so that the first request does not wait.
 
-    The first heat map waits for Keras and the networks, which take seconds and half a gigabyte to load.
+    The first heat map waits for the process in which Keras and the network are loaded.
 
     Raises:
         RunFolderError: Not a finished run.
         ModelError: A model differs from the trained one, or cannot be loaded.
     """
     run = RunFolder(path)
-    test_accuracies = schemas.read_test_accuracies(run)
+    hashes, test_accuracies = read_checksums(run), schemas.read_test_accuracies(run)
     from tumorboard.workflows.predictor import load_run
 
     predictor = load_run(path)
@@ -79,16 +79,8 @@ def open_state(path: Path) -> app.AppState:
     with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)  # opening took 30 MB that would stay with the process
 
-    def heat_layer(model: str, pixels: Pixels, target: int) -> Pixels:
-        from tumorboard.explain import overlay
-
-        heat = predictor.heat_map(model, pixels, target)
-        return np.dstack([overlay.colours(heat), (255 * heat).round().astype(np.uint8)])
-
-    state = app.AppState(predictor, heat_layer, test_accuracies, run)
-    if predictor.graph is None:  # then Keras predicts, in one thread
-        state.heat_map_thread = state.model_thread
-    return state
+    heat_maps = HeatMaps(path, hashes)
+    return app.AppState(predictor, heat_maps.layer, test_accuracies, run, close_heat_maps=heat_maps.close)
 
 
 class HeaderTimeout(H11Protocol):

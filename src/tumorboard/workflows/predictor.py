@@ -265,18 +265,16 @@ def load_networks(
     Raises:
         ModelError: One is not what was trained, or cannot be loaded.
     """
-    from tumorboard.models import saving
+    for name in names:
+        for file in (run.model(name), run.model_spec(name)):
+            run_folder.verify(file, hashes)
+    from tumorboard.models import saving  # Keras, seconds to import
     from tumorboard.training import fit
 
     environment = read_json(run.environment) if run.environment.is_file() else {}
     threads = environment.get("threads", 0)  # as in training: another number sums in another order
     fit.prepare_backend(0, threads if isinstance(threads, int) and 0 <= threads <= 256 else 0)
-    loaded = {}
-    for name in names:
-        for file in (run.model(name), run.model_spec(name)):
-            run_folder.verify(file, hashes)
-        loaded[name] = saving.load(run.model(name))
-    return loaded
+    return {name: saving.load(run.model(name)) for name in names}
 
 
 def joint_networks(models: "Mapping[str, keras.Model]", recommended: str) -> "dict[str, keras.Model]":

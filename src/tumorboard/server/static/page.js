@@ -2,6 +2,7 @@
 
 import { Refusal, request, run, upload } from "./api.js";
 import { byId, element, option, write } from "./dom.js";
+import { filesOf, isWanted, sorted } from "./files.js";
 import { explain, removeHeatMap, setOpacity } from "./heatmap.js";
 import { answers, removePatients, showPatients } from "./patients.js";
 import { confidence, show, warnings } from "./prediction.js";
@@ -108,6 +109,11 @@ function showProgress() {
   const done = entries.filter((entry) => entry.reply || entry.problem);
   const waiting = queue.length + active;
   const last = done.at(-1);
+  const every = Math.max(1, Math.floor(entries.length / 10)); // read aloud for each of hundreds it would never end
+  byId("progress").hidden = !waiting || entries.length < 2;
+  byId("progress").max = entries.length || 1;
+  byId("progress").value = done.length;
+  if (waiting && done.length % every) return;
   let text = waiting ? `${done.length} of ${entries.length} images predicted …` : "";
   if (!waiting && entries.length === 1 && last) text = `${last.name}: ${summary(last)}`;
   if (!waiting && entries.length > 1) {
@@ -144,12 +150,27 @@ function clear() {
 
 // -- start
 
+async function takeDropped(transfer) {
+  try {
+    const files = await filesOf(transfer);
+    take(files);
+    if (!files.length) write(byId("status"), "No file was dropped: save the image first, or drop a folder that holds images.");
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    write(byId("status"), "The folder cannot be read: it has been moved, or may not be opened.");
+  }
+}
+
 function listen() {
   byId("files").addEventListener("change", (event) => {
     take([...event.target.files]);
     event.target.value = "";
   });
-  byId("files").disabled = false; // files chosen before anybody listens would be lost silently
+  byId("folder").addEventListener("change", (event) => {
+    take(sorted(event.target.files, (file) => file.webkitRelativePath).filter(isWanted));
+    event.target.value = "";
+  });
+  for (const name of ["files", "folder"]) byId(name).disabled = false; // what is chosen earlier would be lost silently
   byId("download").addEventListener("click", () => download(table(entries), "tumorboard.csv"));
   byId("download-patients").addEventListener("click", () =>
     download(patientTable(answers), "tumorboard-patients.csv"));
@@ -168,8 +189,7 @@ function listen() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     byId("drop").classList.remove("over");
-    take([...event.dataTransfer.files]);
-    if (!event.dataTransfer.files.length) byId("status").textContent = "No file was dropped: save the image first.";
+    takeDropped(event.dataTransfer);
   });
 }
 

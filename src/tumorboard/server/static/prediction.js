@@ -20,6 +20,7 @@ export function show(entry) {
   part("body").hidden = !reply;
   if (!reply) return;
   part("preview").src = `data:image/png;base64,${reply.preview}`;
+  delete reply.preview; // of hundreds of images one copy is enough
   part("preview").alt = `Input of the models for ${entry.name}`;
   part("window").hidden = !reply.windowed;
   showResult(part, reply, warningCount(reply));

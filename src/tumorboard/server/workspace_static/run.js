@@ -12,12 +12,14 @@ export function run(view, id) {
   const path = `api/runs/${encodeURIComponent(id)}`;
   let last = null; // the entry that is shown
   let asked = false; // to stop
+  let busy = false;
   const showCurves = curvesIn(part(".curves"));
 
   const act = (button, work) => part(button).addEventListener("click", async () => {
-    part(button).disabled = true;
+    if (busy) return; // a button that is disabled would lose the focus
+    busy = true;
     await tried(work);
-    part(button).disabled = false;
+    busy = false;
   });
   async function tried(work) {
     try {
@@ -78,6 +80,7 @@ export function run(view, id) {
 
   function show(entry) {
     const changed = last?.status !== entry.status;
+    const pressed = document.activeElement;
     last = { ...last, ...entry };
     write(part("h1"), title(last));
     document.title = `${title(last)} – Tumorboard`;
@@ -103,6 +106,7 @@ export function run(view, id) {
     part(".again").href = addressOf(last.data);
     write(part(".delete .name-of"), last.name.split("/").at(-1));
     part(".delete").hidden = !/^(runs|audits)\//.test(last.name) || ["running", "waiting"].includes(last.status);
+    if (pressed?.closest("[hidden]")) part("h1").focus(); // a button that is no longer there
     showPhases(last.phases);
     showCurves(last.status === "finished" ? [] : last.curves ?? []); // the report has them
     return changed;

@@ -39,6 +39,7 @@ export function newStudy(view, chosenBefore) {
   };
 
   async function browse(path) {
+    const pressed = document.activeElement;
     forget();
     const found = await request(`api/folders?${new URLSearchParams({ path })}`);
     const names = path ? path.split("/") : [];
@@ -54,6 +55,7 @@ export function newStudy(view, chosenBefore) {
     part(".inside").replaceChildren(...rows);
     write(part(".use"), path ? `Use the folder ${names.at(-1)}` : "Use this folder itself");
     part(".use").onclick = () => tried(() => use(path));
+    if (pressed?.localName === "button" && !pressed.isConnected) part(".path button:last-of-type").focus();
   }
 
   function forget() {
