@@ -322,12 +322,14 @@ def test_flags_reach_the_run(study: Path, monkeypatch: Patch, capsys: Capture) -
     monkeypatch.setattr("tumorboard.workflows.train.train", train)
     flags = ["--backbone", "resnet50", "--weights", "none", "--seed", "7", "--skip-bad"]
     flags += ["--class-map", "bar=a,b", "--merge", "shape=bar,disc", "--merge", "other=noise,more"]
-    assert run(study, *flags) == 0
+    plant(study, {"list.txt": b"train/bar/0.png\n# 1.png\n"})
+    assert run(study, *flags, "--exclude", str(study / "list.txt")) == 0
     ((data, out, recipe), _options) = calls[0]
     assert (data.path, out) == (study / "data", study / "run")
     chosen = recipe.models["pretrained"]
     assert (chosen.backbone, chosen.weights, recipe.seed) == ("resnet50", "none", 7)
     assert data.skip_bad is True
+    assert data.exclude == ["train/bar/0.png", "# 1.png"]
     assert data.class_map == {"bar": ("a", "b")}
     assert data.merge == {"shape": ("bar", "disc"), "other": ("noise", "more")}
     assert capsys.readouterr().out == f"In short\nReport: {done.report}\nResults: {done.root}\n"

@@ -107,6 +107,22 @@ def test_class_map_and_merge_reach_the_manifest(tmp_path):
     assert load(DataSource(tmp_path, class_map, merge)).manifest.class_names == ("finding", "healthy")
 
 
+def test_excluded_images_are_left_out_and_counted(tmp_path):
+    whole = load(study(tmp_path))
+    excluded = ("train/tumour_left/1.png", "val/normal/0.png")
+    plant(tmp_path, {"train/tumour_left/2.png": grey_png(2)})
+    loaded = load(DataSource(tmp_path, exclude=excluded))
+    assert set(loaded.manifest.ids) == {*whole.manifest.ids, "train/tumour_left/2.png"} - set(excluded)
+    (entry,) = loaded.left_out
+    assert (entry.names, entry.count, entry.reason) == (excluded, 2, "left out by --exclude")
+
+
+def test_an_excluded_image_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"found 1 of 2 not there, the first 'train/none\.png'") as caught:
+        load(DataSource(study(tmp_path), exclude=["val/normal/0.png", "train/none.png"]))
+    assert caught.value.details == ("train/none.png",)
+
+
 def test_samples_of_no_part_count_as_train(tmp_path):
     plant(tmp_path, {f"{n}.png": grey_png(n) for n in range(6)})
     rows = "0.png,a,train\n1.png,a,\n2.png,b,\n3.png,b,\n4.png,a,test\n5.png,b,test\n"

@@ -102,6 +102,34 @@ def test_reports_and_runs_among_the_images_change_nothing_but_a_note(
     assert others[0] == others[1]
 
 
+def test_images_left_out_by_choice_are_a_note_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = synthetic.draw(tmp_path / "data", images_per_class=16)
+    first, second = sorted(path.relative_to(data).as_posix() for path in data.glob("train/normal/*.png"))[:2]
+    excluded = tmp_path / "exclude.csv"
+    excluded.write_text(f"path,left out because of\n{first},TB401\n{second},\n", "utf-8")
+    assert main(["audit", str(data), "--json", "--exclude", str(excluded)]) == 9
+    content = json.loads(capsys.readouterr().out)
+    notes = [finding for finding in content["findings"] if finding["code"] == "TB107"]
+    assert [note["title"].partition(":")[0] for note in notes] == [
+        "2 images left out by choice (--exclude)",
+        "1 file or folder left out as no input",
+    ]
+    assert notes[0]["files"] == [[first], [second]]
+    files = {
+        name
+        for finding in content["findings"]
+        if finding not in notes
+        for of in finding["files"]
+        for name in of
+    }
+    assert files.isdisjoint({first, second})
+    excluded.write_text("\n", "utf-8")
+    assert main(["audit", str(data), "--exclude", str(excluded)]) == 3
+    assert "found none; name them, or no list" in capsys.readouterr().err
+
+
 def test_a_bad_file_is_named_whole_in_every_form_of_the_report(tmp_path: Path) -> None:
     name = f"{'long name ' * 12}.png"
     data = draw(tmp_path / ("deep" * 20) / "data")

@@ -7,6 +7,7 @@ import numpy as np
 from tumorboard.audit.dataset_facts import DatasetFacts
 from tumorboard.audit.findings import Finding, NotApplicable, Outcome, check, separate_files
 from tumorboard.data.grey import LOST_CONTRAST
+from tumorboard.data.left_out import CHOSEN
 from tumorboard.errors import display, plural
 
 _SUFFIXES = {
@@ -219,31 +220,46 @@ def lost_contrast(facts: DatasetFacts) -> Outcome:
     )
 
 
-@check("TB107", "files that are no input", "note")
+@check("TB107", "images and files that are left out", "note")
 def no_input(facts: DatasetFacts) -> Outcome:
-    """Report files and folders among the images that are left out as no input.
+    """Report files and folders among the images that are left out as no input, and images left out by choice.
 
-    Why it matters: Metrics do not change. An image with such a name would be missed.
+    Why it matters: Files that are no input change no metric; an image with such a name would be missed. All
+    results are about the images that were not left out by choice (`--exclude`).
 
     How it is measured: Left out by their names are those that begin with a dot, `Thumbs.db`, `desktop.ini`,
     `__MACOSX`, `DICOMDIR`, README and LICENSE. What Tumorboard wrote (tables, heat maps, reports, manifests,
     run folders) is recognised by the notice in it.
 
-    What to do: Nothing, unless an image is among them: rename it.
+    What to do: Nothing, unless an image is among them: rename it. State which images you left out, and why.
     """
-    count = sum(entry.count for entry in facts.left_out)
+    chosen = [entry for entry in facts.left_out if entry.reason == CHOSEN]
+    by_choice = tuple(
+        Finding(
+            "note",
+            f"{plural(entry.count, 'image')} left out by choice (--exclude)",
+            "All results are about the other images.",
+            "State with the results which images were left out, and why.",
+            separate_files(entry.names),
+            {"images": entry.count},
+        )
+        for entry in chosen
+    )
+    others = [entry for entry in facts.left_out if entry not in chosen]
+    count = sum(entry.count for entry in others)
     if not count:
-        return ()
-    names = [display(name) for entry in facts.left_out for name in entry.names][:_NAMED]
+        return by_choice
+    names = [display(name) for entry in others for name in entry.names][:_NAMED]
     more = f" and {count - _NAMED} more" if count > _NAMED else ""
     return (
+        *by_choice,
         Finding(
             "note",
             f"{plural(count, 'file or folder', 'files or folders')} left out as no input: "
             f"{', '.join(names)}{more}",
             "Metrics do not change, unless an image is among them.",
             "Look at the names; rename an image that is among them.",
-            separate_files(map(str, facts.left_out)),
+            separate_files(map(str, others)),
             {"files": count},
         ),
     )

@@ -7,11 +7,11 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tumorboard import NOTICE, text_files
-from tumorboard.errors import DataError, StorageError, UsageError, for_terminal
+from tumorboard.errors import DataError, StorageError, UsageError, display, for_terminal
 
 if TYPE_CHECKING:
     from tumorboard.config import Frames, Recipe
@@ -183,6 +183,13 @@ def add_class_names(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --group-by-name: images of different classes can be of one patient",
     )
+    command.add_argument(
+        "--exclude",
+        type=Path,
+        metavar="LIST",
+        help="leave out the images in this list: a CSV with a column path, or a .txt with one path per line, "
+        "relative to the data (to the folder of a manifest CSV), as tumorboard audit names them",
+    )
 
 
 def data_source(options: argparse.Namespace) -> "DataSource":
@@ -199,6 +206,7 @@ def data_source(options: argparse.Namespace) -> "DataSource":
         options.group_by_folder,
         options.group_by_name,
         options.groups_across_classes,
+        _excluded(options.exclude),
     )
 
 
@@ -209,10 +217,25 @@ def require_data(options: argparse.Namespace) -> None:
         UsageError: One comes without.
     """
     names = ("frames", "class_map", "merge", "skip_bad", "group_column", "group_by_folder", "group_by_name")
-    unused = [name for name in (*names, "groups_across_classes") if getattr(options, name)]
+    unused = [name for name in (*names, "groups_across_classes", "exclude") if getattr(options, name)]
     if unused and not options.data:
         flag = f"--{unused[0].replace('_', '-')}"
         raise UsageError(f"expected --data with {flag}, found none; give the images, or leave it out")
+
+
+def _excluded(file: Path | None) -> list[str]:
+    """Return the ids in a list for --exclude.
+
+    Raises:
+        DataError: No such list, or an empty one.
+    """
+    if file is None:
+        return []
+    names = text_files.paths(text_files.read_text(file), str(file), file.parent, lines=True)
+    ids = [PurePosixPath(name).as_posix() for name in names]  # `find` writes ./a.png
+    if not ids:
+        raise DataError(f"expected images to leave out in {display(file)}, found none; name them, or no list")
+    return ids
 
 
 def path_or_address(text: str) -> Path | str:

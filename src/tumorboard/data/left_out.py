@@ -19,6 +19,8 @@ from tumorboard.predictions import TABLE_START
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import is_run
 
+EXCLUDED_COLUMNS = ("path", "left out because of")
+"""Columns of the lists for --exclude that are written."""
 SOURCE_COLUMNS = ("path", "label", "split", "group")
 RUN_COLUMNS = ("id", "path", "split", "label", "group", "sha256")
 """Columns of the manifest CSVs that are written: for people, and in a run folder."""
@@ -29,6 +31,7 @@ UNFINISHED = ".unfinished.jsonl"
 BY_NAME = "left out by name"
 WRITTEN = "written by Tumorboard"
 LINK = "a link to a folder that is read anyway"
+CHOSEN = "left out by --exclude"
 
 _IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
 _IGNORED_STEMS = frozenset({"readme", "license"})
@@ -44,13 +47,16 @@ _RECORDS = {
 """By suffix of a model or of a chart's data, the suffix of the file beside it that carries the notice."""
 
 _HEAD = 1 << 16  # bytes that are searched: a table's header names every class, a page begins with its style
-_TABLES = (",".join(SOURCE_COLUMNS) + "\n", ",".join(RUN_COLUMNS) + "\n", TABLE_START)
+_TABLES = (
+    *(",".join(columns) + "\n" for columns in (SOURCE_COLUMNS, RUN_COLUMNS, EXCLUDED_COLUMNS)),
+    TABLE_START,
+)
 _NAMED, _SHOWN = 100, 3  # of the names that a `LeftOut` counts
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Files and folders in one folder that are no input.
+    """Files and folders in one folder that are no input, or images that the user leaves out.
 
     Attributes:
         folder: Where they are: a path, or the address of an object store.

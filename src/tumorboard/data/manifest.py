@@ -28,7 +28,7 @@ from tumorboard.data.class_folders import SPLIT_NAMES, SPLITS, Entry, Listing, p
 from tumorboard.data.dicom import reader as dicom
 from tumorboard.data.groups import captured, compile_expression, names_below_class
 from tumorboard.data.image_reader import split_address, unusable
-from tumorboard.data.left_out import RUN_COLUMNS, SOURCE_COLUMNS, LeftOut
+from tumorboard.data.left_out import CHOSEN, EXCLUDED_COLUMNS, RUN_COLUMNS, SOURCE_COLUMNS, LeftOut
 from tumorboard.errors import DataError, ImageError, UsageError, display, file_line, plural
 
 FOUND_GROUP = "name:"
@@ -52,6 +52,7 @@ class DataSource:
             this regular expression find in their file names: with ``^\\d+( \\(\\d+\\))?\\.png`` the files
             ``007.png`` and ``008.png`` of a class are one group, ``007 (2).png`` and ``008 (2).png`` another.
         groups_across_classes: The class is no part of what `group_by_name` finds.
+        exclude: Ids of images that are left out.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class DataSource:
     group_by_folder: bool = False
     group_by_name: str = ""
     groups_across_classes: bool = False
+    exclude: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -238,7 +240,7 @@ def load(
 
 def survey(source: DataSource, *, new_splits: bool = False) -> tuple[Listing, class_matching.Matching]:
     """List the files of a data set, and match its classes across splits; raises as `load`."""
-    listing = _list(source.path, source.group_column, source.class_map)
+    listing = _without(list_files(source.path, source.group_column, source.class_map), source)
     if not listing.folders:
         raise DataError(f"expected images in {display(source.path)}, found no row of any; add some")
     _require_labels(listing, source)
@@ -256,6 +258,23 @@ def survey(source: DataSource, *, new_splits: bool = False) -> tuple[Listing, cl
         complete=not new_splits,
     )
     return listing, matching
+
+
+def _without(listing: Listing, source: DataSource) -> Listing:
+    """Leave out the images of `source.exclude`; a name of none is an error: its image would stay in."""
+    excluded = set(source.exclude)
+    unknown = sorted(excluded - {entry.id for entry in listing.entries})
+    if unknown:
+        raise DataError(
+            f"expected images of {display(source.path)} to leave out, found {len(unknown)} of "
+            f"{len(excluded)} not there, the first {display(unknown[0])!r}; correct the list of --exclude",
+            unknown,
+        )
+    if not excluded:
+        return listing
+    kept = tuple(entry for entry in listing.entries if entry.id not in excluded)
+    chosen = LeftOut.of(source.path, sorted(excluded), CHOSEN)
+    return replace(listing, entries=kept, left_out=(*listing.left_out, chosen))
 
 
 def _slices(entries: Sequence[Entry], frames: Frames, source: Path) -> list[Entry]:
@@ -349,10 +368,11 @@ def splits(source: Path, class_map: Mapping[str, Sequence[str]] = {}) -> frozens
     Raises:
         DataError: No such source, or an unknown layout.
     """
-    return frozenset(_list(source, class_map=class_map).folders)
+    return frozenset(list_files(source, class_map=class_map).folders)
 
 
-def _list(source: Path, group_column: str = "", class_map: Mapping[str, Sequence[str]] = {}) -> Listing:
+def list_files(source: Path, group_column: str = "", class_map: Mapping[str, Sequence[str]] = {}) -> Listing:
+    """List the files of a data set, with their classes as the data spells them; raises as `load`."""
     if source.is_file():
         return list_csv(source, group_column)
     if group_column:
@@ -493,11 +513,20 @@ def write_source_csv(manifest: Manifest, file: Path) -> str:
         problem = problem_with(Path(os.path.normpath(root / name)), name)
         if problem:
             raise DataError(f"the CSV cannot name an image from there: {problem}; or choose another --out")
-        # Readers strip the blanks around a value; these two change no path.
-        stripped = text_files.clean(name)
-        before, after = "./" * (not name.startswith(stripped)), "/." * (not name.endswith(stripped))
-        rows.append((f"{before}{name}{after}", sample.label, sample.split, sample.group))
+        rows.append((_kept_whole(name), sample.label, sample.split, sample.group))
     return _csv(rows)
+
+
+def write_excluded_csv(excluded: Mapping[str, str]) -> str:
+    """Write a list for --exclude: the ids of images, and why each is left out."""
+    return _csv([EXCLUDED_COLUMNS, *((_kept_whole(name), reason) for name, reason in excluded.items())])
+
+
+def _kept_whole(name: str) -> str:
+    """Return a path for a cell: readers strip the blanks around a value; what is added changes no path."""
+    stripped = text_files.clean(name)
+    before, after = "./" * (not name.startswith(stripped)), "/." * (not name.endswith(stripped))
+    return f"{before}{name}{after}"
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:

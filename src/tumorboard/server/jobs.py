@@ -19,9 +19,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tumorboard import config, isolation, run_folder
+from tumorboard.data.class_matching import parse_groups
+from tumorboard.data.manifest import DataSource
 from tumorboard.errors import DataError, RunFolderError, TumorboardError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
+from tumorboard.server.choices import Choices, list_name, read_choices
 from tumorboard.server.recorded_command import data_of_command
 from tumorboard.server.workspace import AUDITS, RUNS, Workspace, require_name, run_id
 from tumorboard.storage import read_regular, write_json, write_text
@@ -46,6 +49,10 @@ class Job(BaseModel):
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="null for the recipe's")
     folds: int = Field(0, ge=0, le=10, description="of a cross-validation; 0 for none")
     keep_together: Literal["found", "given"] = "found"
+    mute: tuple[str, ...] = Field((), max_length=100, description="of an audit, as of --mute")
+    class_map: tuple[str, ...] = Field((), max_length=500, description="as of --class-map")
+    skip_bad: bool = Field(False, description="as --skip-bad")
+    excluded: str = Field("", pattern="^([0-9a-f]{12})?$", description="names the list of images left out")
 
 
 class Jobs:
@@ -98,8 +105,9 @@ class Jobs:
             StorageError: The folder cannot be made.
         """
         run = self.run_named(name)
+        job = self.with_choices(job)
         self._arguments(run, job)
-        self._workspace.describe_data(job.data)
+        self._require_usable(job)
         self._require_own(run)
         with self._lock:
             if os.path.lexists(run.root):
@@ -112,14 +120,26 @@ class Jobs:
         Raises:
             As `begin`.
         """
-        run, job = self.audit_of(data), Job(kind="audit", data=data)
-        self._workspace.describe_data(data)
+        run, job = self.audit_of(data), self.with_choices(Job(kind="audit", data=data))
+        self._require_usable(job)
         self._require_own(run)
         return self._enqueue(run, job)
 
     def run_named(self, name: str) -> RunFolder:
         """Return the folder of a run that is begun here; raises DataError for what is no name."""
         return RunFolder(self._workspace.root / RUNS / require_name(name))
+
+    def choices(self, data: str) -> Choices:
+        """Return what the user chose for these images."""
+        return read_choices(self._workspace, self.audit_of(data))
+
+    def with_choices(self, job: Job) -> Job:
+        """Return a job with what the user chose for its images, whatever the job says of them."""
+        choices = self.choices(job.data)
+        of_kind = {"mute": choices.mute} if job.kind == "audit" else {"skip_bad": choices.skip_bad}
+        return job.model_copy(
+            update={"class_map": choices.class_map, "excluded": choices.excluded, **of_kind}
+        )
 
     def audit_of(self, data: str) -> RunFolder:
         """Return the folder of the audit of these data."""
@@ -135,7 +155,7 @@ class Jobs:
         """
         job = self._job_to_resume(run)
         self._arguments(run, job)
-        self._workspace.describe_data(job.data)  # as `begin`: the choices may be a stranger's
+        self._require_usable(job)  # as `begin`: the choices may be a stranger's
         require_no_links(run)
         with self._lock:
             if read_state(run).status != "stopped" or waits_in(run) == "server":
@@ -235,8 +255,11 @@ class Jobs:
             for path in (job.data, self._workspace.relative(run.root))
         )
         arguments = [job.kind, data, "--out", out]
+        arguments += [f"--class-map={groups}" for groups in job.class_map]
+        arguments += ["--exclude", list_name(job.excluded)] if job.excluded else []
         if job.kind == "audit":
-            return arguments
+            return arguments + [f"--mute={code}" for code in job.mute]
+        arguments += ["--skip-bad"] if job.skip_bad else []
         if job.recipe == OF_THE_RUN:
             _require_our_weights(run)
             arguments += ["--recipe", f"{out}/{run.recipe.name}"]
@@ -247,6 +270,13 @@ class Jobs:
         arguments += ["--seed", str(job.seed)] if job.seed is not None else []
         arguments += ["--folds", str(job.folds)] if job.folds else []
         return arguments + (["--keep-together", job.keep_together] if job.keep_together != "found" else [])
+
+    def _require_usable(self, job: Job) -> None:
+        """Check that images and the list of those left out are inside; raises DataError."""
+        if job.excluded:
+            self._workspace.resolve(list_name(job.excluded))
+        class_map = parse_groups(job.class_map)
+        self._workspace.describe_data(job.data, lambda path: DataSource(path, class_map))
 
     def _require_own(self, run: RunFolder) -> None:
         """Check that a folder is directly in `runs` or `audits`, and that no link lies in it or above it."""

@@ -10,14 +10,16 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from tumorboard import NOTICE, __version__, config
-from tumorboard.errors import DataError
+from tumorboard.errors import DataError, TumorboardError
 from tumorboard.run_folder import RunFolder
+from tumorboard.server.choices import Choices, read_findings, save_choices
+from tumorboard.server.estimate import estimate
 from tumorboard.server.jobs import Job
 from tumorboard.server.uploads import MAX_BYTES, decode, receive_json
 from tumorboard.server.workspace import run_id
 from tumorboard.server.workspace_state import WorkspaceState
 
-_THUMBNAIL = config.Image(size=96, resize="pad")
+Path = Annotated[str, Query(max_length=1000, description="relative to the workspace")]
 
 
 class NewStudy(BaseModel):
@@ -27,6 +29,15 @@ class NewStudy(BaseModel):
 
     name: str = Field(max_length=60)
     job: Job
+
+
+class NewChoices(BaseModel):
+    """What the page sends to choose for labelled images."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    data: str = Field(max_length=1000)
+    choices: Choices
 
 
 class NewAudit(BaseModel):
@@ -39,8 +50,13 @@ class NewAudit(BaseModel):
 
 def add(app: FastAPI, state: WorkspaceState) -> None:
     """Add the routes."""
+    _add_data(app, state)
+    _add_choices(app, state)
+    _add_studies(app, state)
+
+
+def _add_data(app: FastAPI, state: WorkspaceState) -> None:
     workspace, jobs = state.workspace, state.jobs
-    Path = Annotated[str, Query(max_length=1000, description="relative to the workspace")]
 
     @app.get("/api/workspace")
     async def describe_workspace() -> dict[str, Any]:
@@ -57,14 +73,10 @@ def add(app: FastAPI, state: WorkspaceState) -> None:
         """List the folders and tables in a folder."""
         return await state.run_in_thread(lambda: workspace.list_data(path))
 
-    @app.get("/api/data")
-    async def describe_data(path: Path = "") -> dict[str, Any]:
-        """Describe labelled images: classes, counts, what is left out. Nothing is opened."""
-        found = await state.run_in_thread(lambda: workspace.describe_data(path))
-        return found | {"audit": run_id(workspace.relative(jobs.audit_of(path).root))}
-
     @app.get("/api/picture")
-    async def picture(request: Request, path: Path) -> Response:
+    async def picture(
+        request: Request, path: Path, size: Annotated[int, Query(ge=32, le=512)] = 96
+    ) -> Response:
         """Show an image of the workspace, small, as PNG; it is decoded in a limited process."""
         async with state.slots.slot(request):
 
@@ -72,18 +84,75 @@ def add(app: FastAPI, state: WorkspaceState) -> None:
                 file = workspace.resolve(path)
                 if not file.is_file() or file.stat().st_size > MAX_BYTES:
                     raise DataError("expected an image file that is not too large, found another")
-                upload = decode(state.decoders, file.read_bytes(), _THUMBNAIL)
+                upload = decode(state.decoders, file.read_bytes(), config.Image(size=size, resize="pad"))
                 content = io.BytesIO()
                 Image.fromarray(upload.pixels).save(content, "PNG")
                 return content.getvalue()
 
             return Response(await state.run_in_thread(small), media_type="image/png")
 
+
+def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
+    workspace, jobs = state.workspace, state.jobs
+
+    @app.get("/api/data")
+    async def describe_data(path: Path = "") -> dict[str, Any]:
+        """Describe labelled images: classes, counts, what is left out and chosen. Nothing is opened."""
+        return await state.run_in_thread(lambda: described(path, jobs.choices(path)))
+
+    def described(path: str, choices: Choices) -> dict[str, Any]:
+        chosen = {
+            "path": path,
+            "choices": choices.model_dump(),
+            "audit": run_id(workspace.relative(jobs.audit_of(path).root)),
+        }
+        try:
+            return workspace.describe_data(path, choices.source) | chosen
+        except TumorboardError as error:
+            folders = sorted({label for _, label in workspace.images(path).values()})
+            problem = {"problem": str(error), "details": list(error.details[:20])}
+            return {"folders": {name: name for name in folders}} | problem | chosen
+
+    @app.get("/api/findings")
+    async def findings(path: Path) -> dict[str, Any]:
+        """Describe what the audit of labelled images found, with the images of each finding."""
+
+        def read() -> dict[str, Any]:
+            audit = jobs.audit_of(path)
+            current = jobs.read(audit) == jobs.with_choices(Job(kind="audit", data=path))
+            return read_findings(workspace, audit, path) | {"current": current}
+
+        return await state.run_in_thread(read)
+
+    @app.post("/api/choices")
+    async def choose(request: Request) -> dict[str, Any]:
+        """Keep what is chosen for labelled images: muted checks, images left out, classes."""
+        chosen = await receive_json(request, NewChoices)
+
+        def keep() -> dict[str, Any]:
+            workspace.describe_data(chosen.data, chosen.choices.source)
+            save_choices(workspace, jobs.audit_of(chosen.data), chosen.choices)
+            return described(chosen.data, chosen.choices)
+
+        return await state.run_in_thread(keep)
+
+
+def _add_studies(app: FastAPI, state: WorkspaceState) -> None:
+    workspace, jobs = state.workspace, state.jobs
+
     @app.post("/api/command")
-    async def show_command(request: Request) -> dict[str, str]:
-        """Show the command that does the same as the choices."""
+    async def show_command(request: Request) -> dict[str, Any]:
+        """Show the command that does the same as the choices, and how long it may take."""
         study = await receive_json(request, NewStudy)
-        return {"command": jobs.command(jobs.run_named(study.name), study.job)}
+
+        def show() -> dict[str, Any]:
+            job = jobs.with_choices(study.job)
+            return {
+                "command": jobs.command(jobs.run_named(study.name), job),
+                **estimate(workspace, jobs, job),
+            }
+
+        return await state.run_in_thread(show)
 
     @app.post("/api/studies")
     async def begin_study(request: Request) -> dict[str, str]:

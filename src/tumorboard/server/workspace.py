@@ -6,14 +6,15 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tumorboard.data.class_folders import SPLITS, Entry
+from tumorboard.data.class_matching import parse_groups
 from tumorboard.data.left_out import ignored
-from tumorboard.data.manifest import DataSource, Manifest, Sample, require_usable, survey
+from tumorboard.data.manifest import DataSource, Manifest, Sample, list_files, require_usable, survey
 from tumorboard.errors import DataError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import is_run
@@ -163,19 +164,44 @@ class Workspace:
             "left_out": max(len(folders) - _SHOWN, 0) + max(len(tables) - _SHOWN, 0),
         }
 
-    def describe_data(self, path: str) -> dict[str, Any]:
-        """Describe labelled images without opening one: classes, counts, groups, and what is left out.
-
-        Raises:
-            DataError: As `resolve`; the data cannot be used; or images that lie outside the workspace.
-        """
+    def _resolve_data(self, path: str) -> Path:
+        """Return labelled images, in which no link to a folder leads outside; raises as `describe_data`."""
         source = self.resolve(path)
         for folder, below, _ in os.walk(source):  # before anything outside is listed
             for name in below:
                 place = Path(folder, name)
                 if place.is_symlink() and not self.contains(place):
                     raise self._outside(name)
-        listing, matching = survey(DataSource(source))
+        return source
+
+    def images(self, path: str, class_map: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+        """Return the split and the class of each labelled image by its id; the class as the data spells it.
+
+        Raises:
+            DataError: As `describe_data`, but not where classes do not match.
+        """
+        source = self._resolve_data(path)
+        groups = parse_groups(class_map)
+        names = {folder: name for name, of in groups.items() for folder in of}
+        listing = list_files(source, class_map=groups)
+        self._require_inside(listing.entries)
+        return {entry.id: (entry.split, names.get(entry.folder, entry.folder)) for entry in listing.entries}
+
+    def describe_data(
+        self, path: str, source_of: Callable[[Path], DataSource] = DataSource
+    ) -> dict[str, Any]:
+        """Describe labelled images without opening one: classes, counts, groups, and what is left out.
+
+        Args:
+            path: Relative to the workspace.
+            source_of: Returns how the images at a path are read.
+
+        Raises:
+            DataError: As `resolve`; the data cannot be used; or images that lie outside the workspace.
+            UsageError: As `source_of`.
+        """
+        source = self._resolve_data(path)
+        listing, matching = survey(source_of(source))
         self._require_inside(listing.entries)
         samples = (
             Sample(entry.id, entry.path, entry.split, matching.class_of[entry.folder], entry.group, "")
@@ -202,6 +228,7 @@ class Workspace:
                 }
                 for name, *folders in matching.rows
             ],
+            "folders": {folder: matching.class_of[folder] for folder in sorted(matching.class_of)},
             "groups": len(groups),
             "left_out": [str(entry).replace(f"{self.root}{os.sep}", "") for entry in listing.left_out],
             "problems": [line.replace(f"{self.root}{os.sep}", "") for line in listing.problems[:_PROBLEMS]],

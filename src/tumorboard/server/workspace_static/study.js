@@ -2,7 +2,8 @@
 
 import { Refusal, request, requestJson } from "./api.js";
 import { byId, element, option, write } from "./dom.js";
-import { addressOf } from "./home.js";
+import { findingList, inShort } from "./findings.js";
+import { addressOf, clock, inWords, showProgress } from "./home.js";
 
 const SPLITS = { "": "no split", train: "train", valid: "validation", test: "test" };
 const RECIPES = {
@@ -14,8 +15,11 @@ const RECIPES = {
 
 export function newStudy(view, chosenBefore) {
   const part = (name) => view.querySelector(name);
-  const form = part("form");
+  const form = part("form.begin");
   let data = null; // the path in use
+  let choices = null; // for these images, as the server keeps them
+  let audit = ""; // the id of the audit of these images
+  let runs = [];
   let latest = 0;
 
   async function tried(work) {
@@ -24,12 +28,15 @@ export function newStudy(view, chosenBefore) {
       await work();
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      const lines = (error.details || []).map((line) => element("li", "", line));
-      const list = element("ul");
-      list.append(...lines);
-      part("div.problem").replaceChildren(element("p", "", error.message), ...(lines.length ? [list] : []));
-      part("div.problem").hidden = false;
+      showProblem(error.message, error.details || []);
     }
+  }
+
+  function showProblem(message, details) {
+    const list = element("ul");
+    list.append(...details.map((line) => element("li", "", line)));
+    part("div.problem").replaceChildren(element("p", "", message), ...(details.length ? [list] : []));
+    part("div.problem").hidden = false;
   }
 
   const button = (text, work) => {
@@ -60,7 +67,8 @@ export function newStudy(view, chosenBefore) {
 
   function forget() {
     data = null;
-    for (const name of [".found", "form"]) part(name).hidden = true;
+    audit = "";
+    for (const name of [".found", ".classes", ".audit", ".choices", "form.begin"]) part(name).hidden = true;
   }
 
   async function use(path) {
@@ -76,15 +84,32 @@ export function newStudy(view, chosenBefore) {
     if (number !== latest) return;
     data = path;
     history.replaceState(null, "", addressOf(path)); // for the way back
+    opened.clear();
     show(found);
     const last = path.split("/").at(-1).replace(/\.[ct]sv$/i, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "");
     form.elements.name.value = `${(last || "study").slice(0, 40)}-1`;
-    await showCommand();
-    part("#found-title").scrollIntoView({ block: "start" });
+    part(found.problem ? ".problem" : "#found-title").scrollIntoView({ block: "start" });
+    await Promise.all([showCommand(), showAudit()]);
   }
 
+  // Every choice is kept by the server at once; one after the other, as each changes the ones before.
+  let choosing = Promise.resolve();
+  const choose = (change) => {
+    choosing = choosing.then(() => tried(async () => {
+      show(await requestJson("api/choices", { data, choices: { ...choices, ...change } }));
+      await Promise.all([showCommand(), showFindings()]);
+    }));
+  };
+
   function show(found) {
-    part(".found").hidden = form.hidden = false;
+    choices = found.choices;
+    audit = found.audit;
+    const summary = inShort(choices);
+    part(".choices").hidden = !summary;
+    write(part(".choices span"), summary);
+    showClasses(found);
+    for (const name of [".found", ".audit", "form.begin"]) part(name).hidden = Boolean(found.problem);
+    if (found.problem) return showProblem(found.problem, found.details);
     write(part(".count"), `${found.images} images of ${found.classes.length} classes in ${found.path || "this folder"}.`);
     const head = element("tr");
     head.append(...["class", ...found.splits.map((split) => SPLITS[split]), "some of them"].map((text) => Object.assign(element("th", "", text), { scope: "col" })));
@@ -99,9 +124,55 @@ export function newStudy(view, chosenBefore) {
     notes.push(...found.problems.map((line) => `Cannot be used: ${line}`));
     if (found.problem_count > found.problems.length) notes.push(`${found.problem_count} files in all cannot be used.`);
     part(".notes").replaceChildren(...notes.map((text) => element("li", "", text)));
-    part(".audit-link").href = `#/run/${found.audit}`;
-    part(".audit-link").hidden = !audits.has(found.audit);
-    audit = found.audit;
+  }
+
+  function showClasses(found) {
+    part(".classes").hidden = false;
+    part(".classes").open = Boolean(found.problem) || part(".classes").open;
+    part(".classes ul").replaceChildren(...Object.entries(found.folders).map(([folder, name]) => {
+      const line = element("li");
+      const label = element("label", "", folder);
+      const input = Object.assign(element("input"), { name: folder, value: name, required: true, pattern: "[^,=]+", title: "a name without comma and =" });
+      label.append(input);
+      line.append(label);
+      return line;
+    }));
+  }
+
+  part(".classes form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const groups = new Map();
+    for (const input of part(".classes form").querySelectorAll("input"))
+      groups.set(input.value.trim(), [...(groups.get(input.value.trim()) || []), input.name]);
+    choose({ class_map: [...groups].map(([name, folders]) => `${name}=${folders.join(",")}`) });
+  });
+  part(".classes .secondary").addEventListener("click", () => choose({ class_map: [] }));
+  part(".choices button").addEventListener("click", () => choose({ mute: [], exclude: {}, class_map: [], skip_bad: false }));
+
+  const opened = new Map(); // which findings are open
+  let status = ""; // of the audit that is shown
+  async function showAudit() {
+    const entry = runs.find((candidate) => candidate.id === audit);
+    const before = status;
+    status = entry ? `${audit} ${entry.status}` : "";
+    part(".audit-link").hidden = !entry;
+    part(".audit-link").href = `#/run/${audit}`;
+    const works = entry && ["running", "waiting"].includes(entry.status);
+    write(part(".audit .state"), entry && entry.status !== "finished" ? inWords(entry) + (entry.error ? `: ${entry.error}` : "") : "");
+    showProgress(part(".audit progress"), entry || {});
+    part(".check").hidden = works;
+    write(part(".check"), entry ? "Check again" : "Check the images (audit)");
+    if (status !== before) await showFindings();
+  }
+
+  async function showFindings() {
+    if (!audit || status !== `${audit} finished`) return part(".findings").replaceChildren();
+    const path = data;
+    const report = await request(`api/findings?${new URLSearchParams({ path })}`);
+    if (path !== data) return;
+    part(".findings").replaceChildren(...findingList(report, choices, choose, opened));
+    if (!report.current) write(part(".audit .state"), "Your choices have changed since these images were checked. What is left out is marked; “Check again” looks at the rest.");
+    part(".check").classList.toggle("secondary", report.current);
   }
 
   function classRow(row, splits) {
@@ -135,8 +206,11 @@ export function newStudy(view, chosenBefore) {
 
   async function showCommand() {
     if (data === null || !form.checkValidity()) return;
-    const { command } = await requestJson("api/command", chosen());
-    part("form pre").textContent = command;
+    const { command, seconds, measured } = await requestJson("api/command", chosen());
+    form.querySelector("pre").textContent = command;
+    write(part(".estimate"), seconds
+      ? `It may take about ${clock(seconds)}: ${measured}. The page shows the time left while it runs.`
+      : "How long it takes is shown while it runs; nothing was measured yet with these settings.");
   }
 
   form.addEventListener("change", () => tried(showCommand));
@@ -147,13 +221,11 @@ export function newStudy(view, chosenBefore) {
       location.hash = `#/run/${id}`;
     });
   });
-  part(".audit").addEventListener("click", () => tried(async () => {
-    const { id } = await requestJson("api/audits", { data });
-    location.hash = `#/run/${id}`;
+  part(".check").addEventListener("click", () => tried(async () => {
+    await requestJson("api/audits", { data });
+    await showAudit();
   }));
 
-  const audits = new Set();
-  let audit = "";
   tried(async () => {
     const { recipes } = await request("api/workspace");
     form.elements.recipe.append(...recipes.map((name) => option(name, RECIPES[name])));
@@ -163,9 +235,9 @@ export function newStudy(view, chosenBefore) {
     return use(path);
   });
   return {
-    update(runs) {
-      for (const entry of runs) audits.add(entry.id);
-      part(".audit-link").hidden = !audit || !audits.has(audit);
+    update(entries) {
+      runs = entries;
+      if (data !== null && audit) tried(showAudit);
     },
   };
 }

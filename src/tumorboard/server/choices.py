@@ -1,0 +1,146 @@
+"""What the user chooses for labelled images before training, with the findings of the audit in view.
+
+The choices are kept in `audits/` of the workspace, and so is the list for `--exclude` of each choice.
+"""
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tumorboard import NOTICE
+from tumorboard.data.class_matching import parse_groups
+from tumorboard.data.manifest import DataSource, write_excluded_csv
+from tumorboard.errors import DataError, RunFolderError
+from tumorboard.run_folder import RunFolder
+from tumorboard.server.workspace import AUDITS, Workspace
+from tumorboard.storage import read_regular, write_json, write_text
+
+_MAX_BYTES = 1 << 22
+_MAX_AUDIT = 1 << 26  # bytes
+_FILES = 2000  # of a finding that are shown
+
+Text = Annotated[str, Field(max_length=1000)]
+Code = Annotated[str, Field(pattern=r"^(TB[0-9]{3})?$")]
+
+
+class Choices(BaseModel):
+    """What the user chose for labelled images."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    mute: tuple[Code, ...] = Field((), max_length=100, description="checks that the audit does not make")
+    exclude: dict[Text, Code] = Field({}, description="images left out, each with the code of its finding")
+    class_map: tuple[Text, ...] = Field((), max_length=500, description="as of --class-map: NAME=FOLDER,…")
+    skip_bad: bool = Field(False, description="leave out files that cannot be read")
+    notice: Text = NOTICE  # by which the file is known as an output
+
+    def source(self, path: Path) -> DataSource:
+        """Return how the images at a path are read; raises UsageError for a class map that is none."""
+        return DataSource(path, parse_groups(self.class_map), exclude=tuple(self.exclude))
+
+    @property
+    def excluded(self) -> str:
+        """The digest in the name of the list of what is left out; "" for nothing."""
+        return hashlib.sha256(_list(self.exclude).encode()).hexdigest()[:12] if self.exclude else ""
+
+
+def list_name(digest: str) -> str:
+    """Return where the list of this digest is, relative to the workspace."""
+    return f"{AUDITS}/excluded-{digest}.csv"
+
+
+def _list(exclude: Mapping[str, str]) -> str:
+    return write_excluded_csv(dict(sorted(exclude.items())))
+
+
+def _file(audit: RunFolder) -> Path:
+    return audit.root.with_name(f"choices-{audit.root.name}.json")
+
+
+def read_choices(workspace: Workspace, audit: RunFolder) -> Choices:
+    """Read the choices for the data of an audit; what cannot be read counts as none."""
+    try:
+        if workspace.contains(_file(audit)):
+            return Choices.model_validate_json(read_regular(_file(audit), _MAX_BYTES))
+    except (OSError, ValidationError):
+        pass
+    return Choices()
+
+
+def save_choices(workspace: Workspace, audit: RunFolder, choices: Choices) -> None:
+    """Keep the choices for the data of an audit, and write the list of what is left out.
+
+    Raises:
+        RunFolderError: The folder of the audits is a link.
+        StorageError: It cannot be written.
+    """
+    if audit.root.parent.is_symlink():
+        raise RunFolderError(f"expected the folder {AUDITS} itself, found a link; remove it")
+    if choices.exclude:
+        write_text(workspace.root / list_name(choices.excluded), _list(choices.exclude))
+    write_json(_file(audit), choices.model_dump())
+
+
+class _Finding(BaseModel):
+    """A finding in audit.json, which may be a stranger's."""
+
+    code: Code
+    severity: str
+    title: str
+    consequence: str
+    remedy: str
+    page: str
+    files: tuple[tuple[str, ...], ...] = ()
+
+
+class _Audit(BaseModel):
+    """What of audit.json is shown."""
+
+    findings: tuple[_Finding, ...]
+    passed: tuple[str, ...]
+    not_applicable: dict[str, str]
+    muted: tuple[str, ...]
+
+
+def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str, Any]:
+    """Read what an audit found, each image with its class, its split and where it is in the workspace.
+
+    Raises:
+        DataError: There are no findings that can be read.
+    """
+    try:
+        report = _Audit.model_validate_json(read_regular(audit.audit, _MAX_AUDIT))
+    except (OSError, ValidationError):
+        raise DataError("expected the findings of an audit, found none; check the images first") from None
+    known = workspace.images(data, read_choices(workspace, audit).class_map)
+    below = data if os.path.isdir(workspace.resolve(data)) else posixpath.dirname(data)
+
+    def image(name: str) -> dict[str, str]:
+        split, label = known.get(name, ("", ""))
+        picture = posixpath.normpath(posixpath.join(below, name)) if name in known else ""
+        return {"id": name, "split": split, "class": label, "picture": picture}
+
+    findings = []
+    for finding in report.findings:
+        shown: list[list[dict[str, str]]] = []
+        count = sum(map(len, finding.files))
+        for group in finding.files:
+            if sum(map(len, shown)) + len(group) > _FILES:
+                break
+            shown.append([image(name) for name in group])
+        labels = [{member["class"] for member in group} for group in shown]
+        findings.append(
+            finding.model_dump(exclude={"files"})
+            | {
+                "groups": shown,
+                "count": count,
+                "left": len(finding.files) - len(shown),
+                "repeats": any(len(group) > 1 for group in shown) and all(len(of) == 1 for of in labels),
+            }
+        )
+    return {**report.model_dump(exclude={"findings"}), "findings": findings}

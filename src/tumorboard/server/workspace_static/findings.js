@@ -1,0 +1,126 @@
+// What the audit found, with its images, and what the user chooses in view of it.
+
+import { element, write } from "./dom.js";
+
+const SEVERITIES = { error: "Error", warning: "Warning", note: "Note" };
+const RANK = { test: 2, valid: 1 }; // of duplicates, the one in test stays, so that the results are of as many images
+const FIRST = 6; // groups that are shown before “Show more”
+const MORE = 24;
+
+const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
+export function inShort(choices) {
+  const parts = [];
+  const excluded = Object.keys(choices.exclude).length;
+  if (excluded) parts.push(`${count(excluded, "image")} left out`);
+  if (choices.skip_bad) parts.push("files that cannot be read are left out");
+  if (choices.mute.length) parts.push(`muted: ${choices.mute.join(", ")}`);
+  if (choices.class_map.length) parts.push(`classes: ${choices.class_map.join("; ")}`);
+  return parts.length ? `Your choices for these images: ${parts.join("; ")}.` : "";
+}
+
+// Build the list of findings. `choose` takes the changed choices, and builds the list again.
+export function findingList(report, choices, choose, opened) {
+  const button = (text, change, secondary = true) => {
+    const node = Object.assign(element("button", secondary ? "secondary" : "", text), { type: "button" });
+    node.addEventListener("click", () => choose(change()));
+    return node;
+  };
+  const without = (ids) => Object.fromEntries(Object.entries(choices.exclude).filter(([id]) => !ids.includes(id)));
+  const leaveOut = (ids, code) => ({ exclude: { ...choices.exclude, ...Object.fromEntries(ids.map((id) => [id, code])) } });
+  const mute = (code) => button(`Mute ${code}`, () => ({ mute: [...choices.mute, code] }));
+  const unmute = (code) => button(`Make the check ${code} again`, () => ({ mute: choices.mute.filter((other) => other !== code) }));
+
+  function figure(file, code, together) {
+    const out = Object.hasOwn(choices.exclude, file.id);
+    const box = element("figure", out ? "out" : "");
+    const query = new URLSearchParams({ path: file.picture, size: together ? 256 : 128 });
+    const image = Object.assign(element("img"), { src: `api/picture?${query}`, alt: `${file.split} ${file.class}`.trim(), loading: "lazy" });
+    image.addEventListener("error", () => image.replaceWith(element("p", "soft", "No picture can be shown.")));
+    const action = out
+      ? button("Put back", () => ({ exclude: without([file.id]) }))
+      : button("Leave out", () => leaveOut([file.id], code));
+    action.setAttribute("aria-label", `${action.textContent}: ${file.id}`);
+    const caption = element("figcaption");
+    caption.append(
+      element("strong", "", [file.split, file.class].filter(Boolean).join(" · ")),
+      element("span", "", out ? `${file.id} (left out)` : file.id),
+    );
+    box.append(image, caption, action);
+    return box;
+  }
+
+  function groupItem(files, code) {
+    const item = element("li", files.length > 1 ? "group" : "");
+    const lines = files.filter((file) => !file.picture).map((file) => element("span", "", file.id));
+    item.append(...files.filter((file) => file.picture).map((file) => figure(file, code, files.length > 1)), ...lines);
+    return item;
+  }
+
+  // All but one of each group, of which the others are copies; or everything.
+  function superfluous(finding) {
+    if (!finding.repeats) return finding.groups.flat();
+    return finding.groups.flatMap((group) => {
+      const left = group.filter((file) => !Object.hasOwn(choices.exclude, file.id));
+      const kept = left.reduce((best, file) => ((RANK[file.split] || 0) > (RANK[best?.split] || 0) || !best ? file : best), null);
+      return left.filter((file) => file !== kept);
+    });
+  }
+
+  function wholeButtons(finding) {
+    if (finding.code === "TB101")
+      return [button(choices.skip_bad ? "Stop at files that cannot be read" : "Leave out files that cannot be read", () => ({ skip_bad: !choices.skip_bad }))];
+    const files = finding.groups.flat().filter((file) => file.picture);
+    if (!files.length || finding.left) return [];
+    const out = files.filter((file) => Object.hasOwn(choices.exclude, file.id)).map((file) => file.id);
+    const now = superfluous(finding).map((file) => file.id).filter((id) => !out.includes(id));
+    const text = finding.repeats ? `Leave out all but one of each (${count(now.length, "image")})` : `Leave out ${now.length === 1 ? "this image" : `these ${now.length} images`}`;
+    return [
+      ...(now.length ? [button(text, () => leaveOut(now, finding.code))] : []),
+      ...(out.length ? [button(`Put back ${count(out.length, "image")}`, () => ({ exclude: without(out) }))] : []),
+    ];
+  }
+
+  function article(finding) {
+    const key = `${finding.code} ${finding.title}`;
+    const box = element("details", `finding ${finding.severity}`);
+    box.open = opened.has(key) ? opened.get(key) : finding.severity === "error";
+    box.addEventListener("toggle", () => opened.set(key, box.open));
+    const summary = element("summary");
+    summary.append(element("strong", "severity", SEVERITIES[finding.severity] || "Note"), " ", element("span", "", `${finding.code}: ${finding.title}`));
+    const list = element("ul", finding.groups.some((group) => group.length > 1) ? "groups" : "files");
+    const more = element("button", "secondary");
+    more.type = "button";
+    const waiting = [...finding.groups];
+    const showSome = (number) => {
+      list.append(...waiting.splice(0, number).map((group) => groupItem(group, finding.code)));
+      more.hidden = !waiting.length;
+      write(more, `Show more (${waiting.length} left)`);
+    };
+    more.addEventListener("click", () => showSome(MORE));
+    showSome(FIRST);
+    const actions = element("p", "actions");
+    actions.append(...wholeButtons(finding), mute(finding.code), more);
+    box.append(summary, element("p", "", finding.consequence), element("p", "soft", finding.remedy), list);
+    if (finding.left) box.append(element("p", "soft", `${finding.left} more, which are too many to show or to leave out here: make new splits, or give a table.`));
+    box.append(actions);
+    return box;
+  }
+
+  const shown = report.findings.filter((finding) => !choices.mute.includes(finding.code));
+  const nodes = shown.map(article);
+  if (!shown.length) nodes.push(element("p", "", "Nothing was found that is not muted."));
+  for (const code of choices.mute) {
+    const line = element("p", "actions");
+    const finding = report.findings.find((other) => other.code === code);
+    line.append(element("span", "soft", `Muted: ${code}${finding ? `: ${finding.title}` : ""}`), unmute(code));
+    nodes.push(line);
+  }
+  const applicable = Object.entries(report.not_applicable);
+  const rest = element("details");
+  const reasons = element("ul");
+  reasons.append(...applicable.map(([code, reason]) => element("li", "", `${code}: ${reason}`)));
+  rest.append(element("summary", "", `${count(report.passed.length, "check")} passed; ${applicable.length} could not be made`), reasons);
+  nodes.push(rest);
+  return nodes;
+}
