@@ -114,7 +114,7 @@ def test_excluded_images_are_left_out_and_counted(tmp_path):
     loaded = load(DataSource(tmp_path, exclude=excluded))
     assert set(loaded.manifest.ids) == {*whole.manifest.ids, "train/tumour_left/2.png"} - set(excluded)
     (entry,) = loaded.left_out
-    assert (entry.names, entry.count, entry.reason) == (excluded, 2, "left out by --exclude")
+    assert (entry.names, entry.count, entry.reason) == (excluded, 2, "left out by choice")
 
 
 def test_an_excluded_image_that_is_not_there_is_an_error(tmp_path):

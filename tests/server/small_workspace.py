@@ -1,7 +1,7 @@
 """A real server of a workspace with the tests' small recipe: `python small_workspace.py FOLDER RECIPE.toml`.
 
-With `train` as its first argument it is the command line that this server starts. With `fake` as the recipe
-the commands are those of `fake_training.py`, and the models of a run are the fake predictor.
+With the name of a command as its first argument it is the command line that this server starts. With `fake`
+as the recipe the commands are those of `fake_training.py`, and the models of a run are the fake predictor.
 """
 
 import dataclasses
@@ -13,11 +13,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 TOKEN = "abcdefgh12345678"  # noqa: S105
 
 
-def train() -> int:
+def command_line() -> int:
     from tests.small_runs import add_tiny_backbone
     from tumorboard.cli.main import main
 
-    add_tiny_backbone()
+    if sys.argv[1] == "train":  # it imports Keras
+        add_tiny_backbone()
     return main(sys.argv[1:])
 
 
@@ -46,6 +47,6 @@ def serve(folder: Path, recipe: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] in ("train", "audit"):
-        sys.exit(train())
+    if sys.argv[1] in ("train", "audit", "compare"):
+        sys.exit(command_line())
     serve(Path(sys.argv[1]), sys.argv[2])

@@ -1,5 +1,6 @@
 """A whole study by mouse alone, in a real browser: from a folder of drawings to the answer for an image."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def folder(tmp_path):
     folder = tmp_path / "work"
     draw(folder / "scans")
     (folder / "empty").mkdir()
+    shutil.copy(folder / "scans/train/bar/bar0.png", folder / "scans/test/bar/copy.png")
     (tmp_path / "small.toml").write_text(RECIPE)
     yield folder
     for run in folder.glob("runs/*"):
@@ -54,12 +56,31 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         page.get_by_role("button", name="The folder of this page").click()
         page.get_by_role("button", name="Folder scans").click()
         page.get_by_role("button", name="Use the folder scans").click()
-        page.get_by_text("27 images of 3 classes in scans.").wait_for()
+        page.get_by_text("28 images of 3 classes in scans.").wait_for()
         page.locator(".pictures img").nth(17).wait_for()
+        assert faults_everywhere(page) == []
+        page.get_by_text("Rename or merge classes").click()
+        page.get_by_label("noise", exact=True).fill("grain")
+        page.get_by_role("button", name="Use these classes").click()
+        page.get_by_role("row", name="grain").wait_for()
+        assert faults_everywhere(page) == []
+        page.get_by_role("button", name="Check the images").click()
+        leak = page.locator("details.finding", has_text="TB401")
+        leak.locator("img").nth(1).wait_for(timeout=1000 * SECONDS)
+        assert "copy.png" in leak.inner_text()
+        assert faults_everywhere(page) == []
+        leak.get_by_role("button", name="Leave out all but one of each").click()
+        leak.get_by_text("train/bar/bar0.png (left out)").wait_for()
+        leak.get_by_role("button", name="Put back: train/bar/bar0.png").click()
+        leak.get_by_role("button", name="Leave out: test/bar/copy.png").click()
+        page.get_by_text("27 images of 3 classes in scans.").wait_for()
+        leak.get_by_role("button", name="Mute TB401").click()
+        page.get_by_text("Muted: TB401").wait_for()
+        page.get_by_text("Your choices for these images: 1 image left out; muted: TB401;").wait_for()
         assert faults_everywhere(page) == []
         page.get_by_label("Settings").select_option("small")
         page.get_by_text("The command that does the same").click()
-        page.get_by_text("tumorboard train scans --out runs/scans-1 --recipe").wait_for()
+        page.get_by_text("tumorboard train scans --out runs/scans-1 --class-map=bar=bar").wait_for()
         page.get_by_role("button", name="Begin").click()
         page.get_by_role("heading", name="runs/scans-1").wait_for()
         see(page, "Running: ")
@@ -87,7 +108,7 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         page.get_by_role("heading", name="Performance").first.wait_for()
         page.go_back()
         page.get_by_role("link", name="Predict images").click()
-        page.get_by_text("4 models; classes: bar, disc, noise.").wait_for()
+        page.get_by_text("4 models; classes: bar, disc, grain.").wait_for()
         page.get_by_label("choose files").set_input_files(folder / "scans/test/disc/disc0.png")
         playwright.expect(page.get_by_role("status")).to_contain_text("disc0.png: prediction", timeout=60000)
         page.get_by_role("link", name="runs/scans-1").click()

@@ -31,7 +31,7 @@ UNFINISHED = ".unfinished.jsonl"
 BY_NAME = "left out by name"
 WRITTEN = "written by Tumorboard"
 LINK = "a link to a folder that is read anyway"
-CHOSEN = "left out by --exclude"
+CHOSEN = "left out by choice"
 
 _IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
 _IGNORED_STEMS = frozenset({"readme", "license"})

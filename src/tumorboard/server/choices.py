@@ -123,7 +123,8 @@ def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str
     def image(name: str) -> dict[str, str]:
         split, label = known.get(name, ("", ""))
         picture = posixpath.normpath(posixpath.join(below, name)) if name in known else ""
-        return {"id": name, "split": split, "class": label, "picture": picture}
+        line = name.replace(f"{workspace.root}{os.sep}", "")  # of a file that is no image
+        return {"id": line, "split": split, "class": label, "picture": picture}
 
     findings = []
     for finding in report.findings:

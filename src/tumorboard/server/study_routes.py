@@ -110,6 +110,8 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
             return workspace.describe_data(path, choices.source) | chosen
         except TumorboardError as error:
             folders = sorted({label for _, label in workspace.images(path).values()})
+            if len(folders) < 2:  # no other choice of classes is a remedy
+                raise
             problem = {"problem": str(error), "details": list(error.details[:20])}
             return {"folders": {name: name for name in folders}} | problem | chosen
 
