@@ -117,7 +117,14 @@ def test_the_token_in_the_address_becomes_a_cookie_of_this_site_alone(guarded) -
 
 
 def test_bodies_are_small_json_and_nothing_else(client) -> None:
-    posts = ("/api/studies", "/api/audits", "/api/command", "/api/runs/0123/delete")
+    posts = (
+        "/api/studies",
+        "/api/audits",
+        "/api/command",
+        "/api/choices",
+        "/api/comparisons",
+        "/api/runs/0123/delete",
+    )
     for path in posts:
         assert client.post(path, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
         assert (
@@ -142,6 +149,9 @@ def test_data_is_found_with_its_pictures(client, root, slice_png) -> None:
     picture = client.get("/api/picture", params={"path": found["classes"][0]["pictures"][0]})
     assert picture.headers["content-type"] == "image/png"
     assert picture.headers.get("content-disposition") is None
+    for size, status in ((256, 200), (0, 422), (100_000, 422)):
+        params = {"path": found["classes"][0]["pictures"][0], "size": size}
+        assert client.get("/api/picture", params=params).status_code == status
     outside = root.parent / "outside.png"
     outside.write_bytes(slice_png)
     for path in (f"../{outside.name}", str(outside), "scans", "", "scans/none.png"):
@@ -163,6 +173,48 @@ def test_the_command_of_the_choices_is_shown(client, root) -> None:
     assert shown == f"cd {root}\ntumorboard train scans --out runs/first --folds 5"
     for wrong in ({"name": "../x"}, {"name": ""}, {"program": "sh"}, {"job": {"weights": "x"}}):
         assert client.post("/api/command", json=body | wrong).status_code == 422
+
+
+def test_what_is_chosen_for_images_is_kept_and_shown_in_the_command(client, root) -> None:
+    choices = {"mute": ["TB408"], "exclude": {"train/bar/bar0.png": "TB401"}, "class_map": ["shape=bar,disc"]}
+    found = client.post("/api/choices", json={"data": "scans", "choices": choices}).json()
+    assert (found["images"], found["folders"]["disc"]) == (26, "shape")
+    assert client.get("/api/data", params={"path": "scans"}).json() == found
+    reply = client.post("/api/command", json={"name": "first", "job": {"data": "scans"}}).json()
+    assert "--class-map=shape=bar,disc --exclude audits/excluded-" in reply["command"]
+    assert reply["seconds"] >= 60
+    wrong = (
+        {"exclude": {"train/bar/none.png": ""}},
+        {"class_map": ["shape=other"]},
+        {"class_map": ["shape"]},
+        {"mute": ["--help"]},
+        {"out": "/tmp"},  # noqa: S108
+    )
+    for change in wrong:
+        assert client.post("/api/choices", json={"data": "scans", "choices": change}).status_code == 422
+    assert client.get("/api/data", params={"path": "scans"}).json() == found
+    for path in ("../x", "/etc", ".", "scans/../.."):
+        assert client.post("/api/choices", json={"data": path, "choices": {}}).status_code == 422
+        assert client.get("/api/findings", params={"path": path}).status_code == 422
+
+
+def test_classes_that_do_not_match_come_with_their_folders(client, root) -> None:
+    (root / "scans" / "test" / "bar").rename(root / "scans" / "test" / "stripe")
+    found = client.get("/api/data", params={"path": "scans"}).json()
+    assert found["problem"].startswith("class folders that match no other split's")
+    assert list(found["folders"]) == ["bar", "disc", "noise", "stripe"]
+    body = {"data": "scans", "choices": {"class_map": ["bar=bar,stripe"]}}
+    assert client.post("/api/choices", json=body).json()["images"] == 27
+
+
+def test_findings_are_current_until_something_else_is_chosen(client, root, state) -> None:
+    assert client.get("/api/findings", params={"path": "scans"}).status_code == 422
+    client.post("/api/audits", json={"data": "scans"})
+    audit = state.jobs.audit_of("scans").audit
+    audit.write_text(json.dumps({"findings": [], "passed": [], "not_applicable": {}, "muted": []}))
+    for choices, current in (({}, True), ({"mute": ["TB408"]}, False)):
+        client.post("/api/choices", json={"data": "scans", "choices": choices})
+        assert client.get("/api/findings", params={"path": "scans"}).json()["current"] is current
 
 
 # -- runs
@@ -202,6 +254,24 @@ def test_a_run_of_the_command_line_is_seen_with_its_command(client, root) -> Non
     assert (found["status"], found["begun_here"], found["fraction"]) == ("stopped", False, 0.5)
     assert client.get(f"/api/runs/{found['id']}").json()["command"] == "tumorboard train scans --out typed"
     assert client.post(f"/api/runs/{found['id']}/resume").status_code == 422
+
+
+def test_runs_are_compared_and_what_differs_is_shown(client, root, state) -> None:
+    keys = []
+    for name, seed in (("first", 1), ("second", 2)):
+        keys.append(finish(client, root, name))
+        fingerprint = RunFolder(root / "runs" / name).fingerprint
+        fingerprint.write_text(json.dumps({"settings": {"seed": seed}, "environment": {}, "files": {}}))
+    shown = client.get("/api/differences", params={"run": keys}).json()
+    assert shown["names"] == ["runs/first", "runs/second"]
+    assert shown["differences"] == [{"name": "seed", "values": ["1", "2"]}]
+    key = client.post("/api/comparisons", json={"runs": keys}).json()["id"]
+    found = client.get(f"/api/runs/{key}").json()
+    assert (found["kind"], found["command"]) == ("compare", shown["command"])
+    assert found["differences"]["differences"] == shown["differences"]
+    for wrong in ([], keys[:1], [keys[0], "0123"], [f"../{keys[0]}", keys[1]]):
+        assert client.get("/api/differences", params={"run": wrong}).status_code in (404, 422)
+        assert client.post("/api/comparisons", json={"runs": wrong}).status_code in (404, 422)
 
 
 def test_states_are_pushed_when_they_change(state, root) -> None:

@@ -104,6 +104,19 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         see(page, "Finished")
         assert "Recommended model" in page.locator(".results pre").inner_text()
         assert faults_everywhere(page) == []
+        shutil.copytree(folder / "runs/scans-1", folder / "runs/second")
+        page.get_by_role("link", name="Compare").click()
+        page.get_by_label("runs/scans-1").check()
+        page.get_by_label("runs/second").check()
+        page.get_by_text("Their settings, versions and numbers of images are the same.").wait_for()
+        assert faults_everywhere(page) == []
+        page.get_by_role("button", name="Compare on the test images").click()
+        page.get_by_role("heading", name="Comparison of runs/scans-1 and runs/second").wait_for()
+        see(page, "Finished")
+        assert "Test accuracy of 2 runs" in page.locator(".results pre").inner_text()
+        assert faults_everywhere(page) == []
+        page.get_by_role("navigation").get_by_role("link", name="Studies").click()
+        page.get_by_role("link", name="runs/scans-1", exact=True).click()
         page.get_by_role("link", name="Open the report").click()
         page.get_by_role("heading", name="Performance").first.wait_for()
         page.go_back()

@@ -26,7 +26,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
 from tumorboard.server.choices import Choices, list_name, read_choices
 from tumorboard.server.recorded_command import data_of_command
-from tumorboard.server.workspace import AUDITS, RUNS, Workspace, require_name, run_id
+from tumorboard.server.workspace import AUDITS, COMPARISONS, FOLDERS, RUNS, Workspace, require_name, run_id
 from tumorboard.storage import read_regular, write_json, write_text
 
 RECIPES = {"default": "default", "probe": "probe", "notebook-fast": "notebook-fast", "notebook": "notebook"}
@@ -43,7 +43,8 @@ class Job(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    kind: Literal["train", "audit"] = "train"
+    kind: Literal["train", "audit", "compare"] = "train"
+    runs: tuple[str, ...] = Field((), max_length=10, description="to compare, relative to the workspace")
     data: str = Field("", max_length=1000, description="folder or table, relative to the workspace")
     recipe: str = Field("default", max_length=60)
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="null for the recipe's")
@@ -128,6 +129,31 @@ class Jobs:
     def run_named(self, name: str) -> RunFolder:
         """Return the folder of a run that is begun here; raises DataError for what is no name."""
         return RunFolder(self._workspace.root / RUNS / require_name(name))
+
+    def begin_comparison(self, runs: Sequence[RunFolder]) -> RunFolder:
+        """Compare finished runs at once: it takes seconds, and need not wait for a training.
+
+        Raises:
+            DataError: Fewer than two runs, or more than ten.
+        """
+        if not 2 <= len(runs) <= 10:
+            raise DataError(f"expected 2 to 10 runs to compare, found {len(runs)}; choose others")
+        names = tuple(self._workspace.relative(run.root) for run in runs)
+        run, job = self.comparison_of(names), Job(kind="compare", runs=names)
+        self._require_usable(job)
+        self._require_own(run)
+        with self._lock:
+            if read_state(run).status != "running":
+                with run_folder.locked(run):
+                    write_json(run.job, job.model_dump())
+                self._start(run)
+        return run
+
+    def comparison_of(self, runs: Sequence[str]) -> RunFolder:
+        """Return the folder of the comparison of these runs."""
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(name.rpartition("/")[2] for name in runs)).strip("-.")
+        folder = f"{words[:40].strip('-.') or 'runs'}-{run_id(chr(0).join(runs))[:6]}"
+        return RunFolder(self._workspace.root / COMPARISONS / folder)
 
     def choices(self, data: str) -> Choices:
         """Return what the user chose for these images."""
@@ -250,10 +276,12 @@ class Jobs:
     def _arguments(self, run: RunFolder, job: Job) -> list[str]:
         if job.folds == 1:
             raise DataError("expected 2 folds or more, found 1; leave them out for one training")
-        data, out = (
+        data, out, *runs = (
             f"./{path}" if path.startswith("-") else path or "."
-            for path in (job.data, self._workspace.relative(run.root))
+            for path in (job.data, self._workspace.relative(run.root), *job.runs)
         )
+        if job.kind == "compare":
+            return [job.kind, *runs, "--out", out]
         arguments = [job.kind, data, "--out", out]
         arguments += [f"--class-map={groups}" for groups in job.class_map]
         arguments += ["--exclude", list_name(job.excluded)] if job.excluded else []
@@ -272,17 +300,21 @@ class Jobs:
         return arguments + (["--keep-together", job.keep_together] if job.keep_together != "found" else [])
 
     def _require_usable(self, job: Job) -> None:
-        """Check that images and the list of those left out are inside; raises DataError."""
+        """Check that what a job reads lies inside; raises DataError or RunFolderError."""
+        for name in job.runs:
+            require_no_links(RunFolder(self._workspace.resolve(name)))
+        if job.kind == "compare":
+            return
         if job.excluded:
             self._workspace.resolve(list_name(job.excluded))
         class_map = parse_groups(job.class_map)
         self._workspace.describe_data(job.data, lambda path: DataSource(path, class_map))
 
     def _require_own(self, run: RunFolder) -> None:
-        """Check that a folder is directly in `runs` or `audits`, and that no link lies in it or above it."""
-        if run.root.parent not in [self._workspace.root / name for name in (RUNS, AUDITS)]:
+        """Check that a folder is directly in one of `FOLDERS`, and that no link lies in it or above it."""
+        if run.root.parent not in [self._workspace.root / name for name in FOLDERS]:
             raise RunFolderError(
-                f"expected a folder in {RUNS}/ or {AUDITS}/ of the workspace, found another; use a terminal"
+                f"expected a folder in {', '.join(FOLDERS)} of the workspace, found another; use a terminal"
             )
         require_no_links(run)
 
@@ -304,8 +336,8 @@ class Jobs:
         process = None
         try:
             arguments = self._arguments(run, job)
-            if job.kind == "audit":  # results of an earlier one would hide that this one failed
-                for file in (run.report, run.audit, run.progress):
+            if job.kind != "train":  # results of an earlier one would hide that this one failed
+                for file in (run.report, run.audit, run.metrics, run.progress):
                     file.unlink(missing_ok=True)
             with run.log.open("ab") as log:
                 log.write(f"$ {shlex.join(['tumorboard', *arguments])}\n".encode())

@@ -13,6 +13,7 @@ from tumorboard import NOTICE, __version__, config
 from tumorboard.errors import DataError, TumorboardError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.choices import Choices, read_findings, save_choices
+from tumorboard.server.comparison import setting_differences
 from tumorboard.server.estimate import estimate
 from tumorboard.server.jobs import Job
 from tumorboard.server.uploads import MAX_BYTES, decode, receive_json
@@ -20,6 +21,7 @@ from tumorboard.server.workspace import run_id
 from tumorboard.server.workspace_state import WorkspaceState
 
 Path = Annotated[str, Query(max_length=1000, description="relative to the workspace")]
+RunIds = Annotated[list[str], Query(min_length=2, max_length=10, description="ids of runs")]
 
 
 class NewStudy(BaseModel):
@@ -38,6 +40,14 @@ class NewChoices(BaseModel):
 
     data: str = Field(max_length=1000)
     choices: Choices
+
+
+class NewComparison(BaseModel):
+    """What the page sends to compare runs."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    runs: list[str] = Field(max_length=10, description="ids of finished runs")
 
 
 class NewAudit(BaseModel):
@@ -161,7 +171,7 @@ def _add_studies(app: FastAPI, state: WorkspaceState) -> None:
         """Begin a study when its turn comes."""
         study = await receive_json(request, NewStudy)
         if study.job.kind != "train":
-            raise HTTPException(422, "expected a study, found an audit; it has a route of its own")
+            raise HTTPException(422, "expected a study, found another command; it has a route of its own")
         return {"id": await _begun(lambda: jobs.begin(study.name, study.job))}
 
     @app.post("/api/audits")
@@ -169,6 +179,27 @@ def _add_studies(app: FastAPI, state: WorkspaceState) -> None:
         """Audit data when its turn comes."""
         audit = await receive_json(request, NewAudit)
         return {"id": await _begun(lambda: jobs.begin_audit(audit.data))}
+
+    @app.get("/api/differences")
+    async def differences(run: RunIds) -> dict[str, Any]:
+        """Show how the settings of runs differ, and the command that compares their results."""
+
+        def show() -> dict[str, Any]:
+            runs = [state.run(key) for key in run]
+            names = [workspace.relative(of.root) for of in runs]
+            job = Job(kind="compare", runs=tuple(names))
+            command = jobs.command(jobs.comparison_of(names), job)
+            return {"names": names, "differences": setting_differences(runs), "command": command}
+
+        return await state.run_in_thread(show)
+
+    @app.post("/api/comparisons")
+    async def begin_comparison(request: Request) -> dict[str, str]:
+        """Compare finished runs on the test images that they share."""
+        comparison = await receive_json(request, NewComparison)
+        return {
+            "id": await _begun(lambda: jobs.begin_comparison([state.run(key) for key in comparison.runs]))
+        }
 
     async def _begun(begin: Callable[[], RunFolder]) -> str:
         run = await state.run_in_thread(begin)

@@ -19,7 +19,7 @@ from tumorboard.errors import DataError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import is_run
 
-RUNS, AUDITS = "runs", "audits"
+RUNS, AUDITS, COMPARISONS = FOLDERS = "runs", "audits", "comparisons"
 """Folders of the workspace for what is begun on the page."""
 
 _LONGEST = 1000  # characters of a path
@@ -111,7 +111,7 @@ class Workspace:
         return {run_id(self.relative(run.root)): run for run in sorted(found, key=lambda run: str(run.root))}
 
     def _find_runs(self) -> Iterator[RunFolder]:
-        own = [self.root / name for name in (RUNS, AUDITS)]  # first, however many folders of data there are
+        own = [self.root / name for name in FOLDERS]  # first, however many folders of data there are
         waiting, seen = [*((folder, 1) for folder in own if not folder.is_symlink()), (self.root, 0)], 0
         while waiting and seen < _MAX_FOLDERS:
             folder, level = waiting.pop(0)

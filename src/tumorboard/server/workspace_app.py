@@ -21,6 +21,7 @@ from tumorboard.errors import DataError, TumorboardError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import app as run_app
 from tumorboard.server import study_routes
+from tumorboard.server.comparison import setting_differences
 from tumorboard.server.curves import learning_curves
 from tumorboard.server.jobs import read_log
 from tumorboard.server.uploads import receive_json
@@ -126,6 +127,7 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
             return state.describe(key, run) | {
                 "command": _command(state, run),
                 "summary": _text(run, "summary"),
+                "differences": _differences(state, run),
                 "curves": learning_curves(run),
                 "refusal": state.jobs.reason_against_resuming(run),
             }
@@ -167,6 +169,19 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
                 await state.close_models()
             await state.run_in_thread(carry_out)
         return {"status": "deleted"}
+
+
+def _differences(state: WorkspaceState, run: RunFolder) -> dict[str, Any] | None:
+    """Return how the settings of the runs of a comparison differ; None for another run."""
+    job = state.jobs.read(run)
+    if job is None or job.kind != "compare":
+        return None
+    runs = {state.workspace.relative(other.root): other for other in state.workspace.runs().values()}
+    try:
+        compared = [runs[name] for name in job.runs]
+        return {"names": list(job.runs), "differences": setting_differences(compared)}
+    except (LookupError, DataError):  # one is not there any more
+        return None
 
 
 def _command(state: WorkspaceState, run: RunFolder) -> str:

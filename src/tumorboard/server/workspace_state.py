@@ -85,7 +85,7 @@ class WorkspaceState:
             "id": key,
             "name": display(self.workspace.relative(run.root) or self.workspace.root.name, 1000),
             "kind": job.kind if job else "train",
-            "data": job.data if job else "",
+            "data": (" and ".join(job.runs) or job.data) if job else "",
             "status": status,
             "begun": bool(state.progress) or run.log.exists() or run.fingerprint.exists(),
             "error": error_of(run) if status == "stopped" else "",

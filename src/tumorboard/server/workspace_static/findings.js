@@ -19,17 +19,18 @@ export function inShort(choices) {
   return parts.length ? `Your choices for these images: ${parts.join("; ")}.` : "";
 }
 
-// Build the list of findings. `choose` takes the changed choices, and builds the list again.
+// Build the list of findings. `choose` takes a function from the choices to what changes, and builds the list again.
 export function findingList(report, choices, choose, opened) {
-  const button = (text, change, secondary = true) => {
-    const node = Object.assign(element("button", secondary ? "secondary" : "", text), { type: "button" });
-    node.addEventListener("click", () => choose(change()));
+  const button = (text, change) => {
+    const node = Object.assign(element("button", "secondary", text), { type: "button" });
+    node.addEventListener("click", () => choose(change));
     return node;
   };
-  const without = (ids) => Object.fromEntries(Object.entries(choices.exclude).filter(([id]) => !ids.includes(id)));
-  const leaveOut = (ids, code) => ({ exclude: { ...choices.exclude, ...Object.fromEntries(ids.map((id) => [id, code])) } });
-  const mute = (code) => button(`Mute ${code}`, () => ({ mute: [...choices.mute, code] }));
-  const unmute = (code) => button(`Make the check ${code} again`, () => ({ mute: choices.mute.filter((other) => other !== code) }));
+  // Each change is of the choices at its turn: the ones shown may be older.
+  const putBack = (ids) => ({ exclude }) => ({ exclude: Object.fromEntries(Object.entries(exclude).filter(([id]) => !ids.includes(id))) });
+  const leaveOut = (ids, code) => ({ exclude }) => ({ exclude: { ...exclude, ...Object.fromEntries(ids.map((id) => [id, code])) } });
+  const mute = (code) => button(`Mute ${code}`, (now) => ({ mute: [...now.mute, code] }));
+  const unmute = (code) => button(`Make the check ${code} again`, (now) => ({ mute: now.mute.filter((other) => other !== code) }));
 
   function figure(file, code, together) {
     const out = Object.hasOwn(choices.exclude, file.id);
@@ -38,8 +39,8 @@ export function findingList(report, choices, choose, opened) {
     const image = Object.assign(element("img"), { src: `api/picture?${query}`, alt: `${file.split} ${file.class}`.trim(), loading: "lazy" });
     image.addEventListener("error", () => image.replaceWith(element("p", "soft", "No picture can be shown.")));
     const action = out
-      ? button("Put back", () => ({ exclude: without([file.id]) }))
-      : button("Leave out", () => leaveOut([file.id], code));
+      ? button("Put back", putBack([file.id]))
+      : button("Leave out", leaveOut([file.id], code));
     action.setAttribute("aria-label", `${action.textContent}: ${file.id}`);
     const caption = element("figcaption");
     caption.append(
@@ -76,8 +77,8 @@ export function findingList(report, choices, choose, opened) {
     const now = superfluous(finding).map((file) => file.id).filter((id) => !out.includes(id));
     const text = finding.repeats ? `Leave out all but one of each (${count(now.length, "image")})` : `Leave out ${now.length === 1 ? "this image" : `these ${now.length} images`}`;
     return [
-      ...(now.length ? [button(text, () => leaveOut(now, finding.code))] : []),
-      ...(out.length ? [button(`Put back ${count(out.length, "image")}`, () => ({ exclude: without(out) }))] : []),
+      ...(now.length ? [button(text, leaveOut(now, finding.code))] : []),
+      ...(out.length ? [button(`Put back ${count(out.length, "image")}`, putBack(out))] : []),
     ];
   }
 

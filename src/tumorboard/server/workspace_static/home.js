@@ -9,7 +9,10 @@ export function clock(seconds) {
   return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-export const title = (entry) => (entry.kind === "audit" ? `Audit of ${entry.data || "the whole folder"}` : entry.name);
+export function title(entry) {
+  if (entry.kind === "compare") return `Comparison of ${entry.data}`;
+  return entry.kind === "audit" ? `Audit of ${entry.data || "the whole folder"}` : entry.name;
+}
 
 export const addressOf = (data) => `#/new/${encodeURIComponent(data || ".")}`; // the whole folder
 

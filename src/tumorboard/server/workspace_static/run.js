@@ -2,6 +2,7 @@
 
 import { Refusal, request, requestJson } from "./api.js";
 import { curvesIn } from "./curves.js";
+import { differenceTable } from "./compare.js";
 import { byId, element, write } from "./dom.js";
 import { addressOf, clock, inWords, reason, showProgress, title } from "./home.js";
 
@@ -60,6 +61,8 @@ export function run(view, id) {
     write(part(".command pre"), found.command || "The command was not recorded.");
     part(".results").hidden = !found.summary || found.status !== "finished";
     part(".results pre").textContent = found.summary;
+    part(".settings").hidden = !found.differences;
+    if (found.differences) part(".settings .table").replaceChildren(differenceTable(found.differences.names, found.differences.differences));
     show(found);
   }
 
@@ -100,12 +103,12 @@ export function run(view, id) {
     write(part(".resume"), last.begun ? "Resume" : "Start");
     part(".report").hidden = !last.report || last.status === "running";
     part(".report").href = `runs/${id}/report`;
-    part(".ask").hidden = last.kind === "audit" || last.status !== "finished" || !last.models;
+    part(".ask").hidden = last.kind !== "train" || last.status !== "finished" || !last.models;
     part(".ask").href = `runs/${id}/`;
     part(".again").hidden = last.kind !== "audit";
     part(".again").href = addressOf(last.data);
     write(part(".delete .name-of"), last.name.split("/").at(-1));
-    part(".delete").hidden = !/^(runs|audits)\//.test(last.name) || ["running", "waiting"].includes(last.status);
+    part(".delete").hidden = !/^(runs|audits|comparisons)\//.test(last.name) || ["running", "waiting"].includes(last.status);
     if (pressed?.closest("[hidden]")) part("h1").focus(); // a button that is no longer there
     showPhases(last.phases);
     showCurves(last.status === "finished" ? [] : last.curves ?? []); // the report has them

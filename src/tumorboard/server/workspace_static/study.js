@@ -96,7 +96,7 @@ export function newStudy(view, chosenBefore) {
   let choosing = Promise.resolve();
   const choose = (change) => {
     choosing = choosing.then(() => tried(async () => {
-      show(await requestJson("api/choices", { data, choices: { ...choices, ...change } }));
+      show(await requestJson("api/choices", { data, choices: { ...choices, ...change(choices) } }));
       await Promise.all([showCommand(), showFindings()]);
     }));
   };
@@ -144,10 +144,10 @@ export function newStudy(view, chosenBefore) {
     const groups = new Map();
     for (const input of part(".classes form").querySelectorAll("input"))
       groups.set(input.value.trim(), [...(groups.get(input.value.trim()) || []), input.name]);
-    choose({ class_map: [...groups].map(([name, folders]) => `${name}=${folders.join(",")}`) });
+    choose(() => ({ class_map: [...groups].map(([name, folders]) => `${name}=${folders.join(",")}`) }));
   });
-  part(".classes .secondary").addEventListener("click", () => choose({ class_map: [] }));
-  part(".choices button").addEventListener("click", () => choose({ mute: [], exclude: {}, class_map: [], skip_bad: false }));
+  part(".classes .secondary").addEventListener("click", () => choose(() => ({ class_map: [] })));
+  part(".choices button").addEventListener("click", () => choose(() => ({ mute: [], exclude: {}, class_map: [], skip_bad: false })));
 
   const opened = new Map(); // which findings are open
   let status = ""; // of the audit that is shown

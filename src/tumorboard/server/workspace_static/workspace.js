@@ -1,11 +1,12 @@
 // Which view is shown, and the states of the runs, which the server pushes.
 
 import { byId, element } from "./dom.js";
+import { compare } from "./compare.js";
 import { home, title } from "./home.js";
 import { newStudy } from "./study.js";
 import { run } from "./run.js";
 
-const VIEWS = { "": home, new: newStudy, run };
+const VIEWS = { "": home, new: newStudy, run, compare };
 let runs = null; // as /api/events sends them
 let current = { update: () => {} };
 
