@@ -143,6 +143,14 @@ def test_images_of_a_table_are_found_beside_it(jobs, workspace, root) -> None:
     assert only["groups"][0][0]["class"] == "bar"
 
 
+def test_images_outside_are_not_shown(jobs, workspace, root, slice_png) -> None:
+    (root.parent / "secret.png").write_bytes(slice_png)
+    (root / "all.csv").write_text("path,label\n../secret.png,a\n")
+    audit = write_audit(jobs, finding("TB105", ["../secret.png"]))
+    with pytest.raises(DataError, match="outside it"):
+        read_findings(workspace, audit, "all.csv")
+
+
 def test_a_finding_with_very_many_images_says_how_many_are_not_shown(jobs, workspace) -> None:
     audit = write_audit(jobs, finding("TB105", *([f"{number}.png"] for number in range(2500))))
     (only,) = read_findings(workspace, audit, "scans")["findings"]

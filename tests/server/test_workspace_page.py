@@ -75,7 +75,7 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         leak.get_by_role("button", name="Leave out: test/bar/copy.png").click()
         page.get_by_text("27 images of 3 classes in scans.").wait_for()
         leak.get_by_role("button", name="Mute TB401").click()
-        page.get_by_text("Muted: TB401").wait_for()
+        page.locator(".findings").get_by_text("Muted: TB401").wait_for()
         page.get_by_text("Your choices for these images: 1 image left out; muted: TB401;").wait_for()
         assert faults_everywhere(page) == []
         page.get_by_label("Settings").select_option("small")

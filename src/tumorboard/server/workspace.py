@@ -183,9 +183,9 @@ class Workspace:
         source = self._resolve_data(path)
         groups = parse_groups(class_map)
         names = {folder: name for name, of in groups.items() for folder in of}
-        listing = list_files(source, class_map=groups)
-        self._require_inside(listing.entries)
-        return {entry.id: (entry.split, names.get(entry.folder, entry.folder)) for entry in listing.entries}
+        entries = list_files(source, class_map=groups).entries
+        self._require_inside(entries)
+        return {entry.id: (entry.split, names.get(entry.folder, entry.folder)) for entry in entries}
 
     def describe_data(
         self, path: str, source_of: Callable[[Path], DataSource] = DataSource
