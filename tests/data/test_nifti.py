@@ -207,6 +207,7 @@ HOSTILE = {
     "no finite value": (saved(np.full((3, 3, 3), np.nan, np.float32)), "without a finite value"),
     "cut off": (saved(SCAN)[:-1], "cut off after 119 of 120 bytes"),
     "cut off in the header": (saved(SCAN)[:352], "cut off after 0 of 120"),
+    "compressed, a value too few": (gzip.compress(saved(SCAN)[:-1]), "cut off after 119 of 120 bytes"),
     "compressed, cut off": (ZIPPED[:-2000], "cut off"),
     "compressed, cut off at its end": (ZIPPED[:-3], "cut off or damaged"),
     "compressed, damaged": (ZIPPED[:-4000] + b"x" * 50 + ZIPPED[-3950:], "damaged"),

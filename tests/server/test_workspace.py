@@ -254,6 +254,15 @@ def test_own_runs_are_found_beside_more_folders_of_data_than_are_searched(
     assert [found.root for found in workspace.runs().values()] == [run.root]
 
 
+def test_runs_are_not_searched_behind_links(workspace: Workspace) -> None:
+    run = RunFolder(workspace.root / "studies" / "first")
+    run.progress.parent.mkdir(parents=True)
+    run.progress.write_text("{}")
+    for name in ("runs", "again"):
+        (workspace.root / name).symlink_to("studies")
+    assert list(workspace.runs()) == [run_id("studies/first")]
+
+
 def test_a_folder_that_is_no_data_says_so(workspace: Workspace) -> None:
     with pytest.raises(DataError, match="expected"):
         workspace.describe_data("scans/train/normal")
