@@ -2,7 +2,10 @@
 
 import gzip
 import random
+import re
 import struct
+import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -15,7 +18,7 @@ from tumorboard.data import manifest, volumes
 from tumorboard.data.image_headers import Header, read_header
 from tumorboard.data.image_reader import read_image
 from tumorboard.data.nifti import worker
-from tumorboard.data.nifti.reader import HEAD_BYTES, recognised
+from tumorboard.data.nifti.reader import HEAD_BYTES, POOL, recognised
 from tumorboard.errors import DataError
 
 INDEX = np.indices((3, 4, 5))
@@ -100,6 +103,39 @@ def test_both_versions_and_byte_orders_are_read(kind, endianness, tmp_path):
     path = planted(tmp_path, content)
     assert grey(path.with_name("scan.nii#2")).max() == 72
     assert read_header(path.with_name("scan.nii#2")) == Header("NIFTI", "F", 16)
+
+
+def test_a_slice_of_too_many_pixels_is_refused(tmp_path):
+    path = planted(tmp_path, saved(SCAN))
+    with pytest.raises(DataError, match="3 x 4 pixels, more than the 11 allowed"):
+        read_image(path.with_name("scan.nii#1"), max_pixels=11)
+
+
+def test_values_that_are_no_numbers_are_black_in_any_window(tmp_path):
+    values = SCAN.astype(np.float32)
+    values[0, 0, 0] = np.nan
+    path = planted(tmp_path, saved(values))
+    shown = grey(path.with_name("scan.nii#1"), config.Image(window="0,200"))
+    assert shown.min() == shown[-1, -1] == 0
+    assert np.partition(shown, 1, axis=None)[1] > 100
+
+
+def test_a_file_that_is_written_again_is_read_again(tmp_path):
+    path = planted(tmp_path, saved(SCAN))
+    assert grey(path.with_name("scan.nii#1")).max() == 32
+    content = saved(SCAN[:, :, ::-1].copy())
+    with path.open("r+b") as file:  # the same file of the same size
+        file.write(content)
+    assert grey(path.with_name("scan.nii#1")).max() == 192
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
+def test_the_process_that_reads_is_limited_in_memory_and_time(tmp_path):
+    grey(planted(tmp_path, saved(SCAN)).with_name("scan.nii#1"))
+    for pid in POOL.pids:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max address space +4294967296 ", limits)
+        assert re.search(r"Max cpu time +\d+ ", limits)
 
 
 def test_one_slice_needs_no_choice(tmp_path):

@@ -118,6 +118,15 @@ def test_images_of_a_patient_that_are_right_or_wrong_together_widen_the_null_ban
     assert all(widened) == (copies > 1)
 
 
+@pytest.mark.parametrize("unsure", [0.0, 1e-300, 1e-9])
+def test_a_model_that_is_sure_and_wrong_has_a_finite_null_band(unsure):
+    rows = np.tile([1 - unsure, unsure], (20, 1))
+    images = Predictions(tuple(map(str, range(20))), np.repeat([0, 1], 10), ("a", "b"), rows)
+    error = calibration.calibration_error(images, np.arange(20) // 5)
+    assert error.value == pytest.approx(0.5)
+    assert 0 <= error.null_low <= error.null_high < 0.01
+
+
 def test_the_images_of_a_patient_are_scaled_by_a_temperature_without_any_of_them():
     one = drawn(4, 60, 2.0)
     groups = np.arange(60) // 3

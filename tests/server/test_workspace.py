@@ -210,6 +210,17 @@ def test_data_is_described_without_opening_an_image(
     assert found["left_out"] == ["scans: Thumbs.db (left out by name)"]
 
 
+def test_pictures_in_hidden_folders_are_not_shown(workspace: Workspace) -> None:
+    (workspace.root / ".store").mkdir()
+    for path in (workspace.root / "scans" / "train" / "normal").iterdir():
+        stored = path.rename(workspace.root / ".store" / path.name)
+        path.symlink_to(stored)
+    normal = next(row for row in workspace.describe_data("scans")["classes"] if row["name"] == "normal")
+    assert normal["counts"] == {"train": 8, "test": 8}
+    assert normal["pictures"]
+    assert all(workspace.resolve(path).is_file() for path in normal["pictures"])
+
+
 def test_a_table_with_patients_is_described(workspace: Workspace) -> None:
     rows = [f"scans/train/{name}/{n}.png,{name},{n // 2}" for name in ("normal", "tumor") for n in range(8)]
     (workspace.root / "list.csv").write_text("\n".join(["path,label,patient", *rows]))

@@ -155,19 +155,22 @@ def calibration_error(predictions: Predictions, groups: Groups = None) -> Calibr
 
 
 def _design_effects(predictions: Predictions, groups: Groups) -> npt.NDArray[np.float64]:
-    """Return (BINS,) the factor by which each bin's variance exceeds that of independent images, 1 at least.
+    """Return (BINS,) the factor by which each bin's variance exceeds that of independent images.
 
-    As in `intervals.wilson_grouped`, here with the confidences as the expected values.
+    As in `intervals.wilson_grouped`, here with the confidences as the expected values. It is 1 at least, and
+    at most the size of the largest group, as if all its images were right or wrong together.
     """
     if groups is None or len(np.unique(groups)) == len(groups):
         return np.ones(BINS)
     confidence = predictions.probabilities.max(axis=1)
     in_bin = np.eye(BINS)[_bins(confidence)]
-    of_groups = np.zeros((int(groups.max()) + 1, BINS))
-    residuals = (predictions.predicted == predictions.labels) - confidence
-    np.add.at(of_groups, groups, residuals[:, np.newaxis] * in_bin)
+    residuals = ((predictions.predicted == predictions.labels) - confidence)[:, np.newaxis] * in_bin
+    sums, sizes = np.zeros((2, int(groups.max()) + 1, BINS))
+    np.add.at(sums, groups, residuals)
+    np.add.at(sizes, groups, in_bin)
     independent = confidence * (1 - confidence) @ in_bin
-    effects = (of_groups**2).sum(axis=0) / np.maximum(independent, np.finfo(float).tiny)
+    variance = np.minimum((sums**2).sum(axis=0), sizes.max(axis=0) * independent)
+    effects = np.divide(variance, independent, out=np.ones(BINS), where=independent > 0)
     return np.asarray(np.maximum(1.0, effects), np.float64)
 
 
