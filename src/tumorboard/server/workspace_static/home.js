@@ -21,7 +21,8 @@ export function inWords(entry) {
   if (entry.left_waiting) return "Not begun: its turn had not come when the server ended";
   if (entry.status === "finished") return "Finished";
   if (entry.status === "stopped" && reason(entry)) return "Ended with an error";
-  if (entry.status === "stopped") return entry.begun ? "Stopped; it can be resumed" : "Not started yet";
+  if (entry.status === "stopped" && !entry.begun) return "Not started yet";
+  if (entry.status === "stopped") return entry.begun_here || entry.refusal === "" ? "Stopped; it can be resumed" : "Stopped";
   const left = entry.left == null ? "" : `, about ${clock(entry.left)} left${entry.at_most ? " at most" : ""}`;
   const where = entry.local ? "" : " on another machine";
   return entry.fraction == null ? `Running${where}` : `Running${where}: ${Math.floor(100 * entry.fraction)}%${left}`;

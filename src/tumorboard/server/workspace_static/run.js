@@ -59,6 +59,7 @@ export function run(view, id) {
   async function describe() {
     const found = await request(path);
     write(part(".command pre"), found.command || "The command was not recorded.");
+    if (found.status === "stopped" && found.refusal) part(".command").open = true; // it is what to do next
     part(".results").hidden = !found.summary || found.status !== "finished";
     part(".results pre").textContent = found.summary;
     part(".settings").hidden = !found.differences;
@@ -93,7 +94,7 @@ export function run(view, id) {
     part(".error").hidden = last.status !== "stopped" || !(reason(last) || killed);
     write(part(".error"), reason(last) || killed);
     part(".refusal").hidden = last.status !== "stopped" || !last.refusal;
-    write(part(".refusal"), last.refusal ? `It cannot be resumed on this page: ${last.refusal}` : "");
+    write(part(".refusal"), last.refusal ? `It cannot be resumed on this page: ${last.refusal}.` : "");
     showProgress(part("progress"), last);
     write(part(".task"), last.status === "running" ? last.task || "" : "");
     part(".stop").hidden = !(last.status === "waiting" || last.left_waiting || (last.status === "running" && last.local));
