@@ -8,7 +8,7 @@ import { addressOf, clock, inWords, showProgress } from "./home.js";
 const SPLITS = { "": "no split", train: "train", valid: "validation", test: "test" };
 const RECIPES = {
   default: "default: recommended",
-  probe: "probe: frozen backbone; compare it with default where patients are known",
+  probe: "probe: the pretrained network as it came, trained in seconds",
   "notebook-fast": "notebook-fast: the study that the project started from, faster",
   notebook: "notebook: the study that the project started from",
 };
