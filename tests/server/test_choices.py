@@ -129,7 +129,22 @@ def test_findings_come_with_their_images(jobs, workspace) -> None:
         "picture": "scans/test/bar/bar1.png",
     }
     assert (leak["repeats"], labels["repeats"], bad["repeats"]) == (True, False, False)
+    assert [of["duplicates"] for of in (leak, labels, bad)] == [True, True, False]
     assert bad["groups"] == [[{"id": "scans/x: bad", "split": "", "class": "", "picture": ""}]]
+
+
+def test_images_of_one_patient_are_no_duplicates(jobs, workspace) -> None:
+    audit = write_audit(jobs, finding("TB409", ["train/bar/bar0.png", "train/bar/bar1.png"]))
+    (only,) = read_findings(workspace, audit, "scans")["findings"]
+    assert (only["duplicates"], only["repeats"]) == (False, False)
+
+
+def test_a_class_has_one_name_in_all_splits(jobs, workspace, root) -> None:
+    (root / "scans" / "train" / "bar").rename(root / "scans" / "train" / "bar_left")
+    audit = write_audit(jobs, finding("TB401", ["train/bar_left/bar0.png", "test/bar/bar1.png"]))
+    (leak,) = read_findings(workspace, audit, "scans")["findings"]
+    assert [file["class"] for file in leak["groups"][0]] == ["bar", "bar"]
+    assert leak["repeats"]
 
 
 def test_images_of_a_table_are_found_beside_it(jobs, workspace, root) -> None:

@@ -74,6 +74,8 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         leak.get_by_role("button", name="Put back: train/bar/bar0.png").click()
         leak.get_by_role("button", name="Leave out: test/bar/copy.png").click()
         page.get_by_text("27 images of 3 classes in scans.").wait_for()
+        leak.get_by_text("test/bar/copy.png (left out)").wait_for()
+        assert page.evaluate("document.activeElement.textContent") == "Put back"  # of the same image
         leak.get_by_role("button", name="Mute TB401").click()
         page.locator(".findings").get_by_text("Muted: TB401").wait_for()
         page.get_by_text("Your choices for these images: 1 image left out; muted: TB401;").wait_for()

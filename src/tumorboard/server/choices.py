@@ -113,6 +113,8 @@ def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str
     Raises:
         DataError: There are no findings that can be read.
     """
+    from tumorboard.audit.runner import SIDE_BY_SIDE  # scipy, which an idle server does not need
+
     try:
         report = _Audit.model_validate_json(read_regular(audit.audit, _MAX_AUDIT))
     except (OSError, ValidationError):
@@ -121,7 +123,7 @@ def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str
     below = data if os.path.isdir(workspace.resolve(data)) else posixpath.dirname(data)
 
     def image(name: str) -> dict[str, str]:
-        split, label = known.get(name, ("", ""))
+        split, _, label = known.get(name, ("", "", ""))
         picture = posixpath.normpath(posixpath.join(below, name)) if name in known else ""
         line = name.replace(f"{workspace.root}{os.sep}", "")  # of a file that is no image
         return {"id": line, "split": split, "class": label, "picture": picture}
@@ -141,7 +143,8 @@ def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str
                 "groups": shown,
                 "count": count,
                 "left": len(finding.files) - len(shown),
-                "repeats": any(len(group) > 1 for group in shown) and all(len(of) == 1 for of in labels),
+                "duplicates": finding.code in SIDE_BY_SIDE,
+                "repeats": finding.code in SIDE_BY_SIDE and all(len(of) == 1 for of in labels),
             }
         )
     return {**report.model_dump(exclude={"findings"}), "findings": findings}

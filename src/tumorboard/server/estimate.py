@@ -14,25 +14,19 @@ _SECONDS_PER_IMAGE = 0.46
 
 
 def estimate(workspace: Workspace, jobs: Jobs, job: Job) -> dict[str, Any]:
-    """Estimate the seconds of a training in proportion to its images; None if nothing was measured.
+    """Estimate the seconds for each image of a training, None if nothing was measured, and say from what.
 
     The newest finished training with the same recipe is what counts; folds are trainings of their own.
     """
-    try:
-        images = len(workspace.images(job.data))
-    except TumorboardError:  # the page shows it elsewhere
-        images = 0
     finished = [run for run in workspace.runs().values() if _measures(jobs, run, job)]
     newest = max(finished, key=lambda run: run.report.stat().st_mtime, default=None)
-    per_image, measured = None, ""
-    if newest:
-        per_image = _seconds_per_image(newest)
+    seconds = _seconds_per_image(newest) if newest else None
+    measured = "as on two cores of an AMD EPYC, about half a second for each image"
+    if newest and seconds:
         measured = f"in proportion to {workspace.relative(newest.root)}, which was trained here"
-    if per_image is None and job.recipe == "default":
-        per_image = _SECONDS_PER_IMAGE
-        measured = "as on two cores of an AMD EPYC, about half a second for each image"
-    seconds = per_image and max(60.0, per_image * images * (job.folds + 1))
-    return {"seconds": seconds if images else None, "measured": measured}
+    elif job.recipe == "default":
+        seconds = _SECONDS_PER_IMAGE
+    return {"seconds_per_image": seconds and seconds * (job.folds + 1), "measured": measured}
 
 
 def _measures(jobs: Jobs, run: RunFolder, job: Job) -> bool:

@@ -119,7 +119,7 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
         try:
             return workspace.describe_data(path, choices.source) | chosen
         except TumorboardError as error:
-            folders = sorted({label for _, label in workspace.images(path).values()})
+            folders = sorted({folder for _, folder, _ in workspace.images(path).values()})
             if len(folders) < 2:  # no other choice of classes is a remedy
                 raise
             problem = {"problem": str(error), "details": list(error.details[:20])}
@@ -142,9 +142,11 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
         chosen = await receive_json(request, NewChoices)
 
         def keep() -> dict[str, Any]:
-            workspace.describe_data(chosen.data, chosen.choices.source)
+            found = described(chosen.data, chosen.choices)
+            if "problem" in found:  # what cannot be used is not kept
+                raise DataError(found["problem"], found["details"])
             save_choices(workspace, jobs.audit_of(chosen.data), chosen.choices)
-            return described(chosen.data, chosen.choices)
+            return found
 
         return await state.run_in_thread(keep)
 

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -174,18 +174,23 @@ class Workspace:
                     raise self._outside(name)
         return source
 
-    def images(self, path: str, class_map: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
-        """Return the split and the class of each labelled image by its id; the class as the data spells it.
+    def images(self, path: str, class_map: Sequence[str] = ()) -> dict[str, tuple[str, str, str]]:
+        """Return for each labelled image, by its id, its split, its folder or label, and its class.
 
         Raises:
-            DataError: As `describe_data`, but not where classes do not match.
+            DataError: As `describe_data`, but not where classes do not match; they are the folders then.
         """
         source = self._resolve_data(path)
         groups = parse_groups(class_map)
-        names = {folder: name for name, of in groups.items() for folder in of}
         entries = list_files(source, class_map=groups).entries
         self._require_inside(entries)
-        return {entry.id: (entry.split, names.get(entry.folder, entry.folder)) for entry in entries}
+        class_of: Mapping[str, str] = {}
+        with contextlib.suppress(DataError):
+            class_of = survey(DataSource(source, groups))[1].class_of
+        return {
+            entry.id: (entry.split, entry.folder, class_of.get(entry.folder, entry.folder))
+            for entry in entries
+        }
 
     def describe_data(
         self, path: str, source_of: Callable[[Path], DataSource] = DataSource

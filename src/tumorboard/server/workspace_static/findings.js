@@ -6,6 +6,7 @@ const SEVERITIES = { error: "Error", warning: "Warning", note: "Note" };
 const RANK = { test: 2, valid: 1 }; // of duplicates, the one in test stays, so that the results are of as many images
 const FIRST = 6; // groups that are shown before “Show more”
 const MORE = 24;
+const OF_PATIENT = 6; // images of a group that are no duplicates of each other
 
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
@@ -21,26 +22,27 @@ export function inShort(choices) {
 
 // Build the list of findings. `choose` takes a function from the choices to what changes, and builds the list again.
 export function findingList(report, choices, choose, opened) {
-  const button = (text, change) => {
+  const button = (text, change, key) => {
     const node = Object.assign(element("button", "secondary", text), { type: "button" });
+    node.dataset.key = key; // by which the focus returns to it when the list is built again
     node.addEventListener("click", () => choose(change));
     return node;
   };
   // Each change is of the choices at its turn: the ones shown may be older.
   const putBack = (ids) => ({ exclude }) => ({ exclude: Object.fromEntries(Object.entries(exclude).filter(([id]) => !ids.includes(id))) });
   const leaveOut = (ids, code) => ({ exclude }) => ({ exclude: { ...exclude, ...Object.fromEntries(ids.map((id) => [id, code])) } });
-  const mute = (code) => button(`Mute ${code}`, (now) => ({ mute: [...now.mute, code] }));
-  const unmute = (code) => button(`Make the check ${code} again`, (now) => ({ mute: now.mute.filter((other) => other !== code) }));
+  const mute = (code) => button(`Mute ${code}`, (now) => ({ mute: [...now.mute, code] }), `mute ${code}`);
+  const unmute = (code) => button(`Make the check ${code} again`, (now) => ({ mute: now.mute.filter((other) => other !== code) }), `mute ${code}`);
 
-  function figure(file, code, together) {
+  function figure(file, code, large) {
     const out = Object.hasOwn(choices.exclude, file.id);
-    const box = element("figure", out ? "out" : "");
-    const query = new URLSearchParams({ path: file.picture, size: together ? 256 : 128 });
+    const box = element("figure", `${out ? "out" : ""} ${large ? "large" : ""}`.trim());
+    const query = new URLSearchParams({ path: file.picture, size: large ? 256 : 128 });
     const image = Object.assign(element("img"), { src: `api/picture?${query}`, alt: `${file.split} ${file.class}`.trim(), loading: "lazy" });
     image.addEventListener("error", () => image.replaceWith(element("p", "soft", "No picture can be shown.")));
     const action = out
-      ? button("Put back", putBack([file.id]))
-      : button("Leave out", leaveOut([file.id], code));
+      ? button("Put back", putBack([file.id]), `${code} ${file.id}`)
+      : button("Leave out", leaveOut([file.id], code), `${code} ${file.id}`);
     action.setAttribute("aria-label", `${action.textContent}: ${file.id}`);
     const caption = element("figcaption");
     caption.append(
@@ -51,10 +53,11 @@ export function findingList(report, choices, choose, opened) {
     return box;
   }
 
-  function groupItem(files, code) {
+  function groupItem(files, { code, duplicates }) {
     const item = element("li", files.length > 1 ? "group" : "");
-    const lines = files.filter((file) => !file.picture).map((file) => element("span", "", file.id));
-    item.append(...files.filter((file) => file.picture).map((file) => figure(file, code, files.length > 1)), ...lines);
+    const shown = duplicates ? files : files.slice(0, OF_PATIENT);
+    item.append(...shown.map((file) => (file.picture ? figure(file, code, duplicates) : element("span", "", file.id))));
+    if (files.length > shown.length) item.append(element("span", "soft", `and ${files.length - shown.length} more`));
     return item;
   }
 
@@ -70,15 +73,16 @@ export function findingList(report, choices, choose, opened) {
 
   function wholeButtons(finding) {
     if (finding.code === "TB101")
-      return [button(choices.skip_bad ? "Stop at files that cannot be read" : "Leave out files that cannot be read", () => ({ skip_bad: !choices.skip_bad }))];
+      return [button(choices.skip_bad ? "Stop at files that cannot be read" : "Leave out files that cannot be read", () => ({ skip_bad: !choices.skip_bad }), "bad")];
     const files = finding.groups.flat().filter((file) => file.picture);
     if (!files.length || finding.left) return [];
     const out = files.filter((file) => Object.hasOwn(choices.exclude, file.id)).map((file) => file.id);
-    const now = superfluous(finding).map((file) => file.id).filter((id) => !out.includes(id));
+    const together = !finding.duplicates && finding.groups.some((group) => group.length > 1); // such as a patient's
+    const now = (together ? [] : superfluous(finding)).map((file) => file.id).filter((id) => !out.includes(id));
     const text = finding.repeats ? `Leave out all but one of each (${count(now.length, "image")})` : `Leave out ${now.length === 1 ? "this image" : `these ${now.length} images`}`;
     return [
-      ...(now.length ? [button(text, leaveOut(now, finding.code))] : []),
-      ...(out.length ? [button(`Put back ${count(out.length, "image")}`, putBack(out))] : []),
+      ...(now.length ? [button(text, leaveOut(now, finding.code), `all ${finding.code}`)] : []),
+      ...(out.length ? [button(`Put back ${count(out.length, "image")}`, putBack(out), now.length ? `back ${finding.code}` : `all ${finding.code}`)] : []),
     ];
   }
 
@@ -94,12 +98,13 @@ export function findingList(report, choices, choose, opened) {
     more.type = "button";
     const waiting = [...finding.groups];
     const showSome = (number) => {
-      list.append(...waiting.splice(0, number).map((group) => groupItem(group, finding.code)));
+      list.append(...waiting.splice(0, number).map((group) => groupItem(group, finding)));
+      opened.set(`${key} shown`, finding.groups.length - waiting.length);
       more.hidden = !waiting.length;
       write(more, `Show more (${waiting.length} left)`);
     };
     more.addEventListener("click", () => showSome(MORE));
-    showSome(FIRST);
+    showSome(opened.get(`${key} shown`) || FIRST);
     const actions = element("p", "actions");
     actions.append(...wholeButtons(finding), mute(finding.code), more);
     box.append(summary, element("p", "", finding.consequence), element("p", "soft", finding.remedy), list);

@@ -17,6 +17,7 @@ export function newStudy(view, chosenBefore) {
   const part = (name) => view.querySelector(name);
   const form = part("form.begin");
   let data = null; // the path in use
+  let images = 0; // how many there are, without those left out
   let choices = null; // for these images, as the server keeps them
   let audit = ""; // the id of the audit of these images
   let runs = [];
@@ -109,6 +110,7 @@ export function newStudy(view, chosenBefore) {
     write(part(".choices span"), summary);
     showClasses(found);
     for (const name of [".found", ".audit", "form.begin"]) part(name).hidden = Boolean(found.problem);
+    images = found.images;
     if (found.problem) return showProblem(found.problem, found.details);
     write(part(".count"), `${found.images} images of ${found.classes.length} classes in ${found.path || "this folder"}.`);
     const head = element("tr");
@@ -170,7 +172,9 @@ export function newStudy(view, chosenBefore) {
     const path = data;
     const report = await request(`api/findings?${new URLSearchParams({ path })}`);
     if (path !== data) return;
+    const { key } = document.activeElement?.dataset ?? {};
     part(".findings").replaceChildren(...findingList(report, choices, choose, opened));
+    if (key) part(`.findings [data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     if (!report.current) write(part(".audit .state"), "Your choices have changed since these images were checked. What is left out is marked; “Check again” looks at the rest.");
     part(".check").classList.toggle("secondary", report.current);
   }
@@ -206,10 +210,10 @@ export function newStudy(view, chosenBefore) {
 
   async function showCommand() {
     if (data === null || !form.checkValidity()) return;
-    const { command, seconds, measured } = await requestJson("api/command", chosen());
+    const { command, seconds_per_image: rate, measured } = await requestJson("api/command", chosen());
     form.querySelector("pre").textContent = command;
-    write(part(".estimate"), seconds
-      ? `It may take about ${clock(seconds)}: ${measured}. The page shows the time left while it runs.`
+    write(part(".estimate"), rate
+      ? `It may take about ${clock(Math.max(60, rate * images))}: ${measured}. The page shows the time left while it runs.`
       : "How long it takes is shown while it runs; nothing was measured yet with these settings.");
   }
 
