@@ -13,7 +13,7 @@ from tumorboard.training.fit import Examples
 
 _FOLDS = 5
 _MOST_VALUES = 2.5e8
-"""Of all embeddings that are fitted: 2 GB. Views beyond that are left out, except the first."""
+"""Of all embeddings that are fitted, 1 GB. Views beyond that are left out, except the first."""
 
 
 def fit_discriminant(train: Examples, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +37,8 @@ def fit_discriminant(train: Examples, classes: int, seed: int) -> tuple[np.ndarr
     counts = np.bincount(labels, minlength=classes)
     if counts.min() < 2:
         raise TrainingError(
-            f"expected 2 or more training images of each class for head = 'lda', found {counts.min()} of one"
+            f"expected 2 or more training images of each class for head = 'lda', found {counts.min()} of "
+            f"class {counts.argmin()} (from 0); add images, or set head = 'dense' in the recipe"
         )
     views = [np.asarray(view, np.float32) for view in train.inputs[0]]
     views = views[: max(1, int(_MOST_VALUES / views[0].size))]
@@ -63,7 +64,10 @@ def fit_discriminant(train: Examples, classes: int, seed: int) -> tuple[np.ndarr
 
 
 def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the T, 0.1 to 1,000, of lowest log loss."""
+    """Return the T, 0.1 to 1,000, of lowest log loss.
+
+    `calibration.fit_temperature` starts from probabilities, in which logits this large are lost.
+    """
 
     def loss(log_t: float) -> float:
         return -float(log_softmax(logits / math.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean())

@@ -8,7 +8,7 @@ import { addressOf, clock, inWords, showProgress } from "./home.js";
 const SPLITS = { "": "no split", train: "train", valid: "validation", test: "test" };
 const RECIPES = {
   default: "default: recommended",
-  probe: "probe: the pretrained network as it came, trained in seconds",
+  probe: "probe: as default, but the pretrained network is not fine-tuned, which is faster",
   "notebook-fast": "notebook-fast: the study that the project started from, faster",
   notebook: "notebook: the study that the project started from",
 };
