@@ -1,8 +1,10 @@
 import base64
+import gc
 import io
 import json
 import os
 import signal
+import weakref
 
 import nibabel
 import numpy as np
@@ -25,6 +27,17 @@ from .fake_server import CLASSES, NAMES, FakePrediction, FakePredictor, fake_sta
 def client(tmp_path):
     with TestClient(app.build(fake_state(tmp_path)), raise_server_exceptions=False) as client:
         yield client
+
+
+def test_a_closed_application_keeps_no_models(tmp_path, slice_png):
+    """FastAPI's caches keep the functions of its routes for ever."""
+    state = fake_state(tmp_path)
+    models = weakref.ref(state.predictor)
+    with TestClient(app.build(state)) as client:
+        assert client.get("/api/run").status_code == 200
+        assert client.post("/api/predict", content=slice_png).status_code == 200
+    gc.collect()
+    assert models() is None
 
 
 def predicted(client, *contents):

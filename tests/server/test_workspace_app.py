@@ -318,6 +318,21 @@ def test_the_models_of_one_run_at_a_time_are_loaded_when_asked(client, root, sta
     assert client.get(f"/runs/{keys[1]}/").status_code == 404
 
 
+def test_models_that_nobody_asks_any_more_are_freed_and_opened_again(client, root, state, slice_png) -> None:
+    key = finish(client, root)
+    assert client.get(f"/runs/{key}/").status_code == 200
+    time.sleep(2.5)  # ticks
+    assert state.opened is not None
+    state.idle_seconds = 0.0
+    end = time.monotonic() + 60
+    while state.opened and time.monotonic() < end:
+        time.sleep(0.1)
+    assert state.opened is None
+    state.idle_seconds = 600.0
+    assert client.post(f"/runs/{key}/api/predict", content=slice_png).status_code == 200
+    assert [run.root.name for run in state.opened_runs] == ["first", "first"]
+
+
 def test_models_that_cannot_be_opened_are_a_page_with_the_reason(client, root, state) -> None:
     key = finish(client, root)
 

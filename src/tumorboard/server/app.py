@@ -140,11 +140,15 @@ class AppState:
         return await run_in(self.decoding_threads, lambda: decode(self.decoders, content, settings, number))
 
     def close(self) -> None:
-        """Finish the work in progress, and end threads and decoding processes."""
+        """Finish the work in progress, end threads and decoding processes, and let go of the models.
+
+        FastAPI keeps the functions of the routes in its caches, and with them this object.
+        """
         self.decoding_threads.shutdown()
         self.model_thread.shutdown()
         self.heat_map_thread.shutdown()
         self.close_heat_maps()
+        del self.predictor
         self.decoders.close()
 
 
@@ -188,20 +192,19 @@ def build(state: AppState) -> FastAPI:
 
 
 def _add_api(app: FastAPI, state: AppState) -> None:
-    predictor = state.predictor
     guarded: Responses = {status: _PROBLEMS[status] for status in (401, 421)}
 
     @app.get("/api/run", response_model=RunDescription, responses=guarded)
     async def describe_run() -> RunDescription:
         """Describe the run: its classes, its models with their test accuracy, and the limits of uploads."""
         return RunDescription(
-            class_names=list(predictor.class_names),
-            recommended=predictor.recommended,
+            class_names=list(state.predictor.class_names),
+            recommended=state.predictor.recommended,
             models=[
                 ModelDescription(name=name, test_accuracy=state.test_accuracies.get(name, []))
-                for name in predictor.names
+                for name in state.predictor.names
             ],
-            window=predictor.image.window,
+            window=state.predictor.image.window,
             windows=list(config.PRESETS),
             limits=Limits(bytes=MAX_BYTES, pixels=MAX_PIXELS),
             report=state.run.report.is_file(),
@@ -221,35 +224,36 @@ def _add_api(app: FastAPI, state: AppState) -> None:
         """Predict the class of one image, or of one slice of a volume. Nothing is kept."""
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window, number)
-            result = await run_in(state.model_thread, lambda: predictor.predict(upload.pixels))
-            other_window = upload.windowed and with_window(predictor.image, window) != predictor.image
-            return describe_prediction(predictor, upload, result, [OTHER_WINDOW] if other_window else [])
+            result = await run_in(state.model_thread, lambda: state.predictor.predict(upload.pixels))
+            trained = state.predictor.image
+            notes = [OTHER_WINDOW] if upload.windowed and with_window(trained, window) != trained else []
+            return describe_prediction(state.predictor, upload, result, notes)
 
     @app.post("/api/patient", response_model=PatientPrediction, responses=_PROBLEMS, openapi_extra=_IMAGES)
     async def patient(request: Request) -> PatientPrediction:
         """Predict the class of a patient from the predictions for the images, by the run's rule."""
         async with state.slots.slot(request):
             content = await receive(request, [JSON], MAX_JSON_BYTES)
-            return await run_in(state.model_thread, lambda: describe_patient(predictor, content))
+            return await run_in(state.model_thread, lambda: describe_patient(state.predictor, content))
 
     @app.post("/api/explain", response_model=HeatMap, responses=_PROBLEMS, openapi_extra=_BODY)
     async def explain(
         request: Request,
         model: Annotated[
-            str, Query(json_schema_extra={"enum": list(predictor.names)})
-        ] = predictor.recommended,
+            str, Query(json_schema_extra={"enum": list(state.predictor.names)})
+        ] = state.predictor.recommended,
         target: Annotated[
-            str, Query(json_schema_extra={"enum": list(predictor.class_names)})
-        ] = predictor.class_names[0],
+            str, Query(json_schema_extra={"enum": list(state.predictor.class_names)})
+        ] = state.predictor.class_names[0],
         window: Annotated[str, _WINDOW] = "as-trained",
         number: Annotated[int, _SLICE] = 0,
     ) -> HeatMap:
         """Show which regions support a class in a model (Grad-CAM). Nothing is kept."""
-        if model not in predictor.names or target not in predictor.class_names:
+        if model not in state.predictor.names or target not in state.predictor.class_names:
             raise HTTPException(422, "expected a model and a target that /api/run lists")
         async with state.slots.slot(request):
             upload = await state.decode_upload(request, window, number)
-            index = list(predictor.class_names).index(target)
+            index = list(state.predictor.class_names).index(target)
             try:
                 layer = await run_in(
                     state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index)

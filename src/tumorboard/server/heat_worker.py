@@ -1,6 +1,6 @@
 """Compute heat maps in a process of its own: `python -m tumorboard.server.heat_worker`.
 
-Keras and the networks take 0.9 GB; the machine gets them back when this process ends.
+Keras and a network take 0.75 GB; the machine gets them back when this process ends.
 """
 
 import functools

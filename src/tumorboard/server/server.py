@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -76,11 +77,16 @@ def open_state(path: Path) -> app.AppState:
 
     predictor = load_run(path)
     predictor.predict(np.zeros((predictor.image.size, predictor.image.size, 3), np.uint8))
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has it
-        ctypes.CDLL(None).malloc_trim(0)  # opening took 30 MB that would stay with the process
-
+    return_memory()  # opening took 30 MB that would stay with the process
     heat_maps = HeatMaps(path, hashes)
     return app.AppState(predictor, heat_maps.layer, test_accuracies, run, close_heat_maps=heat_maps.close)
+
+
+def return_memory() -> None:
+    """Give the memory that nothing uses back to the system."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class HeaderTimeout(H11Protocol):

@@ -75,10 +75,11 @@ def build(state: WorkspaceState) -> FastAPI:
 
 
 async def _watch(state: WorkspaceState) -> None:
-    """Once a second start what waits, and look at the runs if a page shows them."""
+    """Once a second start what waits, free idle models, and look at the runs if a page shows them."""
     while True:
         try:
             await state.run_in_thread(state.jobs.tick)
+            await state.close_idle_models()
             if state.watchers:
                 state.snapshot = await state.run_in_thread(state.take_snapshot)
         except Exception:  # such as a folder that was deleted meanwhile; the queue must go on

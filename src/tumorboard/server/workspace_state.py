@@ -1,6 +1,7 @@
 """What the routes of `tumorboard ui` share: the workspace, its queue, and the run whose models are loaded."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tumorboard.run_state import read_state
 from tumorboard.server import app as run_app
 from tumorboard.server.curves import learning_curves
 from tumorboard.server.jobs import Jobs, error_of, require_no_links, waits_in
+from tumorboard.server.server import return_memory
 from tumorboard.server.uploads import UploadSlots, decoding_pool
 from tumorboard.server.workspace import Workspace
 
@@ -46,6 +48,7 @@ class WorkspaceState:
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
     opened: "OpenedRun | None" = None
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    idle_seconds: float = 600.0
 
     async def run_in_thread(self, work: Callable[[], T]) -> T:
         """Run what reads files, and would block the other requests."""
@@ -102,6 +105,7 @@ class WorkspaceState:
         """Return a run with its models, which are loaded unless they are; those of another run are freed."""
         async with self.opening:
             if self.opened and self.opened.key == key and self.opened.is_current():
+                self.opened.used = time.monotonic()
                 return self.opened
             run = await self.run_in_thread(lambda: self.run(key))
             await self.close_models()
@@ -118,6 +122,16 @@ class WorkspaceState:
             while before.requests:
                 await asyncio.sleep(TICK_SECONDS / 10)
             await self.run_in_thread(before.state.close)
+            del before
+            await self.run_in_thread(return_memory)
+
+    async def close_idle_models(self) -> None:
+        """Free the models that are loaded if nothing was asked of them for a while."""
+        if self.opening.locked() or not self.opened or self.opened.requests:
+            return
+        if time.monotonic() - self.opened.used > self.idle_seconds:
+            async with self.opening:
+                await self.close_models()
 
 
 @dataclass
@@ -131,6 +145,7 @@ class OpenedRun:
         state: What its routes share.
         app: Its application.
         requests: How many are being replied to.
+        used: When the last one came, by `time.monotonic`.
     """
 
     key: str
@@ -139,6 +154,7 @@ class OpenedRun:
     state: run_app.AppState
     app: ASGIApp
     requests: int = 0
+    used: float = field(default_factory=time.monotonic)
 
     def is_current(self) -> bool:
         """Return whether the folder still holds the run whose models were loaded."""
