@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_DEV := $(VENV)/.installed-dev
 
-.PHONY: install install-dev demo test test-offline test-slow fuzz mutants check docs pictures release vulnerabilities bench cross-validation clean
+.PHONY: install install-dev demo test test-offline test-backend test-slow fuzz mutants check docs pictures release vulnerabilities bench cross-validation clean
 
 install: $(STAMP)
 
@@ -34,6 +34,19 @@ test: install-dev
 # The same tests without a network: only the loopback interface is up.
 test-offline: install-dev
 	unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh $(BIN)/python -m pytest $(TESTS)
+
+# Tests of the networks, and the demo, on another backend of Keras: make test-backend BACKEND=torch
+BACKEND ?= jax
+test-backend: .venv-$(BACKEND)/.installed
+	KERAS_BACKEND=$(BACKEND) .venv-$(BACKEND)/bin/python -m pytest $(TESTS) -m "not slow and not tensorflow" \
+	    tests/test_backend.py tests/models tests/ensembles tests/training tests/explain tests/workflows/test_train.py
+	KERAS_BACKEND=$(BACKEND) .venv-$(BACKEND)/bin/tumorboard demo --out demo-run-$(BACKEND)
+
+.venv-$(BACKEND)/.installed: pyproject.toml requirements-dev.txt
+	test -x .venv-$(BACKEND)/bin/python || $(PYTHON) -m venv .venv-$(BACKEND)
+	.venv-$(BACKEND)/bin/python -m pip install --quiet --no-compile --requirement requirements-dev.txt
+	.venv-$(BACKEND)/bin/python -m pip install --quiet --no-build-isolation --editable ".[$(BACKEND)]"
+	touch $@
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
@@ -96,4 +109,4 @@ demo-data: install
 	$(BIN)/python -c "from pathlib import Path; from tumorboard.data.synthetic import draw; draw(Path('$@'))"
 
 clean:
-	rm -rf $(VENV) .venv-docs .venv-audit .venv-release dist site demo-run demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov
+	rm -rf $(VENV) .venv-docs .venv-audit .venv-release .venv-jax .venv-torch dist site demo-run demo-run-jax demo-run-torch demo-data .pytest_cache .mypy_cache .ruff_cache htmlcov

@@ -1,15 +1,21 @@
 """The backend that Keras will use is known before Keras is imported."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
+from tests.small_models import CUT, NOTEBOOK, RESIDUAL, chained, joined, member, pixels
 from tumorboard import backend
 from tumorboard.errors import UsageError
+from tumorboard.models import saving
+from tumorboard.models.inference import probabilities
 from tumorboard.training import fit
 
 
@@ -76,3 +82,53 @@ def test_a_backend_that_cannot_train_is_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(backend, "name", lambda: other)
     with pytest.raises(UsageError, match=f"found '{other}', which cannot train; set KERAS_BACKEND"):
         backend.use_settings()
+
+
+PREDICT = """
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tumorboard.models import saving
+from tumorboard.models.inference import probabilities
+
+folder, backend = Path(sys.argv[1]), sys.argv[2]
+assert keras.backend.backend() == backend
+images = np.load(folder / "images.npy")
+for path in sorted(folder.glob("*.keras")):
+    np.save(folder / f"{path.stem}-{backend}.npy", probabilities(saving.load(path)[0], images))
+assert backend == "tensorflow" or "tensorflow" not in sys.modules, "TensorFlow is needed"
+"""
+
+
+@pytest.mark.parametrize("other", ["tensorflow", "jax", "torch"])
+def test_a_saved_model_predicts_the_same_on_another_backend(tmp_path: Path, other: str) -> None:
+    if other == keras.backend.backend() or importlib.util.find_spec(other) is None:
+        pytest.skip(f"{other} is this backend, or not installed")
+    links = [member("pretrained", CUT), member("custom", RESIDUAL), member("notebook", NOTEBOOK)]
+    members = [
+        *links,
+        joined("ensemble", links, "mean"),
+        joined("stacked", links, "concat_dense"),
+        chained("chained", links[:1]),
+    ]
+    rng = np.random.default_rng(0)
+    images = pixels(6)
+    np.save(tmp_path / "images.npy", images)
+    expected = {}
+    for model, spec in members:  # random biases and norms too, and predictions that differ by class
+        model.set_weights(
+            [w + rng.uniform(0, 0.3, w.shape) if w.dtype.kind == "f" else w for w in model.get_weights()]
+        )
+        saving.save(model, spec, tmp_path / f"{model.name}.keras")
+        expected[model.name] = probabilities(model, images)
+    environment = {**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(
+        [sys.executable, "-c", PREDICT, str(tmp_path), other], check=True, env=environment, timeout=600
+    )
+    for name, rows in expected.items():
+        assert np.ptp(rows, axis=1).min() > 0.05, name
+        found = np.load(tmp_path / f"{name}-{other}.npy")
+        np.testing.assert_allclose(found, rows, atol=1e-5, rtol=0, err_msg=name)

@@ -125,3 +125,59 @@ def test_a_page_keeps_what_other_benchmarks_wrote(benchmark) -> None:
     assert again.startswith("# Results\n\n<!-- benchmark training -->\ntwo\n<!-- /benchmark training -->\n")
     assert r"a \1 b" in again
     assert "one" not in again
+
+
+def test_the_study_s_loop_is_a_peer_of_the_same_images_and_weights(
+    benchmark, data, tmp_path, monkeypatch, capsys
+) -> None:
+    module = benchmark("peers")
+
+    def run_worker(command: list, log: Path, **_: object) -> tuple[float, float, float]:
+        kind, folder, out, epochs, classes = map(str, command[3:])
+        module.worker(kind, Path(folder), Path(out), int(epochs), int(classes))
+        return 10.0, 20.0, 1.5
+
+    monkeypatch.setattr(module, "install", lambda name, cache: Path(sys.executable))
+    monkeypatch.setattr(module, "run_logged", run_worker)
+    recipe, cache = data.parent / "recipe.toml", tmp_path / "cache"
+    flags = (data, "--only", "keras", "--epochs", 1, "--recipe", recipe, "--cache", cache)
+    run(module, monkeypatch, *flags)
+    _head, _, row, *_ = capsys.readouterr().out.splitlines()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[0] == "keras, 1 epochs"
+    assert re.fullmatch(r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}, n = 6\)", cells[1])
+    assert cells[3:6] == ["20", "10", "1.5"]
+    assert "keras 3." in cells[6]
+    files = module.files_of(cache / "images", "test")
+    assert [int(file.stem) for file in files] == list(range(6))
+    assert {file.parent.name for file in files} == {"00", "01", "02"}
+
+
+def test_a_peer_that_cannot_be_installed_has_its_reason_in_the_table(
+    benchmark, tmp_path, monkeypatch, capsys
+) -> None:
+    module = benchmark("peers")
+    monkeypatch.setattr(module, "prepare", lambda *_: ({}, ()))
+    monkeypatch.setitem(module.PACKAGES, "aucmedi", [str(tmp_path / "nothing.whl")])
+    run(module, monkeypatch, "data", "--only", "aucmedi", "--cache", tmp_path)
+    row = capsys.readouterr().out.splitlines()[2]
+    assert row.startswith("| aucmedi | not measured: ")
+    assert "nothing.whl" in row
+
+
+def test_ratios_compare_processor_time_with_the_whole_study_of_the_same_run(benchmark) -> None:
+    rows = {
+        "tumorboard, all four models": {"seconds": 60.0, "processor": 100.0, "memory": 2.0},
+        "custom": {"valid": (9, 10), "test": (8, 10)},
+        "peer, 3 epochs": {
+            "seconds": 200.0,
+            "processor": 250.0,
+            "memory": 1.0,
+            "valid": (5, 10),
+            "test": (4, 10),
+            "against": "custom",
+        },
+    }
+    lines = benchmark("peers").table(rows)
+    assert "| custom | 0.900 (0.596-0.982, n = 10) | 0.800 (0.490-0.943, n = 10) |  |  |  |  |" in lines
+    assert lines[-1].strip() == "peer, 3 epochs: 2.50 times the processor time of our whole study"

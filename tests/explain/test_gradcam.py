@@ -18,6 +18,7 @@ from tumorboard.explain.gradcam import (
 from tumorboard.models.model_spec import ModelSpec
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["custom", "ensemble", "chained"])
 def test_differences_agree_with_the_gradient(name):
     split = gradcam.split_at_maps(networks()[name][0])
@@ -29,6 +30,7 @@ def test_differences_agree_with_the_gradient(name):
         assert np.corrcoef(found, expected)[0, 1] > 0.99  # a step may cross a bend of a ReLU
 
 
+@pytest.mark.tensorflow
 def test_other_backends_take_differences(monkeypatch):
     split = gradcam.split_at_maps(networks()["chained"][0])
     maps = split.feature_maps(pixels(1)[0])

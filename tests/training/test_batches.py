@@ -15,7 +15,7 @@ def numbered(views: int = VIEWS) -> list[np.ndarray]:
 
 
 class Witness(keras.Model):
-    """Notes which rows it is really given, in which epoch; learns nothing."""
+    """Notes which rows it is really given, in which epoch; learns nothing. JAX has other steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,6 +54,7 @@ def uninterrupted() -> list[np.ndarray]:
     return delivered(7, 0, 5)
 
 
+@pytest.mark.tensorflow
 def test_through_fit_every_epoch_is_every_row_once_with_its_label(uninterrupted: list[np.ndarray]) -> None:
     assert len(uninterrupted) == 5
     for epoch in uninterrupted:
@@ -62,6 +63,7 @@ def test_through_fit_every_epoch_is_every_row_once_with_its_label(uninterrupted:
         np.testing.assert_array_equal(epoch[:, 1], LABELS[rows])
 
 
+@pytest.mark.tensorflow
 def test_through_fit_epochs_and_seeds_differ_in_order_and_views(uninterrupted: list[np.ndarray]) -> None:
     first, second, *_ = (epoch[:, 0] for epoch in uninterrupted)
     assert not np.array_equal(first, second)
@@ -69,6 +71,7 @@ def test_through_fit_epochs_and_seeds_differ_in_order_and_views(uninterrupted: l
     assert {row // 100 for epoch in uninterrupted for row in epoch[:, 0]} == set(range(VIEWS))
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("epoch", range(1, 5))
 def test_through_fit_a_resume_is_given_the_rows_of_its_epoch(
     uninterrupted: list[np.ndarray], epoch: int
@@ -77,11 +80,13 @@ def test_through_fit_a_resume_is_given_the_rows_of_its_epoch(
         np.testing.assert_array_equal(resumed, before)
 
 
+@pytest.mark.tensorflow
 def test_without_order_rows_come_as_they_lie_in_their_first_view() -> None:
     for epoch in delivered(None, 0, 2):
         np.testing.assert_array_equal(epoch[:, 0], np.arange(COUNT))
 
 
+@pytest.mark.tensorflow
 def test_weights_go_with_their_rows() -> None:
     (epoch,) = delivered(7, 0, 1, weights=np.arange(COUNT) / 8)
     np.testing.assert_array_equal(epoch[:, 2], (epoch[:, 0] % 100) / 8)

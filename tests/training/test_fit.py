@@ -31,6 +31,7 @@ print(json.dumps([threads.get_intra_op_parallelism_threads(), threads.get_inter_
 """
 
 
+@pytest.mark.tensorflow
 def test_threads_are_pinned_before_anything_runs_and_left_alone_after() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True, timeout=120
@@ -285,7 +286,9 @@ def out_of_memory_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.Model, "train_step", starve)
 
 
-@pytest.mark.parametrize("starve", [out_of_memory_in_a_batch, out_of_memory_in_a_step])
+@pytest.mark.parametrize(
+    "starve", [out_of_memory_in_a_batch, pytest.param(out_of_memory_in_a_step, marks=pytest.mark.tensorflow)]
+)
 @pytest.mark.parametrize(("batch", "half"), [(32, 16), (1, 1)])
 def test_out_of_memory_names_half_the_batch(
     tmp_path: Path,
@@ -298,6 +301,24 @@ def test_out_of_memory_names_half_the_batch(
     with pytest.raises(TrainingError) as caught:
         trained(Training(epochs=1, batch=batch), tmp_path / "state")
     assert f"with batches of {batch}; set training.batch = {half} in the recipe" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("ResourceExhaustedError", "OOM when allocating tensor"),
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB"),
+        ("RuntimeError", "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        ("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes"),
+    ],
+)
+def test_out_of_memory_is_known_from_every_backend(kind: str, text: str) -> None:
+    model, error = network(), type(kind, (RuntimeError,), {})(text)
+    with (
+        pytest.raises(TrainingError, match=r"set training.batch = 4 in the recipe"),
+        fitting.out_of_memory_as_error(model, Training(batch=8)),
+    ):
+        raise error
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:

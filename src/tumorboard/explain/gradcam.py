@@ -67,7 +67,7 @@ def heat_map(model: keras.Model, pixels: Pixels, target: int | None = None) -> M
     split = split_at_maps(model)
     maps = split.feature_maps(pixels)
     if target is None:
-        target = int(np.asarray(split.head(maps, training=False))[0].argmax())
+        target = int(ops.convert_to_numpy(split.head(maps, training=False))[0].argmax())
     total = np.zeros(pixels.shape[:2], np.float32)
     for array, gradient, is_mirrored in zip(
         maps, channel_gradients(split.head, maps, target), split.is_mirrored, strict=True

@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,15 +21,21 @@ from tumorboard.training.batches import Batches, as_dataset
 from tumorboard.training.checkpoint import EpochMetrics
 from tumorboard.training.feature_cache import Views
 
+_OUT_OF_MEMORY = re.compile(  # TensorFlow; PyTorch on a GPU, on a CPU; JAX
+    "^(ResourceExhaustedError|OutOfMemoryError)|DefaultCPUAllocator|RESOURCE_EXHAUSTED"
+)
+
 
 def prepare_backend(seed: int, threads: int) -> None:
     """Set Keras's settings, all seeds and the number of threads: the same seed gives the same bits on a CPU.
 
-    Another number of threads sums in another order. It is set on TensorFlow only, and only if TensorFlow has
-    not run anything in this process yet.
+    Another number of threads sums in another order. On TensorFlow it is set only if TensorFlow has not run
+    anything in this process yet; JAX has no such setting.
     """
     backend.use_settings()
     keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "torch" and threads:
+        sys.modules["torch"].set_num_threads(threads)  # not imported here: torch can unpickle
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -127,7 +135,9 @@ def out_of_memory_as_error(model: keras.Model, settings: Training) -> Iterator[N
     try:
         yield
     except Exception as error:
-        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(
+            f"{type(error).__name__}: {error}"
+        ):
             raise
         raise TrainingError(
             f"memory ran out while fitting {model.name!r} with batches of {settings.batch}; "

@@ -25,9 +25,14 @@ Fingerprint = dict[str, dict[str, Any]]
 
 _SHOWN = 20  # differences listed; more mean other data altogether
 _PACKAGES = (
-    *("tumorboard", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "numpy", "pillow"),
+    *("tumorboard", "keras", "numpy", "pillow"),
     *("pydicom", "pylibjpeg-openjpeg", "pyjpegls", "python-gdcm"),  # decoders of compressed DICOM
 )
+_BACKEND_PACKAGES = {
+    "tensorflow": ("tensorflow-cpu", "tensorflow"),
+    "jax": ("jax", "jaxlib"),
+    "torch": ("torch",),
+}
 
 _NIFTI = (".nii", ".nii.gz")
 _BALANCE = ".training.balance"
@@ -37,7 +42,8 @@ def take(recipe: Recipe, manifest: Manifest) -> Fingerprint:
     """Collect everything that the bits of a result depend on, by section and key."""
     environment: dict[str, Any] = {"backend": backend.name()}
     nifti = any(split_address(s.path)[0].name.lower().endswith(_NIFTI) for s in manifest.samples)
-    for package in (*_PACKAGES, *(["nibabel"] if nifti else [])):
+    used = _BACKEND_PACKAGES.get(backend.name(), ())  # another installed backend computes nothing
+    for package in (*_PACKAGES, *used, *(["nibabel"] if nifti else [])):
         with contextlib.suppress(PackageNotFoundError):
             environment[package] = version(package)
     environment["threads"] = threads(recipe)
