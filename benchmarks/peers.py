@@ -100,12 +100,7 @@ def prepare(data: Path, folder: Path, recipe: str) -> tuple[dict[str, list[int]]
 
 
 def measure(
-    name: str,
-    prepared: Path,
-    cache: Path,
-    epochs: int,
-    labels: dict[str, list[int]],
-    classes: tuple[str, ...],
+    name: str, cache: Path, epochs: int, labels: dict[str, list[int]], classes: int
 ) -> dict[str, Any]:
     """Install and run a peer; return its hits, seconds and memory."""
     import numpy as np

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -82,6 +83,49 @@ def test_a_backend_that_cannot_train_is_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(backend, "name", lambda: other)
     with pytest.raises(UsageError, match=f"found '{other}', which cannot train; set KERAS_BACKEND"):
         backend.use_settings()
+
+
+def devices_of_torch(count: int) -> SimpleNamespace:
+    return SimpleNamespace(
+        cuda=SimpleNamespace(device_count=lambda: count, get_device_name=lambda number: f"card {number}")
+    )
+
+
+def devices_of_jax(*platforms: str) -> SimpleNamespace:
+    found = [SimpleNamespace(platform=name, device_kind=f"{name} card") for name in platforms]
+    return SimpleNamespace(devices=lambda: found)
+
+
+def devices_of_tensorflow(*names: str) -> SimpleNamespace:
+    details = SimpleNamespace(get_device_details=lambda gpu: {"device_name": gpu})
+    listed = SimpleNamespace(list_physical_devices=lambda kind: list(names), experimental=details)
+    return SimpleNamespace(config=listed)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "expected"),
+    [
+        ("torch", devices_of_torch(2), "card 0, card 1"),
+        ("jax", devices_of_jax("gpu"), "gpu card"),
+        ("jax", devices_of_jax("cpu", "cpu"), "cpu"),
+        ("tensorflow", devices_of_tensorflow("a", "b"), "a, b"),
+        ("tensorflow", devices_of_tensorflow(), "cpu"),
+    ],
+)
+def test_the_device_is_named_as_its_backend_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, module: SimpleNamespace, expected: str
+) -> None:
+    on_cuda = SimpleNamespace(device=SimpleNamespace(type="cuda"))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, name, module)
+        patch.setattr(backend, "name", lambda: name)
+        patch.setattr(keras.ops, "zeros", lambda count: on_cuda)
+        found = backend.device()
+    assert found == expected
+
+
+def test_the_device_of_this_machine_is_named() -> None:
+    assert backend.device()
 
 
 PREDICT = """

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from tumorboard.errors import UsageError
 
@@ -53,6 +54,25 @@ def name() -> str:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         chosen = chosen or str(json.loads(settings_file().read_text("utf-8")).get("backend", ""))
     return chosen or DEFAULT
+
+
+def device() -> str:
+    """Return what networks are computed on: "cpu", or the names of the GPUs; this loads the backend."""
+    import keras
+
+    module: Any = sys.modules[name()]
+    if name() == "torch":
+        kind = keras.ops.zeros(1).device.type
+        if kind != "cuda":
+            return str(kind)
+        names = [module.cuda.get_device_name(number) for number in range(module.cuda.device_count())]
+    elif name() == "jax":
+        names = [device.device_kind for device in module.devices() if device.platform != "cpu"]
+    else:
+        gpus = module.config.list_physical_devices("GPU")
+        details = [module.config.experimental.get_device_details(gpu) for gpu in gpus]
+        names = [detail.get("device_name", "GPU") for detail in details]
+    return ", ".join(names) or "cpu"
 
 
 def settings_file() -> Path:

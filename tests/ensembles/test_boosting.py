@@ -60,6 +60,7 @@ def test_nothing_to_boost_is_one_line(labels):
         boosting.fit(np.ones((90, 2), np.float32), labels, 3)
 
 
+@pytest.mark.tensorflow
 def test_the_saved_model_is_the_softmax_of_the_heads_weighted_votes():
     inner = joined("inner", [member("third"), member("fourth", NOTEBOOK)], "mean")
     members = [member("pretrained"), member("custom", NOTEBOOK), inner]

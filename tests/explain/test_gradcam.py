@@ -98,6 +98,7 @@ def test_what_speaks_against_a_class_is_not_shown():
     assert not gradcam.heat_map(spot_finder()[0], spotted(), 0).any()
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_has_a_map_that_depends_on_image_and_class(name):
     model = networks()[name][0]

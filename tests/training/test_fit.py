@@ -139,7 +139,7 @@ def test_the_average_that_remains_is_keras_own_and_its_norms_are_settled_on_trai
     for found, value in zip(model.trainable_weights, expected, strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
     dense, norm = (next(x for x in model.layers if isinstance(x, kind)) for kind in _KINDS)
-    hidden = np.asarray(dense(TRAIN.inputs[0][0]))
+    hidden = keras.ops.convert_to_numpy(dense(TRAIN.inputs[0][0]))
     raw = trained(settings.model_copy(update={"average": 0.0}), tmp_path / "raw")[0]
     last = next(x for x in raw.layers if isinstance(x, layers.BatchNormalization))
     settled = 0.99 * np.asarray(last.moving_mean) + 0.01 * hidden.mean(axis=0)
@@ -229,6 +229,7 @@ def test_balanced_by_group_all_that_is_learnt_and_read_is_weighted(tmp_path: Pat
     assert set(row) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"}
 
 
+@pytest.mark.tensorflow
 def test_early_stopping_keeps_the_epoch_that_is_best_by_group(tmp_path: Path) -> None:
     valid = Examples(VALID.inputs, np.array([0, 0, 0, 0, 1, 2]), ["a", "a", "a", "a", "b", "c"])
     settings = Training(epochs=12, patience=12, batch=8, learning_rate=0.05, balance="group")
@@ -239,6 +240,7 @@ def test_early_stopping_keeps_the_epoch_that_is_best_by_group(tmp_path: Path) ->
     assert min(accuracies) < max(accuracies)
 
 
+@pytest.mark.tensorflow
 def test_no_data_tunes_itself_for_that_thread_makes_epochs_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,7 @@ def test_every_file_for_people_is_known_as_an_output_wherever_it_lies(
 
 def test_the_run_folder_holds_every_file_that_its_page_promises(finished: Finished) -> None:
     assert finished.code == 0
+    assert json.loads((finished.run / "environment.json").read_text())["device"]
     promised = {
         "recipe.toml",
         "manifest.csv",

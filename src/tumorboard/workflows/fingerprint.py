@@ -18,7 +18,7 @@ from tumorboard.data.class_folders import SPLITS
 from tumorboard.data.image_reader import split_address
 from tumorboard.data.manifest import DataSource, Manifest, load
 from tumorboard.errors import ModelError, RunFolderError, display
-from tumorboard.run_folder import RunFolder, locked, read_checksums, verify
+from tumorboard.run_folder import RunFolder, locked, read_checksums, read_json, verify
 
 Fingerprint = dict[str, dict[str, Any]]
 """The sections settings, environment and files."""
@@ -157,6 +157,11 @@ def record(run: RunFolder, source: DataSource, recipe: Recipe, now: Fingerprint)
         },
     )
     storage.write_json(run.fingerprint, now)
+
+
+def record_device(run: RunFolder) -> None:
+    """Add what networks are computed on to the environment, now that Keras is loaded."""
+    storage.write_json(run.environment, {**read_json(run.environment), "device": backend.device()})
 
 
 def _command(run: RunFolder, source: DataSource) -> str:

@@ -111,6 +111,7 @@ class RunPlan:
             from tumorboard.workflows.predictor import RunPredictor
 
             fit.prepare_backend(self.recipe.seed, fingerprint.threads(self.recipe))
+            fingerprint.record_device(run)
         if self.track:
             place = tracking.destination(self.track, run.tracking(self.track))
             console.print(f"{self.track}: training curves go to {place}")
