@@ -35,11 +35,14 @@ test: install-dev
 test-offline: install-dev
 	unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh $(BIN)/python -m pytest $(TESTS)
 
-# Tests of the networks, and the demo, on another backend of Keras: make test-backend BACKEND=torch
+NETWORK_TESTS := $(patsubst %,tests/models/test_%.py,architectures augmentation efficientnet_lite inference saving) \
+    tests/workflows/test_train.py::test_the_run_folder_holds_every_file_that_its_page_promises
+
+# Tests of the networks, a small run and the demo, on another backend of Keras: make test-backend BACKEND=torch
 BACKEND ?= jax
 test-backend: .venv-$(BACKEND)/.installed
 	KERAS_BACKEND=$(BACKEND) .venv-$(BACKEND)/bin/python -m pytest $(TESTS) -m "not slow and not tensorflow" \
-	    tests/test_backend.py tests/models tests/ensembles tests/training tests/explain tests/workflows/test_train.py
+	    tests/test_backend.py tests/ensembles tests/training tests/explain $(NETWORK_TESTS)
 	KERAS_BACKEND=$(BACKEND) .venv-$(BACKEND)/bin/tumorboard demo --out demo-run-$(BACKEND)
 
 .venv-$(BACKEND)/.installed: pyproject.toml requirements-dev.txt

@@ -292,13 +292,13 @@ def load_torch(model: Any, file: Path) -> None:
 
 def keras(prepared: Path, epochs: int, classes: int) -> dict[str, Any]:
     """The study's loop: the whole network in every epoch, Adam, batches of 32."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras as plain
     import numpy as np
 
     plain.utils.set_random_seed(0)
     model = plain.saving.load_model(prepared / "study.keras")
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     train, valid = arrays_of(prepared, "train"), arrays_of(prepared, "valid")
     model.fit(*train, batch_size=32, epochs=epochs, validation_data=valid, verbose=2)
     found = {
