@@ -14,7 +14,7 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from tests.data.pictures import plant
 from tumorboard import config
-from tumorboard.data import manifest, volumes
+from tumorboard.data import manifest, sandbox, volumes
 from tumorboard.data.image_headers import Header, read_header
 from tumorboard.data.image_reader import read_image
 from tumorboard.data.nifti import worker
@@ -265,6 +265,25 @@ def test_a_hostile_volume_is_one_line(name, tmp_path):
     assert reason in message
     assert len(message) <= 300
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"\x1f\x8b", b"\x1f\x8b\x08" + bytes(100), struct.pack("<i8s", 540, b"n+2\0\r\n\x1a\n") + bytes(20)],
+    ids=["no more than gzip's mark", "damaged gzip", "cut off in the header"],
+)
+def test_a_beginning_without_a_whole_header_is_not_recognised(head):
+    assert not recognised(head)
+
+
+def test_a_process_that_ends_twice_is_one_line(tmp_path, monkeypatch):
+    def ended(*_):
+        raise sandbox.SandboxEndedError
+
+    path = planted(tmp_path, saved(SCAN))
+    monkeypatch.setattr(POOL, "ask_of_file", ended)
+    with pytest.raises(DataError, match="a damaged NIfTI file, at which the decoding process ended twice"):
+        read_image(path.with_name("scan.nii#1"))
 
 
 def test_of_a_bomb_only_what_the_header_counts_is_decompressed(tmp_path):

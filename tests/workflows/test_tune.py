@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -180,6 +181,17 @@ def test_more_trials_go_on_from_those_that_are_done(root, stand_in):
     assert tune_command(root, search="parts/tuned", trials=2)[0] == 0
     assert tune_command(root, search="parts/tuned", trials=6)[0] == 0
     assert outcome(root / "parts/tuned") == outcome(root / "whole/tuned")
+
+
+def test_a_finished_search_needs_no_keras(root, stand_in):
+    stand_in()
+    _, printed = tune_command(root)
+    script = "import sys; from tumorboard.cli.main import main; code = main(sys.argv[1:]); "
+    script += "sys.exit(99 if 'keras' in sys.modules else code)"
+    where = (root / "data", "--out", root / "tuned", "--recipe", root / "recipe.toml")
+    command = ["tune", *where, "--trials", "4", "--folds", "2", "--model", "custom", "--quiet"]
+    ran = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, printed), ran.stderr
 
 
 def test_another_seed_tries_other_settings(root, stand_in):
