@@ -254,6 +254,40 @@ def left_by_a_server(run: RunFolder) -> None:
     run.queued.write_text(json.dumps(content | {"pid": int(process.stdout), "started": "1"}))
 
 
+def test_a_run_of_another_machine_is_not_stopped_by_the_number_of_its_process(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    run.queued.unlink()
+    run_folder.write_process(run.job_process, os.getpid())
+    run.job_process.write_text(json.dumps(json.loads(run.job_process.read_text()) | {"host": "elsewhere"}))
+    run.progress.write_text(json.dumps({"written": time.time()}))
+    assert read_state(run).status == "running"
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a process of this machine was signalled"))
+    with pytest.raises(RunFolderError, match="that a process of this machine works on, found none"):
+        jobs.stop(run)
+
+
+def test_a_command_is_started_without_search_paths_of_here(
+    jobs: Jobs, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def popen(command: list[str], **options: object) -> None:
+        started.append((command, options["env"]))
+        raise OSError
+
+    (root / "scans").rename(root / "-scans")
+    jobs.begin("first", Job(data="-scans"))
+    monkeypatch.setenv("PYTHONPATH", ".")
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    jobs.tick()
+    ((command, environment),) = started
+    assert command[-4:] == ["train", "./-scans", "--out", "runs/first"]
+    assert environment["PYTHONSAFEPATH"] == "1"
+    assert "." not in environment.get("PYTHONPATH", "").split(os.pathsep)
+
+
 def test_a_queue_outlives_its_server_and_is_continued_in_order(jobs: Jobs, root: Path) -> None:
     first, second = (jobs.begin(name, Job(data="scans")) for name in ("b-first", "a-second"))
     audit, gone = jobs.begin_audit("scans"), jobs.begin("gone", Job(data="scans", recipe="notebook"))
