@@ -19,6 +19,7 @@ def command_line() -> int:
 
     if sys.argv[1] == "train":  # it imports Keras
         add_tiny_backbone()
+    sys.argv[0] = "tumorboard"  # which the run records
     return main(sys.argv[1:])
 
 

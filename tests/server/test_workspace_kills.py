@@ -5,7 +5,10 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -112,3 +115,42 @@ def test_killed_twenty_times_a_study_ends_as_if_left_alone(tmp_path):
     assert found["error"] == ""
     assert killed
     assert bits(disturbed.root) == bits(folder / "runs" / "alone")
+
+
+@pytest.mark.slow
+def test_a_run_of_a_terminal_is_resumed_here_with_the_same_bits(tmp_path):
+    folder, recipe = tmp_path / "work", tmp_path / "small.toml"
+    draw(folder / "scans")
+    recipe.write_text(RECIPE)
+    program = Path(__file__).with_name("small_workspace.py")
+
+    def typed(name):
+        command = [
+            sys.executable,
+            program,
+            "train",
+            "scans",
+            "--out",
+            name,
+            "--recipe",
+            recipe,
+            "--seed",
+            "5",
+        ]
+        return subprocess.Popen([*map(str, command), "--keep-together", "given", "--quiet"], cwd=folder)
+
+    assert typed("alone").wait(600) == 0
+    process, run, end = typed("stopped"), RunFolder(folder / "stopped"), time.monotonic() + 600
+    while not run.state("custom").exists():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(600) == 130
+    with running_server(folder, recipe) as (url, _):
+        key = run_id("stopped")
+        assert wait(url, key, ["stopped"])["refusal"] == ""
+        ask(url, "POST", f"/api/runs/{key}/resume")
+        wait(url, key, ["running"])
+        assert wait(url, key, ["finished", "stopped"])["error"] == ""
+    assert bits(run.root) == bits(folder / "alone")
