@@ -243,6 +243,7 @@ def flipped(path, rng):
     return where, byte
 
 
+@pytest.mark.tensorflow
 def test_a_thousand_flipped_bits_over_all_files_are_refused_before_anything_is_parsed(tmp_path, monkeypatch):
     run, rng = finished(tmp_path / "run", joint_graph=True), np.random.default_rng(0)
     calibrate_run(run, "custom")
