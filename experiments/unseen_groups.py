@@ -9,7 +9,7 @@ split is in none of them. The frozen layers are computed once for all folds.
 - `probe`: recipe `probe`, linear discriminant analysis on the embeddings of the frozen backbone.
 - `default`: recipe `default`, whose upper stages are trained behind a new head.
 - `lp-ft`: the upper stages trained behind the head of `probe` (Kumar et al. 2022), and averages of the
-  weights before and after it (Wortsman et al. 2022); the number is the share of those after it.
+  weights before and after it (Wortsman et al. 2022); the number is the weight of those after it.
 """
 
 import argparse
@@ -28,14 +28,16 @@ from tumorboard import config
 from tumorboard.config import Recipe
 from tumorboard.data import image_cache, manifest
 from tumorboard.data.manifest import Manifest
-from tumorboard.evaluation.metrics import accuracy, log_loss
+from tumorboard.evaluation.intervals import share
+from tumorboard.evaluation.metrics import accuracy, log_loss, losses
+from tumorboard.evaluation.significance import grouped_permutation_test
 from tumorboard.models.architectures import build_network
 from tumorboard.models.model_spec import split_at_frozen
 from tumorboard.training.discriminant import fit_discriminant
 from tumorboard.training.feature_cache import Views, compute_views
 from tumorboard.training.fit import Examples, fit, prepare_backend
 
-SHARES = (0.25, 0.5, 0.75, 1.0)
+MIXTURES = (0.25, 0.5, 0.75, 1.0)
 SEED = 0
 
 
@@ -49,6 +51,7 @@ def main() -> None:
     manifests = [manifest.load(file).manifest for file in sorted(options.folds.glob("*-fold*.csv"))]
     recipes = {name: config.load(name) for name in ("probe", "default")}
     labels: list[np.ndarray] = []
+    groups: list[str] = []
     predicted: dict[str, list[np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as folder:
         decoded = image_cache.decode(manifests[0], Path(folder), recipes["default"].image, skip_bad=True)
@@ -68,13 +71,29 @@ def main() -> None:
             ids = {sample.id for sample in fold.select("test").samples}
             test = np.array([sample.id in ids for sample in whole.samples])
             labels.append(whole.labels[test])
+            groups += [sample.group or sample.id for sample in whole.samples if sample.id in ids]
             for way in options.ways:
                 recipe = recipes["probe" if way == "probe" else "default"]
                 for name, rows in predict(way, recipe, views, whole, test).items():
                     predicted.setdefault(name, []).append(rows)
                     show(f"fold {number}, {name}", rows, labels[-1])
-    for name, folds in predicted.items():
-        show(name, np.concatenate(folds), np.concatenate(labels))
+    known, of_group = np.concatenate(labels), np.unique(groups, return_inverse=True)[1]
+    every = {name: np.concatenate(folds) for name, folds in predicted.items()}
+    if {"default", "probe"} <= every.keys():
+        every["mean of default and probe"] = (every["default"] + every["probe"]) / 2
+    first = next(iter(every.values()))
+    for name, rows in every.items():
+        show(name, rows, known)
+        hits, reference = (np.equal(p.argmax(axis=1), known).astype(float) for p in (rows, first))
+        estimate = share(hits, of_group)
+        p_values = [
+            grouped_permutation_test(difference, of_group)
+            for difference in (hits - reference, losses(known, rows) - losses(known, first))
+        ]
+        print(
+            f"  95% CI {estimate.low:.3f}-{estimate.high:.3f} over {of_group.max() + 1} groups; against the "
+            f"first way p = {p_values[0]:.2f} (accuracy), {p_values[1]:.2f} (log loss)"
+        )
 
 
 def network(recipe: Recipe, whole: Manifest) -> keras.Model:
@@ -100,18 +119,18 @@ def predict(
     if way == "probe":
         tail.layers[-1].set_weights(fit_discriminant(train, len(whole.class_names), SEED))
         return {way: probabilities(tail, valid)}
-    shares: tuple[float, ...] = (1.0,)
+    mixtures: tuple[float, ...] = (1.0,)
     if way == "lp-ft":
-        tail, shares = behind_discriminant(tail, train, recipe, len(whole.class_names)), SHARES
+        tail, mixtures = behind_discriminant(tail, train, recipe, len(whole.class_names)), MIXTURES
     before = tail.get_weights()
     with tempfile.TemporaryDirectory() as folder:
         training = recipe.models["pretrained"].training
         fit(tail, train, valid, training, state=Path(folder, "state.npz"), seed=SEED)
     after, rows = tail.get_weights(), {}
-    for share in shares:
-        mixed = [(1 - share) * first + share * last for first, last in zip(before, after, strict=True)]
-        tail.set_weights(mixed if share < 1 else after)
-        rows[f"{way} {share}" if way == "lp-ft" else way] = probabilities(tail, valid)
+    for mixture in mixtures:
+        mixed = [(1 - mixture) * first + mixture * last for first, last in zip(before, after, strict=True)]
+        tail.set_weights(mixed if mixture < 1 else after)
+        rows[f"{way} {mixture}" if way == "lp-ft" else way] = probabilities(tail, valid)
     return rows
 
 
@@ -139,8 +158,8 @@ def probabilities(model: keras.Model, examples: Examples) -> np.ndarray:
 
 
 def show(name: str, rows: np.ndarray, labels: np.ndarray) -> None:
-    share, loss = accuracy(labels, rows.argmax(axis=1)), log_loss(labels, rows)
-    print(f"{name}: n = {len(labels)}, accuracy {share:.3f}, log loss {loss:.3f}", flush=True)
+    right, loss = accuracy(labels, rows.argmax(axis=1)), log_loss(labels, rows)
+    print(f"{name}: n = {len(labels)}, accuracy {right:.3f}, log loss {loss:.3f}", flush=True)
 
 
 if __name__ == "__main__":
