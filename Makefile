@@ -80,7 +80,8 @@ docs: .venv-docs/.installed
 	.venv-docs/bin/python -m pip install --quiet --no-compile --requirement requirements-docs.txt
 	touch $@
 
-# The pictures in docs/images, from the run of `make demo`, in a browser.
+# The pictures in docs/images, from the run of `make demo`, in a browser. To look at every view of `tumorboard
+# ui`, light and dark, on a desk and a phone: TUMORBOARD_PICTURES=FOLDER pytest tests/server/test_workspace_views.py
 pictures: install-dev demo
 	$(BIN)/python tools/docs_pictures.py demo-run demo-data
 
