@@ -71,7 +71,23 @@ def test_phases_accuracy_and_utilisation_are_printed_and_kept(tool, tmp_path, mo
 def test_without_a_gpu_this_is_said(tool, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(tool, "QUERY", (str(tmp_path / "nothing"),))
     assert run(tool, monkeypatch, "--backends", "json", "--out", tmp_path / "out") == 0
-    assert "utilisation not measured: no nvidia-smi, or no GPU" in capsys.readouterr().out
+    assert "utilisation not measured: no nvidia-smi, or no GPU that reports it" in capsys.readouterr().out
+
+
+def test_a_gpu_that_reports_nothing_stops_nothing(tool, tmp_path, monkeypatch, capsys) -> None:
+    card = tmp_path / "nvidia-smi"
+    card.write_text("#!/bin/sh\nprintf '[N/A], 1000\\n'\n")
+    card.chmod(0o755)
+    monkeypatch.setattr(tool, "QUERY", (str(card), *tool.QUERY[1:]))
+    assert run(tool, monkeypatch, "--backends", "json", "--out", tmp_path / "out") == 0
+    assert "no GPU that reports it" in capsys.readouterr().out
+
+
+def test_a_repeated_command_does_not_overwrite_what_was_measured(tool, tmp_path, monkeypatch) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SystemExit):
+        run(tool, monkeypatch, "--backends", "json", "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "check.json").exists()
 
 
 def test_a_run_that_fails_is_named_and_so_is_having_run_nothing(tool, tmp_path, monkeypatch, capsys) -> None:

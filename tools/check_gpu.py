@@ -5,10 +5,12 @@
 Needs Tumorboard and its dependencies without TensorFlow, and PyTorch or JAX with CUDA, in this environment.
 A backend that is not installed is reported and left out. Utilisation and memory are read from nvidia-smi
 once per second; without it, or without a GPU, the script runs on the CPU and says so. Every run is a
-process of its own and is resumed if the command is repeated. The results are in OUT/check.json too.
+process of its own. OUT must be new: the times of a resumed run would say nothing. The results are in
+OUT/check.json too.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -55,7 +57,10 @@ def main() -> int:
     parser.add_argument("--backends", nargs="+", choices=list(DEVICES), default=["torch", "jax"])
     parser.add_argument("--recipe", default="default", help="for --data")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True)
+    except FileExistsError:
+        parser.error(f"expected a new folder as --out, found {options.out}; delete it or choose another")
     checks = []
     for backend in options.backends:
         if importlib.util.find_spec(backend) is None:
@@ -71,10 +76,10 @@ def main() -> int:
 
 def commands(options: argparse.Namespace, backend: str) -> dict[str, list[str]]:
     """Return the arguments of `tumorboard` by title, without --out."""
-    found = {"demo": ["demo", "--data", str(options.out / "demo-data")]}
+    arguments = {"demo": ["demo", "--data", str(options.out / "demo-data")]}
     if options.data:
-        found["data"] = ["train", str(options.data), "--recipe", options.recipe]
-    return found
+        arguments["data"] = ["train", str(options.data), "--recipe", options.recipe]
+    return arguments
 
 
 def check(backend: str, title: str, command: Sequence[str], run: Path) -> Check:
@@ -118,7 +123,8 @@ def sample(samples: list[tuple[float, float]], done: threading.Event) -> None:
         rows = [row.split(",") for row in answer.stdout.strip().splitlines()]
         if answer.returncode or not rows:
             return
-        samples.append((max(float(row[0]) for row in rows), sum(float(row[1]) for row in rows)))
+        with contextlib.suppress(ValueError):  # "[N/A]": some drivers, or a GPU in parts, report nothing
+            samples.append((max(float(row[0]) for row in rows), sum(float(row[1]) for row in rows)))
 
 
 def read(path: Path) -> dict:
@@ -132,7 +138,7 @@ def lines(entry: Check) -> list[str]:
         return [f"{head}; FAILED with exit code {entry.exit_code}, see {entry.title}-{entry.backend}.log"]
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in entry.phases.items())
     scores = ", ".join(f"{name} {value:.3f}" for name, value in entry.accuracy.items())
-    use = "utilisation not measured: no nvidia-smi, or no GPU"
+    use = "utilisation not measured: no nvidia-smi, or no GPU that reports it"
     if entry.utilisation:
         mean = sum(entry.utilisation) / len(entry.utilisation)
         use = f"utilisation mean {mean:.0f}%, most {max(entry.utilisation):.0f}%"
