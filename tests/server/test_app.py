@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import gc
 import io
 import json
@@ -17,6 +18,7 @@ from tests.data.pictures import saved
 from tumorboard import config
 from tumorboard.data import sandbox
 from tumorboard.data.image_reader import read_input
+from tumorboard.errors import ModelError
 from tumorboard.server import app
 from tumorboard.server.uploads import MAX_BYTES, MAX_JSON_BYTES
 
@@ -190,6 +192,19 @@ def test_a_heat_map_is_a_layer_that_is_clear_where_it_is_cold(client, slice_png)
     assert layer[16, 16, 3] == 255
     nothing = client.post(f"/api/explain?target={CLASSES[-1]}", content=slice_png)
     assert nothing.json()["empty"] is True
+
+
+def test_a_model_that_was_changed_since_the_start_is_one_line(tmp_path, slice_png):
+    """Without a traceback in the terminal: `raise_server_exceptions` would raise it here."""
+
+    def changed(*_):
+        raise ModelError("custom.keras is not the file that was trained")
+
+    state = dataclasses.replace(fake_state(tmp_path), heat_layer=changed)
+    with TestClient(app.build(state)) as client:
+        answer = client.post("/api/explain?model=custom", content=slice_png)
+    assert answer.status_code == 422
+    assert answer.json() == {"detail": "custom.keras is not the file that was trained"}
 
 
 def test_dicom_takes_windows_and_says_when_one_differs(client):

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from tumorboard import NOTICE, __version__, config
 from tumorboard.data.pixels import Pixels
 from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStartError
-from tumorboard.errors import DataError
+from tumorboard.errors import TumorboardError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.decode_worker import MAX_PIXELS
 from tumorboard.server.schemas import (
@@ -302,8 +302,8 @@ def _add_error_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}"}, 422)
 
-    @app.exception_handler(DataError)
-    async def data_error(_request: Request, error: DataError) -> Response:
+    @app.exception_handler(TumorboardError)  # such as a model's file that was changed since the start
+    async def expected_error(_request: Request, error: TumorboardError) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(SandboxEndedError)

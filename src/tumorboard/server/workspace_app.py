@@ -59,7 +59,6 @@ def build(state: WorkspaceState) -> FastAPI:
 
     app = run_app.new_application("Tumorboard workspace", lifespan)
 
-    @app.exception_handler(DataError)
     @app.exception_handler(TumorboardError)
     async def expected_error(_request: Request, error: TumorboardError) -> Response:
         content = {"detail": str(error), "details": list(error.details[:20])}
