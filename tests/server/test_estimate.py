@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tumorboard.server import estimate as estimates
 from tumorboard.server.estimate import estimate
 from tumorboard.server.jobs import Job, Jobs
 from tumorboard.server.workspace import Workspace
@@ -34,7 +35,16 @@ def test_the_newest_training_with_the_recipe_is_what_counts(jobs, root) -> None:
     assert estimate(workspace, jobs, job.model_copy(update={"folds": 3}))["seconds_per_image"] == 40.0
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"custom": "x"}', '{"custom": -5}', '{"custom": NaN}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"custom": "x"}', '{"custom": -5}', '{"custom": NaN}', '{"custom": Infinity}']
+    + [
+        '{"custom": 1%s}' % ("0" * 400),
+        '{"custom": 1%s}' % ("0" * 9000),
+        "[" * 60000,
+        " " * (1 << 17) + "{}",
+    ],
+)
 def test_files_that_do_not_say_leave_the_measurement_of_the_default_recipe(jobs, root, content) -> None:
     run = finish(jobs, root, "first", 10.0)
     run.phases.write_text(content)
@@ -43,3 +53,10 @@ def test_files_that_do_not_say_leave_the_measurement_of_the_default_recipe(jobs,
         "seconds_per_image": 0.46,
         "measured": "as on two cores of an AMD EPYC, about half a second for each image",
     }
+
+
+def test_a_training_that_is_deleted_meanwhile_is_no_error(jobs, root, monkeypatch) -> None:
+    run = finish(jobs, root, "first", 10.0)
+    monkeypatch.setattr(estimates, "_measures", lambda _jobs, run, _job: run.report.unlink() is None)
+    assert estimate(Workspace.of(root), jobs, Job(data="scans"))["seconds_per_image"] is not None
+    assert not run.report.exists()
