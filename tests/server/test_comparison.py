@@ -45,6 +45,14 @@ def test_only_what_differs_is_listed(root) -> None:
     assert setting_differences(runs[:1] * 2) == []
 
 
+def test_long_values_differ_in_their_middle(root) -> None:
+    values = [f"{'a' * 200}{middle}{'b' * 200}" for middle in "xy"]
+    runs = [fingerprinted(root / "runs" / value[200], value) for value in values]
+    (row,) = setting_differences(runs)
+    assert row["name"] == "seed"
+    assert [len(value) for value in row["values"]] == [200, 200]
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 99999, b'{"settings": 1}'])
 def test_a_fingerprint_of_somebody_else_is_one_error(root, content) -> None:
     runs = [fingerprinted(root / name, 1) for name in ("a", "b")]

@@ -8,7 +8,7 @@ from tumorboard.errors import DataError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.storage import read_regular
 
-_MAX_FINGERPRINT = 1 << 28  # bytes; it names every image
+_MAX_FINGERPRINT = 1 << 26  # bytes; it names every image
 _LONGEST = 200  # characters of a value
 
 
@@ -20,8 +20,12 @@ def setting_differences(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """
     columns = [_settings(run) for run in runs]
     names = dict.fromkeys(name for column in columns for name in column)
-    rows = [{"name": name, "values": [column.get(name, "") for column in columns]} for name in names]
-    return [row for row in rows if len(set(row["values"])) > 1]
+    rows = [(name, [column.get(name, "") for column in columns]) for name in names]
+    return [
+        {"name": display(name, _LONGEST), "values": [display(value, _LONGEST) for value in values]}
+        for name, values in rows
+        if len(set(values)) > 1  # of the whole values: shortened, they may look the same
+    ]
 
 
 def _settings(run: RunFolder) -> dict[str, str]:
@@ -31,12 +35,10 @@ def _settings(run: RunFolder) -> dict[str, str]:
         sections = {**content["settings"], **content["environment"]}
         files = content["files"].values()
         splits = [split for split, *_ in files]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError):
         raise DataError(
             f"expected a run that recorded its settings, found none in {display(run.root.name, 60)}; "
             "choose another"
         ) from None
     counts = {"images": len(splits), "test images": splits.count("test")}
-    return {
-        display(name, _LONGEST): display(str(value), _LONGEST) for name, value in (counts | sections).items()
-    }
+    return {name: str(value) for name, value in (counts | sections).items()}
