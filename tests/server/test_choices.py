@@ -13,6 +13,7 @@ from tumorboard.server.choices import Choices, list_name, read_choices, read_fin
 from tumorboard.server.jobs import Job, Jobs
 from tumorboard.server.workspace import Workspace
 
+STAYING = "test/bar/bar1.png"
 LEFT_OUT = {"train/bar/bar0.png": "TB401", "test/disc/disc1.png": ""}
 CHOICES = Choices(mute=("TB408",), exclude=LEFT_OUT, class_map=("shape=bar,disc",), skip_bad=True)
 
@@ -170,6 +171,19 @@ def test_a_finding_with_very_many_images_says_how_many_are_not_shown(jobs, works
     audit = write_audit(jobs, finding("TB105", *([f"{number}.png"] for number in range(2500))))
     (only,) = read_findings(workspace, audit, "scans")["findings"]
     assert (len(only["groups"]), only["left"], only["count"]) == (2000, 500, 2500)
+
+
+def test_a_name_that_is_not_utf8_hides_no_finding(jobs, workspace, root) -> None:
+    """It is shown escaped and cannot be left out: what the page sends back would be another name."""
+    odd = os.fsdecode(b"bar\xff.png")
+    (root / "scans/train/bar/bar0.png").rename(root / "scans/train/bar" / odd)
+    name = f"train/bar/{odd}"
+    audit = write_audit(jobs, finding("TB105", [name], [STAYING]), not_applicable={"TB102": name})
+    report = read_findings(workspace, audit, "scans")
+    bad, good = (group[0] for group in report["findings"][0]["groups"])
+    assert (bad["id"], bad["picture"]) == ("train/bar/bar\\udcff.png", "")
+    assert good["picture"] == f"scans/{STAYING}"
+    json.dumps(report, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(

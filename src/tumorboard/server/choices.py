@@ -4,13 +4,14 @@ The choices are kept in `audits/` of the workspace, and so is the list for `--ex
 """
 
 import hashlib
+import json
 import os
 import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tumorboard import NOTICE
 from tumorboard.data.class_matching import parse_groups
@@ -86,25 +87,33 @@ def save_choices(workspace: Workspace, audit: RunFolder, choices: Choices) -> No
     write_json(_file(audit), choices.model_dump())
 
 
+def _escaped(text: str) -> str:
+    """Return text in which what of a file's name is not UTF-8, which no page can show, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+Line = Annotated[str, AfterValidator(_escaped)]
+
+
 class _Finding(BaseModel):
     """A finding in audit.json, which may be a stranger's."""
 
     code: Code
-    severity: str
-    title: str
-    consequence: str
-    remedy: str
-    page: str
-    files: tuple[tuple[str, ...], ...] = ()
+    severity: Line
+    title: Line
+    consequence: Line
+    remedy: Line
+    page: Line
+    files: tuple[tuple[Line, ...], ...] = ()
 
 
 class _Audit(BaseModel):
     """What of audit.json is shown."""
 
     findings: tuple[_Finding, ...]
-    passed: tuple[str, ...]
-    not_applicable: dict[str, str]
-    muted: tuple[str, ...]
+    passed: tuple[Line, ...]
+    not_applicable: dict[Line, Line]
+    muted: tuple[Line, ...]
 
 
 def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str, Any]:
@@ -116,8 +125,9 @@ def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str
     from tumorboard.audit.runner import SIDE_BY_SIDE  # scipy, which an idle server does not need
 
     try:
-        report = _Audit.model_validate_json(read_regular(audit.audit, _MAX_AUDIT))
-    except (OSError, ValidationError):
+        # Not by Pydantic's parser, which refuses what stands for a byte of a name that is not UTF-8.
+        report = _Audit.model_validate(json.loads(read_regular(audit.audit, _MAX_AUDIT)))
+    except (OSError, ValueError, RecursionError):  # ValidationError is a ValueError
         raise DataError("expected the findings of an audit, found none; check the images first") from None
     known = workspace.images(data, read_choices(workspace, audit).class_map)
     below = data if os.path.isdir(workspace.resolve(data)) else posixpath.dirname(data)
