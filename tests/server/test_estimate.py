@@ -37,12 +37,10 @@ def test_the_newest_training_with_the_recipe_is_what_counts(jobs, root) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"custom": "x"}', '{"custom": -5}', '{"custom": NaN}', '{"custom": Infinity}']
-    + [
-        '{"custom": 1%s}' % ("0" * 400),
-        '{"custom": 1%s}' % ("0" * 9000),
-        "[" * 60000,
-        " " * (1 << 17) + "{}",
+    [
+        *("", "[]", "{}", '{"custom": "x"}', '{"custom": -5}', '{"custom": NaN}', '{"custom": Infinity}'),
+        *(f'{{"custom": 1{"0" * digits}}}' for digits in (400, 9000)),
+        *("[" * 60_000, " " * (1 << 17) + '{"custom": 1}'),
     ],
 )
 def test_files_that_do_not_say_leave_the_measurement_of_the_default_recipe(jobs, root, content) -> None:
