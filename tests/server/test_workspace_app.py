@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from tumorboard.errors import ModelError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import security, workspace_app
+from tumorboard.server.choices import Choices
 from tumorboard.server.jobs import Job, Jobs
 from tumorboard.server.workspace import Workspace, run_id
 from tumorboard.server.workspace_state import WorkspaceState
@@ -198,6 +199,38 @@ def test_what_is_chosen_for_images_is_kept_and_shown_in_the_command(client, root
     for path in ("../x", "/etc", ".", "scans/../.."):
         assert client.post("/api/choices", json={"data": path, "choices": {}}).status_code == 422
         assert client.get("/api/findings", params={"path": path}).status_code == 422
+
+
+def choose(client, **choices):
+    return client.post("/api/choices", json={"data": "scans", "choices": choices})
+
+
+def test_an_image_that_was_left_out_and_is_gone_is_dropped(client, root) -> None:
+    """It is named; the other choices stay, and can be changed and undone."""
+    left_out = {"train/bar/bar0.png": "TB401", "train/bar/bar1.png": ""}
+    assert choose(client, mute=["TB408"], exclude=left_out).status_code == 200
+    (root / "scans/train/bar/bar0.png").unlink()
+    found = client.get("/api/data", params={"path": "scans"}).json()
+    assert "problem" not in found
+    assert found["gone"] == ["train/bar/bar0.png"]
+    assert found["choices"]["exclude"] == {"train/bar/bar1.png": ""}
+    assert found["choices"]["mute"] == ["TB408"]
+    kept = choose(client, mute=[], exclude=left_out).json()  # by a page that does not know it yet
+    assert (kept["gone"], kept["choices"]) == (["train/bar/bar0.png"], found["choices"] | {"mute": []})
+    again = client.get("/api/data", params={"path": "scans"}).json()
+    assert (again["gone"], again["choices"]) == ([], kept["choices"])
+
+
+def test_undoing_everything_is_saved_whatever_is_wrong_with_the_images(client, root, state) -> None:
+    (root / "scans" / "test" / "bar").rename(root / "scans" / "test" / "stripe")
+    choices = {"class_map": ["bar=bar,stripe"], "exclude": {"test/stripe/bar1.png": ""}}
+    assert choose(client, **choices).status_code == 200
+    (root / "scans" / "test" / "stripe" / "bar1.png").unlink()
+    assert client.get("/api/data", params={"path": "scans"}).json()["gone"] == ["test/stripe/bar1.png"]
+    found = choose(client).json()
+    assert "--class-map" in found["problem"]
+    assert (found["choices"]["class_map"], found["choices"]["exclude"]) == ([], {})
+    assert state.jobs.choices("scans") == Choices()
 
 
 def test_classes_that_do_not_match_come_with_their_folders(client, root) -> None:

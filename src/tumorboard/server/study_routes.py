@@ -1,7 +1,7 @@
 """The routes of `tumorboard ui` about images, and what is begun with them: audits and studies."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
@@ -108,12 +108,24 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
     @app.get("/api/data")
     async def describe_data(path: Path = "") -> dict[str, Any]:
         """Describe labelled images: classes, counts, what is left out and chosen. Nothing is opened."""
-        return await state.run_in_thread(lambda: described(path, jobs.choices(path)))
+        return await state.run_in_thread(lambda: described(path, *without_gone(path, jobs.choices(path))))
 
-    def described(path: str, choices: Choices) -> dict[str, Any]:
+    def without_gone(path: str, choices: Choices) -> tuple[Choices, list[str]]:
+        """Return the choices without images that were left out and are not there any more, and these."""
+        gone = jobs.choices(path).exclude.keys() & choices.exclude.keys()
+        if gone:
+            try:
+                gone -= workspace.images(path, choices.class_map).keys()
+            except TumorboardError:  # `described` says what is wrong
+                return choices, []
+        kept = {name: code for name, code in choices.exclude.items() if name not in gone}
+        return choices.model_copy(update={"exclude": kept}), sorted(gone)
+
+    def described(path: str, choices: Choices, gone: Sequence[str] = ()) -> dict[str, Any]:
         chosen = {
             "path": path,
             "choices": choices.model_dump(),
+            "gone": list(gone),
             "audit": run_id(workspace.relative(jobs.audit_of(path).root)),
         }
         try:
@@ -142,10 +154,15 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
         chosen = await receive_json(request, NewChoices)
 
         def keep() -> dict[str, Any]:
-            found = described(chosen.data, chosen.choices)
+            if chosen.choices == Choices():  # as a way out, whatever is wrong with the images
+                workspace.resolve(chosen.data)
+                save_choices(workspace, jobs.audit_of(chosen.data), chosen.choices)
+                return described(chosen.data, chosen.choices)
+            choices, gone = without_gone(chosen.data, chosen.choices)
+            found = described(chosen.data, choices, gone)
             if "problem" in found:  # what cannot be used is not kept
                 raise DataError(found["problem"], found["details"])
-            save_choices(workspace, jobs.audit_of(chosen.data), chosen.choices)
+            save_choices(workspace, jobs.audit_of(chosen.data), choices)
             return found
 
         return await state.run_in_thread(keep)

@@ -19,6 +19,7 @@ export function newStudy(view, chosenBefore) {
   let data = null; // the path in use
   let images = 0; // how many there are, without those left out
   let choices = null; // for these images, as the server keeps them
+  let gone = []; // images that were left out and are not there any more
   let audit = ""; // the id of the audit of these images
   let runs = [];
   let latest = 0;
@@ -86,7 +87,9 @@ export function newStudy(view, chosenBefore) {
     data = path;
     history.replaceState(null, "", addressOf(path)); // for the way back
     opened.clear();
+    gone = [];
     show(found);
+    if (found.gone.length && !found.problem) choose(() => ({})); // the server keeps what is shown
     const last = path.split("/").at(-1).replace(/\.[ct]sv$/i, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "");
     form.elements.name.value = `${(last || "study").slice(0, 40)}-1`;
     part(found.problem ? ".problem" : "#found-title").scrollIntoView({ block: "start" });
@@ -104,6 +107,7 @@ export function newStudy(view, chosenBefore) {
 
   function show(found) {
     choices = found.choices;
+    gone.push(...found.gone.filter((id) => !gone.includes(id)));
     audit = found.audit;
     const summary = inShort(choices);
     part(".choices").hidden = !summary;
@@ -117,7 +121,8 @@ export function newStudy(view, chosenBefore) {
     head.append(...["class", ...found.splits.map((split) => SPLITS[split]), "some of them"].map((text) => Object.assign(element("th", "", text), { scope: "col" })));
     part("thead").replaceChildren(head);
     part("tbody").replaceChildren(...found.classes.map((row) => classRow(row, found.splits)));
-    const notes = [];
+    const notes = gone.slice(0, 20).map((id) => `Not there any more, and dropped from your choices: ${id}`);
+    if (gone.length > 20) notes.push(`${gone.length} images in all that were left out are not there any more.`);
     if (found.groups) notes.push(`${found.groups} patients (groups) are named; new splits keep each together.`);
     else notes.push("No patients are named here. The study looks for them in DICOM headers and file names; the audit shows what it finds.");
     for (const [split, text] of [["valid", "validation"], ["test", "test"]])
