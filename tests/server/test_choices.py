@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -75,6 +76,33 @@ def test_the_list_says_why_and_never_changes(jobs, workspace, root) -> None:
     save_choices(workspace, audit, CHOICES.model_copy(update={"exclude": {"train/bar/bar0.png": ""}}))
     assert first.read_bytes() == before  # a run that was begun with it can be resumed
     assert len(list(first.parent.glob("excluded-*.csv"))) == 2
+
+
+def test_of_changes_at_once_one_alone_is_saved(jobs, workspace) -> None:
+    audit, none = jobs.audit_of("scans"), Choices()
+
+    def save(number):
+        try:
+            save_choices(workspace, audit, Choices(mute=(f"TB{number}",)), none.digest)
+        except DataError:
+            return None
+        return f"TB{number}"
+
+    with ThreadPoolExecutor(8) as threads:
+        saved = list(filter(None, threads.map(save, range(100, 140))))
+    assert saved == list(read_choices(workspace, audit).mute)
+    assert len(saved) == 1
+
+
+def test_choices_that_could_not_be_read_again_are_refused_with_a_remedy(jobs, workspace) -> None:
+    audit = jobs.audit_of("scans")
+    many, too_many = (
+        {f"{number:0100}.png": "TB401" for number in range(count)} for count in (30_000, 40_000)
+    )
+    save_choices(workspace, audit, Choices(exclude=many))
+    with pytest.raises(DataError, match="found more: 40000 images left out; list them"):
+        save_choices(workspace, audit, Choices(exclude=too_many))
+    assert read_choices(workspace, audit).exclude == many
 
 
 def test_what_is_kept_is_no_image_of_the_whole_folder(root) -> None:

@@ -130,11 +130,9 @@ def test_bodies_are_small_json_and_nothing_else(client) -> None:
     names = ("studies", "audits", "command", "choices", "comparisons", "runs/0123/delete")
     for path in (f"/api/{name}" for name in names):
         assert client.post(path, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+        large = b" " * ((9 if path == "/api/choices" else 2) << 20)
         assert (
-            client.post(
-                path, content=b" " * (2 << 20), headers={"Content-Type": "application/json"}
-            ).status_code
-            == 413
+            client.post(path, content=large, headers={"Content-Type": "application/json"}).status_code == 413
         )
         for content in (b"", b"[]", b"{", b'{"data": 1}', b"\xff", b"[" * 100_000):
             answer = client.post(path, content=content, headers={"Content-Type": "application/json"})
@@ -219,6 +217,24 @@ def test_an_image_that_was_left_out_and_is_gone_is_dropped(client, root) -> None
     assert (kept["gone"], kept["choices"]) == (["train/bar/bar0.png"], found["choices"] | {"mute": []})
     again = client.get("/api/data", params={"path": "scans"}).json()
     assert (again["gone"], again["choices"]) == ([], kept["choices"])
+
+
+def test_a_tab_does_not_overwrite_what_another_chose(client) -> None:
+    def choose_in_tab(found, **change):
+        choices = found["choices"] | change
+        return client.post(
+            "/api/choices", json={"data": "scans", "choices": choices, "based_on": found["digest"]}
+        )
+
+    first = second = client.get("/api/data", params={"path": "scans"}).json()
+    for code in ("TB408", "TB409"):
+        first = choose_in_tab(first, mute=[code]).json()
+    for change in ({"skip_bad": True}, {}):
+        refused = choose_in_tab(second, **change)
+        assert refused.status_code == 422
+        assert "changed in another tab; reload the page" in refused.json()["detail"]
+    assert client.get("/api/data", params={"path": "scans"}).json() == first
+    assert first["choices"]["mute"] == ["TB409"]
 
 
 def test_undoing_everything_is_saved_whatever_is_wrong_with_the_images(client, root, state) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import posixpath
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +20,11 @@ from tumorboard.data.manifest import DataSource, write_excluded_csv
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.workspace import AUDITS, Workspace
-from tumorboard.storage import read_regular, write_json, write_text
+from tumorboard.storage import read_regular, write_text
 
 _MAX_BYTES = 1 << 22
 _MAX_AUDIT = 1 << 26  # bytes
+_SAVING = threading.Lock()  # over what a change is based on, and the files
 _FILES = 2000  # of a finding that are shown
 
 Text = Annotated[str, Field(max_length=1000)]
@@ -49,6 +51,11 @@ class Choices(BaseModel):
         """The digest in the name of the list of what is left out; "" for nothing."""
         return hashlib.sha256(_list(self.exclude).encode()).hexdigest()[:12] if self.exclude else ""
 
+    @property
+    def digest(self) -> str:
+        """What a change of these choices names, so that it is not of others."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
 
 def list_name(digest: str) -> str:
     """Return where the list of this digest is, relative to the workspace."""
@@ -73,18 +80,36 @@ def read_choices(workspace: Workspace, audit: RunFolder) -> Choices:
     return Choices()
 
 
-def save_choices(workspace: Workspace, audit: RunFolder, choices: Choices) -> None:
+def save_choices(workspace: Workspace, audit: RunFolder, choices: Choices, based_on: str = "") -> None:
     """Keep the choices for the data of an audit, and write the list of what is left out.
 
+    Args:
+        workspace: Where they are kept.
+        audit: The folder of the audit of the images.
+        choices: What is chosen.
+        based_on: The digest of the choices that were changed; "" replaces any.
+
     Raises:
+        DataError: Other choices were saved meanwhile, or these are too many to be read again.
         RunFolderError: The folder of the audits is a link.
         StorageError: It cannot be written.
     """
     if audit.root.parent.is_symlink():
         raise RunFolderError(f"expected the folder {AUDITS} itself, found a link; remove it")
-    if choices.exclude:
-        write_text(workspace.root / list_name(choices.excluded), _list(choices.exclude))
-    write_json(_file(audit), choices.model_dump())
+    text = choices.model_dump_json(indent=2) + "\n"
+    if len(text.encode()) > _MAX_BYTES:
+        raise DataError(
+            f"expected choices of {_MAX_BYTES >> 20} MB at most, found more: {len(choices.exclude)} images "
+            "left out; list them in a table with a column path and train in a terminal, --exclude TABLE"
+        )
+    with _SAVING:
+        if based_on and based_on != read_choices(workspace, audit).digest:
+            raise DataError(
+                "expected the choices that are shown, found them changed in another tab; reload the page"
+            )
+        if choices.exclude:
+            write_text(workspace.root / list_name(choices.excluded), _list(choices.exclude))
+        write_text(_file(audit), text)
 
 
 def _escaped(text: str) -> str:

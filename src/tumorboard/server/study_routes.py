@@ -16,7 +16,7 @@ from tumorboard.server.choices import Choices, read_findings, save_choices
 from tumorboard.server.comparison import setting_differences
 from tumorboard.server.estimate import estimate
 from tumorboard.server.jobs import Job
-from tumorboard.server.uploads import MAX_BYTES, decode, receive_json
+from tumorboard.server.uploads import MAX_BYTES, MAX_JSON_BYTES, decode, receive_json
 from tumorboard.server.workspace import run_id
 from tumorboard.server.workspace_state import WorkspaceState
 
@@ -40,6 +40,9 @@ class NewChoices(BaseModel):
 
     data: str = Field(max_length=1000)
     choices: Choices
+    based_on: str = Field(
+        "", max_length=12, description='digest of the choices that were changed, "" for any'
+    )
 
 
 class NewComparison(BaseModel):
@@ -108,18 +111,12 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
     @app.get("/api/data")
     async def describe_data(path: Path = "") -> dict[str, Any]:
         """Describe labelled images: classes, counts, what is left out and chosen. Nothing is opened."""
-        return await state.run_in_thread(lambda: described(path, *without_gone(path, jobs.choices(path))))
 
-    def without_gone(path: str, choices: Choices) -> tuple[Choices, list[str]]:
-        """Return the choices without images that were left out and are not there any more, and these."""
-        gone = jobs.choices(path).exclude.keys() & choices.exclude.keys()
-        if gone:
-            try:
-                gone -= workspace.images(path, choices.class_map).keys()
-            except TumorboardError:  # `described` says what is wrong
-                return choices, []
-        kept = {name: code for name, code in choices.exclude.items() if name not in gone}
-        return choices.model_copy(update={"exclude": kept}), sorted(gone)
+        def read() -> dict[str, Any]:
+            kept = jobs.choices(path)
+            return described(path, *_without_gone(state, path, kept)) | {"digest": kept.digest}
+
+        return await state.run_in_thread(read)
 
     def described(path: str, choices: Choices, gone: Sequence[str] = ()) -> dict[str, Any]:
         chosen = {
@@ -151,21 +148,36 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
     @app.post("/api/choices")
     async def choose(request: Request) -> dict[str, Any]:
         """Keep what is chosen for labelled images: muted checks, images left out, classes."""
-        chosen = await receive_json(request, NewChoices)
+        chosen = await receive_json(request, NewChoices, MAX_JSON_BYTES)
+
+        def save(choices: Choices) -> None:
+            save_choices(workspace, jobs.audit_of(chosen.data), choices, chosen.based_on)
 
         def keep() -> dict[str, Any]:
             if chosen.choices == Choices():  # as a way out, whatever is wrong with the images
                 workspace.resolve(chosen.data)
-                save_choices(workspace, jobs.audit_of(chosen.data), chosen.choices)
-                return described(chosen.data, chosen.choices)
-            choices, gone = without_gone(chosen.data, chosen.choices)
+                save(chosen.choices)
+                return described(chosen.data, chosen.choices) | {"digest": chosen.choices.digest}
+            choices, gone = _without_gone(state, chosen.data, chosen.choices)
             found = described(chosen.data, choices, gone)
             if "problem" in found:  # what cannot be used is not kept
                 raise DataError(found["problem"], found["details"])
-            save_choices(workspace, jobs.audit_of(chosen.data), choices)
-            return found
+            save(choices)
+            return found | {"digest": choices.digest}
 
         return await state.run_in_thread(keep)
+
+
+def _without_gone(state: WorkspaceState, path: str, choices: Choices) -> tuple[Choices, list[str]]:
+    """Return the choices without images that were left out and are not there any more, and these."""
+    gone = state.jobs.choices(path).exclude.keys() & choices.exclude.keys()
+    if gone:
+        try:
+            gone -= state.workspace.images(path, choices.class_map).keys()
+        except TumorboardError:  # the description says what is wrong
+            return choices, []
+    kept = {name: code for name, code in choices.exclude.items() if name not in gone}
+    return choices.model_copy(update={"exclude": kept}), sorted(gone)
 
 
 def _add_studies(app: FastAPI, state: WorkspaceState) -> None:

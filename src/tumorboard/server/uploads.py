@@ -104,13 +104,13 @@ async def receive(
     return bytes(content)
 
 
-async def receive_json(request: Request, model: type[Model]) -> Model:
-    """Receive a small JSON body.
+async def receive_json(request: Request, model: type[Model], max_bytes: int = MAX_SMALL_BYTES) -> Model:
+    """Receive a JSON body, by default a small one.
 
     Raises:
         HTTPException: As `receive`; 422 not what the model describes.
     """
-    content = await receive(request, [JSON], MAX_SMALL_BYTES)
+    content = await receive(request, [JSON], max_bytes)
     try:
         return model.model_validate_json(content)
     except ValidationError as error:

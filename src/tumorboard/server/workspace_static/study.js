@@ -19,6 +19,7 @@ export function newStudy(view, chosenBefore) {
   let data = null; // the path in use
   let images = 0; // how many there are, without those left out
   let choices = null; // for these images, as the server keeps them
+  let basedOn = ""; // names these choices, which another tab may change
   let gone = []; // images that were left out and are not there any more
   let audit = ""; // the id of the audit of these images
   let runs = [];
@@ -100,13 +101,14 @@ export function newStudy(view, chosenBefore) {
   let choosing = Promise.resolve();
   const choose = (change) => {
     choosing = choosing.then(() => tried(async () => {
-      show(await requestJson("api/choices", { data, choices: { ...choices, ...change(choices) } }));
+      show(await requestJson("api/choices", { data, based_on: basedOn, choices: { ...choices, ...change(choices) } }));
       await Promise.all([showCommand(), showFindings()]);
     }));
   };
 
   function show(found) {
     choices = found.choices;
+    basedOn = found.digest;
     gone.push(...found.gone.filter((id) => !gone.includes(id)));
     audit = found.audit;
     const summary = inShort(choices);
