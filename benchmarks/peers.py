@@ -229,7 +229,7 @@ def files_of(prepared: Path, split: str) -> list[Path]:
 def versions(*names: str) -> str:
     from importlib.metadata import distributions
 
-    installed = {found.metadata["Name"]: found.version for found in distributions()}
+    installed = {found.metadata["Name"].replace("_", "-"): found.version for found in distributions()}
     return ", ".join(f"{name} {installed.get(name, '?')}" for name in names)
 
 
