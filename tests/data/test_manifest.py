@@ -118,7 +118,7 @@ def test_excluded_images_are_left_out_and_counted(tmp_path):
 
 
 def test_an_excluded_image_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"found 1 of 2 not there, the first 'train/none\.png'") as caught:
+    with pytest.raises(DataError, match=r"found 1 of 2 missing, the first 'train/none\.png'") as caught:
         load(DataSource(study(tmp_path), exclude=["val/normal/0.png", "train/none.png"]))
     assert caught.value.details == ("train/none.png",)
 

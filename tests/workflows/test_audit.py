@@ -127,7 +127,7 @@ def test_images_left_out_by_choice_are_a_note_of_their_own(
     assert files.isdisjoint({first, second})
     excluded.write_text("\n", "utf-8")
     assert main(["audit", str(data), "--exclude", str(excluded)]) == 3
-    assert "found none; name them, or no list" in capsys.readouterr().err
+    assert "found none; add their paths, or leave out --exclude" in capsys.readouterr().err
 
 
 def test_a_bad_file_is_named_whole_in_every_form_of_the_report(tmp_path: Path) -> None:

@@ -234,7 +234,9 @@ def _excluded(file: Path | None) -> list[str]:
     names = text_files.paths(text_files.read_text(file), str(file), file.parent, lines=True)
     ids = [PurePosixPath(name).as_posix() for name in names]  # `find` writes ./a.png
     if not ids:
-        raise DataError(f"expected images to leave out in {display(file)}, found none; name them, or no list")
+        raise DataError(
+            f"expected images to leave out in {display(file)}, found none; add their paths, or leave out --exclude"
+        )
     return ids
 
 

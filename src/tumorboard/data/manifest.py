@@ -266,8 +266,8 @@ def _without(listing: Listing, source: DataSource) -> Listing:
     unknown = sorted(excluded - {entry.id for entry in listing.entries})
     if unknown:
         raise DataError(
-            f"expected images of {display(source.path)} to leave out, found {len(unknown)} of "
-            f"{len(excluded)} not there, the first {display(unknown[0])!r}; correct the list of --exclude",
+            f"expected every image to leave out in {display(source.path)}, found {len(unknown)} of "
+            f"{len(excluded)} missing, the first {display(unknown[0])!r}; take those out of the list",
             unknown,
         )
     if not excluded:
