@@ -51,11 +51,16 @@ class FakePredictor:
         return FakePrediction(rows, calibrated, share > 0.2, dark, white)
 
 
-def heat_layer(name: str, pixels: np.ndarray, target: int) -> np.ndarray:
-    """A square in the middle; for the last class nothing."""
-    layer = np.zeros((*pixels.shape[:2], 4), np.uint8)
-    layer[8:24, 8:24] = 255 if target < len(CLASSES) - 1 else 0
-    return layer
+class FakeHeatMaps:
+    @staticmethod
+    def layer(name: str, pixels: np.ndarray, target: int) -> np.ndarray:
+        """A square in the middle; for the last class nothing."""
+        layer = np.zeros((*pixels.shape[:2], 4), np.uint8)
+        layer[8:24, 8:24] = 255 if target < len(CLASSES) - 1 else 0
+        return layer
+
+    def close(self) -> None:
+        pass
 
 
 def run_folder(root: Path) -> RunFolder:
@@ -75,7 +80,7 @@ def run_folder(root: Path) -> RunFolder:
 
 def fake_state(root: Path, **options: object) -> AppState:
     run = run_folder(root)
-    return AppState(FakePredictor(**options), heat_layer, read_test_accuracies(run), run)
+    return AppState(FakePredictor(**options), FakeHeatMaps(), read_test_accuracies(run), run)
 
 
 def announce(url: str) -> None:

@@ -26,6 +26,8 @@ from tumorboard.server import app, security, server
 from tumorboard.workflows import batch_predict
 from tumorboard.workflows.predictor import load_run
 
+from .fake_server import FakeHeatMaps
+
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "same_numbers.py"
 _spec = importlib.util.spec_from_file_location("same_numbers", BENCHMARK)
 same = importlib.util.module_from_spec(_spec)
@@ -65,7 +67,7 @@ def expected(predictor, files):
 @pytest.fixture(scope="module")
 def url(run, predictor):
     """The models behind a real socket, in this process."""
-    state = app.AppState(predictor, lambda name, image, target: image, {}, run)
+    state = app.AppState(predictor, FakeHeatMaps(), {}, run)
     listener = server.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     guarded = security.RequestGuard(app.build(state), security.access_rules("127.0.0.1", port))
@@ -167,7 +169,7 @@ def test_over_http_the_numbers_are_those_of_the_library(opened_run):
 
 def test_the_layer_is_as_dense_as_the_map_is_hot(opened_run):
     image = pixels(1)[0]
-    layer = server.open_state(opened_run.root).heat_layer("custom", image, 1)
+    layer = server.open_state(opened_run.root).heat_maps.layer("custom", image, 1)
     heat = load_run(opened_run.root).heat_map("custom", image, 1)
     np.testing.assert_array_equal(layer[..., 3], (255 * heat).round())
 

@@ -15,11 +15,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from tumorboard import NOTICE, __version__, config
-from tumorboard.data.pixels import Pixels
 from tumorboard.data.sandbox import SandboxEndedError, SandboxPool, SandboxStartError
 from tumorboard.errors import TumorboardError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.decode_worker import MAX_PIXELS
+from tumorboard.server.heat_maps import HeatMaps
 from tumorboard.server.schemas import (
     Accuracy,
     HeatMap,
@@ -55,7 +55,6 @@ if TYPE_CHECKING:  # which imports Keras
 
 T = TypeVar("T")
 Responses = dict[int | str, dict[str, Any]]
-HeatLayer = Callable[[str, Pixels, int], Pixels]
 
 OTHER_WINDOW = "The grey window differs from the one in training: the predictions may be less accurate."
 _STATUSES = {
@@ -115,18 +114,15 @@ class AppState:
 
     Args:
         predictor: The models of the run.
-        heat_layer: From a model's name, an image, uint8 (S, S, 3), and a class index to the colours laid over
-            the image, uint8 (S, S, 4), transparent where nothing supports the class.
+        heat_maps: Of the models.
         test_accuracies: By model.
         run: The run folder, for its report.
-        close_heat_maps: Ends what computes the heat maps.
     """
 
     predictor: "RunPredictor"
-    heat_layer: HeatLayer
+    heat_maps: HeatMaps
     test_accuracies: dict[str, list[Accuracy]]
     run: RunFolder
-    close_heat_maps: Callable[[], None] = lambda: None
     slots: UploadSlots = field(default_factory=UploadSlots)
     decoders: SandboxPool = field(default_factory=decoding_pool)
     decoding_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
@@ -147,7 +143,7 @@ class AppState:
         self.decoding_threads.shutdown()
         self.model_thread.shutdown()
         self.heat_map_thread.shutdown()
-        self.close_heat_maps()
+        self.heat_maps.close()
         del self.predictor
         self.decoders.close()
 
@@ -256,7 +252,7 @@ def _add_api(app: FastAPI, state: AppState) -> None:
             index = list(state.predictor.class_names).index(target)
             try:
                 layer = await run_in(
-                    state.heat_map_thread, lambda: state.heat_layer(model, upload.pixels, index)
+                    state.heat_map_thread, lambda: state.heat_maps.layer(model, upload.pixels, index)
                 )
             except SandboxEndedError:
                 raise HTTPException(500, _NO_HEAT_MAP) from None

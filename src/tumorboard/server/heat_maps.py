@@ -34,7 +34,15 @@ class HeatMaps:
         return self._pool.pids
 
     def layer(self, model: str, pixels: Pixels, target: int) -> Pixels:
-        """Compute the colours to lay over an image, uint8 (S, S, 4), see `app.AppState.heat_layer`.
+        """Compute the colours to lay over an image.
+
+        Args:
+            model: Its name.
+            pixels: The image, uint8 (S, S, 3).
+            target: Index of the class.
+
+        Returns:
+            uint8 (S, S, 4), transparent where nothing supports the class.
 
         Raises:
             ModelError: A network that differs from the trained one, or cannot be loaded.

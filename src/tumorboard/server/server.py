@@ -78,8 +78,7 @@ def open_state(path: Path) -> app.AppState:
     predictor = load_run(path)
     predictor.predict(np.zeros((predictor.image.size, predictor.image.size, 3), np.uint8))
     return_memory()  # opening took 30 MB that would stay with the process
-    heat_maps = HeatMaps(path, hashes)
-    return app.AppState(predictor, heat_maps.layer, test_accuracies, run, close_heat_maps=heat_maps.close)
+    return app.AppState(predictor, HeatMaps(path, hashes), test_accuracies, run)
 
 
 def return_memory() -> None:
