@@ -16,7 +16,7 @@ from tumorboard.cli.main import _parser
 from tumorboard.errors import DataError, RunFolderError, StorageError
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
-from tumorboard.server.jobs import OF_THE_RUN, Job, Jobs, error_of, read_log, waits_in
+from tumorboard.server.jobs import OF_THE_RUN, Job, Jobs, error_of, queue_state, read_log
 from tumorboard.server.workspace import Workspace
 
 from .fake_training import FAILING
@@ -295,24 +295,24 @@ def test_a_queue_outlives_its_server_and_is_continued_in_order(jobs: Jobs, root:
         left_by_a_server(run)
         os.utime(run.queued, (1000 + number,) * 2)
     later = Jobs(Workspace.of(root), PROGRAM, {"default": "default"})
-    assert [waits_in(run) for run in (first, second, audit, gone)] == ["ended"] * 4
+    assert [queue_state(run) for run in (first, second, audit, gone)] == ["abandoned"] * 4
     later.tick()
     assert later.waiting() == []  # nothing starts by itself
     assert later.continue_queue() == [first, second, audit]
     assert later.waiting() == [first, second, audit]
     assert "expected a recipe" in error_of(gone)
-    assert waits_in(gone) == ""
+    assert queue_state(gone) == ""
     assert later.continue_queue() == []
 
 
 def test_a_run_is_taken_out_of_the_queue_of_another_server(jobs: Jobs, root: Path) -> None:
     run, later = jobs.begin("first", Job(data="scans")), Jobs(Workspace.of(root), PROGRAM)
-    assert waits_in(run) == "server"
+    assert queue_state(run) == "waiting"
     with pytest.raises(RunFolderError, match="waits"):
         later.delete(run, "first")
     assert later.continue_queue() == []  # that server lives
     later.stop(run)
-    assert waits_in(run) == ""
+    assert queue_state(run) == ""
     jobs.tick()
     assert jobs.waiting() == []
     assert not run.log.exists()
@@ -324,7 +324,7 @@ def test_a_run_that_was_started_waits_no_more_whatever_its_server_left(jobs: Job
     wait(jobs, run, "running", "custom: training")
     run.queued.write_text(content)  # killed between the start and the deletion of the file
     left_by_a_server(run)
-    assert waits_in(run) == ""
+    assert queue_state(run) == ""
     assert jobs.continue_queue() == []
 
 
@@ -360,13 +360,26 @@ def test_a_run_of_a_terminal_is_resumed_with_its_own_recipe(
     assert jobs.command(run, jobs.read(run)).endswith(f"--out {folder} --recipe {folder}/recipe.toml")
 
 
+def test_a_run_of_a_terminal_is_resumed_with_its_classes_and_without_bad_files(
+    jobs: Jobs, root: Path
+) -> None:
+    chosen = "--class-map=shape=bar,disc --skip-bad"
+    run = typed(root, "tumorboard train scans --skip-bad --class-map shape=bar,disc --out typed")
+    jobs.resume(run)
+    assert jobs.command(run, jobs.read(run)).endswith(
+        f"tumorboard train scans --out typed {chosen} --recipe typed/recipe.toml"
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("tumorboard train scans --out typed --merge a=b", "without --merge"),
-        ("tumorboard train scans --out typed --folds=3", "without --folds,"),
-        ("tumorboard train scans --out typed --ray evil:1", "without --ray"),
-        ("tumorboard train scans --out typed --rec x", "without --rec,"),
+        ("tumorboard train scans --out typed --merge a=b", "found --merge;"),
+        ("tumorboard train scans --out typed --folds=3", "all in its recipe, found --folds;"),
+        ("tumorboard train scans --out typed --ray evil:1", "found --ray;"),
+        ("tumorboard train scans --out typed --rec x", "found --rec;"),
+        ("tumorboard train scans --out typed --exclude list.csv", "found --exclude;"),
+        ("tumorboard train " + "a/" * 600 + " --out typed", "not as long"),
         ("tumorboard train ../scans --out typed", "below the folder of this page"),
         ("tumorboard train /etc --out typed", "below the folder of this page"),
         ("tumorboard train scans --out elsewhere/other", "found it elsewhere"),

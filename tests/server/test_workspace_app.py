@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from starlette.testclient import TestClient
 from tumorboard.errors import ModelError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import security, workspace_app
-from tumorboard.server.choices import Choices
+from tumorboard.server.choices import Choices, save_choices
 from tumorboard.server.jobs import Job, Jobs
 from tumorboard.server.workspace import Workspace, run_id
 from tumorboard.server.workspace_state import WorkspaceState
@@ -163,9 +164,19 @@ def test_data_is_found_with_its_pictures(client, root, slice_png) -> None:
 
 def test_a_layout_that_is_not_understood_comes_with_its_remedies(client, root) -> None:
     (root / "odd" / "a").mkdir(parents=True)
-    answer = client.get("/api/data", params={"path": "odd"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("expected")
+    found = client.get("/api/data", params={"path": "odd"}).json()
+    assert found["problem"].startswith("expected")
+    assert (found["folders"], found["choices"]["exclude"]) == ({}, {})
+
+
+def test_choices_are_shown_with_a_problem_that_no_other_classes_mend(client, root, state) -> None:
+    choices = Choices(exclude={"train/bar/bar0.png": ""})
+    save_choices(state.workspace, state.jobs.audit_of("scans"), choices)
+    for folder in [*root.glob("scans/*/disc"), *root.glob("scans/*/noise")]:  # meanwhile
+        shutil.rmtree(folder)
+    found = client.get("/api/data", params={"path": "scans"}).json()
+    assert "two classes" in found["problem"]
+    assert (found["folders"], found["choices"]) == ({"bar": "bar"}, choices.model_dump(mode="json"))
 
 
 def test_the_command_of_the_choices_is_shown(client, root) -> None:
@@ -189,6 +200,7 @@ def test_what_is_chosen_for_images_is_kept_and_shown_in_the_command(client, root
         {"class_map": ["shape=other"]},
         {"class_map": ["shape"]},
         {"mute": ["--help"]},
+        {"notice": "none"},
         {"out": "/tmp"},  # noqa: S108
     )
     for change in wrong:

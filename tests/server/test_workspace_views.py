@@ -7,12 +7,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.browsing import browser, faults_everywhere, needs_browser, playwright, watched  # noqa: F401
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.workspace import run_id
 
+from .fake_training import history
 from .test_workspace_kills import ask, kill_all, wait
 from .test_workspace_page import running_server, see
 
@@ -86,14 +88,28 @@ def test_by_keyboard_alone_from_a_folder_to_an_answer(browser, folder, slice_png
         see(page, "Running: ")
         page.locator(".curves polyline").first.wait_for()
         judge(page, "run-running")
+        page.locator(".curves summary").first.click()
+        page.locator(".curves .scroll").first.focus()
+        longer = folder / "longer.npz"
+        np.savez(longer, progress=np.array(json.dumps({"history": history(13)})))
+        longer.replace(RunFolder(folder / "runs" / "scans-1").state("custom"))
+        page.get_by_role("cell", name="13", exact=True).wait_for()
+        assert focused(page) == "Table of custom"
         press(page, "Stop")
         see(page, "Stopped; it can be resumed")
         assert focused(page) == "runs/scans-1"  # what had the focus is no longer there
         judge(page, "run-stopped")
         press(page, "Resume")
         see(page, "Running: ")
-        for name in ("second", "third"):
-            ask(url, "POST", "/api/studies", {"name": name, "job": {"data": "scans"}})
+        begin = lambda name: ask(url, "POST", "/api/studies", {"name": name, "job": {"data": "scans"}})  # noqa: E731
+        begin("second")
+        page.goto(f"{page.url.split('#')[0]}#/new/scans")
+        page.get_by_label("Name of the study").fill("scans-1")
+        page.get_by_role("button", name="Begin").click()
+        page.get_by_role("alert").get_by_text("found 'scans-1' taken").wait_for()
+        begin("third")
+        page.locator("#status").get_by_text("runs/third: waiting").wait_for()
+        assert page.get_by_role("alert").get_by_text("found 'scans-1' taken").is_visible()  # until one acts
         press(page, "Studies")
         page.get_by_text("Waits for its turn").nth(1).wait_for()
         judge(page, "home-waiting")

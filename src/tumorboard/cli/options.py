@@ -235,7 +235,8 @@ def _excluded(file: Path | None) -> list[str]:
     ids = [PurePosixPath(name).as_posix() for name in names]  # `find` writes ./a.png
     if not ids:
         raise DataError(
-            f"expected images to leave out in {display(file)}, found none; add their paths, or leave out --exclude"
+            f"expected images to leave out in {display(file)}, found none; add their paths, or leave out "
+            "--exclude"
         )
     return ids
 

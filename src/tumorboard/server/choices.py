@@ -15,8 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tumorboard import NOTICE
-from tumorboard.data.class_matching import parse_groups
-from tumorboard.data.manifest import DataSource, write_excluded_csv
+from tumorboard.data.manifest import write_excluded_csv
 from tumorboard.errors import DataError, RunFolderError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.workspace import AUDITS, Workspace
@@ -40,11 +39,6 @@ class Choices(BaseModel):
     exclude: dict[Text, Code] = Field({}, description="images left out, each with the code of its finding")
     class_map: tuple[Text, ...] = Field((), max_length=500, description="as of --class-map: NAME=FOLDER,…")
     skip_bad: bool = Field(False, description="leave out files that cannot be read")
-    notice: Text = NOTICE  # by which the file is known as an output
-
-    def source(self, path: Path) -> DataSource:
-        """Return how the images at a path are read; raises UsageError for a class map that is none."""
-        return DataSource(path, parse_groups(self.class_map), exclude=tuple(self.exclude))
 
     @property
     def excluded(self) -> str:
@@ -55,6 +49,13 @@ class Choices(BaseModel):
     def digest(self) -> str:
         """What a change of these choices names, so that it is not of others."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class _File(BaseModel):
+    """A file with choices."""
+
+    choices: Choices
+    notice: str = NOTICE  # by which the file is known as an output
 
 
 def list_name(digest: str) -> str:
@@ -74,7 +75,7 @@ def read_choices(workspace: Workspace, audit: RunFolder) -> Choices:
     """Read the choices for the data of an audit; what cannot be read counts as none."""
     try:
         if workspace.contains(_file(audit)):
-            return Choices.model_validate_json(read_regular(_file(audit), _MAX_BYTES))
+            return _File.model_validate_json(read_regular(_file(audit), _MAX_BYTES)).choices
     except (OSError, ValidationError):
         pass
     return Choices()
@@ -96,7 +97,7 @@ def save_choices(workspace: Workspace, audit: RunFolder, choices: Choices, based
     """
     if audit.root.parent.is_symlink():
         raise RunFolderError(f"expected the folder {AUDITS} itself, found a link; remove it")
-    text = choices.model_dump_json(indent=2) + "\n"
+    text = _File(choices=choices).model_dump_json(indent=2) + "\n"
     if len(text.encode()) > _MAX_BYTES:
         raise DataError(
             f"expected choices of {_MAX_BYTES >> 20} MB at most, found more: {len(choices.exclude)} images "
@@ -128,7 +129,6 @@ class _Finding(BaseModel):
     title: Line
     consequence: Line
     remedy: Line
-    page: Line
     files: tuple[tuple[Line, ...], ...] = ()
 
 
@@ -166,7 +166,6 @@ def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str
     findings = []
     for finding in report.findings:
         shown: list[list[dict[str, str]]] = []
-        count = sum(map(len, finding.files))
         for group in finding.files:
             if sum(map(len, shown)) + len(group) > _FILES:
                 break
@@ -176,10 +175,9 @@ def read_findings(workspace: Workspace, audit: RunFolder, data: str) -> dict[str
             finding.model_dump(exclude={"files"})
             | {
                 "groups": shown,
-                "count": count,
                 "left": len(finding.files) - len(shown),
                 "duplicates": finding.code in SIDE_BY_SIDE,
-                "repeats": finding.code in SIDE_BY_SIDE and all(len(of) == 1 for of in labels),
+                "repeats": finding.code in SIDE_BY_SIDE and all(len(names) == 1 for names in labels),
             }
         )
     return {**report.model_dump(exclude={"findings"}), "findings": findings}

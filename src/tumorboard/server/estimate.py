@@ -11,23 +11,23 @@ from tumorboard.storage import read_regular
 
 _MAX_MANIFEST = 1 << 27  # bytes
 _MAX_PHASES = 1 << 16
-_SECONDS_PER_IMAGE = 0.46
-"""Of the default recipe: 772 images took 352 s on two cores of an AMD EPYC, without the decoding."""
+_SECONDS_PER_IMAGE, _MACHINE = 0.46, "two cores of an AMD EPYC"
+"""Of the default recipe: 772 images took 352 s on this machine, without the decoding."""
 
 
 def estimate(workspace: Workspace, jobs: Jobs, job: Job) -> dict[str, Any]:
-    """Estimate the seconds for each image of a training, None if nothing was measured, and say from what.
+    """Estimate the seconds per image of a training, and say from what; None and "" if nothing was measured.
 
     The newest finished training with the same recipe is what counts; folds are trainings of their own.
     """
     finished = [run for run in workspace.runs().values() if _measures(jobs, run, job)]
     newest = max(finished, key=_time_of_report, default=None)
     seconds = _seconds_per_image(newest) if newest else None
-    measured = "as on two cores of an AMD EPYC, about half a second for each image"
+    measured = ""
     if newest and seconds:
         measured = f"in proportion to {workspace.relative(newest.root)}, which was trained here"
     elif job.recipe == "default":
-        seconds = _SECONDS_PER_IMAGE
+        seconds, measured = _SECONDS_PER_IMAGE, f"{_SECONDS_PER_IMAGE} s per image, as on {_MACHINE}"
     return {"seconds_per_image": seconds and seconds * (job.folds + 1), "measured": measured}
 
 
@@ -39,9 +39,11 @@ def _time_of_report(run: RunFolder) -> float:
 
 
 def _measures(jobs: Jobs, run: RunFolder, job: Job) -> bool:
-    of = jobs.read(run)
+    measured = jobs.read(run)
     finished = run.report.is_file() and run.phases.is_file() and run.manifest.is_file()
-    return finished and of is not None and (of.kind, of.recipe, of.folds) == ("train", job.recipe, 0)
+    if not finished or measured is None:
+        return False
+    return (measured.kind, measured.recipe, measured.folds) == ("train", job.recipe, 0)
 
 
 def _seconds_per_image(run: RunFolder) -> float | None:

@@ -19,8 +19,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tumorboard import config, isolation, run_folder
-from tumorboard.data.class_matching import parse_groups
-from tumorboard.data.manifest import DataSource
 from tumorboard.errors import DataError, RunFolderError, TumorboardError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
@@ -31,6 +29,8 @@ from tumorboard.storage import read_regular, write_json, write_text
 
 RECIPES = {"default": "default", "probe": "probe", "notebook-fast": "notebook-fast", "notebook": "notebook"}
 """What the page may choose: by name, the value of --recipe."""
+MAX_COMPARED = 10
+"""Runs of one comparison."""
 OF_THE_RUN = "that of the run"
 """The recipe in the folder of a run that was begun in a terminal."""
 
@@ -44,7 +44,9 @@ class Job(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     kind: Literal["train", "audit", "compare"] = "train"
-    runs: tuple[str, ...] = Field((), max_length=10, description="to compare, relative to the workspace")
+    runs: tuple[str, ...] = Field(
+        (), max_length=MAX_COMPARED, description="to compare, relative to the workspace"
+    )
     data: str = Field("", max_length=1000, description="folder or table, relative to the workspace")
     recipe: str = Field("default", max_length=60)
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="null for the recipe's")
@@ -87,7 +89,7 @@ class Jobs:
         A run that cannot be started any more records why, as if its process had failed.
         """
         with self._lock:
-            runs = [run for run in self._workspace.runs().values() if waits_in(run) == "ended"]
+            runs = [run for run in self._workspace.runs().values() if queue_state(run) == "abandoned"]
             runs.sort(key=lambda run: run.queued.stat().st_mtime_ns)
             for run in runs:
                 run.queued.unlink(missing_ok=True)
@@ -134,10 +136,10 @@ class Jobs:
         """Compare finished runs at once: it takes seconds, and need not wait for a training.
 
         Raises:
-            DataError: Fewer than two runs, or more than ten.
+            DataError: Fewer than two runs, or more than `MAX_COMPARED`.
         """
-        if not 2 <= len(runs) <= 10:
-            raise DataError(f"expected 2 to 10 runs to compare, found {len(runs)}; choose others")
+        if not 2 <= len(runs) <= MAX_COMPARED:
+            raise DataError(f"expected 2 to {MAX_COMPARED} runs to compare, found {len(runs)}; choose others")
         names = tuple(self._workspace.relative(run.root) for run in runs)
         run, job = self.comparison_of(names), Job(kind="compare", runs=names)
         self._require_usable(job)
@@ -184,7 +186,7 @@ class Jobs:
         self._require_usable(job)  # as `begin`: the choices may be a stranger's
         require_no_links(run)
         with self._lock:
-            if read_state(run).status != "stopped" or waits_in(run) == "server":
+            if read_state(run).status != "stopped" or queue_state(run) == "waiting":
                 raise RunFolderError("expected a stopped run, found one that is finished, running or waiting")
             self._enqueue(run, job)
 
@@ -195,7 +197,7 @@ class Jobs:
             RunFolderError: It neither waits nor runs on this machine.
         """
         with self._lock:
-            if waits_in(run):
+            if queue_state(run):
                 run.queued.unlink(missing_ok=True)
                 self._waiting = [other for other in self._waiting if other != run]
                 return
@@ -223,7 +225,7 @@ class Jobs:
             raise DataError(f"expected the name {display(run.root.name, 60)!r}, found another; type it again")
         self._require_own(run)
         with self._lock:
-            if waits_in(run) == "server" or read_state(run).status == "running":
+            if queue_state(run) == "waiting" or read_state(run).status == "running":
                 raise RunFolderError("expected a run that neither runs nor waits for its turn; stop it first")
             with run_folder.locked(run):
                 shutil.rmtree(run.root)
@@ -234,7 +236,7 @@ class Jobs:
         """Start the next command if no run of the workspace is running, and note which have ended."""
         with self._lock:
             self._started = [process for process in self._started if process.poll() is None]
-            self._waiting = [run for run in self._waiting if waits_in(run)]  # or another server stopped it
+            self._waiting = [run for run in self._waiting if queue_state(run)]  # or another server stopped it
             if not self._waiting:
                 return
             if any(read_state(run).status == "running" for run in self._workspace.runs().values()):
@@ -262,7 +264,16 @@ class Jobs:
         Raises:
             RunFolderError: As `data_of_command`.
         """
-        return self.read(run) or Job(data=data_of_command(run, self._workspace), recipe=OF_THE_RUN)
+        job = self.read(run)
+        if job:
+            return job
+        try:
+            return Job(**data_of_command(run, self._workspace), recipe=OF_THE_RUN)
+        except ValidationError:  # very long paths or lists
+            raise RunFolderError(
+                "expected a command that is not as long, found one that this page cannot start; resume this "
+                "run in a terminal with the command below"
+            ) from None
 
     def command(self, run: RunFolder, job: Job) -> str:
         """Return the command that does the same in a terminal.
@@ -289,7 +300,7 @@ class Jobs:
             return arguments + [f"--mute={code}" for code in job.mute]
         arguments += ["--skip-bad"] if job.skip_bad else []
         if job.recipe == OF_THE_RUN:
-            _require_our_weights(run)
+            _require_named_weights(run)
             arguments += ["--recipe", f"{out}/{run.recipe.name}"]
         elif job.recipe not in self.recipes:
             raise DataError(f"expected a recipe ({', '.join(self.recipes)}), found {job.recipe[:60]!r}")
@@ -307,8 +318,7 @@ class Jobs:
             return
         if job.excluded:
             self._workspace.resolve(list_name(job.excluded))
-        class_map = parse_groups(job.class_map)
-        self._workspace.describe_data(job.data, lambda path: DataSource(path, class_map))
+        self._workspace.describe_data(job.data, job.class_map)
 
     def _require_own(self, run: RunFolder) -> None:
         """Check that a folder is directly in one of `FOLDERS`, and that no link lies in it or above it."""
@@ -363,11 +373,11 @@ class Jobs:
                 run.queued.unlink(missing_ok=True)
 
 
-def waits_in(run: RunFolder) -> Literal["", "server", "ended"]:
-    """Return whether a run waits for its turn: not, in a server, or since its server has ended."""
+def queue_state(run: RunFolder) -> Literal["", "waiting", "abandoned"]:
+    """Return whether a run waits for its turn: not, in a server, or in one that has ended."""
     if not run.queued.is_file() or read_state(run).status == "running":
         return ""
-    return "server" if run_folder.read_process(run.queued) else "ended"
+    return "waiting" if run_folder.read_process(run.queued) else "abandoned"
 
 
 def _record_failure(run: RunFolder, reason: str) -> None:
@@ -375,7 +385,7 @@ def _record_failure(run: RunFolder, reason: str) -> None:
         write_text(run.log, f"tumorboard: {reason}\n")
 
 
-def _require_our_weights(run: RunFolder) -> None:
+def _require_named_weights(run: RunFolder) -> None:
     """Check that the recipe of a run, which may be a stranger's, names no file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which images a run was begun with in a terminal, from the command that it recorded.
+"""Which images a run of a terminal read, and how, from the command that it recorded.
 
 All else that was chosen is in the recipe of the run; a command with anything more is not understood here.
 """
@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tumorboard.errors import RunFolderError, display
 from tumorboard.run_folder import RunFolder
@@ -25,16 +25,18 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def data_of_command(run: RunFolder, workspace: Workspace) -> str:
-    """Return the path of the images, relative to the workspace; nothing need be there.
+def data_of_command(run: RunFolder, workspace: Workspace) -> dict[str, Any]:
+    """Return the fields of a `Job` that say which images were read; nothing need be there.
 
     Raises:
-        RunFolderError: No such command is recorded; it chose what a recipe does not hold; or the images lie
-            outside the workspace.
+        RunFolderError: No such command is recorded; it chose what neither a recipe nor these fields hold; or
+            the images lie outside the workspace.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("data")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--class-map", action="append", default=[])
+    parser.add_argument("--skip-bad", action="store_true")
     for name in _IN_RECIPE:
         parser.add_argument(f"--{name}")
     for name in _HARMLESS:
@@ -51,8 +53,8 @@ def data_of_command(run: RunFolder, workspace: Workspace) -> str:
         ) from None
     if others:
         raise RunFolderError(
-            f"expected a run without {display(others[0].partition('=')[0], 40)}, which this page cannot "
-            "choose; resume it in a terminal with the command below"
+            "expected a run whose options are all in its recipe, found "
+            f"{display(others[0].partition('=')[0], 40)}; resume it in a terminal with the command below"
         )
     data = Path(os.path.normpath(_working_directory(run, Path(chosen.out)) / chosen.data))
     if not data.is_relative_to(workspace.root):
@@ -60,7 +62,11 @@ def data_of_command(run: RunFolder, workspace: Workspace) -> str:
             "expected images below the folder of this page, found them outside; resume this run in a "
             "terminal with the command below, or start tumorboard ui in a folder that contains both"
         )
-    return workspace.relative(data)
+    return {
+        "data": workspace.relative(data),
+        "class_map": tuple(chosen.class_map),
+        "skip_bad": chosen.skip_bad,
+    }
 
 
 def _working_directory(run: RunFolder, out: Path) -> Path:

@@ -1,5 +1,6 @@
 """The routes of `tumorboard ui` about images, and what is begun with them: audits and studies."""
 
+import contextlib
 import io
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -15,13 +16,13 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.server.choices import Choices, read_findings, save_choices
 from tumorboard.server.comparison import setting_differences
 from tumorboard.server.estimate import estimate
-from tumorboard.server.jobs import Job
+from tumorboard.server.jobs import MAX_COMPARED, Job
 from tumorboard.server.uploads import MAX_BYTES, MAX_JSON_BYTES, decode, receive_json
 from tumorboard.server.workspace import run_id
 from tumorboard.server.workspace_state import WorkspaceState
 
 Path = Annotated[str, Query(max_length=1000, description="relative to the workspace")]
-RunIds = Annotated[list[str], Query(min_length=2, max_length=10, description="ids of runs")]
+RunIds = Annotated[list[str], Query(min_length=2, max_length=MAX_COMPARED, description="ids of runs")]
 
 
 class NewStudy(BaseModel):
@@ -50,7 +51,7 @@ class NewComparison(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    runs: list[str] = Field(max_length=10, description="ids of finished runs")
+    runs: list[str] = Field(max_length=MAX_COMPARED, description="ids of finished runs")
 
 
 class NewAudit(BaseModel):
@@ -79,6 +80,7 @@ def _add_data(app: FastAPI, state: WorkspaceState) -> None:
             "version": __version__,
             "folder": str(workspace.root),
             "recipes": list(jobs.recipes),
+            "most_compared": MAX_COMPARED,
         }
 
     @app.get("/api/folders")
@@ -96,7 +98,10 @@ def _add_data(app: FastAPI, state: WorkspaceState) -> None:
             def small() -> bytes:
                 file = workspace.resolve(path)
                 if not file.is_file() or file.stat().st_size > MAX_BYTES:
-                    raise DataError("expected an image file that is not too large, found another")
+                    raise DataError(
+                        f"expected an image file of at most {MAX_BYTES >> 20} MB, found another; choose "
+                        "another image"
+                    )
                 upload = decode(state.decoders, file.read_bytes(), config.Image(size=size, resize="pad"))
                 content = io.BytesIO()
                 Image.fromarray(upload.pixels).save(content, "PNG")
@@ -119,6 +124,7 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
         return await state.run_in_thread(read)
 
     def described(path: str, choices: Choices, gone: Sequence[str] = ()) -> dict[str, Any]:
+        workspace.resolve(path)
         chosen = {
             "path": path,
             "choices": choices.model_dump(),
@@ -126,13 +132,13 @@ def _add_choices(app: FastAPI, state: WorkspaceState) -> None:
             "audit": run_id(workspace.relative(jobs.audit_of(path).root)),
         }
         try:
-            return workspace.describe_data(path, choices.source) | chosen
+            return workspace.describe_data(path, choices.class_map, choices.exclude) | chosen
         except TumorboardError as error:
-            folders = sorted({folder for _, folder, _ in workspace.images(path).values()})
-            if len(folders) < 2:  # no other choice of classes is a remedy
-                raise
+            folders: set[str] = set()
+            with contextlib.suppress(TumorboardError):
+                folders = {folder for _, folder, _ in workspace.images(path).values()}
             problem = {"problem": str(error), "details": list(error.details[:20])}
-            return {"folders": {name: name for name in folders}} | problem | chosen
+            return {"folders": {name: name for name in sorted(folders)}} | problem | chosen
 
     @app.get("/api/findings")
     async def findings(path: Path) -> dict[str, Any]:

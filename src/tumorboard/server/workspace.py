@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,31 +182,34 @@ class Workspace:
         """
         source = self._resolve_data(path)
         groups = parse_groups(class_map)
-        entries = list_files(source, class_map=groups).entries
-        self._require_inside(entries)
         class_of: Mapping[str, str] = {}
-        with contextlib.suppress(DataError):
-            class_of = survey(DataSource(source, groups))[1].class_of
+        try:
+            listing, matching = survey(DataSource(source, groups))
+            class_of = matching.class_of
+        except DataError:
+            listing = list_files(source, class_map=groups)
+        self._require_inside(listing.entries)
         return {
             entry.id: (entry.split, entry.folder, class_of.get(entry.folder, entry.folder))
-            for entry in entries
+            for entry in listing.entries
         }
 
     def describe_data(
-        self, path: str, source_of: Callable[[Path], DataSource] = DataSource
+        self, path: str, class_map: Sequence[str] = (), exclude: Iterable[str] = ()
     ) -> dict[str, Any]:
         """Describe labelled images without opening one: classes, counts, groups, and what is left out.
 
         Args:
             path: Relative to the workspace.
-            source_of: Returns how the images at a path are read.
+            class_map: As of --class-map.
+            exclude: Ids of images that are left out.
 
         Raises:
             DataError: As `resolve`; the data cannot be used; or images that lie outside the workspace.
-            UsageError: As `source_of`.
+            UsageError: A class map that is none.
         """
         source = self._resolve_data(path)
-        listing, matching = survey(source_of(source))
+        listing, matching = survey(DataSource(source, parse_groups(class_map), exclude=tuple(exclude)))
         self._require_inside(listing.entries)
         samples = (
             Sample(entry.id, entry.path, entry.split, matching.class_of[entry.folder], entry.group, "")

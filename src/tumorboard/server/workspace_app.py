@@ -17,13 +17,13 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
-from tumorboard.errors import DataError, TumorboardError
+from tumorboard.errors import DataError, RunFolderError, TumorboardError
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import app as run_app
 from tumorboard.server import study_routes
 from tumorboard.server.comparison import setting_differences
 from tumorboard.server.curves import learning_curves
-from tumorboard.server.jobs import read_log
+from tumorboard.server.jobs import read_log, require_no_links
 from tumorboard.server.uploads import receive_json
 from tumorboard.server.workspace_state import TICK_SECONDS, WorkspaceState
 from tumorboard.storage import read_regular
@@ -124,11 +124,13 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
 
         def describe() -> dict[str, Any]:
             run = state.run(key)
-            return state.describe(key, run) | {
+            entry = state.describe(key, run)
+            return {
+                **entry,
                 "command": _command(state, run),
                 "summary": _text(run, "summary"),
                 "differences": _differences(state, run),
-                "curves": learning_curves(run),
+                "curves": entry["curves"] if "curves" in entry else learning_curves(run),
                 "refusal": state.jobs.reason_against_resuming(run),
             }
 
@@ -176,11 +178,12 @@ def _differences(state: WorkspaceState, run: RunFolder) -> dict[str, Any] | None
     job = state.jobs.read(run)
     if job is None or job.kind != "compare":
         return None
-    runs = {state.workspace.relative(other.root): other for other in state.workspace.runs().values()}
     try:
-        compared = [runs[name] for name in job.runs]
+        compared = [RunFolder(state.workspace.resolve(name)) for name in job.runs]
+        for other in compared:
+            require_no_links(other)
         return {"names": list(job.runs), "differences": setting_differences(compared)}
-    except (LookupError, DataError):  # one is not there any more
+    except (DataError, RunFolderError):  # one is not there any more
         return None
 
 

@@ -16,7 +16,7 @@ from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
 from tumorboard.server import app as run_app
 from tumorboard.server.curves import learning_curves
-from tumorboard.server.jobs import Jobs, error_of, require_no_links, waits_in
+from tumorboard.server.jobs import Jobs, error_of, queue_state, require_no_links
 from tumorboard.server.server import return_memory
 from tumorboard.server.uploads import UploadSlots, decoding_pool
 from tumorboard.server.workspace import Workspace
@@ -82,8 +82,8 @@ class WorkspaceState:
 
     def describe(self, key: str, run: RunFolder) -> dict[str, Any]:
         """Describe the state of a run."""
-        state, job, waits = read_state(run), self.jobs.read(run), waits_in(run)
-        status = "waiting" if waits == "server" else state.status
+        state, job, queued = read_state(run), self.jobs.read(run), queue_state(run)
+        status = "waiting" if queued == "waiting" else state.status
         return {
             "id": key,
             "name": display(self.workspace.relative(run.root) or self.workspace.root.name, 1000),
@@ -93,7 +93,7 @@ class WorkspaceState:
             "begun": bool(state.progress) or run.log.exists() or run.fingerprint.exists(),
             "error": error_of(run) if status == "stopped" else "",
             "begun_here": job is not None,
-            "left_waiting": waits == "ended",
+            "left_waiting": queued == "abandoned",
             "report": run.report.is_file(),
             "models": run.checksums.is_file(),
             "local": state.holder is None or state.holder.local,

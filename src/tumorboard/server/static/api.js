@@ -5,6 +5,16 @@ export const run = { description: null }; // the reply of /api/run
 
 export class Refusal extends Error {}
 
+// Run work that makes requests; what the server refuses is shown, any other error is a fault of this page.
+export async function attempt(work, showRefusal) {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    showRefusal(error.message, error.details ?? []);
+  }
+}
+
 export async function request(path, options = {}) {
   for (let waited = 0; ; ) {
     const response = await fetch(path, options).catch(() => {

@@ -30,6 +30,28 @@ function ownDirection(text) {
   return node;
 }
 
+// A row of a table. Its headers are all cells with the scope "col", and the first one with "row".
+export function tableRow(cells, scope = "") {
+  const row = element("tr");
+  row.append(...cells.map((content, index) => {
+    const header = scope === "col" || (scope === "row" && index === 0);
+    const cell = element(header ? "th" : "td", typeof content === "number" ? "number" : "");
+    if (header) cell.scope = scope;
+    if (content instanceof Node) cell.append(content);
+    else write(cell, content);
+    return cell;
+  }));
+  return row;
+}
+
+export function table(head, rows) {
+  const [node, header, body] = ["table", "thead", "tbody"].map((name) => element(name));
+  header.append(tableRow(head, "col"));
+  body.append(...rows);
+  node.append(header, body);
+  return node;
+}
+
 export const option = (value, text) => Object.assign(element("option", "", text ?? value), { value });
 
 // Class names are long and have no spaces: they may be broken behind a dot, a dash or an underscore.

@@ -1,53 +1,36 @@
 // Runs beside each other: what differs in their settings, and their results on the same test images.
 
-import { Refusal, request, requestJson } from "./api.js";
-import { element, write } from "./dom.js";
+import { attempt, request, requestJson } from "./api.js";
+import { element, table, tableRow, write } from "./dom.js";
 
 const SAME = "Their settings, versions and numbers of images are the same.";
 
 export function differenceTable(names, differences) {
   if (!differences.length) return element("p", "", SAME);
-  const table = element("table");
-  const row = (cells, head) => {
-    const line = element("tr");
-    line.append(...cells.map((text, index) => {
-      const cell = element(head || !index ? "th" : "td", "", text);
-      if (head || !index) cell.scope = head ? "col" : "row";
-      return cell;
-    }));
-    return line;
-  };
-  const head = element("thead");
-  const body = element("tbody");
-  head.append(row(["setting", ...names], true));
-  body.append(...differences.map(({ name, values }) => row([name, ...values], false)));
-  table.append(head, body);
-  return table;
+  return table(["setting", ...names], differences.map(({ name, values }) => tableRow([name, ...values], "row")));
 }
 
 export function compare(view) {
   const part = (name) => view.querySelector(name);
   const boxes = new Map(); // by the id of a run
   let latest = 0;
+  let most = 0; // runs of a comparison
   const chosen = () => [...boxes].filter(([, line]) => line.querySelector("input").checked).map(([id]) => id);
 
-  async function tried(work) {
+  function tried(work) {
     part(".problem").hidden = true;
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      write(part(".problem"), error.message);
+    return attempt(work, (message) => {
+      write(part(".problem"), message);
       part(".problem").hidden = false;
-    }
+    });
   }
 
   async function show() {
     const runs = chosen();
     const number = (latest += 1);
-    part("button").disabled = runs.length < 2;
+    part("button").disabled = runs.length < 2 || runs.length > most;
     part(".settings").hidden = part("details").hidden = true;
-    if (runs.length < 2) return;
+    if (part("button").disabled) return;
     const found = await request(`api/differences?${new URLSearchParams(runs.map((id) => ["run", id]))}`);
     if (number !== latest) return;
     part(".settings").hidden = part("details").hidden = false;
@@ -55,6 +38,11 @@ export function compare(view) {
     part("pre").textContent = found.command;
   }
 
+  tried(async () => {
+    most = (await request("api/workspace")).most_compared;
+    write(part("legend"), `Choose 2 to ${most}`);
+    await show();
+  });
   part("form").addEventListener("change", () => tried(show));
   part("form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,6 +1,6 @@
 // Loss and accuracy per epoch of each model, as charts, a sentence and a table.
 
-import { element, write } from "./dom.js";
+import { element, table, tableRow, write } from "./dom.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [320, 180, 40, 8, 8, 24];
 const [EPOCH, LOSS, ACCURACY, VALID_LOSS, VALID_ACCURACY] = [0, 1, 2, 3, 4]; // columns of a row
@@ -50,23 +50,17 @@ function sentence({ model, part, in_training: inTraining, rows }) {
     + `${last[VALID_ACCURACY].toFixed(2)} in validation (highest: ${best[VALID_ACCURACY].toFixed(2)}, epoch ${best[EPOCH]}).`;
 }
 
-function tableOf(rows, name) {
-  const table = element("table");
-  const line = (cells, kind) => {
-    const row = element("tr");
-    row.append(...cells.map((cell) => Object.assign(element(kind, kind === "td" ? "number" : "", cell), kind === "th" ? { scope: "col" } : {})));
-    return row;
-  };
-  const [head, body] = [element("thead"), element("tbody")];
-  head.append(line(HEAD, "th"));
-  body.append(...rows.map((row) => line(ORDER.map((column) => row[column]), "td")));
-  table.append(head, body);
+function emptyArticle(name) {
   const box = element("div", "scroll");
   box.tabIndex = 0;
   box.setAttribute("role", "region");
   box.setAttribute("aria-label", `Table of ${name}`);
-  box.append(table);
-  return box;
+  box.append(table(HEAD, []));
+  const details = element("details");
+  details.append(element("summary", "", `Table of ${name}`), box);
+  const article = element("div", "curve");
+  article.append(element("p"), element("div", "charts"), details);
+  return article;
 }
 
 function fill(article, curve) {
@@ -79,7 +73,8 @@ function fill(article, curve) {
   );
   article.querySelector(".charts").replaceWith(charts);
   write(article.querySelector("p"), sentence(curve));
-  article.querySelector(".scroll").replaceWith(tableOf(rows, curve.model));
+  // Only the rows: whoever reads the table keeps the focus and the place in it.
+  article.querySelector("tbody").replaceChildren(...rows.map((row) => tableRow(ORDER.map((column) => row[column]))));
 }
 
 // The latest model first; what has not changed stays, so that an open table stays open.
@@ -91,10 +86,7 @@ export function curvesIn(section) {
       const key = `${curve.part}/${curve.model}`;
       const state = JSON.stringify(curve);
       if (!shown.has(key)) {
-        const article = element("div", "curve");
-        const details = element("details");
-        details.append(element("summary", "", `Table of ${curve.model}`), element("div", "scroll"));
-        article.append(element("p"), element("div", "charts"), details);
+        const article = emptyArticle(curve.model);
         shown.set(key, { article, state: "" });
         section.querySelector(".models").prepend(article);
       }

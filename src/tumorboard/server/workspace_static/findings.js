@@ -32,7 +32,7 @@ export function findingList(report, choices, choose, opened) {
   const putBack = (ids) => ({ exclude }) => ({ exclude: Object.fromEntries(Object.entries(exclude).filter(([id]) => !ids.includes(id))) });
   const leaveOut = (ids, code) => ({ exclude }) => ({ exclude: { ...exclude, ...Object.fromEntries(ids.map((id) => [id, code])) } });
   const mute = (code) => button(`Mute ${code}`, (now) => ({ mute: [...now.mute, code] }), `mute ${code}`);
-  const unmute = (code) => button(`Make the check ${code} again`, (now) => ({ mute: now.mute.filter((other) => other !== code) }), `mute ${code}`);
+  const unmute = (code) => button(`Unmute ${code}`, (now) => ({ mute: now.mute.filter((other) => other !== code) }), `mute ${code}`);
 
   function figure(file, code, large) {
     const out = Object.hasOwn(choices.exclude, file.id);
@@ -115,7 +115,7 @@ export function findingList(report, choices, choose, opened) {
 
   const shown = report.findings.filter((finding) => !choices.mute.includes(finding.code));
   const nodes = shown.map(article);
-  if (!shown.length) nodes.push(element("p", "", "Nothing was found that is not muted."));
+  if (!shown.length) nodes.push(element("p", "", report.findings.length ? "All findings are muted." : "The checks found nothing."));
   for (const code of choices.mute) {
     const line = element("p", "actions");
     const finding = report.findings.find((other) => other.code === code);

@@ -1,6 +1,6 @@
 // All studies and audits of the folder, and how a state is put into words.
 
-import { Refusal, request } from "./api.js";
+import { attempt, request } from "./api.js";
 import { byId, write } from "./dom.js";
 
 export function clock(seconds) {
@@ -21,7 +21,7 @@ export function inWords(entry) {
   if (entry.left_waiting) return "Not begun: its turn had not come when the server ended";
   if (entry.status === "finished") return "Finished";
   if (entry.status === "stopped" && reason(entry)) return "Ended with an error";
-  if (entry.status === "stopped" && !entry.begun) return "Not started yet";
+  if (entry.status === "stopped" && !entry.begun) return "Not begun yet";
   if (entry.status === "stopped") return entry.begun_here || entry.refusal === "" ? "Stopped; it can be resumed" : "Stopped";
   const left = entry.left == null ? "" : `, about ${clock(entry.left)} left${entry.at_most ? " at most" : ""}`;
   const where = entry.local ? "" : " on another machine";
@@ -40,15 +40,10 @@ export function showProgress(bar, entry) {
 export function home(view) {
   const cards = new Map();
   const queue = view.querySelector(".queue");
-  queue.querySelector("button").addEventListener("click", async () => {
-    try {
-      const { waiting } = await request("api/queue/continue", { method: "POST" });
-      write(byId("status"), `${waiting} in the queue again; one works at a time.`);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      write(byId("status"), error.message);
-    }
-  });
+  queue.querySelector("button").addEventListener("click", () => attempt(async () => {
+    const { waiting } = await request("api/queue/continue", { method: "POST" });
+    write(byId("status"), `${waiting} in the queue again; one works at a time.`);
+  }, (message) => write(byId("status"), message)));
   request("api/workspace").then(({ folder }) => write(view.querySelector(".folder"), folder), () => {});
   return {
     update(runs) {

@@ -1,6 +1,6 @@
 // One study or audit: how far it is, its results, and what can be done with it.
 
-import { Refusal, request, requestJson } from "./api.js";
+import { Refusal, attempt, request, requestJson } from "./api.js";
 import { curvesIn } from "./curves.js";
 import { differenceTable } from "./compare.js";
 import { byId, element, write } from "./dom.js";
@@ -22,19 +22,12 @@ export function run(view, id) {
     await tried(work);
     busy = false;
   });
-  async function tried(work) {
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      write(byId("status"), error.message);
-    }
-  }
+  const tried = (work) => attempt(work, (message) => write(byId("status"), message));
   act(".stop", async () => {
     await request(`${path}/stop`, { method: "POST" });
     asked = true;
     write(byId("status"), last.status === "waiting" || last.left_waiting
-      ? "It does not wait any more, and can be resumed."
+      ? `It does not wait any more, and can be ${last.begun ? "resumed" : "begun"} later.`
       : "Asked to stop: it ends at the next safe point, and can be resumed.");
   });
   act(".resume", () => request(`${path}/resume`, { method: "POST" }));
@@ -101,7 +94,7 @@ export function run(view, id) {
     const queued = last.status === "waiting" || last.left_waiting;
     write(part(".stop"), queued ? "Take out of the queue" : asked ? "Stop at once" : "Stop");
     part(".resume").hidden = last.status !== "stopped" || last.refusal !== "";
-    write(part(".resume"), last.begun ? "Resume" : "Start");
+    write(part(".resume"), last.begun ? "Resume" : "Begin");
     part(".report").hidden = !last.report || last.status === "running";
     part(".report").href = `runs/${id}/report`;
     part(".ask").hidden = last.kind !== "train" || last.status !== "finished" || !last.models;

@@ -1,7 +1,7 @@
 // Choose images, see what was found, and begin.
 
-import { Refusal, request, requestJson } from "./api.js";
-import { byId, element, option, write } from "./dom.js";
+import { attempt, request, requestJson } from "./api.js";
+import { byId, element, option, tableRow, write } from "./dom.js";
 import { findingList, inShort } from "./findings.js";
 import { addressOf, clock, inWords, showProgress } from "./home.js";
 
@@ -25,14 +25,10 @@ export function newStudy(view, chosenBefore) {
   let runs = [];
   let latest = 0;
 
-  async function tried(work) {
+  // What the user does removes the problem that is shown.
+  function tried(work) {
     part("div.problem").hidden = true;
-    try {
-      await work();
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      showProblem(error.message, error.details || []);
-    }
+    return attempt(work, showProblem);
   }
 
   function showProblem(message, details) {
@@ -119,9 +115,7 @@ export function newStudy(view, chosenBefore) {
     images = found.images;
     if (found.problem) return showProblem(found.problem, found.details);
     write(part(".count"), `${found.images} images of ${found.classes.length} classes in ${found.path || "this folder"}.`);
-    const head = element("tr");
-    head.append(...["class", ...found.splits.map((split) => SPLITS[split]), "some of them"].map((text) => Object.assign(element("th", "", text), { scope: "col" })));
-    part("thead").replaceChildren(head);
+    part("thead").replaceChildren(tableRow(["class", ...found.splits.map((split) => SPLITS[split]), "some of them"], "col"));
     part("tbody").replaceChildren(...found.classes.map((row) => classRow(row, found.splits)));
     const notes = gone.slice(0, 20).map((id) => `Not there any more, and dropped from your choices: ${id}`);
     if (gone.length > 20) notes.push(`${gone.length} images in all that were left out are not there any more.`);
@@ -136,7 +130,7 @@ export function newStudy(view, chosenBefore) {
   }
 
   function showClasses(found) {
-    part(".classes").hidden = false;
+    part(".classes").hidden = Object.keys(found.folders).length < 2;
     part(".classes").open = Boolean(found.problem) || part(".classes").open;
     part(".classes ul").replaceChildren(...Object.entries(found.folders).map(([folder, name]) => {
       const line = element("li");
@@ -175,6 +169,7 @@ export function newStudy(view, chosenBefore) {
   }
 
   async function showFindings() {
+    write(part(".changed"), "");
     if (!audit || status !== `${audit} finished`) return part(".findings").replaceChildren();
     const path = data;
     const report = await request(`api/findings?${new URLSearchParams({ path })}`);
@@ -182,26 +177,21 @@ export function newStudy(view, chosenBefore) {
     const { key } = document.activeElement?.dataset ?? {};
     part(".findings").replaceChildren(...findingList(report, choices, choose, opened));
     if (key) part(`.findings [data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
-    if (!report.current) write(part(".audit .state"), "Your choices have changed since these images were checked. What is left out is marked; “Check again” looks at the rest.");
+    if (!report.current) write(part(".changed"), "Your choices have changed since these images were checked. What is left out is marked; “Check again” looks at the rest.");
     part(".check").classList.toggle("secondary", report.current);
   }
 
   function classRow(row, splits) {
-    const line = element("tr");
-    const name = element("th", "", row.name);
-    name.scope = "row";
+    const name = document.createDocumentFragment();
+    name.append(element("bdi", "", row.name));
     if (row.folders.length) name.append(element("p", "soft", `also: ${row.folders.join(", ")}`));
-    const counts = splits.map((split) => element("td", "number", row.counts[split]));
-    const pictures = element("td");
     const box = element("div", "pictures");
     box.append(...row.pictures.map((path) => {
       const image = Object.assign(element("img"), { src: `api/picture?${new URLSearchParams({ path })}`, alt: `An image of ${row.name}`, title: path });
       image.addEventListener("error", () => image.remove());
       return image;
     }));
-    pictures.append(box);
-    line.append(name, ...counts, pictures);
-    return line;
+    return tableRow([name, ...splits.map((split) => row.counts[split]), box], "row");
   }
 
   const chosen = () => ({
@@ -248,7 +238,7 @@ export function newStudy(view, chosenBefore) {
   return {
     update(entries) {
       runs = entries;
-      if (data !== null && audit) tried(showAudit);
+      if (data !== null && audit) attempt(showAudit, showProblem);
     },
   };
 }
