@@ -30,6 +30,9 @@ import filelock
 from tumorboard.errors import ModelError, RunFolderError, UsageError, display
 from tumorboard.storage import TEMPORARY, read_regular, sha256, storage_error, write_json, write_text
 
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+"""Of the history of a model, one row per epoch."""
+
 _LOCK, _HOLDER = ".lock", ".holder{}.json"
 _LONGEST_HOLDER = 1 << 16  # bytes
 _ATTEMPTS = 20  # to read who holds the lock, 30 ms apart
@@ -138,7 +141,7 @@ class RunFolder:
         return self.root / "exports" / format_name / f"{name}{suffix}"
 
     def history(self, name: str) -> Path:
-        """Loss and accuracy of every epoch."""
+        """Loss and accuracy of every epoch, a table of `HISTORY_COLUMNS`."""
         return self.root / "history" / f"{name}.csv"
 
     def predictions(self, name: str, split: str) -> Path:

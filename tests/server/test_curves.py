@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorboard.run_folder import RunFolder
-from tumorboard.server.curves import COLUMNS, learning_curves
+from tumorboard.run_folder import HISTORY_COLUMNS, RunFolder
+from tumorboard.server.curves import learning_curves
 
 ROWS = [[1.0, 0.9, 0.5, 1.1, 0.4], [2.0, 0.7, 0.6, 0.8, 0.5]]
 
@@ -20,13 +20,13 @@ def run(tmp_path: Path) -> RunFolder:
 def write_history(run: RunFolder, name: str, rows: list = ROWS, age: float = 100.0) -> None:
     file = run.history(name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join([",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]))
+    file.write_text("\n".join([",".join(HISTORY_COLUMNS), *(",".join(map(str, row)) for row in rows)]))
     os.utime(file, (time.time() - age,) * 2)
 
 
 def write_checkpoint(run: RunFolder, name: str, rows: list = ROWS, **arrays: np.ndarray) -> None:
     """As `training.checkpoint.Checkpoint` does, which a test of the fit compares."""
-    history = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    history = [dict(zip(HISTORY_COLUMNS, row, strict=True)) for row in rows]
     run.state(name).parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"history": history, "stopped": False, "early": {}})
     np.savez(run.state(name), progress=np.array(content), variable0=np.zeros(9), **arrays)

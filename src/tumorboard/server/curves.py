@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tumorboard.run_folder import RunFolder
+from tumorboard.run_folder import HISTORY_COLUMNS, RunFolder
 from tumorboard.storage import open_regular, read_regular
-
-COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 
 _PARTS = ("", "folds/*", "seed-*", "trials/*/*")  # runs within the folder of several runs or of a search
 _MAX_PARTS = 1000
@@ -32,7 +30,7 @@ def learning_curves(run: RunFolder) -> list[dict[str, Any]]:
 
     Returns:
         Of each model `model` (its name), `part` (the run within the folder, "" for the folder itself),
-        `in_training`, and `rows` of `COLUMNS`.
+        `in_training`, and `rows` of `HISTORY_COLUMNS`.
     """
     files = [(_modified(file), part, file) for part in _parts(run.root) for file in _files(part)]
     latest = max(files, default=(0.0, run.root, run.root))[1]
@@ -80,7 +78,7 @@ def _read(file: Path) -> list[list[float]]:
             rows: Any = csv.DictReader(io.StringIO(text))
         else:
             rows = _rows_of_checkpoint(file)
-        return [_finite([float(row[name]) for name in COLUMNS]) for row in rows]
+        return [_finite([float(row[name]) for name in HISTORY_COLUMNS]) for row in rows]
     except Exception:  # a damaged archive raises many kinds
         return []
 

@@ -23,6 +23,7 @@ from tumorboard.models.model_spec import LoadedModel, ModelSpec, split_at_frozen
 from tumorboard.models.tta import mirror_averaged
 from tumorboard.predictions import Predictions, aligned
 from tumorboard.progress import Console
+from tumorboard.run_folder import HISTORY_COLUMNS
 from tumorboard.training import feature_cache, tracking
 from tumorboard.training.checkpoint import EpochMetrics, read_state
 from tumorboard.training.discriminant import fit_discriminant
@@ -262,8 +263,7 @@ def _save(
     facts = {**details, "recipe": context.recipe.name, "seed": context.recipe.seed}
     if history:
         text = io.StringIO()
-        columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         storage.write_text(context.run.history(model.name), text.getvalue())
