@@ -188,10 +188,11 @@ class Workspace:
             class_of = matching.class_of
         except DataError:
             listing = list_files(source, class_map=groups)
-        self._require_inside(listing.entries)
+        entries = listing.entries
+        self._require_inside(entries)
         return {
             entry.id: (entry.split, entry.folder, class_of.get(entry.folder, entry.folder))
-            for entry in listing.entries
+            for entry in entries
         }
 
     def describe_data(
