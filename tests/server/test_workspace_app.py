@@ -283,6 +283,21 @@ def test_findings_are_current_until_something_else_is_chosen(client, root, state
 # -- runs
 
 
+def test_files_of_a_stranger_with_odd_text_hide_no_run(client, root) -> None:
+    """Half of a surrogate pair, as of a name that is not UTF-8, and lists without an end."""
+    for name, environment in (("odd", '{"command": "\\udcff"}'), ("deep", "[" * 99_999)):
+        run = RunFolder(root / "runs" / name)
+        run.progress.parent.mkdir(parents=True, exist_ok=True)
+        run.environment.parent.mkdir(parents=True, exist_ok=True)
+        run.recipe.write_text("")
+        run.progress.write_text('{"task": "\\udcff"}')
+        run.environment.write_text(environment)
+    shown = client.get("/api/runs").json()
+    assert [run["task"] for run in shown] == ["\udcff"] * 2
+    commands = {run["name"]: client.get(f"/api/runs/{run['id']}").json()["command"] for run in shown}
+    assert commands == {"runs/odd": "\udcff", "runs/deep": ""}
+
+
 def test_a_study_from_beginning_to_end(client, root, state) -> None:
     key = begin(client).json()["id"]
     assert key == run_id("runs/first")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -153,6 +154,14 @@ async def run_in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
+class _AsciiJson(JSONResponse):
+    """JSON with escapes, which can also carry a name of a file that is not UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 def new_application(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
     """Make an application without routes, which replies to every error as `Problem` describes."""
     # No interactive documentation: its scripts would come from another host.
@@ -161,6 +170,7 @@ def new_application(title: str, lifespan: Callable[[FastAPI], AbstractAsyncConte
         version=__version__,
         description=NOTICE,
         lifespan=lifespan,
+        default_response_class=_AsciiJson,
         docs_url=None,
         redoc_url=None,
     )

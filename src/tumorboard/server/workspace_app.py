@@ -193,7 +193,7 @@ def _command(state: WorkspaceState, run: RunFolder) -> str:
     with contextlib.suppress(TumorboardError):
         if job:
             return state.jobs.command(run, job)
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         return str(json.loads(read_regular(run.environment, _MAX_TEXT))["command"])
     return ""
 
