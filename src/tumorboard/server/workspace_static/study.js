@@ -67,6 +67,7 @@ export function newStudy(view, chosenBefore) {
   function forget() {
     data = null;
     audit = "";
+    part(".classes").open = false;
     for (const name of [".found", ".classes", ".audit", ".choices", "form.begin"]) part(name).hidden = true;
   }
 
