@@ -1,5 +1,4 @@
 import base64
-import dataclasses
 import gc
 import io
 import json
@@ -200,7 +199,8 @@ def test_a_model_that_was_changed_since_the_start_is_one_line(tmp_path, slice_pn
     def changed(*_):
         raise ModelError("custom.keras is not the file that was trained")
 
-    state = dataclasses.replace(fake_state(tmp_path), heat_layer=changed)
+    state = fake_state(tmp_path)
+    state.heat_maps.layer = changed
     with TestClient(app.build(state)) as client:
         answer = client.post("/api/explain?model=custom", content=slice_png)
     assert answer.status_code == 422
