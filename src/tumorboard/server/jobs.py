@@ -22,7 +22,7 @@ from tumorboard import config, isolation, run_folder
 from tumorboard.errors import DataError, RunFolderError, TumorboardError, display
 from tumorboard.run_folder import RunFolder
 from tumorboard.run_state import read_state
-from tumorboard.server.choices import Choices, list_name, read_choices
+from tumorboard.server.choices import Choices, list_name, read_choices, require_list, write_list
 from tumorboard.server.recorded_command import data_of_command
 from tumorboard.server.workspace import AUDITS, COMPARISONS, FOLDERS, RUNS, Workspace, require_name, run_id
 from tumorboard.storage import read_regular, write_json, write_text
@@ -36,6 +36,8 @@ OF_THE_RUN = "that of the run"
 
 _PROGRAM = (sys.executable, "-P", "-m", "tumorboard")
 _LOG_BYTES = 64 << 10  # of the end of a log
+_JOB_BYTES = 4 << 20  # the names of all classes are in it
+_RECIPE_BYTES = 1 << 20
 
 
 class Job(BaseModel):
@@ -89,13 +91,22 @@ class Jobs:
         A run that cannot be started any more records why, as if its process had failed.
         """
         with self._lock:
-            runs = [run for run in self._workspace.runs().values() if queue_state(run) == "abandoned"]
-            runs.sort(key=lambda run: run.queued.stat().st_mtime_ns)
+            since = {}
+            for run in self._workspace.runs().values():
+                if queue_state(run) == "abandoned":
+                    with contextlib.suppress(OSError):  # continued or stopped by another server meanwhile
+                        since[run] = run.queued.stat().st_mtime_ns
+            runs = sorted(since, key=lambda run: since[run])
             for run in runs:
                 run.queued.unlink(missing_ok=True)
                 try:
                     job = self._job_to_resume(run)
-                    self.begin_audit(job.data) if job.kind == "audit" else self.resume(run)
+                    if job.kind != "audit":
+                        self.resume(run)
+                    elif run == self.audit_of(job.data):
+                        self.begin_audit(job.data)
+                    else:
+                        raise RunFolderError("expected the audit of this folder's own images, found another")
                 except TumorboardError as error:
                     _record_failure(run, str(error))
             return [run for run in runs if run in self._waiting]
@@ -110,6 +121,7 @@ class Jobs:
         run = self.run_named(name)
         job = self.with_choices(job)
         self._arguments(run, job)
+        write_list(self._workspace, self.choices(job.data))
         self._require_usable(job)
         self._require_own(run)
         with self._lock:
@@ -124,6 +136,7 @@ class Jobs:
             As `begin`.
         """
         run, job = self.audit_of(data), self.with_choices(Job(kind="audit", data=data))
+        write_list(self._workspace, self.choices(data))
         self._require_usable(job)
         self._require_own(run)
         return self._enqueue(run, job)
@@ -246,7 +259,7 @@ class Jobs:
     def read(self, run: RunFolder) -> Job | None:
         """Read what was chosen for a run; None if it was not begun here."""
         try:
-            return Job.model_validate_json(read_regular(run.job, _LOG_BYTES))
+            return Job.model_validate_json(read_regular(run.job, _JOB_BYTES))
         except (OSError, ValidationError):
             return None
 
@@ -317,7 +330,7 @@ class Jobs:
         if job.kind == "compare":
             return
         if job.excluded:
-            self._workspace.resolve(list_name(job.excluded))
+            require_list(self._workspace, job.excluded)
         self._workspace.describe_data(job.data, job.class_map)
 
     def _require_own(self, run: RunFolder) -> None:
@@ -341,16 +354,16 @@ class Jobs:
 
     def _start(self, run: RunFolder) -> None:
         job = self.read(run)
-        if job is None:  # deleted meanwhile
-            return
         process = None
         try:
+            if job is None:
+                raise RunFolderError("expected what was chosen in state/job.json, found none; begin it again")
             arguments = self._arguments(run, job)
             if job.kind != "train":  # results of an earlier one would hide that this one failed
                 for file in (run.report, run.audit, run.metrics, run.progress):
                     file.unlink(missing_ok=True)
             with run.log.open("ab") as log:
-                log.write(f"$ {shlex.join(['tumorboard', *arguments])}\n".encode())
+                log.write(os.fsencode(f"$ {shlex.join(['tumorboard', *arguments])}\n"))
                 log.flush()
                 # Its own session: neither Ctrl-C nor the end of the server is its end.
                 process = subprocess.Popen(  # noqa: S603
@@ -364,7 +377,7 @@ class Jobs:
                 )
             self._started.append(process)
             run_folder.write_process(run.job_process, process.pid)
-        except (OSError, TumorboardError) as error:
+        except (OSError, ValueError, TumorboardError) as error:  # ValueError: a NUL in what was chosen
             if process:  # without a record it would run beside the next one
                 process.terminate()
             _record_failure(run, f"cannot start a process: {getattr(error, 'strerror', None) or error}")
@@ -374,10 +387,15 @@ class Jobs:
 
 
 def queue_state(run: RunFolder) -> Literal["", "waiting", "abandoned"]:
-    """Return whether a run waits for its turn: not, in a server, or in one that has ended."""
+    """Return whether a run waits for its turn: not, in a server, or in one that has ended.
+
+    A server of another machine counts as ended: whether it works cannot be seen, and the name of a machine
+    may change. Only the user continues a queue.
+    """
     if not run.queued.is_file() or read_state(run).status == "running":
         return ""
-    return "waiting" if run_folder.read_process(run.queued) else "abandoned"
+    server = run_folder.read_process(run.queued)
+    return "waiting" if server and server.local else "abandoned"
 
 
 def _record_failure(run: RunFolder, reason: str) -> None:
@@ -393,9 +411,11 @@ def _require_named_weights(run: RunFolder) -> None:
         RecipeError: It is none.
     """
     try:
-        text = read_regular(run.recipe, _LOG_BYTES).decode("utf-8")
+        text = read_regular(run.recipe, _RECIPE_BYTES).decode("utf-8")
     except (OSError, ValueError):
-        raise RunFolderError("expected recipe.toml in this run, found none; train again") from None
+        raise RunFolderError(
+            f"expected a recipe.toml of at most {_RECIPE_BYTES >> 20} MB in this run, found none; train again"
+        ) from None
     for model in config.parse(text, run.recipe.name).models.values():
         if model.kind == "pretrained" and model.weights not in ("imagenet", "none"):
             raise RunFolderError(

@@ -4,6 +4,7 @@ All else that was chosen is in the recipe of the run; a command with anything mo
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -42,7 +43,7 @@ def data_of_command(run: RunFolder, workspace: Workspace) -> dict[str, Any]:
     for name in _HARMLESS:
         parser.add_argument(f"--{name}", action="store_true")
     try:
-        command = shlex.split(str(json.loads(read_regular(run.environment, _LONGEST))["command"]))
+        command = _words(run)
         if command[:2] != ["tumorboard", "train"]:
             raise ValueError(command)
         chosen, others = parser.parse_known_args(command[2:])
@@ -56,6 +57,11 @@ def data_of_command(run: RunFolder, workspace: Workspace) -> dict[str, Any]:
             "expected a run whose options are all in its recipe, found "
             f"{display(others[0].partition('=')[0], 40)}; resume it in a terminal with the command below"
         )
+    if Path(chosen.out).is_absolute() and not Path(chosen.data).is_absolute():
+        raise RunFolderError(
+            "expected images whose place is known, found a relative path beside an absolute --out; "
+            "resume this run in a terminal, in the folder where it was begun"
+        )
     data = Path(os.path.normpath(_working_directory(run, Path(chosen.out)) / chosen.data))
     if not data.is_relative_to(workspace.root):
         raise RunFolderError(
@@ -67,6 +73,27 @@ def data_of_command(run: RunFolder, workspace: Workspace) -> dict[str, Any]:
         "class_map": tuple(chosen.class_map),
         "skip_bad": chosen.skip_bad,
     }
+
+
+def shown_command(run: RunFolder) -> str:
+    """Return the command of a run, quoted anew, as the run may be a stranger's; "" if it is no tumorboard."""
+    try:
+        words = _words(run)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    if words[:1] != ["tumorboard"]:
+        return ""
+    parser, place = _Parser(add_help=False, allow_abbrev=False), ""
+    parser.add_argument("--out")
+    with contextlib.suppress(ValueError, RunFolderError):
+        out = parser.parse_known_args(words[1:])[0].out
+        if out and not Path(out).is_absolute():
+            place = f"cd {shlex.quote(str(_working_directory(run, Path(out))))}\n"
+    return place + shlex.join(words)
+
+
+def _words(run: RunFolder) -> list[str]:
+    return shlex.split(str(json.loads(read_regular(run.environment, _LONGEST))["command"]))
 
 
 def _working_directory(run: RunFolder, out: Path) -> Path:

@@ -17,13 +17,14 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
-from tumorboard.errors import DataError, RunFolderError, TumorboardError
+from tumorboard.errors import DataError, RunFolderError, TumorboardError, for_terminal
 from tumorboard.run_folder import RunFolder
 from tumorboard.server import app as run_app
 from tumorboard.server import study_routes
 from tumorboard.server.comparison import setting_differences
 from tumorboard.server.curves import learning_curves
 from tumorboard.server.jobs import read_log, require_no_links
+from tumorboard.server.recorded_command import shown_command
 from tumorboard.server.uploads import receive_json
 from tumorboard.server.workspace_state import TICK_SECONDS, WorkspaceState
 from tumorboard.storage import read_regular
@@ -127,7 +128,7 @@ def _add_runs(app: FastAPI, state: WorkspaceState) -> None:
             entry = state.describe(key, run)
             return {
                 **entry,
-                "command": _command(state, run),
+                "command": for_terminal(_command(state, run)),
                 "summary": _text(run, "summary"),
                 "differences": _differences(state, run),
                 "curves": entry["curves"] if "curves" in entry else learning_curves(run),
@@ -188,14 +189,12 @@ def _differences(state: WorkspaceState, run: RunFolder) -> dict[str, Any] | None
 
 
 def _command(state: WorkspaceState, run: RunFolder) -> str:
-    """Return the command that made a run, as the page or the run recorded it."""
+    """Return the command that made a run, as the page or the run recorded it; "" if none is known."""
     job = state.jobs.read(run)
     with contextlib.suppress(TumorboardError):
         if job:
             return state.jobs.command(run, job)
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        return str(json.loads(read_regular(run.environment, _MAX_TEXT))["command"])
-    return ""
+    return shown_command(run)
 
 
 def _text(run: RunFolder, name: str) -> str:

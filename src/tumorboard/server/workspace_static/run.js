@@ -51,7 +51,7 @@ export function run(view, id) {
 
   async function describe() {
     const found = await request(path);
-    write(part(".command pre"), found.command || "The command was not recorded.");
+    write(part(".command pre"), found.command || "No command of tumorboard is recorded.");
     if (found.status === "stopped" && found.refusal) part(".command").open = true; // it is what to do next
     part(".results").hidden = !found.summary || found.status !== "finished";
     part(".results pre").textContent = found.summary;
