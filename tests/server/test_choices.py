@@ -138,8 +138,9 @@ def test_links_are_not_followed(jobs, workspace, root, tmp_path) -> None:
     save_choices(workspace, audit, CHOICES)
     (root / list_name(CHOICES.excluded)).unlink()
     (root / list_name(CHOICES.excluded)).symlink_to(outside)
-    with pytest.raises(DataError, match="below the folder"):
-        jobs.begin("first", Job(data="scans"))
+    jobs.begin("first", Job(data="scans"))  # the link is replaced
+    assert not (root / list_name(CHOICES.excluded)).is_symlink()
+    assert outside.read_text() == CHOICES.model_dump_json()
     audit.root.parent.rename(tmp_path / "audits")
     audit.root.parent.symlink_to(tmp_path / "audits")
     with pytest.raises(RunFolderError, match="found a link"):
