@@ -285,7 +285,7 @@ def test_findings_are_current_until_something_else_is_chosen(client, root, state
 
 def test_files_of_a_stranger_with_odd_text_hide_no_run(client, root) -> None:
     """Half of a surrogate pair, as of a name that is not UTF-8, and lists without an end."""
-    for name, environment in (("odd", '{"command": "\\udcff"}'), ("deep", "[" * 99_999)):
+    for name, environment in (("odd", '{"command": "tumorboard train \\udcff"}'), ("deep", "[" * 99_999)):
         run = RunFolder(root / "runs" / name)
         run.progress.parent.mkdir(parents=True, exist_ok=True)
         run.environment.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +295,7 @@ def test_files_of_a_stranger_with_odd_text_hide_no_run(client, root) -> None:
     shown = client.get("/api/runs").json()
     assert [run["task"] for run in shown] == ["\udcff"] * 2
     commands = {run["name"]: client.get(f"/api/runs/{run['id']}").json()["command"] for run in shown}
-    assert commands == {"runs/odd": "\udcff", "runs/deep": ""}
+    assert commands == {"runs/odd": "tumorboard train '\udcff'", "runs/deep": ""}
 
 
 def test_a_study_from_beginning_to_end(client, root, state) -> None:
@@ -330,7 +330,10 @@ def test_a_run_of_the_command_line_is_seen_with_its_command(client, root) -> Non
     run.environment.write_text(json.dumps({"command": "tumorboard train scans --out typed"}))
     (found,) = client.get("/api/runs").json()
     assert (found["status"], found["begun_here"], found["fraction"]) == ("stopped", False, 0.5)
-    assert client.get(f"/api/runs/{found['id']}").json()["command"] == "tumorboard train scans --out typed"
+    assert (
+        client.get(f"/api/runs/{found['id']}").json()["command"]
+        == f"cd {root}\ntumorboard train scans --out typed"
+    )
     assert client.post(f"/api/runs/{found['id']}/resume").status_code == 422
 
 
