@@ -115,7 +115,7 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         page.get_by_role("button", name="Compare on the test images").click()
         page.get_by_role("heading", name="Comparison of runs/scans-1 and runs/second").wait_for()
         see(page, "Finished")
-        assert "Test accuracy of 2 runs" in page.locator(".results pre").inner_text()
+        page.locator(".results pre").get_by_text("Test accuracy of 2 runs").wait_for()
         assert faults_everywhere(page) == []
         page.get_by_role("navigation").get_by_role("link", name="Studies").click()
         page.get_by_role("link", name="runs/scans-1", exact=True).click()
