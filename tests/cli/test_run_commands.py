@@ -72,7 +72,7 @@ WRONG = """
 5 | expected an HDF5 file | train data --out new --weights missing.h5
 8 | cannot write slice.png/new | train data --out slice.png/new
 6 | found other files | train data --out data
-6 | expected the results of a finished run | serve nowhere --port 0
+6 | expected a finished run with SHA256SUMS | serve nowhere --port 0
 """
 EARLY = """
 import sys

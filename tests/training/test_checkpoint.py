@@ -13,8 +13,8 @@ from tests.training.test_fit import trained
 from tumorboard import progress
 from tumorboard.config import Training
 from tumorboard.errors import Interrupted, StorageError
-from tumorboard.run_folder import RunFolder
-from tumorboard.server.curves import COLUMNS, learning_curves
+from tumorboard.run_folder import HISTORY_COLUMNS, RunFolder
+from tumorboard.server.curves import learning_curves
 from tumorboard.training import checkpoint
 
 SERIES = {
@@ -179,7 +179,9 @@ def test_the_page_reads_the_history_of_a_state(tmp_path: Path) -> None:
     run.state("custom").parent.mkdir()
     _, history = trained(Training(epochs=2, batch=8), run.state("custom"))
     (curve,) = learning_curves(run)
-    np.testing.assert_allclose(curve["rows"], [[row[name] for name in COLUMNS] for row in history], rtol=1e-3)
+    np.testing.assert_allclose(
+        curve["rows"], [[row[name] for name in HISTORY_COLUMNS] for row in history], rtol=1e-3
+    )
     assert (curve["model"], curve["in_training"]) == ("custom", True)
 
 
