@@ -39,7 +39,7 @@ def watched(browser, origin: str, **options) -> Iterator:
     page.on("console", lambda m: faults.append(m.text) if _complains(m) else None)
     yield page
     context.close()
-    assert faults == []
+    assert faults == [], faults  # pytest shows no values of this file
 
 
 def _complains(message) -> bool:
