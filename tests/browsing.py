@@ -35,7 +35,7 @@ def watched(browser, origin: str, **options) -> Iterator:
         "request", lambda r: None if r.url.startswith((origin, "data:", "blob:")) else faults.append(r.url)
     )
     page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("pageerror", lambda error: faults.append(error.stack or str(error)))
     page.on("console", lambda m: faults.append(m.text) if _complains(m) else None)
     yield page
     context.close()

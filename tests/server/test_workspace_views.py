@@ -70,7 +70,6 @@ def folder(root):
     kill_all(root)
 
 
-@pytest.mark.slow  # in one of two whole runs the console held a fault that is not understood yet
 def test_by_keyboard_alone_from_a_folder_to_an_answer(browser, folder, slice_png):  # noqa: F811
     with running_server(folder, "fake") as (url, server), watched(browser, url.split("?")[0]) as page:
         page.goto(url)

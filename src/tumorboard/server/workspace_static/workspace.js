@@ -13,11 +13,13 @@ let current = { update: () => {} };
 function open() {
   const [name, argument = ""] = location.hash.replace(/^#\//, "").split("/");
   const view = Object.hasOwn(VIEWS, name) ? name : "";
-  byId("view").replaceChildren(byId(view || "home").content.cloneNode(true));
+  const root = element("div"); // of this view alone: a late reply to an earlier one changes nothing here
+  root.append(byId(view || "home").content.cloneNode(true));
+  byId("view").replaceChildren(root);
   byId("status").textContent = "";
-  const heading = byId("view").querySelector("h1");
+  const heading = root.querySelector("h1");
   heading.tabIndex = -1;
-  current = VIEWS[view](byId("view"), decodeURIComponent(argument));
+  current = VIEWS[view](root, decodeURIComponent(argument));
   if (runs) current.update(runs);
   document.title = `${heading.textContent} – Tumorboard`;
   heading.focus();
