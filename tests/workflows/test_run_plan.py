@@ -63,3 +63,10 @@ def test_training_may_end_early_where_the_recipe_has_patience():
     assert early_stopping(config.load("notebook")) == {
         f"{name}: training" for name in ("pretrained", "custom", "ensemble", "chained")
     }
+
+
+def test_a_head_in_closed_form_takes_no_epochs_of_the_plan() -> None:
+    probe, default = config.load("probe"), config.load("default")
+    tasks, epochs = (run_phases(recipe)["pretrained"] for recipe in (probe, default))
+    assert 0 < tasks["pretrained: training"] < epochs["pretrained: training"] / 10
+    assert early_stopping(probe) == set()

@@ -202,6 +202,8 @@ def model_tasks(recipe: Recipe, name: str) -> dict[str, float]:
         tasks = {f"{name}: frozen layers of {s}": frozen * passes[s] * _PARTS[s] for s in splits}
     if name in _trained(recipe):
         tasks[f"{name}: training"] = _COMPILING + epoch * training.epochs * _PARTS["train"]
+    elif name in recipe.models:  # in closed form
+        tasks[f"{name}: training"] = _COMPILING
     return {**tasks, **{f"{name}: predicting {s}": prediction * _PARTS[s] for s in splits}}
 
 
@@ -211,10 +213,10 @@ def early_stopping(recipe: Recipe) -> set[str]:
 
 
 def _trained(recipe: Recipe) -> tuple[str, ...]:
-    """The models that are fitted in epochs: most ensembles are not."""
-    return tuple(
-        name for name in recipe.names if name != "ensemble" or recipe.ensemble.form.endswith("_dense")
-    )
+    """The models that are fitted in epochs: most ensembles are not, nor heads in closed form."""
+    in_closed_form = {name for name, model in recipe.models.items() if getattr(model, "head", "") == "lda"}
+    in_closed_form |= set() if recipe.ensemble.form.endswith("_dense") else {"ensemble"}
+    return tuple(name for name in recipe.names if name not in in_closed_form)
 
 
 def _seconds(recipe: Recipe, name: str) -> tuple[float, float, float]:
