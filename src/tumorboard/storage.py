@@ -140,6 +140,14 @@ def read_regular(path: Path, limit: int, *, end: bool = False) -> bytes:
     return content
 
 
+def modified(path: Path) -> float:
+    """Return when a file was last written, in seconds since 1970; 0 if it is not there any more."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file, atomically."""
     with writing(path) as file:

@@ -166,24 +166,9 @@ def test_a_chain_of_two_links_learns_on_the_views_that_its_links_left(
     assert shapes == {((7, 7, 4),) * 2, ((16, 16, 1),)}
 
 
-PROBE = """
-name = "probe"
-[image]
-size = 32
-[models.pretrained]
-kind = "pretrained"
-backbone = "tiny"
-weights = "none"
-pooling = "average"
-head = "lda"
-augmentation = { rotation = 0.0, zoom = 0.0 }
-training = { views = 2 }
-[models.custom]
-kind = "custom"
-[chained]
-units = 4
-training = { views = 2, epochs = 1, patience = 0 }
-"""
+PROBE = TWO_LINKS.replace('cut = "block1"\nunits = 8', 'pooling = "average"\nhead = "lda"').replace(
+    'others = ["custom"]\n', ""
+)
 
 
 def test_a_head_in_closed_form_is_fitted_without_epochs_and_can_be_a_link(tmp_path: Path) -> None:

@@ -392,33 +392,29 @@ def _stroke(number: int) -> dict[str, str]:
 
 def to_png(chart: Chart) -> bytes:
     """Return the chart on white at 150 dots per inch; equal charts give equal bytes."""
-    from matplotlib import style
-
-    with style.context("default"):  # whatever a `matplotlibrc` in the working directory sets
-        return _drawn(chart)
-
-
-def _drawn(chart: Chart) -> bytes:
     import matplotlib as mpl
+    from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = len(chart.names)
-    inches = max(4.2, 1.8 + 0.16 * rows) if isinstance(chart, MatrixChart) else 4.2
-    title = " ".join(shortened([chart.title], 50))
-    with mpl.rc_context({"font.family": font_families("".join([title, *chart.names]))}):
-        figure = Figure(figsize=(inches, inches - 0.4), layout="constrained")
-        panel = figure.subplots()
-        panel.set_title("".join("?" if without_glyphs(c) else c for c in title), parse_math=False)
-        chart.plot(panel)
-        if any(map(without_glyphs, chart.names)):
-            note = f"No installed font shows some names: they are numbered, in the order of {chart.name}.csv."
-            figure.supxlabel(note, fontsize="xx-small", parse_math=False)
-    FigureCanvasAgg(figure)
-    file = io.BytesIO()
-    # Without the software's version, so that the bytes depend on the chart alone.
-    figure.savefig(file, format="png", dpi=150, metadata={"Software": None, "Comment": NOTICE})
-    return file.getvalue()
+    with style.context("default"):  # whatever a `matplotlibrc` in the working directory sets
+        rows = len(chart.names)
+        inches = max(4.2, 1.8 + 0.16 * rows) if isinstance(chart, MatrixChart) else 4.2
+        title = " ".join(shortened([chart.title], 50))
+        with mpl.rc_context({"font.family": font_families("".join([title, *chart.names]))}):
+            figure = Figure(figsize=(inches, inches - 0.4), layout="constrained")
+            panel = figure.subplots()
+            panel.set_title("".join("?" if without_glyphs(c) else c for c in title), parse_math=False)
+            chart.plot(panel)
+            if any(map(without_glyphs, chart.names)):
+                order = f"they are numbered, in the order of {chart.name}.csv"
+                note = f"No installed font shows some names: {order}."
+                figure.supxlabel(note, fontsize="xx-small", parse_math=False)
+        FigureCanvasAgg(figure)
+        file = io.BytesIO()
+        # Without the software's version, so that the bytes depend on the chart alone.
+        figure.savefig(file, format="png", dpi=150, metadata={"Software": None, "Comment": NOTICE})
+        return file.getvalue()
 
 
 def _padded(limits: tuple[float, float]) -> tuple[float, float]:

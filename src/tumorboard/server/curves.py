@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tumorboard.run_folder import HISTORY_COLUMNS, RunFolder
-from tumorboard.storage import open_regular, read_regular
+from tumorboard.storage import modified, open_regular, read_regular
 
 _PARTS = ("", "folds/*", "seed-*", "trials/*/*")  # runs within the folder of several runs or of a search
 _MAX_PARTS = 1000
@@ -30,7 +30,7 @@ def learning_curves(run: RunFolder) -> list[dict[str, Any]]:
         Of each model `model` (its name), `part` (the run within the folder, "" for the folder itself),
         `in_training`, and `rows` of `HISTORY_COLUMNS`.
     """
-    files = [(_modified(file), part, file) for part in _parts(run.root) for file in _files(part)]
+    files = [(modified(file), part, file) for part in _parts(run.root) for file in _files(part)]
     latest = max(files, default=(0.0, run.root, run.root))[1]
     curves: dict[str, dict[str, Any]] = {}
     for _, part, file in sorted(files):
@@ -60,13 +60,6 @@ def _files(part: Path) -> Iterator[Path]:
 
 def _leads_out(path: Path, root: Path) -> bool:
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
-
-
-def _modified(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _read(file: Path) -> list[list[float]]:

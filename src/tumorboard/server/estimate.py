@@ -7,7 +7,7 @@ from typing import Any
 from tumorboard.run_folder import RunFolder
 from tumorboard.server.jobs import Job, Jobs
 from tumorboard.server.workspace import Workspace
-from tumorboard.storage import read_regular
+from tumorboard.storage import modified, read_regular
 
 _MAX_MANIFEST = 1 << 27  # bytes
 _MAX_PHASES = 1 << 16
@@ -21,7 +21,7 @@ def estimate(workspace: Workspace, jobs: Jobs, job: Job) -> dict[str, Any]:
     The newest finished training with the same recipe is what counts; folds are trainings of their own.
     """
     finished = [run for run in workspace.runs().values() if _measures(jobs, run, job)]
-    newest = max(finished, key=_time_of_report, default=None)
+    newest = max(finished, key=lambda run: modified(run.report), default=None)
     seconds = _seconds_per_image(newest) if newest else None
     measured = ""
     if newest and seconds:
@@ -29,13 +29,6 @@ def estimate(workspace: Workspace, jobs: Jobs, job: Job) -> dict[str, Any]:
     elif job.recipe == "default":
         seconds, measured = _SECONDS_PER_IMAGE, f"{_SECONDS_PER_IMAGE} s per image, as on {_MACHINE}"
     return {"seconds_per_image": seconds and seconds * (job.folds + 1), "measured": measured}
-
-
-def _time_of_report(run: RunFolder) -> float:
-    try:
-        return run.report.stat().st_mtime
-    except OSError:  # it was deleted meanwhile
-        return 0.0
 
 
 def _measures(jobs: Jobs, run: RunFolder, job: Job) -> bool:

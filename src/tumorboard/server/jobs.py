@@ -119,11 +119,7 @@ class Jobs:
             StorageError: The folder cannot be made.
         """
         run = self.run_named(name)
-        job = self.with_choices(job)
-        self._arguments(run, job)
-        write_list(self._workspace, self.choices(job.data))
-        self._require_usable(job)
-        self._require_own(run)
+        job = self._new(run, job)
         with self._lock:
             if os.path.lexists(run.root):
                 raise DataError(f"expected the name of a new run, found {name!r} taken; choose another name")
@@ -135,11 +131,17 @@ class Jobs:
         Raises:
             As `begin`.
         """
-        run, job = self.audit_of(data), self.with_choices(Job(kind="audit", data=data))
-        write_list(self._workspace, self.choices(data))
+        run = self.audit_of(data)
+        return self._enqueue(run, self._new(run, Job(kind="audit", data=data)))
+
+    def _new(self, run: RunFolder, job: Job) -> Job:
+        """Return a job with the user's choices, once all that it names is checked; raises as `begin`."""
+        job = self.with_choices(job)
+        self._arguments(run, job)
+        write_list(self._workspace, self.choices(job.data))
         self._require_usable(job)
         self._require_own(run)
-        return self._enqueue(run, job)
+        return job
 
     def run_named(self, name: str) -> RunFolder:
         """Return the folder of a run that is begun here; raises DataError for what is no name."""

@@ -42,12 +42,12 @@ def data_of_command(run: RunFolder, workspace: Workspace) -> dict[str, Any]:
         parser.add_argument(f"--{name}")
     for name in _HARMLESS:
         parser.add_argument(f"--{name}", action="store_true")
+    command = _words(run)
     try:
-        command = _words(run)
         if command[:2] != ["tumorboard", "train"]:
             raise ValueError(command)
         chosen, others = parser.parse_known_args(command[2:])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except ValueError:
         raise RunFolderError(
             "expected a run of one tumorboard train, found several runs, a search, or no command recorded; "
             "resume it in a terminal"
@@ -77,10 +77,7 @@ def data_of_command(run: RunFolder, workspace: Workspace) -> dict[str, Any]:
 
 def shown_command(run: RunFolder) -> str:
     """Return the command of a run, quoted anew, as the run may be a stranger's; "" if it is no tumorboard."""
-    try:
-        words = _words(run)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
+    words = _words(run)
     if words[:1] != ["tumorboard"]:
         return ""
     parser, place = _Parser(add_help=False, allow_abbrev=False), ""
@@ -93,7 +90,11 @@ def shown_command(run: RunFolder) -> str:
 
 
 def _words(run: RunFolder) -> list[str]:
-    return shlex.split(str(json.loads(read_regular(run.environment, _LONGEST))["command"]))
+    """Read the words of the recorded command; none of a file that is missing, damaged or no record."""
+    try:
+        return shlex.split(str(json.loads(read_regular(run.environment, _LONGEST))["command"]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
 
 
 def _working_directory(run: RunFolder, out: Path) -> Path:
