@@ -104,7 +104,7 @@ def test_from_a_folder_to_an_answer(browser, folder, tmp_path):  # noqa: F811
         page.goto(url)
         page.get_by_role("link", name="runs/scans-1").click()
         see(page, "Finished")
-        assert "Recommended model" in page.locator(".results pre").inner_text()
+        page.locator(".results pre").get_by_text("Recommended model").wait_for()
         assert faults_everywhere(page) == []
         shutil.copytree(folder / "runs/scans-1", folder / "runs/second")
         page.get_by_role("link", name="Compare").click()
